@@ -1,0 +1,1 @@
+"""Measure how far a spatial warp can re-align a CNN's feature maps."""

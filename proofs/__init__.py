@@ -1,0 +1,1 @@
+"""Why: the claims as executable objects, exact where exactness is possible."""
