@@ -1,0 +1,1 @@
+"""The best spatial-only warp between two maps, and what it leaves."""

@@ -1,0 +1,94 @@
+"""One name, one formula: how far a warped map is from its reference, over a region."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+METRICS = ("fvu", "rel_l2", "cosine")
+"""``fvu``: fraction of variance unexplained, sum of (WG - F)^2 over sum of (F - channel mean)^2; 0
+is perfect alignment, 1 no better than the channel mean, unrelated images come near 2. ``rel_l2``:
+root of sum of (WG - F)^2 over sum of F^2. ``cosine``: between WG and F, the channel mean taken off
+both; 1 is perfect alignment, unrelated images come near 0. Sums run over region and channels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """The three metrics, one value a pair, NaN where the region is empty or the reference constant.
+
+    Attributes:
+        fvu: Fraction of variance unexplained.
+        rel_l2: Relative L2 distance.
+        cosine: Cosine of the centred maps.
+    """
+
+    fvu: Float[Tensor, " pair"]
+    rel_l2: Float[Tensor, " pair"]
+    cosine: Float[Tensor, " pair"]
+
+
+def score(
+    warped: Float[Tensor, "pair channel height width"],
+    reference: Float[Tensor, "pair channel height width"],
+    region: Bool[Tensor, "pair height width"],
+    channel_mean: Float[Tensor, "pair channel"],
+) -> Scores:
+    """Compare warped maps with their references.
+
+    Args:
+        warped: Moved maps after a warp, WG.
+        reference: Reference maps F.
+        region: Where the comparison is fair.
+        channel_mean: Mean of the reference maps of the whole run over the region, by channel.
+
+    Returns:
+        `METRICS` of each pair, summed in float64.
+    """
+    keep = region.flatten(1)[:, None, :]
+    mean = channel_mean[:, :, None].to(reference)
+    F = reference.flatten(2)
+    centred = (F - mean) * keep
+    other = (warped.flatten(2) - mean) * keep
+    difference = other - centred
+    error = _energy(difference)
+    variance = _energy(centred)
+    energy = _energy(F * keep)
+    overlap = _total(centred * other)
+    return Scores(
+        fvu=_ratio(error, variance, energy),
+        rel_l2=_ratio(error, energy, energy).sqrt(),
+        cosine=_ratio(overlap, (variance * _energy(other)).sqrt(), energy),
+    )
+
+
+def region_mean(
+    reference: Float[Tensor, "pair channel height width"],
+    region: Bool[Tensor, "pair height width"],
+) -> Float[Tensor, "pair channel"]:
+    """Average each channel of each map over its region.
+
+    Args:
+        reference: Maps.
+        region: Positions to average over.
+
+    Returns:
+        Means, float64; 0 where the region is empty.
+    """
+    keep = region.flatten(1)[:, None, :]
+    total = (reference.flatten(2) * keep).sum(-1, dtype=torch.float64)
+    return total / keep.sum(-1).clamp(min=1)
+
+
+def _total(values: Tensor) -> Tensor:
+    return values.flatten(1).sum(-1, dtype=torch.float64)
+
+
+def _energy(values: Tensor) -> Tensor:
+    return _total(values.square())
+
+
+def _ratio(part: Tensor, whole: Tensor, energy: Tensor) -> Tensor:
+    """Divide; a denominator that is rounding noise beside the maps' energy gives NaN."""
+    smallest = 1e-10 * energy + torch.finfo(torch.float64).tiny
+    return torch.where(whole > smallest, part / whole, torch.full_like(part, torch.nan))

@@ -1,0 +1,9 @@
+"""The one exception a user meets: what was given, what rule it breaks, and the way out."""
+
+
+class InvalidInputError(ValueError):
+    """Something given to the toolkit cannot be used.
+
+    The message is one line that names the value, the rule and the way out; the command line
+    prints it and exits with status 2.
+    """
