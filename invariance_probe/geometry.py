@@ -183,15 +183,19 @@ def warp(
     """
     height, width = maps.shape[-2:]
     x, y = read_positions(index_matrix_from_theta(theta, height, width), height, width)
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-    warped = F.grid_sample(
-        maps, grid.to(maps.dtype), mode=mode, padding_mode="border", align_corners=False
-    )
-    off_lattice = torch.maximum((x - x.round()).abs(), (y - y.round()).abs()).amax(dim=(1, 2))
-    for i in torch.nonzero(off_lattice <= LATTICE_TOLERANCE).flatten().tolist():
-        columns = x[i].round().long().clamp(0, width - 1)
-        rows = y[i].round().long().clamp(0, height - 1)
-        warped[i] = maps[i, :, rows, columns]
+    columns, rows = x.round(), y.round()
+    off = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2)) > LATTICE_TOLERANCE
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1).to(maps)
+    if bool(off.all()):
+        return F.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
+    warped = torch.empty_like(maps)
+    if bool(off.any()):
+        warped[off] = F.grid_sample(
+            maps[off], grid[off], mode=mode, padding_mode="border", align_corners=False
+        )
+    columns, rows = columns.long().clamp(0, width - 1), rows.long().clamp(0, height - 1)
+    for i in torch.nonzero(~off).flatten().tolist():
+        warped[i] = maps[i, :, rows[i], columns[i]]
     return warped
 
 

@@ -13,14 +13,17 @@ from invariance_probe import geometry, regions
 from invariance_probe.alignment import metrics, solver
 from invariance_probe.errors import InvalidInputError
 
-TABLE_SIDE = 28
-"""Longest side, in cells, up to which a pair's table of inner products is worth its memory."""
-COARSE_SIDE = 14
-"""Longest side of the maps on which all starts are tried."""
-KEPT = (24, 8, 2)
-"""Warps kept after a look at all starts, after the coarse search, and after the middle level."""
-POLISH_POSITIONS = 2048
-"""Positions of a large map on which the last steps are taken."""
+TABLE_LEVELS = (7, 14, 28)
+"""Longest sides, in cells, of the coarser maps that are searched before the full one; up to the
+last a pair's table of inner products is worth its memory."""
+FIRST_ROUNDS = ((0, 40), (4, 12), (8, 4))
+"""At the coarsest level: steps taken from every warp, and how many are kept after them."""
+MIDDLE_ROUNDS = ((8, 3),)
+"""At the levels between."""
+LAST_ROUNDS = ((0, 8), (4, 3), (8, 2))
+"""On the full maps, before the last warps are followed to the end."""
+SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
+"""Positions of a large map on which warps are compared, and on which the last one is polished."""
 
 
 class Outcome(StrEnum):
@@ -50,13 +53,15 @@ class SearchOptions:
         max_steps: Levenberg-Marquardt evaluations at each level.
         angles: Number of rotations, relative to the oracle, among the starts.
         scales: Scalings, relative to the oracle, among the starts.
+        shift: Shift of the starts to the four sides, in normalised coordinates.
         mode: Sampler of the reported residual, ``"bilinear"`` or ``"bicubic"``.
     """
 
     max_distortion: float = 2.0
     max_steps: int = 40
-    angles: int = 12
-    scales: tuple[float, ...] = (0.6, 1.0, 1.6)
+    angles: int = 8
+    scales: tuple[float, ...] = (0.7, 1.3)
+    shift: float = 0.3
     mode: str = "bilinear"
 
 
@@ -67,9 +72,9 @@ class Alignment:
     Attributes:
         theta: Pull-backs in normalised coordinates, as `torch.nn.functional.affine_grid` takes
             them with ``align_corners=False``.
-        fvu: Fraction of variance unexplained under `theta`, on the full maps.
-        rel_l2: Relative L2 distance under `theta`, on the full maps.
-        cosine: Cosine under `theta`, on the full maps.
+        scores: What is left under `theta`, on the full maps.
+        identity: What is left without any warp.
+        oracle: What is left under the oracle's warp.
         outcome: How each search ended.
         n_iter: Levenberg-Marquardt evaluations on the way to the best warp.
         region: Where the maps were compared.
@@ -77,13 +82,28 @@ class Alignment:
     """
 
     theta: Float[Tensor, "pair 2 3"]
-    fvu: Float[Tensor, " pair"]
-    rel_l2: Float[Tensor, " pair"]
-    cosine: Float[Tensor, " pair"]
+    scores: metrics.Scores
+    identity: metrics.Scores
+    oracle: metrics.Scores
     outcome: list[Outcome]
     n_iter: Int[Tensor, " pair"]
     region: Bool[Tensor, "pair height width"]
     mode: str = "bilinear"
+
+    @property
+    def fvu(self) -> Float[Tensor, " pair"]:
+        """Fraction of variance unexplained under `theta`."""
+        return self.scores.fvu
+
+    @property
+    def rel_l2(self) -> Float[Tensor, " pair"]:
+        """Relative L2 distance under `theta`."""
+        return self.scores.rel_l2
+
+    @property
+    def cosine(self) -> Float[Tensor, " pair"]:
+        """Cosine under `theta`."""
+        return self.scores.cosine
 
     def warp(
         self, moved: Float[Tensor, "pair channel height width"]
@@ -149,57 +169,81 @@ def align(
         mask = torch.ones(pairs, height, width, dtype=torch.bool, device=device)
 
     finite = _finite(reference) & _finite(moved)
-    kept = mask.flatten(1).any(1)
-    own_mean = metrics.region_mean(reference.nan_to_num(0.0, 0.0, 0.0), mask)
+    seen = mask.flatten(1).any(1)
+    own_mean = metrics.region_mean(reference, mask)
     varied = _varied(reference, mask, own_mean)
-    usable = finite & kept & varied
-    theta, n_iter = theta0.clone(), torch.zeros(pairs, dtype=torch.long, device=device)
-    converged = torch.zeros(pairs, dtype=torch.bool, device=device)
-    at_limit = torch.zeros_like(converged)
-    rows = torch.nonzero(usable).flatten()
-    for chunk in rows.split(_pairs_at_once(reference)):
-        found = _search(
-            reference[chunk], moved[chunk], mask[chunk], own_mean[chunk], theta0[chunk], settings
+    found = _Found.at(theta0)
+    for rows in torch.nonzero(finite & seen & varied).flatten().split(_pairs_at_once(reference)):
+        part = _search(
+            reference[rows], moved[rows], mask[rows], own_mean[rows], theta0[rows], settings
         )
-        theta[chunk], n_iter[chunk] = found.theta, found.n_iter
-        converged[chunk], at_limit[chunk] = found.converged, found.at_limit
+        found.put(rows, part)
 
     if channel_mean is None:
         counts = mask.flatten(1).sum(1, keepdim=True).double()
         pooled = (own_mean * counts).sum(0) / counts.sum().clamp(min=1)
         channel_mean = pooled.expand(pairs, -1)
-    scores = metrics.score(
-        geometry.warp(moved, theta, mode=settings.mode), reference, mask, channel_mean
-    )
-    blank = torch.full_like(scores.fvu, math.nan)
+    identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
+    scores = [
+        metrics.score(geometry.warp(moved, theta, mode=settings.mode), reference, mask, channel_mean)
+        for theta in (found.theta, theta0, identity)
+    ]
+    choice = _choose(scores, _outside(identity, theta0, height, width, settings))
+    given = choice > 0
+    flags = (finite, seen, varied, found.at_limit & ~given, found.converged | given)
     return Alignment(
-        theta=theta,
-        fvu=torch.where(finite & kept, scores.fvu, blank),
-        rel_l2=torch.where(finite & kept, scores.rel_l2, blank),
-        cosine=torch.where(finite & kept, scores.cosine, blank),
-        outcome=[
-            _outcome(*flags)
-            for flags in zip(
-                finite.tolist(),
-                kept.tolist(),
-                varied.tolist(),
-                at_limit.tolist(),
-                converged.tolist(),
-                strict=True,
-            )
-        ],
-        n_iter=n_iter,
+        theta=_pick([found.theta, theta0, identity], choice),
+        scores=metrics.Scores(
+            **{
+                name: _pick([getattr(one, name) for one in scores], choice)
+                for name in metrics.METRICS
+            }
+        ),
+        oracle=scores[1],
+        identity=scores[2],
+        outcome=[_outcome(*row) for row in zip(*(f.tolist() for f in flags), strict=True)],
+        n_iter=found.n_iter,
         region=mask,
         mode=settings.mode,
     )
 
 
-def _outcome(
-    finite: bool, kept: bool, varied: bool, at_limit: bool, converged: bool
-) -> Outcome:
+def _choose(scores: list[metrics.Scores], identity_outside: Tensor) -> Tensor:
+    """Which candidate is best: the warp found (0), the oracle (1) or the identity (2)."""
+    left = torch.stack([one.fvu for one in scores]).nan_to_num(math.inf)
+    left[2] = torch.where(identity_outside, torch.full_like(left[2], math.inf), left[2])
+    left[0] *= 1 + 1e-9  # ties go to the oracle
+    return left.argmin(0)
+
+
+def _pick(options: list[Tensor], choice: Tensor) -> Tensor:
+    return torch.stack(options)[choice, torch.arange(len(choice), device=choice.device)]
+
+
+def _outside(
+    theta: Tensor, oracle: Tensor, height: int, width: int, settings: SearchOptions
+) -> Tensor:
+    """Whether warps lie outside the family."""
+    warps, centre = (_isotropic(t, height, width) for t in (theta, oracle))
+    return solver.limit_distortion(warps, centre, settings.max_distortion)[1]
+
+
+def _isotropic(theta: Tensor, height: int, width: int) -> Tensor:
+    """Normalised to isotropic warps, float64."""
+    change = solver.isotropic_from_normalised(height, width).to(theta.device)
+    return (change @ geometry.homogeneous(theta) @ torch.linalg.inv(change))[..., :2, :]
+
+
+def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
+    """Isotropic to normalised warps, float64."""
+    change = solver.isotropic_from_normalised(height, width).to(warps.device)
+    return (torch.linalg.inv(change) @ geometry.homogeneous(warps) @ change)[..., :2, :]
+
+
+def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: bool) -> Outcome:
     if not finite:
         return Outcome.NON_FINITE
-    if not kept:
+    if not seen:
         return Outcome.EMPTY_REGION
     if not varied:
         return Outcome.CONSTANT
@@ -241,17 +285,29 @@ def _varied(reference: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
 def _pairs_at_once(maps: Tensor) -> int:
     """Pairs searched together, so that their tables stay within about 256 MB."""
     height, width = maps.shape[-2:]
-    cells = min(height, TABLE_SIDE) * min(width, TABLE_SIDE)
+    side = TABLE_LEVELS[-1]
+    cells = min(height, side) * min(width, side)
     channels_bytes = 8 * maps[0].numel() * maps.element_size()
     return max(1, min(64, 2**28 // (cells * cells * maps.element_size() + channels_bytes)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass
 class _Found:
     theta: Tensor
     n_iter: Tensor
     converged: Tensor
     at_limit: Tensor
+
+    @classmethod
+    def at(cls, theta: Tensor) -> "_Found":
+        """Begin with warps that nothing has improved."""
+        flags = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
+        return cls(theta.clone(), flags.long(), flags.clone(), flags.clone())
+
+    def put(self, rows: Tensor, part: "_Found") -> None:
+        """Fill in the pairs that were searched."""
+        for mine, theirs in zip(vars(self).values(), vars(part).values(), strict=True):
+            mine[rows] = theirs
 
 
 @dataclass
@@ -263,6 +319,18 @@ class _Candidates:
     n_iter: Tensor
     converged: Tensor
     at_limit: Tensor
+
+    @classmethod
+    def fresh(cls, warps: Tensor) -> "_Candidates":
+        """Take warps of which nothing is known yet."""
+        error = warps.new_full(warps.shape[:2], math.inf)
+        flags = torch.zeros_like(error, dtype=torch.bool)
+        return cls(warps, error, flags.long(), flags, flags)
+
+    def join(self, others: "_Candidates") -> "_Candidates":
+        """Put two sets side by side."""
+        columns = zip(vars(self).values(), vars(others).values(), strict=True)
+        return _Candidates(*(torch.cat(pair, dim=1) for pair in columns))
 
     def best(self, count: int) -> "_Candidates":
         """Keep the best of each pair, skipping near duplicates while there are others."""
@@ -303,68 +371,93 @@ def _search(
     target, source = target / unit[:, None, None, None], source / unit[:, None, None, None]
     weight = mask.to(target)
 
-    change = solver.isotropic_from_normalised(height, width).to(theta0.device)
-    isotropic = change @ geometry.homogeneous(theta0) @ torch.linalg.inv(change)
-    oracle = isotropic[:, :2].to(target)
-    candidates = _starts(oracle, settings)
-    levels = [side for side in (COARSE_SIDE, TABLE_SIDE) if side < max(height, width)]
-    for depth, side in enumerate([*levels, None]):
-        level = _Level(target, source, weight, side)
-        objective = level.objective()
-        if depth == 0:
-            candidates = _look(objective, candidates, oracle, settings).best(KEPT[0])
-            candidates = _improve(objective, candidates, oracle, settings, steps=4).best(KEPT[1])
-        last = side is None
-        candidates = _improve(objective, candidates, oracle, settings, steps=settings.max_steps)
-        candidates = candidates.best(1 if last else KEPT[2])
-    identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
-    final = torch.stack([candidates.warps[:, 0], oracle, identity], dim=1)
-    return _judge(target, source, mask, final, candidates, oracle, theta0, change, settings)
+    oracle = _isotropic(theta0, height, width).to(target)
+    longest = max(height, width)
+    candidates = _far_starts(oracle, settings)
+    coarser = [side for side in TABLE_LEVELS if side < longest]
+    for rounds, side in zip([FIRST_ROUNDS, MIDDLE_ROUNDS, MIDDLE_ROUNDS], coarser, strict=False):
+        objective = _table(*_shrink(target, source, weight, side), full_size=(height, width))
+        candidates = _improve(objective, candidates, oracle, settings, rounds)
+    candidates = candidates.join(_near_starts(oracle, longest))
+    rounds = (*(LAST_ROUNDS if coarser else FIRST_ROUNDS), (settings.max_steps, 1))
+    if longest <= TABLE_LEVELS[-1]:
+        objective = _table(target, source, weight, full_size=(height, width))
+        candidates = _improve(objective, candidates, oracle, settings, rounds)
+    else:
+        scout = _residuals(target, source, weight, SCOUT_POSITIONS)
+        candidates = _improve(scout, candidates, oracle, settings, rounds[:-1])
+        polish = _residuals(target, source, weight, POLISH_POSITIONS)
+        candidates = _improve(polish, candidates, oracle, settings, ((0, 1), rounds[-1]))
+    return _Found(
+        theta=_normalised(candidates.warps[:, 0], height, width),
+        n_iter=candidates.n_iter[:, 0],
+        converged=candidates.converged[:, 0],
+        at_limit=candidates.at_limit[:, 0],
+    )
 
 
-def _starts(oracle: Tensor, settings: SearchOptions) -> _Candidates:
-    """Oracle, identity, and rotations x scalings about the centre, relative to the oracle."""
-    turns = [
-        (2 * math.pi * k / settings.angles, scale)
-        for k in range(settings.angles)
-        for scale in settings.scales
-        if k != 0 or scale != 1.0
-    ]
-    linear = torch.tensor(
-        [[[s * math.cos(a), s * math.sin(a)], [-s * math.sin(a), s * math.cos(a)]] for a, s in turns]
-    ).to(oracle)
-    turned = linear @ oracle[:, None, :, :2]
-    shift = oracle[:, None, :, 2:].expand(-1, len(turns), -1, -1)
+def _far_starts(oracle: Tensor, settings: SearchOptions) -> _Candidates:
+    """Lay out oracle, identity, and rotations x scalings x shifts relative to the oracle."""
+    linear, shift = oracle[:, None, :, :2], oracle[:, None, :, 2:]
+    turns = oracle.new_tensor(
+        [
+            [[s * math.cos(a), s * math.sin(a)], [-s * math.sin(a), s * math.cos(a)]]
+            for a in (2 * math.pi * k / settings.angles for k in range(settings.angles))
+            for s in settings.scales
+        ]
+    )
+    d = settings.shift
+    sides = oracle.new_tensor([[[0], [0]], [[d], [0]], [[-d], [0]], [[0], [d]], [[0], [-d]]])
+    turned = (turns @ linear).repeat_interleave(len(sides), dim=1)
+    moved = (shift + sides).repeat(1, len(turns), 1, 1)
     identity = torch.eye(2, 3).to(oracle).expand(len(oracle), 1, 2, 3)
-    warps = torch.cat([oracle[:, None], identity, torch.cat([turned, shift], dim=-1)], dim=1)
-    blank = warps.new_full(warps.shape[:2], math.inf)
-    flags = torch.zeros_like(blank, dtype=torch.bool)
-    return _Candidates(warps, blank, torch.zeros_like(blank, dtype=torch.long), flags, flags)
+    return _Candidates.fresh(
+        torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
+    )
 
 
-class _Level:
-    """The maps at one resolution: averaged down to a longest side, or as they are (None)."""
+def _near_starts(oracle: Tensor, cells: int) -> _Candidates:
+    """Lay out the oracle shifted by half a cell to all sides.
 
-    def __init__(self, target: Tensor, source: Tensor, weight: Tensor, side: int | None) -> None:
-        self.full_size = (target.shape[-2], target.shape[-1])
-        if side is not None:
-            longest = max(self.full_size)
-            height, width = (max(2, round(n * side / longest)) for n in self.full_size)
-            shrink = torch.nn.AdaptiveAvgPool2d((height, width))
-            target, source = shrink(target), shrink(source)
-            weight = (shrink(weight[:, None])[:, 0] > 0.5).to(weight)
-        elif min(self.full_size) < 2:
-            size = tuple(max(2, n) for n in self.full_size)
-            target, source = (F.interpolate(m, size=size, mode="nearest") for m in (target, source))
-            weight = F.interpolate(weight[:, None], size=size, mode="nearest")[:, 0]
-        self.target, self.source, self.weight = target, source, weight
+    Where the oracle meets the cells' centres, as at quarter turns, reading between two or four
+    neighbours averages them: each such place is a minimum of its own.
+    """
+    steps = (-1 / cells, 0.0, 1 / cells)
+    nudges = oracle.new_tensor([[[x], [y]] for x in steps for y in steps])
+    linear = oracle[:, None, :, :2].expand(-1, len(nudges), -1, -1)
+    return _Candidates.fresh(torch.cat([linear, oracle[:, None, :, 2:] + nudges], dim=-1))
 
-    def objective(self) -> solver.Objective:
-        """Inner products where the table is small, the channels' residuals on larger maps."""
-        if max(self.target.shape[-2:]) <= TABLE_SIDE:
-            return solver.InnerProducts(self.target, self.source, self.weight, self.full_size)
-        positions, weight = _spread(self.weight.flatten(1), POLISH_POSITIONS)
-        return solver.Residuals(self.target, self.source, positions, weight, self.full_size)
+
+def _shrink(
+    target: Tensor, source: Tensor, weight: Tensor, side: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Average maps down to a longest side."""
+    size = target.shape[-2:]
+    shape = tuple(max(2, round(n * side / max(size))) for n in size)
+    target, source, weight = (
+        F.adaptive_avg_pool2d(maps, shape) for maps in (target, source, weight[:, None])
+    )
+    return target, source, (weight[:, 0] > 0.5).to(weight)
+
+
+def _table(
+    target: Tensor, source: Tensor, weight: Tensor, full_size: tuple[int, int]
+) -> solver.InnerProducts:
+    """Tabulate inner products; a map one cell wide is taken as two equal cells."""
+    if min(target.shape[-2:]) < 2:
+        shape = tuple(max(2, n) for n in target.shape[-2:])
+        target, source, weight = (
+            F.interpolate(maps, size=shape) for maps in (target, source, weight[:, None])
+        )
+        weight = weight[:, 0]
+    return solver.InnerProducts(target, source, weight, full_size)
+
+
+def _residuals(target: Tensor, source: Tensor, weight: Tensor, count: int) -> solver.Residuals:
+    """Take the channels' residuals at some positions of the region."""
+    positions, kept = _spread(weight.flatten(1), count)
+    size = (target.shape[-2], target.shape[-1])
+    return solver.Residuals(target, source, positions, kept, size)
 
 
 def _spread(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -376,79 +469,31 @@ def _spread(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return positions, weight.gather(1, positions)
 
 
-def _look(
-    objective: solver.Objective, candidates: _Candidates, oracle: Tensor, settings: SearchOptions
-) -> _Candidates:
-    """Evaluate every start once."""
-    return _improve(objective, candidates, oracle, settings, steps=0)
-
-
 def _improve(
     objective: solver.Objective,
     candidates: _Candidates,
     oracle: Tensor,
     settings: SearchOptions,
-    *,
-    steps: int,
+    rounds: tuple[tuple[int, int], ...],
 ) -> _Candidates:
-    """Take Levenberg-Marquardt steps from every candidate."""
-    pairs, ranks = candidates.error.shape
-    index = torch.arange(pairs, device=oracle.device).repeat_interleave(ranks)
-    solution = solver.levenberg_marquardt(
-        objective,
-        candidates.warps.flatten(0, 1),
-        index,
-        oracle[index],
-        max_distortion=settings.max_distortion,
-        max_steps=steps,
-    )
-    shape = (pairs, ranks)
-    return _Candidates(
-        warps=solution.warps.reshape(pairs, ranks, 2, 3),
-        error=solution.error.reshape(shape).nan_to_num(math.inf),
-        n_iter=candidates.n_iter + solution.n_iter.reshape(shape),
-        converged=solution.converged.reshape(shape),
-        at_limit=solution.at_limit.reshape(shape),
-    )
-
-
-def _judge(
-    target: Tensor,
-    source: Tensor,
-    mask: Tensor,
-    final: Tensor,
-    candidates: _Candidates,
-    oracle: Tensor,
-    theta0: Tensor,
-    change: Tensor,
-    settings: SearchOptions,
-) -> _Found:
-    """Compare the warp found with oracle and identity, on the full maps by the public sampler."""
-    pairs, ranks = final.shape[:2]
-    back = torch.linalg.inv(change)
-    theta = (back @ geometry.homogeneous(final) @ change)[..., :2, :]
-    theta[:, 1] = theta0  # not rounded on the way
-    theta[:, 2] = torch.eye(2, 3).to(theta)
-    errors = torch.stack(
-        [
-            ((geometry.warp(source, theta[:, k], mode=settings.mode) - target) * mask[:, None])
-            .square()
-            .flatten(1)
-            .sum(1, dtype=torch.float64)
-            for k in range(ranks)
-        ],
-        dim=1,
-    )
-    inside = ~solver.limit_distortion(final[:, 2], oracle, settings.max_distortion)[1]
-    errors[:, 2] = errors[:, 2].where(inside, torch.full_like(errors[:, 2], math.inf))
-    # ties go to the oracle
-    errors[:, 0] = errors[:, 0] * (1 + 1e-9)
-    choice = errors.argmin(1)
-    row = torch.arange(pairs, device=final.device)
-    given = choice > 0
-    return _Found(
-        theta=theta[row, choice],
-        n_iter=candidates.n_iter[:, 0],
-        converged=candidates.converged[:, 0] | given,
-        at_limit=candidates.at_limit[:, 0] & ~given,
-    )
+    """Take Levenberg-Marquardt steps from every candidate and keep the best, round by round."""
+    for steps, count in rounds:
+        pairs, ranks = candidates.error.shape
+        index = torch.arange(pairs, device=oracle.device).repeat_interleave(ranks)
+        solution = solver.levenberg_marquardt(
+            objective,
+            candidates.warps.flatten(0, 1),
+            index,
+            oracle[index],
+            max_distortion=settings.max_distortion,
+            max_steps=steps,
+        )
+        shape = (pairs, ranks)
+        candidates = _Candidates(
+            warps=solution.warps.reshape(pairs, ranks, 2, 3),
+            error=solution.error.reshape(shape).nan_to_num(math.inf),
+            n_iter=candidates.n_iter + solution.n_iter.reshape(shape),
+            converged=solution.converged.reshape(shape),
+            at_limit=solution.at_limit.reshape(shape),
+        ).best(count)
+    return candidates

@@ -18,12 +18,17 @@ gradient and Gauss-Newton matrix in the six parameters:
 - `Residuals` reads the channels themselves: for large maps, and for the last digits.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+_BLOCK = 2**15
+"""Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,68 +71,71 @@ def isotropic_from_normalised(height: int, width: int) -> Float[Tensor, "3 3"]:
 
 
 class _Grid:
-    """Positions of a (perhaps coarser) map in isotropic coordinates, and the way back to its cells.
-
-    Maps one cell wide are taken as two equal cells, so that every position has a cell to lie in.
-    """
+    """Positions of a (perhaps coarser) map in isotropic coordinates, and the way to its cells."""
 
     def __init__(self, size: tuple[int, int], full_size: tuple[int, int], like: Tensor) -> None:
-        self.height, self.width = size
+        height, width = size
+        self.width = width
         longer = max(full_size)
-        half_width, half_height = full_size[1] / longer, full_size[0] / longer
-        self.scale_x, self.scale_y = self.width / 2 / half_width, self.height / 2 / half_height
-        x = (torch.arange(self.width).to(like) - (self.width - 1) / 2) / self.scale_x
-        y = (torch.arange(self.height).to(like) - (self.height - 1) / 2) / self.scale_y
-        self.x = x.repeat(self.height)
-        self.y = y.repeat_interleave(self.width)
+        self.scale = like.new_tensor(
+            [[width / 2 * longer / full_size[1]], [height / 2 * longer / full_size[0]]]
+        )
+        self.last = like.new_tensor([[width - 1.0], [height - 1.0]])
+        x = torch.arange(width).to(like) - (width - 1) / 2
+        y = torch.arange(height).to(like) - (height - 1) / 2
+        x, y = x.repeat(height) / self.scale[0], y.repeat_interleave(width) / self.scale[1]
+        self.points = torch.stack([x, y, torch.ones_like(x)])
 
-    def read(
-        self, warps: Tensor, x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Top-left corner (flat index), fractions, and index units per isotropic unit, 0 if clamped."""
-        w = warps[..., None]
-        u = (w[:, 0, 0] * x + w[:, 0, 1] * y + w[:, 0, 2]) * self.scale_x + (self.width - 1) / 2
-        v = (w[:, 1, 0] * x + w[:, 1, 1] * y + w[:, 1, 2]) * self.scale_y + (self.height - 1) / 2
-        free_x = ((u > 0) & (u < self.width - 1)).to(u) * self.scale_x
-        free_y = ((v > 0) & (v < self.height - 1)).to(v) * self.scale_y
-        u, v = u.clamp_(0, self.width - 1), v.clamp_(0, self.height - 1)
-        column = u.floor().clamp_(0, self.width - 2)
-        row = v.floor().clamp_(0, self.height - 2)
-        corner = (row * self.width + column).long()
-        return corner, u - column, v - row, free_x, free_y
+    def read(self, warps: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Follow warps: top-left corners (flat), fractions, and index units per isotropic unit.
+
+        The last is 0 where the position is clamped to the border. `points` is (3, position) or
+        (warp, 3, position); fractions and units are (warp, 2, position), x before y.
+        """
+        index_warps = warps * self.scale
+        index_warps[:, :, 2] += self.last[:, 0] / 2
+        at = index_warps @ points
+        clamped = torch.minimum(at.clamp(min=0), self.last)
+        units = (at == clamped).to(at).mul_(self.scale)
+        corner = torch.minimum(clamped.floor(), self.last - 1)
+        flat = torch.add(corner[:, 0], corner[:, 1], alpha=self.width).long()
+        return flat, clamped.sub_(corner), units
 
 
-def _moments(x: Tensor, y: Tensor) -> Tensor:
-    """(position, 6): 1, x, y, x^2, x y, y^2."""
-    return torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)
+def _moments(points: Tensor) -> Tensor:
+    """(..., position, 6): 1, x, y, x^2, x y, y^2 of points (..., 3, position)."""
+    x, y, one = points.unbind(-2)
+    return torch.stack([one, x, y, x * x, x * y, y * y], dim=-1)
 
 
 _OUTER = torch.tensor([[3, 4, 1], [4, 5, 2], [1, 2, 0]])
 """Which of the moments is which product of (x, y, 1) with itself."""
 
 
-def _assemble(
-    error: Tensor,
-    slope_x: Tensor,
-    slope_y: Tensor,
-    xx: Tensor,
-    xy: Tensor,
-    yy: Tensor,
-    moments: Tensor,
-) -> Normal:
-    """Sum over positions: everything given is (warp, position), moments (..., position, 6)."""
-    second = torch.stack([xx, xy, yy], dim=1) @ moments
-    first = torch.stack([slope_x, slope_y], dim=1) @ moments[..., :3]
-    blocks = second[..., _OUTER.to(second.device)]
-    matrix = torch.cat(
-        [
-            torch.cat([blocks[:, 0], blocks[:, 1]], dim=-1),
-            torch.cat([blocks[:, 1], blocks[:, 2]], dim=-1),
-        ],
-        dim=-2,
-    )
-    gradient = first[..., [1, 2, 0]].flatten(1)
+def _assemble(error: Tensor, slopes: Tensor, products: Tensor, moments: Tensor) -> Normal:
+    """Sum over positions.
+
+    `error` is (warp, position); `slopes` <dG/dx, r>, <dG/dy, r>; `products` those of the
+    derivatives, xx, xy, yy; both (warp, _, position), the mask applied.
+    """
+    second = products @ moments
+    xx, xy, yy = second[..., _OUTER.to(second.device)].unbind(1)
+    matrix = torch.cat([torch.cat([xx, xy], dim=-1), torch.cat([xy, yy], dim=-1)], dim=-2)
+    gradient = (slopes @ moments[..., :3])[..., [1, 2, 0]].flatten(1)
     return Normal(error=error.sum(-1), gradient=gradient, matrix=matrix)
+
+
+def _in_blocks(
+    evaluate: Callable[[Tensor, Tensor], Normal], warps: Tensor, pairs: Tensor, size: int
+) -> Normal:
+    """Evaluate as many warps at once as fit the processor's cache."""
+    size = max(1, size)
+    blocks = [evaluate(*block) for block in zip(warps.split(size), pairs.split(size), strict=True)]
+    return Normal(
+        error=torch.cat([block.error for block in blocks]),
+        gradient=torch.cat([block.gradient for block in blocks]),
+        matrix=torch.cat([block.matrix for block in blocks]),
+    )
 
 
 class InnerProducts:
@@ -136,7 +144,7 @@ class InnerProducts:
     Args:
         reference: Reference maps F.
         moved: Moved maps G, at least 2 x 2.
-        mask: Weight of each reference position, 0 outside the region.
+        mask: 1 in the region, 0 outside.
         full_size: Height and width of the maps that these are a coarser copy of.
     """
 
@@ -150,59 +158,71 @@ class InnerProducts:
         pairs, _, height, width = reference.shape
         self.grid = _Grid((height, width), full_size, reference)
         self.mask = mask.flatten(1)
-        F = reference.flatten(2)
-        G = moved.flatten(2)
         self.positions = height * width
-        self.cross = (F.transpose(1, 2) @ G).flatten()
-        self.squares = F.square().sum(1)
+        self.cross = (reference.flatten(2).transpose(1, 2) @ moved.flatten(2)).flatten()
+        self.squares = reference.square().sum(1).flatten(1)
         a = moved[:, :, :-1, :-1]
         b = moved[:, :, :-1, 1:] - a
         c = moved[:, :, 1:, :-1] - a
         d = moved[:, :, 1:, 1:] - a - b - c
-        corners = [a, b, c, d]
+        bc = (b * c).sum(1)
         gram = torch.stack(
-            [(corners[i] * corners[j]).sum(1) for i in range(4) for j in range(i, 4)], dim=-1
+            [
+                *((a * corner).sum(1) for corner in (a, b, c)),
+                (a * d).sum(1) + bc,
+                (b * b).sum(1),
+                bc,
+                (c * c).sum(1),
+                *((d * corner).sum(1) for corner in (b, c, d)),
+            ]
         )
         # stored at every position, so that one index serves both tables
-        table = gram.new_zeros(pairs, height, width, 10)
-        table[:, :-1, :-1] = gram
-        self.gram = table.reshape(-1, 10)
-        self.moments = _moments(self.grid.x, self.grid.y)
+        table = gram.new_zeros(10, pairs, height, width)
+        table[:, :, :-1, :-1] = gram
+        self.gram = table.reshape(10, -1)
+        self.moments = _moments(self.grid.points)
 
     def __call__(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
         """Evaluate warps; see `Objective`."""
-        grid, n = self.grid, self.positions
-        corner, u, v, free_x, free_y = grid.read(warps, grid.x, grid.y)
-        aa, ab, ac, ad, bb, bc, bd, cc, cd, dd = self.gram[corner + pairs[:, None] * n].unbind(-1)
-        row = torch.arange(n, device=warps.device) + pairs[:, None] * n
-        at = corner + row * n
-        fa = self.cross.take(at)
-        fb = self.cross.take(at + 1) - fa
-        fc = self.cross.take(at + grid.width) - fa
-        fd = self.cross.take(at + grid.width + 1) - fa - fb - fc
-        # G = a + b u + c v + d u v;  G_u = b + d v;  G_v = c + d u
-        b_v, d_v = ab + v * ad, bd + v * dd  # <a, G_u>, <d, G_u>
-        uu = bb + v * (bd + d_v)  # <G_u, G_u>
-        cross_c = bc + v * cd  # <c, G_u>
-        g_u = b_v + u * uu + v * cross_c  # <G, G_u>
-        c_u, d_u = ac + u * ad, cd + u * dd  # <a, G_v>, <d, G_v>
-        vv = cc + u * (cd + d_u)  # <G_v, G_v>
-        g_v = c_u + v * vv + u * (bc + u * bd)  # <G, G_v>
-        uv = cross_c + u * d_v  # <G_u, G_v>
-        f_u, f_v = fb + v * fd, fc + u * fd
-        gg = aa + v * (2 * ac + v * cc) + u * (2 * (b_v + v * cross_c) + u * uu)  # <G, G>
-        fg = fa + u * f_u + v * fc
-        m = self.mask[pairs]
-        m_x, m_y = m * free_x, m * free_y
-        return _assemble(
-            error=m * (self.squares[pairs] - 2 * fg + gg),
-            slope_x=m_x * (g_u - f_u),
-            slope_y=m_y * (g_v - f_v),
-            xx=m_x * free_x * uu,
-            xy=m_x * free_y * uv,
-            yy=m_y * free_y * vv,
-            moments=self.moments,
+        return _in_blocks(self._evaluate, warps, pairs, _BLOCK // self.positions)
+
+    def _evaluate(self, warps: Tensor, pairs: Tensor) -> Normal:
+        n, width = self.positions, self.grid.width
+        corner, fractions, units = self.grid.read(warps, self.grid.points)
+        u, v = fractions.unbind(1)
+        start = pairs[:, None] * n
+        cell = (corner + start).flatten()
+        aa, ab, ac, ad_bc, bb, bc, cc, bd, cd, dd = self.gram.index_select(1, cell).view(
+            10, *corner.shape
         )
+        at = corner.add_((torch.arange(n, device=warps.device) + start) * n)
+        fa, right, below, across = (self.cross.take(at + k) for k in (0, 1, width, width + 1))
+        # error(u, v) = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
+        #               + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
+        q = ac.sub_(below).add_(fa)
+        p = ab.sub_(right).add_(fa)
+        r = ad_bc.sub_(across).add_(right).add_(below).sub_(fa)
+        e = aa.add_(fa, alpha=-2).add_(self.squares[pairs])
+        du = torch.addcmul(bd, v, dd)  # <d, b + d v>
+        dv = torch.addcmul(cd, u, dd)  # <d, c + d u>
+        mask = self.mask[pairs]
+        units.mul_(mask[:, None])
+        unit_x, unit_y = units.unbind(1)
+        products = torch.empty(len(warps), 3, n, dtype=u.dtype, device=u.device)
+        xx, xy, yy = products.unbind(1)
+        torch.addcmul(bb, v, du.add_(bd), out=xx)
+        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)
+        torch.addcmul(cc, u, dv.add_(cd), out=yy)
+        t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
+        slopes = torch.empty_like(fractions)
+        torch.addcmul(t, u, xx, out=slopes[:, 0])
+        torch.addcmul(torch.addcmul(q, u, torch.addcmul(r, u, bd)), v, yy, out=slopes[:, 1])
+        e.addcmul_(u, t.add_(slopes[:, 0]))
+        e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
+        xx.mul_(unit_x).mul_(unit_x)
+        xy.mul_(unit_x).mul_(unit_y)
+        yy.mul_(unit_y).mul_(unit_y)
+        return _assemble(e.mul_(mask), slopes.mul_(units), products, self.moments)
 
 
 class Residuals:
@@ -212,7 +232,7 @@ class Residuals:
         reference: Reference maps F.
         moved: Moved maps G, at least 2 x 2.
         positions: Flat numbers of the positions that count.
-        mask: Weight of each of them.
+        mask: 1 where they lie in the region, else 0.
         full_size: Height and width of the maps that these are a coarser copy of.
     """
 
@@ -228,8 +248,8 @@ class Residuals:
         self.grid = _Grid((height, width), full_size, reference)
         self.size = height * width
         self.mask = mask
-        self.x, self.y = self.grid.x[positions], self.grid.y[positions]
-        self.moments = _moments(self.x, self.y)
+        self.points = self.grid.points[:, positions].transpose(0, 1)
+        self.moments = _moments(self.points)
         row = torch.arange(len(reference), device=reference.device)[:, None] * self.size
         # channels last: a position's vector is contiguous
         self.target = reference.flatten(2).transpose(1, 2).reshape(-1, channels)[row + positions]
@@ -237,31 +257,39 @@ class Residuals:
 
     def __call__(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
         """Evaluate warps; see `Objective`."""
+        numbers = self.target.shape[1] * self.target.shape[2]
+        return _in_blocks(self._evaluate, warps, pairs, 4 * _BLOCK // numbers)
+
+    def _evaluate(self, warps: Tensor, pairs: Tensor) -> Normal:
         width = self.grid.width
-        corner, u, v, free_x, free_y = self.grid.read(warps, self.x[pairs], self.y[pairs])
+        corner, fractions, units = self.grid.read(warps, self.points[pairs])
         corner = corner + pairs[:, None] * self.size
-        a, b = self.source[corner], self.source[corner + 1]
-        c, d = self.source[corner + width], self.source[corner + width + 1]
-        u, v = u[..., None], v[..., None]
-        top, bottom = torch.lerp(a, b, u), torch.lerp(c, d, u)
-        g_v = bottom - top
-        g_u = torch.lerp(b - a, d - c, v)
-        residual = torch.lerp(top, bottom, v) - self.target[pairs]
-        m = self.mask[pairs]
-        m_x, m_y = m * free_x, m * free_y
-        return _assemble(
-            error=m * _dot(residual, residual),
-            slope_x=m_x * _dot(g_u, residual),
-            slope_y=m_y * _dot(g_v, residual),
-            xx=m_x * free_x * _dot(g_u, g_u),
-            xy=m_x * free_y * _dot(g_u, g_v),
-            yy=m_y * free_y * _dot(g_v, g_v),
-            moments=self.moments[pairs],
+        a, b, c, d = (
+            self.source.index_select(0, (corner + k).flatten()).view(*corner.shape, -1)
+            for k in (0, 1, width, width + 1)
         )
+        u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
+        top, bottom = torch.lerp(a, b, u), torch.lerp(c, d, u)
+        g_u = torch.lerp(b.sub_(a), d.sub_(c), v)
+        g_v = bottom.sub_(top)
+        residual = torch.addcmul(top, v, g_v).sub_(self.target[pairs])
+        mask = self.mask[pairs]
+        unit_x, unit_y = units.mul_(mask[:, None]).unbind(1)
+        products = torch.stack(
+            [
+                _dot(g_u, g_u) * unit_x * unit_x,
+                _dot(g_u, g_v) * unit_x * unit_y,
+                _dot(g_v, g_v) * unit_y * unit_y,
+            ],
+            dim=1,
+        )
+        slopes = torch.stack([_dot(g_u, residual), _dot(g_v, residual)], dim=1).mul_(units)
+        error = _dot(residual, residual).mul_(mask)
+        return _assemble(error, slopes, products, self.moments[pairs])
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return torch.einsum("npc,npc->np", a, b)
+    return torch.linalg.vecdot(a, b)
 
 
 def limit_distortion(
@@ -367,7 +395,8 @@ def levenberg_marquardt(
         H, g = matrix[active], gradient[active]
         diagonal = torch.diagonal(H, dim1=-2, dim2=-1)
         lift = diagonal * damp[active, None] + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
-        step = torch.linalg.solve_ex(H + torch.diag_embed(lift), -g)[0]
+        # a warp that reads the border alone has no gradient: its step is none, and it is done
+        step = torch.linalg.solve_ex(H + torch.diag_embed(lift), -g)[0].nan_to_num(0.0, 0.0, 0.0)
         trial, clamped = limit_distortion(
             best[active] + step.reshape(-1, 2, 3), oracle[active], max_distortion
         )
