@@ -1,1 +1,42 @@
-"""Measure how far a spatial warp can re-align a CNN's feature maps."""
+"""Measure how far a spatial warp can re-align a CNN's feature maps.
+
+The public surface: transform the input (`Rotation`, `Scaling`, `Shear`, `Translation`,
+`Reflection`, `Affine`, `sweep`), list a model's layers (`list_layers`), measure (`probe`, which
+returns a `ProbeResult`), or align two maps at hand (`align`, which returns an `Alignment`).
+"""
+
+from invariance_probe.alignment.search import Alignment, Outcome, SearchOptions, align
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.features import list_layers
+from invariance_probe.probe import METHODS, probe
+from invariance_probe.results import ProbeResult
+from invariance_probe.transforms import (
+    Affine,
+    Reflection,
+    Rotation,
+    Scaling,
+    Shear,
+    Transform,
+    Translation,
+    sweep,
+)
+
+__all__ = [
+    "METHODS",
+    "Affine",
+    "Alignment",
+    "InvalidInputError",
+    "Outcome",
+    "ProbeResult",
+    "Reflection",
+    "Rotation",
+    "Scaling",
+    "SearchOptions",
+    "Shear",
+    "Transform",
+    "Translation",
+    "align",
+    "list_layers",
+    "probe",
+    "sweep",
+]
