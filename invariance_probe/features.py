@@ -295,14 +295,23 @@ def record(
         The tensors, in the order in which they were computed.
     """
     outputs: dict[Key, Tensor] = {}
-    _run_hooked(
-        model,
-        images,
-        # cloned, because a later in-place activation would write over it
-        lambda key, tensor: outputs.__setitem__(key, tensor.detach().clone()),
-        None if wanted is None else {key.module for key in wanted},
-    )
-    return outputs if wanted is None else {key: outputs[key] for key in outputs if key in wanted}
+
+    def keep(key: Key, tensor: Tensor) -> None:
+        if wanted is None or key in wanted:
+            # cloned, because a later in-place activation would write over it
+            outputs[key] = tensor.detach().clone()
+            if wanted is not None and len(outputs) == len(wanted):
+                raise _AllSeenError
+
+    try:
+        _run_hooked(model, images, keep, None if wanted is None else {k.module for k in wanted})
+    except _AllSeenError:
+        pass  # what the model would do after the last wanted layer is not needed
+    return outputs
+
+
+class _AllSeenError(Exception):
+    """Ends a forward pass early."""
 
 
 def _run_hooked(

@@ -526,7 +526,7 @@ class _Pairs:
 
     def score(self, warped: Tensor) -> metrics.Scores:
         """Compare warped maps with the references."""
-        return metrics.score(warped, self.reference, self.region, self.mean)
+        return metrics.Target(self.reference, self.region, self.mean).score(warped)
 
 
 def _transforms_at_once(reference: Tensor) -> int:

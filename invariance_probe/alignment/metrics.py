@@ -28,38 +28,48 @@ class Scores:
     cosine: Float[Tensor, " pair"]
 
 
-def score(
-    warped: Float[Tensor, "pair channel height width"],
-    reference: Float[Tensor, "pair channel height width"],
-    region: Bool[Tensor, "pair height width"],
-    channel_mean: Float[Tensor, "pair channel"],
-) -> Scores:
-    """Compare warped maps with their references.
+class Target:
+    """Reference maps that several warped maps are compared with.
 
     Args:
-        warped: Moved maps after a warp, WG.
         reference: Reference maps F.
         region: Where the comparison is fair.
         channel_mean: Mean of the reference maps of the whole run over the region, by channel.
-
-    Returns:
-        `METRICS` of each pair, summed in float64.
     """
-    keep = region.flatten(1)[:, None, :]
-    mean = channel_mean[:, :, None].to(reference)
-    F = reference.flatten(2)
-    centred = (F - mean) * keep
-    other = (warped.flatten(2) - mean) * keep
-    difference = other - centred
-    error = _energy(difference)
-    variance = _energy(centred)
-    energy = _energy(F * keep)
-    overlap = _total(centred * other)
-    return Scores(
-        fvu=_ratio(error, variance, energy),
-        rel_l2=_ratio(error, energy, energy).sqrt(),
-        cosine=_ratio(overlap, (variance * _energy(other)).sqrt(), energy),
-    )
+
+    def __init__(
+        self,
+        reference: Float[Tensor, "pair channel height width"],
+        region: Bool[Tensor, "pair height width"],
+        channel_mean: Float[Tensor, "pair channel"],
+    ) -> None:
+        self._keep = region.flatten(1)[:, None, :]
+        self._mean = channel_mean[:, :, None].to(reference)
+        self._centred = self._centre(reference)
+        self._variance = _energy(self._centred)
+        self._energy = _energy(reference.flatten(2) * self._keep)
+
+    def _centre(self, maps: Tensor) -> Tensor:
+        return (maps.flatten(2) - self._mean).mul_(self._keep)
+
+    def score(self, warped: Float[Tensor, "pair channel height width"]) -> Scores:
+        """Compare warped maps with the references.
+
+        Args:
+            warped: Moved maps after a warp, WG.
+
+        Returns:
+            `METRICS` of each pair, summed in float64.
+        """
+        other = self._centre(warped)
+        power = _energy(other)
+        error = _energy(other.sub_(self._centred))
+        overlap = (power + self._variance - error) / 2
+        return Scores(
+            fvu=_ratio(error, self._variance, self._energy),
+            rel_l2=_ratio(error, self._energy, self._energy).sqrt(),
+            cosine=_ratio(overlap, (self._variance * power).sqrt(), self._energy),
+        )
 
 
 def region_mean(
@@ -80,12 +90,9 @@ def region_mean(
     return total / keep.sum(-1).clamp(min=1)
 
 
-def _total(values: Tensor) -> Tensor:
-    return values.flatten(1).sum(-1, dtype=torch.float64)
-
-
-def _energy(values: Tensor) -> Tensor:
-    return _total(values.square())
+def _energy(maps: Tensor) -> Tensor:
+    """Sum of squares over channels and positions, in float64."""
+    return torch.linalg.vector_norm(maps, dim=(1, 2), dtype=torch.float64).square()
 
 
 def _ratio(part: Tensor, whole: Tensor, energy: Tensor) -> Tensor:

@@ -131,10 +131,10 @@ def align(
 ) -> Alignment:
     """Search the affine warp under which moved maps look most like their references.
 
-    All starts (oracle, identity, rotations x scalings relative to the oracle) are tried on maps
-    averaged down to `COARSE_SIDE`, the better ones followed to finer maps, and the last steps taken
-    on the full ones. The oracle and, where it is inside the family, the identity are candidates to
-    the end, so that the result is never worse than either.
+    All starts (oracle, identity, rotations x scalings x shifts relative to the oracle) are tried on
+    maps averaged down to the first of `TABLE_LEVELS`, the better ones followed to finer maps, and
+    the last steps taken on the full ones. The oracle and, where it is inside the family, the
+    identity are candidates to the end, so that the result is never worse than either.
 
     Args:
         reference: Reference maps F.
@@ -184,10 +184,12 @@ def align(
         pooled = (own_mean * counts).sum(0) / counts.sum().clamp(min=1)
         channel_mean = pooled.expand(pairs, -1)
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
+    target = metrics.Target(reference, mask, channel_mean)
     scores = [
-        metrics.score(geometry.warp(moved, theta, mode=settings.mode), reference, mask, channel_mean)
-        for theta in (found.theta, theta0, identity)
+        target.score(geometry.warp(moved, theta, mode=settings.mode))
+        for theta in (found.theta, theta0)
     ]
+    scores.append(target.score(moved))
     choice = _choose(scores, _outside(identity, theta0, height, width, settings))
     given = choice > 0
     flags = (finite, seen, varied, found.at_limit & ~given, found.converged | given)
@@ -374,12 +376,16 @@ def _search(
     oracle = _isotropic(theta0, height, width).to(target)
     longest = max(height, width)
     candidates = _far_starts(oracle, settings)
-    coarser = [side for side in TABLE_LEVELS if side < longest]
-    for rounds, side in zip([FIRST_ROUNDS, MIDDLE_ROUNDS, MIDDLE_ROUNDS], coarser, strict=False):
-        objective = _table(*_shrink(target, source, weight, side), full_size=(height, width))
+    coarser = [(target, source, weight)]
+    for side in reversed(TABLE_LEVELS):
+        if side < longest:
+            coarser.append(_shrink(*coarser[-1], (height, width), side))
+    for depth, level in enumerate(reversed(coarser[1:])):
+        rounds = FIRST_ROUNDS if depth == 0 else MIDDLE_ROUNDS
+        objective = _table(*level, full_size=(height, width))
         candidates = _improve(objective, candidates, oracle, settings, rounds)
     candidates = candidates.join(_near_starts(oracle, longest))
-    rounds = (*(LAST_ROUNDS if coarser else FIRST_ROUNDS), (settings.max_steps, 1))
+    rounds = (*(LAST_ROUNDS if coarser[1:] else FIRST_ROUNDS), (settings.max_steps, 1))
     if longest <= TABLE_LEVELS[-1]:
         objective = _table(target, source, weight, full_size=(height, width))
         candidates = _improve(objective, candidates, oracle, settings, rounds)
@@ -429,10 +435,9 @@ def _near_starts(oracle: Tensor, cells: int) -> _Candidates:
 
 
 def _shrink(
-    target: Tensor, source: Tensor, weight: Tensor, side: int
+    target: Tensor, source: Tensor, weight: Tensor, size: tuple[int, int], side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Average maps down to a longest side."""
-    size = target.shape[-2:]
+    """Average maps (of full maps of some size) down to a longest side."""
     shape = tuple(max(2, round(n * side / max(size))) for n in size)
     target, source, weight = (
         F.adaptive_avg_pool2d(maps, shape) for maps in (target, source, weight[:, None])
