@@ -457,14 +457,14 @@ def _git_state() -> tuple[str | None, bool | None]:
 def _save_strips(path: Path, strips: Sequence[Strip]) -> None:
     arrays: dict[str, np.ndarray] = {}
     for i, strip in enumerate(strips):
-        arrays[f"{i}/maps"] = strip.maps.astype(np.float32)
-        arrays[f"{i}/region"] = strip.region
-        arrays[f"{i}/images"] = strip.images.astype(np.float32)
-        arrays[f"{i}/meta"] = np.frombuffer(
-            json.dumps([strip.layer, strip.transform, strip.channels]).encode(), dtype=np.uint8
-        )
+        arrays[f"maps/{i}"] = strip.maps.astype(np.float32)
+        arrays[f"region/{i}"] = strip.region
+        # all layers of one transform show the same two images
+        arrays[f"images/{strip.transform}"] = strip.images.astype(np.float32)
+        described = json.dumps([strip.layer, strip.transform, strip.channels])
+        arrays[f"about/{i}"] = np.frombuffer(described.encode(), dtype=np.uint8)
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stubs confuse ** with a flag
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _load_strips(path: Path) -> list[Strip]:
@@ -472,16 +472,16 @@ def _load_strips(path: Path) -> list[Strip]:
         return []
     strips = []
     with np.load(path, allow_pickle=False) as arrays:
-        for i in range(len(arrays.files) // 4):
-            layer, transform, channels = json.loads(arrays[f"{i}/meta"].tobytes())
+        for i in range(sum(name.startswith("about/") for name in arrays.files)):
+            layer, transform, channels = json.loads(arrays[f"about/{i}"].tobytes())
             strips.append(
                 Strip(
                     layer=layer,
                     transform=transform,
                     channels=channels,
-                    maps=arrays[f"{i}/maps"],
-                    region=arrays[f"{i}/region"],
-                    images=arrays[f"{i}/images"],
+                    maps=arrays[f"maps/{i}"],
+                    region=arrays[f"region/{i}"],
+                    images=arrays[f"images/{transform}"],
                 )
             )
     return strips

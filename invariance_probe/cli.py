@@ -1,0 +1,352 @@
+"""The command line: ``invariance-probe layers | probe | demo``."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from invariance_probe import features, results, sources
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.probe import METHODS, probe
+from invariance_probe.regions import DEFAULT_MARGIN
+from invariance_probe.transforms import Transform, sweep
+
+DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
+"""Six depths of EfficientNet-Lite0: its last maps at each of the resolutions 112 to 7, two at 14."""
+DEMO_TRANSFORMS = ("rotation=-90:90:30", "scaling=0.5:2:0.25")
+CANVAS_PER_CROP = 2**0.5
+"""Side of the canvas per side of the crop: enough for any rotation of the crop."""
+DEFAULT_CROP = 224
+COMMON_TRANSFORMS = ("rotation=-90:90:15",)
+
+ModelName = Annotated[
+    str,
+    tyro.conf.arg(
+        help="efficientnet-lite0, -lite1, -lite2, timm:NAME, torchvision:NAME, or "
+        "package.module:factory."
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    tyro.conf.arg(help="State dict to load: .safetensors, or a file torch loads weights-only."),
+]
+Images = Annotated[
+    str, tyro.conf.arg(help="A folder of images, or 'photographs' (those in scikit-image's wheel).")
+]
+Crop = Annotated[
+    int | None,
+    tyro.conf.arg(
+        help="Side of the square the model sees, in pixels; by default what it was trained on, or "
+        f"{DEFAULT_CROP}."
+    ),
+]
+Channels = Annotated[
+    Literal[1, 3], tyro.conf.arg(help="Channels of the model's input: 3 for colour, 1 for grey.")
+]
+Transforms = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        help="KIND=START:STOP:STEP or KIND=A,B,C with KIND rotation (degrees), scaling (factor), "
+        "shear, translation (pixels) or reflection (degrees); several may follow one another."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="Folder for the run; by default a new one under runs/, named after model and time."
+    ),
+]
+Json = Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")]
+ShowProgress = Annotated[
+    bool, tyro.conf.arg(help="Show progress and time left on stderr, if that is a terminal.")
+]
+Device = Annotated[str, tyro.conf.arg(help="auto, cpu, cuda or cuda:K.")]
+SkipBad = Annotated[bool, tyro.conf.arg(help="Go on without images that cannot be read.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersCommand:
+    """List the layers of a model: names, shapes, stride and offset against the input."""
+
+    model: ModelName = "efficientnet-lite0"
+    weights: Weights = None
+    crop: Crop = None
+    channels: Channels = 3
+    pattern: Annotated[
+        str | None, tyro.conf.arg(help="Show only layers whose name matches, e.g. '_blocks.*'.")
+    ] = None
+    json: Json = False
+
+    def run(self) -> None:
+        """List them."""
+        model = sources.load_model(self.model, self.weights)
+        side = self.crop or model.crop or DEFAULT_CROP
+        frame = features.list_layers(model.module, _noise(self.channels, side))
+        if self.pattern is not None:
+            layers = features.find_layers(model.module, _noise(self.channels, side))
+            chosen = {layer.name for layer in features.select_layers(layers, [self.pattern])}
+            frame = frame[frame["name"].isin(chosen)]
+        if self.json:
+            print(frame.to_json(orient="records"))
+            return
+        _print_layers(frame, f"{self.model} at {side} x {side} pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeCommand:
+    """Measure how far a spatial warp re-aligns a model's maps, and write a run folder."""
+
+    layers: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            help="Names or patterns of layers, see `invariance-probe layers`; without it six "
+            "depths of EfficientNet-Lite. Other models need it."
+        ),
+    ] = ()
+    model: ModelName = "efficientnet-lite0"
+    weights: Weights = None
+    images: Images = "photographs"
+    transform: Transforms = COMMON_TRANSFORMS
+    methods: Annotated[
+        tuple[str, ...], tyro.conf.arg(help="What to compare: " + ", ".join(METHODS) + ".")
+    ] = METHODS
+    crop: Crop = None
+    canvas: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Side to which images are resized and cut before they are transformed, in pixels; "
+            "by default 1.41 times the crop, so that a rotation need invent nothing."
+        ),
+    ] = None
+    channels: Channels = 3
+    margin: Annotated[
+        float, tyro.conf.arg(help="Distance of compared positions from the maps' edges, in cells.")
+    ] = DEFAULT_MARGIN
+    device: Device = "auto"
+    dtype: Annotated[
+        Literal["float32", "float64"], tyro.conf.arg(help="Type to compute the maps in.")
+    ] = "float32"
+    batch_size: Annotated[int, tyro.conf.arg(help="Images in one forward pass.")] = 16
+    seed: Annotated[int, tyro.conf.arg(help="Root of all random choices.")] = 0
+    skip_bad: SkipBad = False
+    out: Out = None
+    json: Json = False
+    progress: ShowProgress = True
+
+    def run(self) -> None:
+        """Probe, save and print."""
+        out = results.check_out(self.out or _new_folder(self.model))
+        moves = [move for text in self.transform for move in parse_transform(text)]
+        if not self.layers and self.model not in sources.LITE_CROPS:
+            raise InvalidInputError(
+                f"which layers of {self.model!r}? name them with --layers; `invariance-probe layers "
+                f"--model {self.model}` lists them"
+            )
+        model = sources.load_model(self.model, self.weights)
+        side = self.crop or model.crop or DEFAULT_CROP
+        canvas = self.canvas or _canvas_for(side)
+        if canvas < side:
+            raise InvalidInputError(
+                f"canvas {canvas} is smaller than the crop {side}; give a larger --canvas"
+            )
+        images, bad = sources.open_images(
+            self.images, canvas, channels=self.channels, skip_bad=self.skip_bad
+        )
+        if bad:
+            print(f"skipped {len(bad)} unreadable: {', '.join(bad[:5])}", file=sys.stderr)
+        result = probe(
+            model.module,
+            images,
+            layers=self.layers or DEMO_LAYERS,
+            transforms=moves,
+            methods=self.methods,
+            crop=side,
+            mean=model.mean if len(model.mean) in {1, self.channels} else (model.mean[0],),
+            std=model.std if len(model.std) in {1, self.channels} else (model.std[0],),
+            device=self.device,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            margin=self.margin,
+            out=out,
+            progress=self.progress,
+            name=self.model,
+        )
+        _report(result, out, as_json=self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoCommand:
+    """Probe EfficientNet-Lite0 at six depths on photographs, under rotations and scalings."""
+
+    out: Out = None
+    device: Device = "auto"
+    seed: Annotated[int, tyro.conf.arg(help="Root of all random choices.")] = 0
+    json: Json = False
+    progress: ShowProgress = True
+
+    def run(self) -> None:
+        """Probe, save and print."""
+        ProbeCommand(
+            transform=DEMO_TRANSFORMS,
+            out=self.out or _new_folder("demo"),
+            device=self.device,
+            seed=self.seed,
+            json=self.json,
+            progress=self.progress,
+        ).run()
+
+
+Command = (
+    Annotated[LayersCommand, tyro.conf.subcommand("layers")]
+    | Annotated[ProbeCommand, tyro.conf.subcommand("probe")]
+    | Annotated[DemoCommand, tyro.conf.subcommand("demo")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: Words after the command's name; those of the process by default.
+
+    Raises:
+        SystemExit: With status 2 on bad usage, 130 if interrupted.
+    """
+    command = tyro.cli(
+        Command,  # type: ignore[arg-type]  # tyro takes unions of annotated types
+        prog="invariance-probe",
+        description="Are a network's features aligned after a rotation or a scaling of its input, "
+        "and can a spatial warp align them?",
+        args=arguments,
+    )
+    try:
+        command.run()
+    except InvalidInputError as error:
+        print(f"invariance-probe: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        print("invariance-probe: interrupted, nothing was written", file=sys.stderr)
+        raise SystemExit(130) from error
+
+
+def parse_transform(text: str) -> list[Transform]:
+    """Read ``KIND=START:STOP:STEP`` or ``KIND=A,B,C``.
+
+    Args:
+        text: What the user wrote.
+
+    Returns:
+        The transforms.
+
+    Raises:
+        InvalidInputError: If it is malformed.
+    """
+    kind, equals, values = text.partition("=")
+    way_out = "write KIND=START:STOP:STEP or KIND=A,B,C, such as rotation=-90:90:15"
+    if not equals or not values:
+        raise InvalidInputError(f"transform {text!r} is malformed; {way_out}")
+    try:
+        if ":" in values:
+            start, stop, step = (float(value) for value in values.split(":"))
+            return sweep(kind.strip(), start, stop, step)
+        singles = [float(value) for value in values.split(",")]
+    except InvalidInputError:
+        raise
+    except ValueError as error:
+        raise InvalidInputError(f"transform {text!r} is malformed; {way_out}") from error
+    return [move for value in singles for move in sweep(kind.strip(), value, value, 1.0)]
+
+
+def _noise(channels: int, side: int) -> Tensor:
+    return torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def _canvas_for(crop: int) -> int:
+    """Smallest canvas for all rotations whose centre is the crop's."""
+    side = int(-(-crop * CANVAS_PER_CROP // 1))
+    return side + (side - crop) % 2
+
+
+def _new_folder(name: str) -> Path:
+    stem = name.replace(":", "-").replace("/", "-")
+    return Path("runs") / f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+
+
+def _report(result: results.ProbeResult, out: Path | None, *, as_json: bool) -> None:
+    summary = result.summary()
+    if as_json:
+        print(json.dumps({"out": str(out), "summary": json.loads(summary.to_json(orient="records"))}))
+        return
+    console = Console()
+    fvu = summary[summary["metric"] == "fvu"]
+    for family in dict.fromkeys(fvu["transform"]):
+        console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
+    console.print(
+        "0: perfectly aligned; 1: no better than the channel means; unrelated: chance; floor: "
+        "what interpolation alone costs."
+    )
+    console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
+
+
+def _summary_table(result: results.ProbeResult, rows: pd.DataFrame, family: str) -> Table:
+    """Layers down, methods across; a mean and under it its interval."""
+    values = sorted({m["parameter"] for m in result.config["moves"] if m["kind"] == family})
+    span = f" {values[0]:g} to {values[-1]:g}" if values and values[0] == values[0] else ""
+    images = int(rows["n_images"].max())
+    table = Table(
+        title=f"{family}{span}: fraction of variance unexplained, mean over {images} images "
+        "[95 % interval]",
+        title_justify="left",
+    )
+    table.add_column("layer", no_wrap=True)
+    table.add_column("map", no_wrap=True)
+    methods = [m for m in METHODS if (rows["method"] == m).any()]
+    for method in methods:
+        table.add_column(method, justify="right", no_wrap=True)
+    for layer in result.layers.itertuples():
+        cells = []
+        for method in methods:
+            row = rows[(rows["layer"] == layer.name) & (rows["method"] == method)].iloc[0]
+            interval = "" if row["low"] != row["low"] else f"\n[{row['low']:.2f}, {row['high']:.2f}]"
+            cells.append(f"{row['mean']:.3f}{interval}".replace("[", r"\["))
+        table.add_row(
+            str(layer.name), f"{layer.channels}\n{layer.height} x {layer.width}", *cells
+        )
+    return table
+
+
+def _print_layers(frame: pd.DataFrame, title: str) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("name", overflow="fold")
+    table.add_column("type", overflow="fold")
+    for name in ("channels", "map", "stride", "offset"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if not frame["spatial"].all():
+        table.add_column("no map, because", overflow="fold")
+    for row in frame.itertuples():
+        if row.spatial:
+            star = "" if row.measured else "*"
+            size = f"{row.height} x {row.width}"
+            cells = [str(row.channels), size, f"{row.stride:g}{star}", f"{row.offset:g}{star}"]
+        else:
+            cells = ["", "", "", "", row.reason]
+        table.add_row(row.name, row.type, *cells)
+    console = Console()
+    console.print(table)
+    if not frame[frame["spatial"]]["measured"].all():
+        console.print("* could not be measured; the map is taken to cover the input evenly")
+
+
+if __name__ == "__main__":
+    main()
