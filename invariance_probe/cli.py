@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import torch
 import tyro
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -53,13 +54,8 @@ Crop = Annotated[
 Channels = Annotated[
     Literal[1, 3], tyro.conf.arg(help="Channels of the model's input: 3 for colour, 1 for grey.")
 ]
-Transforms = Annotated[
-    tuple[str, ...],
-    tyro.conf.arg(
-        help="KIND=START:STOP:STEP or KIND=A,B,C with KIND rotation (degrees), scaling (factor), "
-        "shear, translation (pixels) or reflection (degrees); several may follow one another."
-    ),
-]
+Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
+"""Options that take several words and may be repeated."""
 Out = Annotated[
     Path | None,
     tyro.conf.arg(
@@ -107,19 +103,26 @@ class ProbeCommand:
     """Measure how far a spatial warp re-aligns a model's maps, and write a run folder."""
 
     layers: Annotated[
-        tuple[str, ...],
+        Words,
         tyro.conf.arg(
-            help="Names or patterns of layers, see `invariance-probe layers`; without it six "
-            "depths of EfficientNet-Lite. Other models need it."
+            help="Names or patterns of layers, see `invariance-probe layers` (default: "
+            f"{' '.join(DEMO_LAYERS)} of EfficientNet-Lite; other models need it)."
         ),
     ] = ()
     model: ModelName = "efficientnet-lite0"
     weights: Weights = None
     images: Images = "photographs"
-    transform: Transforms = COMMON_TRANSFORMS
+    transform: Annotated[
+        Words,
+        tyro.conf.arg(
+            help="KIND=START:STOP:STEP or KIND=A,B,C with KIND rotation (degrees), scaling "
+            "(factor), shear, translation (pixels) or reflection (degrees) (default: "
+            f"{' '.join(COMMON_TRANSFORMS)})."
+        ),
+    ] = ()
     methods: Annotated[
-        tuple[str, ...], tyro.conf.arg(help="What to compare: " + ", ".join(METHODS) + ".")
-    ] = METHODS
+        Words, tyro.conf.arg(help=f"What to compare (default: {' '.join(METHODS)}).")
+    ] = ()
     crop: Crop = None
     canvas: Annotated[
         int | None,
@@ -146,7 +149,8 @@ class ProbeCommand:
     def run(self) -> None:
         """Probe, save and print."""
         out = results.check_out(self.out or _new_folder(self.model))
-        moves = [move for text in self.transform for move in parse_transform(text)]
+        words = _flat(self.transform) or COMMON_TRANSFORMS
+        moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in sources.LITE_CROPS:
             raise InvalidInputError(
                 f"which layers of {self.model!r}? name them with --layers; `invariance-probe layers "
@@ -167,9 +171,9 @@ class ProbeCommand:
         result = probe(
             model.module,
             images,
-            layers=self.layers or DEMO_LAYERS,
+            layers=_flat(self.layers) or DEMO_LAYERS,
             transforms=moves,
-            methods=self.methods,
+            methods=_flat(self.methods) or METHODS,
             crop=side,
             mean=model.mean if len(model.mean) in {1, self.channels} else (model.mean[0],),
             std=model.std if len(model.std) in {1, self.channels} else (model.std[0],),
@@ -198,7 +202,7 @@ class DemoCommand:
     def run(self) -> None:
         """Probe, save and print."""
         ProbeCommand(
-            transform=DEMO_TRANSFORMS,
+            transform=(DEMO_TRANSFORMS,),
             out=self.out or _new_folder("demo"),
             device=self.device,
             seed=self.seed,
@@ -268,6 +272,10 @@ def parse_transform(text: str) -> list[Transform]:
     return [move for value in singles for move in sweep(kind.strip(), value, value, 1.0)]
 
 
+def _flat(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    return tuple(word for group in words for word in group)
+
+
 def _noise(channels: int, side: int) -> Tensor:
     return torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
 
@@ -293,8 +301,8 @@ def _report(result: results.ProbeResult, out: Path | None, *, as_json: bool) -> 
     for family in dict.fromkeys(fvu["transform"]):
         console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
     console.print(
-        "0: perfectly aligned; 1: no better than the channel means; unrelated: chance; floor: "
-        "what interpolation alone costs."
+        "Under each mean its 95 % interval over images. 0: perfectly aligned; 1: no better than the "
+        "channel means; floor: what interpolation alone costs; unrelated: chance."
     )
     console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
 
@@ -305,12 +313,12 @@ def _summary_table(result: results.ProbeResult, rows: pd.DataFrame, family: str)
     span = f" {values[0]:g} to {values[-1]:g}" if values and values[0] == values[0] else ""
     images = int(rows["n_images"].max())
     table = Table(
-        title=f"{family}{span}: fraction of variance unexplained, mean over {images} images "
-        "[95 % interval]",
+        title=f"{family}{span}: fraction of variance unexplained, mean of {images} images",
         title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
     )
-    table.add_column("layer", no_wrap=True)
-    table.add_column("map", no_wrap=True)
+    table.add_column("layer", overflow="fold")
     methods = [m for m in METHODS if (rows["method"] == m).any()]
     for method in methods:
         table.add_column(method, justify="right", no_wrap=True)
@@ -318,11 +326,10 @@ def _summary_table(result: results.ProbeResult, rows: pd.DataFrame, family: str)
         cells = []
         for method in methods:
             row = rows[(rows["layer"] == layer.name) & (rows["method"] == method)].iloc[0]
-            interval = "" if row["low"] != row["low"] else f"\n[{row['low']:.2f}, {row['high']:.2f}]"
-            cells.append(f"{row['mean']:.3f}{interval}".replace("[", r"\["))
-        table.add_row(
-            str(layer.name), f"{layer.channels}\n{layer.height} x {layer.width}", *cells
-        )
+            low, high = row["low"], row["high"]
+            cells.append(f"{row['mean']:.3f}\n" + ("" if low != low else f"{low:.2f}–{high:.2f}"))
+        size = f"{layer.channels} x {layer.height} x {layer.width}"
+        table.add_row(f"{layer.name}\n[dim]{size}[/dim]", *cells)
     return table
 
 

@@ -20,7 +20,6 @@ gradient and Gauss-Newton matrix in the six parameters:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,20 +39,8 @@ class Normal:
     matrix: Float[Tensor, "warp 6 6"]
 
 
-class Objective(Protocol):
-    """A squared error of warps, each of them belonging to one pair of maps."""
-
-    def __call__(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
-        """Evaluate warps.
-
-        Args:
-            warps: Pull-backs in isotropic coordinates.
-            pairs: Which pair of maps each warp is for.
-
-        Returns:
-            Error, gradient and Gauss-Newton matrix.
-        """
-        ...
+Objective = Callable[[Tensor, Tensor], Normal]
+"""A squared error: takes warps (warp, 2, 3) and which pair of maps each of them is for (warp,)."""
 
 
 def isotropic_from_normalised(height: int, width: int) -> Float[Tensor, "3 3"]:

@@ -1,0 +1,57 @@
+"""Every annotation of the packages is checked while the tests run."""
+
+from jaxtyping import install_import_hook
+
+from tests import typechecking
+
+install_import_hook(["invariance_probe"], f"{typechecking.__name__}.check")
+
+# ruff: noqa: E402  (the hook has to be in place before the packages are imported)
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from torch import Tensor, nn
+
+from invariance_probe import sources
+
+settings.register_profile(
+    "ci",
+    deadline=None,  # a shared machine's hiccup is no failure
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],  # the first torch call warms up
+    print_blob=True,
+)
+settings.load_profile("ci")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def lite() -> sources.LoadedModel:
+    """EfficientNet-Lite0 with its ImageNet weights."""
+    return sources.load_model("efficientnet-lite0")
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Tensor:
+    """Four photographs on canvases of 320 x 320 pixels, in [0, 1]."""
+    images, _ = sources.open_images("photographs", 320)
+    return torch.stack([images[i] for i in range(4)])
+
+
+@pytest.fixture
+def small_net() -> nn.Module:
+    """A random CNN with two convolutions, a stride and a pooling layer."""
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 4),
+    )
