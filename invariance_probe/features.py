@@ -233,7 +233,7 @@ def tap(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"],
     layers: Sequence[Layer],
-) -> dict[str, Float[Tensor, "batch channel map_height map_width"]]:
+) -> dict[str, Float[Tensor, "batch _ _ _"]]:
     """Compute the maps of some layers.
 
     Args:

@@ -48,6 +48,7 @@ class Target:
         self._centred = self._centre(reference)
         self._variance = _energy(self._centred)
         self._energy = _energy(reference.flatten(2) * self._keep)
+        self._defined = varies(reference, region, region_mean(reference, region))
 
     def _centre(self, maps: Tensor) -> Tensor:
         return (maps.flatten(2) - self._mean).mul_(self._keep)
@@ -66,10 +67,16 @@ class Target:
         error = _energy(other.sub_(self._centred))
         overlap = (power + self._variance - error) / 2
         return Scores(
-            fvu=_ratio(error, self._variance, self._energy),
-            rel_l2=_ratio(error, self._energy, self._energy).sqrt(),
-            cosine=_ratio(overlap, (self._variance * power).sqrt(), self._energy),
+            fvu=self._ratio(error, self._variance),
+            rel_l2=self._ratio(error, self._energy).sqrt(),
+            cosine=self._ratio(overlap, (self._variance * power).sqrt()),
         )
+
+    def _ratio(self, part: Tensor, whole: Tensor) -> Tensor:
+        """Divide; a denominator that is rounding noise beside the maps' energy gives NaN."""
+        smallest = 1e-10 * self._energy + torch.finfo(torch.float64).tiny
+        defined = self._defined & (whole > smallest)
+        return torch.where(defined, part / whole, torch.full_like(part, torch.nan))
 
 
 def region_mean(
@@ -90,12 +97,27 @@ def region_mean(
     return total / keep.sum(-1).clamp(min=1)
 
 
+def varies(
+    reference: Float[Tensor, "pair channel height width"],
+    region: Bool[Tensor, "pair height width"],
+    mean: Float[Tensor, "pair channel"],
+) -> Bool[Tensor, " pair"]:
+    """Tell which maps vary over their region by more than rounding.
+
+    Args:
+        reference: Maps.
+        region: Positions that count.
+        mean: Mean of each channel of each map over its region.
+
+    Returns:
+        False for constant, dead, non-finite and unseen maps.
+    """
+    keep = region[:, None]
+    deviation = ((reference - mean[:, :, None, None].to(reference)) * keep).flatten(1).abs()
+    largest = (reference * keep).flatten(1).abs().amax(1)
+    return deviation.amax(1) > 32 * torch.finfo(reference.dtype).eps * largest
+
+
 def _energy(maps: Tensor) -> Tensor:
     """Sum of squares over channels and positions, in float64."""
     return torch.linalg.vector_norm(maps, dim=(1, 2), dtype=torch.float64).square()
-
-
-def _ratio(part: Tensor, whole: Tensor, energy: Tensor) -> Tensor:
-    """Divide; a denominator that is rounding noise beside the maps' energy gives NaN."""
-    smallest = 1e-10 * energy + torch.finfo(torch.float64).tiny
-    return torch.where(whole > smallest, part / whole, torch.full_like(part, torch.nan))

@@ -121,7 +121,7 @@ class Alignment:
 
 def align(
     reference: Float[Tensor, "pair channel height width"],
-    moved: Float[Tensor, "pair channel height width"],
+    moved: Float[Tensor, "pair channel moved_height moved_width"],
     *,
     oracle: Float[Tensor, "pair 2 3"] | Float[Tensor, "2 3"] | None = None,
     region: Bool[Tensor, "pair height width"] | Bool[Tensor, "height width"] | None = None,
@@ -171,51 +171,49 @@ def align(
     finite = _finite(reference) & _finite(moved)
     seen = mask.flatten(1).any(1)
     own_mean = metrics.region_mean(reference, mask)
-    varied = _varied(reference, mask, own_mean)
+    varied = metrics.varies(reference, mask, own_mean)
     found = _Found.at(theta0)
-    for rows in torch.nonzero(finite & seen & varied).flatten().split(_pairs_at_once(reference)):
+    usable = torch.nonzero(finite & seen & varied).flatten()
+    for rows in usable.split(_pairs_at_once(reference)) if len(usable) else ():
         part = _search(
             reference[rows], moved[rows], mask[rows], own_mean[rows], theta0[rows], settings
         )
         found.put(rows, part)
 
     if channel_mean is None:
-        counts = mask.flatten(1).sum(1, keepdim=True).double()
-        pooled = (own_mean * counts).sum(0) / counts.sum().clamp(min=1)
+        counts = (mask.flatten(1).sum(1) * finite)[:, None].double()
+        pooled = (own_mean.nan_to_num() * counts).sum(0) / counts.sum().clamp(min=1)
         channel_mean = pooled.expand(pairs, -1)
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
     target = metrics.Target(reference, mask, channel_mean)
-    scores = [
-        target.score(geometry.warp(moved, theta, mode=settings.mode))
-        for theta in (found.theta, theta0)
-    ]
-    scores.append(target.score(moved))
-    choice = _choose(scores, _outside(identity, theta0, height, width, settings))
-    given = choice > 0
+    # in this order ties go to the oracle
+    candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
+    scores = {
+        name: target.score(
+            moved if name == "identity" else geometry.warp(moved, theta, mode=settings.mode)
+        )
+        for name, theta in candidates.items()
+    }
+    left = torch.stack([one.fvu for one in scores.values()]).nan_to_num(math.inf)
+    left[1].masked_fill_(_outside(identity, theta0, height, width, settings), math.inf)
+    choice = left.argmin(0)
+    given = choice < 2
     flags = (finite, seen, varied, found.at_limit & ~given, found.converged | given)
     return Alignment(
-        theta=_pick([found.theta, theta0, identity], choice),
+        theta=_pick(list(candidates.values()), choice),
         scores=metrics.Scores(
             **{
-                name: _pick([getattr(one, name) for one in scores], choice)
+                name: _pick([getattr(one, name) for one in scores.values()], choice)
                 for name in metrics.METRICS
             }
         ),
-        oracle=scores[1],
-        identity=scores[2],
+        oracle=scores["oracle"],
+        identity=scores["identity"],
         outcome=[_outcome(*row) for row in zip(*(f.tolist() for f in flags), strict=True)],
         n_iter=found.n_iter,
         region=mask,
         mode=settings.mode,
     )
-
-
-def _choose(scores: list[metrics.Scores], identity_outside: Tensor) -> Tensor:
-    """Which candidate is best: the warp found (0), the oracle (1) or the identity (2)."""
-    left = torch.stack([one.fvu for one in scores]).nan_to_num(math.inf)
-    left[2] = torch.where(identity_outside, torch.full_like(left[2], math.inf), left[2])
-    left[0] *= 1 + 1e-9  # ties go to the oracle
-    return left.argmin(0)
 
 
 def _pick(options: list[Tensor], choice: Tensor) -> Tensor:
@@ -274,14 +272,6 @@ def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
 
 def _finite(maps: Tensor) -> Tensor:
     return maps.flatten(1).isfinite().all(1)
-
-
-def _varied(reference: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
-    """Whether a reference varies over its region by more than rounding."""
-    deviation = (reference - mean[:, :, None, None].to(reference)).abs() * mask[:, None]
-    largest = (reference.abs() * mask[:, None]).flatten(1).amax(1)
-    eps = torch.finfo(reference.dtype).eps
-    return deviation.flatten(1).amax(1) > 32 * eps * largest
 
 
 def _pairs_at_once(maps: Tensor) -> int:
