@@ -200,7 +200,8 @@ def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Laye
     Args:
         layers: What `find_layers` returned.
         patterns: Names or shell-style patterns. A module's name stands for all its calls and
-            outputs; a pattern takes the spatial ones among those it matches.
+            outputs, ``(model)`` for the output of the whole; a pattern takes the spatial ones among
+            the modules it matches.
 
     Returns:
         The chosen layers, in the order of `layers`.
@@ -211,8 +212,11 @@ def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Laye
     chosen: set[str] = set()
     for pattern in patterns:
         exact = [layer for layer in layers if pattern in {layer.name, layer.module or "(model)"}]
+        # the whole model's output repeats its last layer's: only its own name means it
         matched = exact or [
-            layer for layer in layers if fnmatch.fnmatchcase(layer.name, pattern)
+            layer
+            for layer in layers
+            if layer.module and fnmatch.fnmatchcase(layer.name, pattern)
         ]
         if not matched:
             names = list(dict.fromkeys(layer.name for layer in layers))

@@ -265,7 +265,7 @@ def _plot_maps(result: ProbeResult) -> Figure:
     return figure
 
 
-def _draw_strip(axes: Sequence[Axes], strip: Strip, *, titles: bool) -> None:
+def _draw_strip(axes: np.ndarray, strip: Strip, *, titles: bool) -> None:
     """Draw one layer's maps; what was not compared is greyed out."""
     for block, channel in enumerate(strip.channels):
         stages = strip.maps[:, block]

@@ -218,18 +218,44 @@ def spline_coefficients(
     """
     p = _SPLINE_PADDING
     padded = F.pad(images, (p, p, p, p), mode="replicate")
-    height, width = padded.shape[-2:]
-    omega_y = 2 * math.pi * torch.fft.fftfreq(height, device=images.device, dtype=images.dtype)
-    omega_x = 2 * math.pi * torch.fft.rfftfreq(width, device=images.device, dtype=images.dtype)
-    omega_y = omega_y[:, None]
+    omega_y, omega_x = _frequencies(padded)
     response = ((4 + 2 * torch.cos(omega_y)) / 6) * ((4 + 2 * torch.cos(omega_x)) / 6)
     gain = 1 / response
     if blur is not None:
-        xx, xy, yy = (float(blur[i, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
-        gain = gain * torch.exp(
-            -0.5 * (xx * omega_x**2 + 2 * xy * omega_x * omega_y + yy * omega_y**2)
-        )
-    return torch.fft.irfft2(torch.fft.rfft2(padded) * gain, s=(height, width))
+        gain = gain * _gaussian_response(omega_x, omega_y, blur)
+    return torch.fft.irfft2(torch.fft.rfft2(padded) * gain, s=padded.shape[-2:])
+
+
+def blurred(
+    maps: Float[Tensor, "batch channel height width"], covariance: Float[Tensor, "2 2"]
+) -> Float[Tensor, "batch channel height width"]:
+    """Convolve maps with a Gaussian; the border is extended with its nearest values.
+
+    Args:
+        maps: Maps to blur.
+        covariance: Of the Gaussian, in square cells, rows and columns in the order x, y.
+
+    Returns:
+        Blurred maps.
+    """
+    p = math.ceil(4 * float(covariance.diagonal().max()) ** 0.5) + 1
+    padded = F.pad(maps, (p, p, p, p), mode="replicate")
+    gain = _gaussian_response(*reversed(_frequencies(padded)), covariance)
+    smooth = torch.fft.irfft2(torch.fft.rfft2(padded) * gain, s=padded.shape[-2:])
+    return smooth[..., p:-p, p:-p]
+
+
+def _frequencies(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Angular frequencies along y (a column) and x of a real Fourier transform."""
+    height, width = images.shape[-2:]
+    like = {"device": images.device, "dtype": images.dtype}
+    omega_y = 2 * math.pi * torch.fft.fftfreq(height, **like)
+    return omega_y[:, None], 2 * math.pi * torch.fft.rfftfreq(width, **like)
+
+
+def _gaussian_response(omega_x: Tensor, omega_y: Tensor, covariance: Tensor) -> Tensor:
+    xx, xy, yy = (float(covariance[i, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
+    return torch.exp(-0.5 * (xx * omega_x**2 + 2 * xy * omega_x * omega_y + yy * omega_y**2))
 
 
 def sample_spline(

@@ -16,12 +16,19 @@ from invariance_probe.alignment.search import Alignment, SearchOptions, align
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.progress import Progress
 from invariance_probe.sources import ImageSource, TensorImages
-from invariance_probe.transforms import Rotation, Transform, crop_size, filled_fraction, render
+from invariance_probe.transforms import (
+    Rotation,
+    Transform,
+    crop_size,
+    filled_fraction,
+    render,
+    shrinking_blur,
+)
 
 METHODS = ("identity", "oracle", "affine", "floor", "unrelated")
 """What is compared with the reference map F, G being the map of the transformed image: G as it is;
 G warped by the inverse of the input transform; G under the best affine warp found; F itself sent
-there and back by the transform at the layer's resolution; the oracle-warped map of another image."""
+there and back by the transform at the layer's resolution (blurred first if it shrinks); the oracle-warped map of another image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,9 +385,7 @@ class _Run:
             if method in methods:
                 self._add(pairs, method, scores[method], theta)
         if "floor" in methods:
-            inverse = torch.linalg.inv(geometry.homogeneous(pairs.oracle))[:, :2]
-            there = geometry.warp(pairs.reference, inverse, mode=mode)
-            back = geometry.warp(there, pairs.oracle, mode=mode)
+            back = geometry.warp(pairs.sent(mode), pairs.oracle, mode=mode)
             self._add(pairs, "floor", pairs.score(back), pairs.oracle)
         return pairs.oracle if found is None else found.theta
 
@@ -523,6 +528,20 @@ class _Pairs:
             each[self.group].repeat_interleave(len(numbers), dim=0)
             for each in (view.oracle, view.region, view.mean)
         )
+
+    def sent(self, mode: str) -> Tensor:
+        """Do to the references, at the layer's resolution, what was done to the images."""
+        height, width = self.reference.shape[-2:]
+        count = len(self.numbers)
+        inverse = torch.linalg.inv(geometry.homogeneous(self.oracle))[:, :2]
+        pull_back = geometry.index_matrix_from_theta(inverse, height, width)[:, :2, :2].cpu()
+        sharp = self.reference
+        for i in range(0, len(sharp), count):
+            blur = shrinking_blur(pull_back[i])
+            if blur is not None:
+                sharp = sharp.clone() if sharp is self.reference else sharp
+                sharp[i : i + count] = geometry.blurred(self.reference[i : i + count], blur)
+        return geometry.warp(sharp, inverse, mode=mode)
 
     def score(self, warped: Tensor) -> metrics.Scores:
         """Compare warped maps with the references."""

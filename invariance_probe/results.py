@@ -92,7 +92,7 @@ class Strip:
     channels: list[int]
     maps: Float[np.ndarray, "stage channel height width"]
     region: Bool[np.ndarray, "height width"]
-    images: Float[np.ndarray, "2 channel crop_height crop_width"]
+    images: Float[np.ndarray, "2 colour crop_height crop_width"]
 
 
 def shown_transforms(moves: Sequence[Transform]) -> list[int]:

@@ -363,7 +363,7 @@ def render(
             columns, rows = lattice
             moved = images[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
         else:
-            blur = _shrinking_blur(canvas_from_crop[:2, :2].cpu())
+            blur = shrinking_blur(canvas_from_crop[:2, :2].cpu())
             if blur is not None:
                 coefficients = geometry.spline_coefficients(images, blur)
             else:
@@ -417,6 +417,25 @@ def crop_size(crop: int | tuple[int, int] | None, height: int, width: int) -> tu
     return size
 
 
+def shrinking_blur(source_from_moved: Float[Tensor, "2 2"]) -> Float[Tensor, "2 2"] | None:
+    """Compute the blur that content needs before it is read at a smaller size.
+
+    An image is taken to be blurred by `NOMINAL_BLUR` on its own grid; the blur that the coarser
+    reading lacks is added first, along the axes that shrink.
+
+    Args:
+        source_from_moved: Linear part of the pull-back, in pixels of the source.
+
+    Returns:
+        Covariance of a Gaussian, in square pixels of the source; None where nothing shrinks.
+    """
+    gram = source_from_moved @ source_from_moved.T
+    values, vectors = torch.linalg.eigh(NOMINAL_BLUR**2 * (gram - torch.eye(2).to(gram)))
+    if float(values.max()) <= 1e-6:
+        return None
+    return (vectors * values.clamp(min=0)) @ vectors.T
+
+
 def _canvas_from_crop(
     transform: Transform, crop: tuple[int, int], canvas: tuple[int, int]
 ) -> Tensor:
@@ -427,15 +446,6 @@ def _canvas_from_crop(
     source_from_moved = torch.linalg.inv(transform.matrix)
     centred_from_index = torch.linalg.inv(index_from_centred)
     return canvas_from_index @ index_from_centred @ source_from_moved @ centred_from_index
-
-
-def _shrinking_blur(source_from_moved: Tensor) -> Tensor | None:
-    """Covariance of the blur that a shrinking read needs beforehand, in source pixels."""
-    wanted = NOMINAL_BLUR**2 * (source_from_moved @ source_from_moved.T - torch.eye(2).double())
-    values, vectors = torch.linalg.eigh(wanted)
-    if float(values.max()) <= 1e-6:
-        return None
-    return (vectors * values.clamp(min=0)) @ vectors.T
 
 
 def _linear(xx: float, xy: float, yx: float, yy: float) -> Tensor:

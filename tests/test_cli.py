@@ -1,0 +1,177 @@
+"""The command line, as a stranger meets it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from invariance_probe import cli
+
+FACTORY = '''
+import torch
+from torch import nn
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+'''
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with three images, a model's factory, and nothing else."""
+    (tmp_path / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        pixels = rng.integers(0, 255, (50, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.png")
+    (tmp_path / "my_net.py").write_text(FACTORY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_net", raising=False)
+    return tmp_path
+
+
+PROBE = ["probe", "--model", "my_net:net", "--images", "pictures", "--layers", "1", "--crop", "32"]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_probe_prints_a_table_and_writes_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table shows all methods with intervals; the folder holds the run; stderr is silent."""
+    cli.main([*PROBE, "--transform", "rotation=-45:45:45", "--transform", "scaling=0.7,1.4",
+              "--out", "run"])
+    out, err = capsys.readouterr()
+    assert re.search(r"layer\s+identity\s+oracle\s+affine\s+floor\s+unrelated", out)
+    assert "rotation -45 to 45" in out
+    assert "scaling 0.7 to 1.4" in out
+    assert re.search(r"4 x 32 x 32\s+\d\.\d\d–\d\.\d\d", out)
+    assert "Run folder: run" in out
+    assert err == ""
+    assert Path("run/results.parquet").is_file()
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("workplace")
+def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json, stdout is one JSON document with the summary."""
+    cli.main([*PROBE, "--transform", "rotation=20", "--out", "run", "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["out"] == "run"
+    assert {row["method"] for row in answer["summary"]} == {
+        "identity",
+        "oracle",
+        "affine",
+        "floor",
+        "unrelated",
+    }
+
+
+@pytest.mark.usefixtures("workplace")
+def test_layers_lists_names_shapes_and_strides(capsys: pytest.CaptureFixture[str]) -> None:
+    """The listing shows maps with stride and offset, and why other outputs are none."""
+    cli.main(["layers", "--model", "my_net:net", "--crop", "32"])
+    out = capsys.readouterr().out
+    assert re.search(r"0\s+│ Conv2d\s+│\s+4 │ 32 x 32 │\s+1 │\s+0", out)
+    assert "1 x 1" in out
+    cli.main(["layers", "--model", "my_net:net", "--crop", "32", "--pattern", "1", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--layers", "conv9"], "unknown layer 'conv9'"),
+        (["--layers", "2"], "has no spatial map"),
+        (["--transform", "rotation"], "transform 'rotation' is malformed; write KIND=START"),
+        (["--transform", "rotation=1:2"], "is malformed"),
+        (["--transform", "rotation=5:1:1"], "is empty"),
+        (["--transform", "spin=1:2:1"], "unknown transform 'spin'; one of rotation"),
+        (["--transform", "scaling=0"], "must be positive"),
+        (["--images", "nowhere"], "'nowhere' is no folder"),
+        (["--images", "empty"], "holds no image"),
+        (["--images", "broken"], "cut.png' cannot be read"),
+        (["--canvas", "16"], "canvas 16 is smaller than the crop 32"),
+        (["--device", "cuda:9"], "is not there"),
+        (["--model", "my_net:nett"], "did you mean net"),
+        (["--weights", "none.pt"], "does not exist"),
+        (["--channels", "1"], "refuses an image of shape .1, 32, 32."),
+        (["--out", "taken"], "holds other files"),
+        (["--methods", "guess"], "choose from identity"),
+        (["--transform", "rotation=1", "--nonsense", "3"], "nrecognized"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """Every mistake is named on stderr, exits with 2 and leaves nothing behind."""
+    (workplace / "empty").mkdir()
+    (workplace / "broken").mkdir()
+    good = (workplace / "pictures" / "0.png").read_bytes()
+    (workplace / "broken" / "cut.png").write_bytes(good[:200])
+    (workplace / "taken").mkdir()
+    (workplace / "taken" / "x").write_text("x", encoding="utf-8")
+    base = list(PROBE)
+    for option in words[::2]:
+        if option in base:
+            at = base.index(option)
+            del base[at : at + 2]
+    out = [] if "--out" in words else ["--out", "run"]
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*base, *out, *words])
+    assert caught.value.code == 2
+    err = capsys.readouterr().err
+    assert re.search(message, err)
+    assert not (workplace / "run").exists()
+    if "nrecognized" not in message:
+        assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("workplace")
+def test_other_models_must_name_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --layers, a model that is not packaged is asked for them."""
+    with pytest.raises(SystemExit):
+        cli.main(["probe", "--model", "my_net:net"])
+    assert "name them with --layers" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("workplace")
+def test_skip_bad_goes_on_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """--skip-bad measures the rest and says how many it left out."""
+    Path("pictures/bad.jpg").write_text("no", encoding="utf-8")
+    cli.main([*PROBE, "--transform", "rotation=20", "--out", "run", "--skip-bad"])
+    out, err = capsys.readouterr()
+    assert "skipped 1 unreadable: bad.jpg" in err
+    assert "mean of 3 images" in out
+
+
+def test_help_shows_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """`probe --help` names each option with its default."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["probe", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    options = set(re.findall(r"--([a-z-]+)", text)) - {"help"}
+    wanted = "model weights images layers transform device dtype seed batch-size out json no-progress"
+    assert set(wanted.split()) <= options
+    assert text.count("(default:") >= 16
+
+
+def test_the_installed_command_answers() -> None:
+    """`invariance-probe` runs as a program, without a terminal."""
+    done = subprocess.run(
+        [sys.executable, "-m", "invariance_probe.cli", "--help"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error::SyntaxWarning"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
