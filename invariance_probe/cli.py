@@ -23,7 +23,7 @@ from invariance_probe.regions import DEFAULT_MARGIN
 from invariance_probe.transforms import Transform, sweep
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
-"""Six depths of EfficientNet-Lite0: its last maps at each of the resolutions 112 to 7, two at 14."""
+"""Six depths of EfficientNet-Lite0: each of its resolutions from 112 to 7, 14 twice."""
 DEMO_TRANSFORMS = ("rotation=-90:90:30", "scaling=0.5:2:0.25")
 CANVAS_PER_CROP = 2**0.5
 """Side of the canvas per side of the crop: enough for any rotation of the crop."""
@@ -153,8 +153,8 @@ class ProbeCommand:
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in sources.LITE_CROPS:
             raise InvalidInputError(
-                f"which layers of {self.model!r}? name them with --layers; `invariance-probe layers "
-                f"--model {self.model}` lists them"
+                f"which layers of {self.model!r}? name them with --layers; "
+                f"`invariance-probe layers --model {self.model}` lists them"
             )
         model = sources.load_model(self.model, self.weights)
         side = self.crop or model.crop or DEFAULT_CROP
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
     command = tyro.cli(
-        Command,  # type: ignore[arg-type]  # tyro takes unions of annotated types
+        Command,
         prog="invariance-probe",
         description="Are a network's features aligned after a rotation or a scaling of its input, "
         "and can a spatial warp align them?",
@@ -294,15 +294,17 @@ def _new_folder(name: str) -> Path:
 def _report(result: results.ProbeResult, out: Path | None, *, as_json: bool) -> None:
     summary = result.summary()
     if as_json:
-        print(json.dumps({"out": str(out), "summary": json.loads(summary.to_json(orient="records"))}))
+        print(
+            json.dumps({"out": str(out), "summary": json.loads(summary.to_json(orient="records"))})
+        )
         return
     console = Console()
     fvu = summary[summary["metric"] == "fvu"]
     for family in dict.fromkeys(fvu["transform"]):
         console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
     console.print(
-        "Under each mean its 95 % interval over images. 0: perfectly aligned; 1: no better than the "
-        "channel means; floor: what interpolation alone costs; unrelated: chance."
+        "Under each mean its 95 % interval over images. 0: perfectly aligned; 1: no better than "
+        "the channel means; floor: what interpolation alone costs; unrelated: chance."
     )
     console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
 

@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -129,9 +130,7 @@ def _plot_parameter(result: ProbeResult, kind: str) -> Figure:
     ]
     figure = Figure(figsize=(5.2 * len(shown) + 2.6, 4.6), layout="constrained")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    bands = {
-        method: _band(frame, method, x) for method in ("floor", "unrelated")
-    }
+    bands = {method: _band(frame, method, x) for method in ("floor", "unrelated")}
     for axes, method in zip(panels, shown, strict=True):
         for name, band in bands.items():
             if not band.empty:
@@ -294,7 +293,7 @@ def _draw_strip(axes: np.ndarray, strip: Strip, *, titles: bool) -> None:
                 )
 
 
-def _show(axes: Axes, image: Float[np.ndarray, "..."], **options: object) -> None:
+def _show(axes: Axes, image: Float[np.ndarray, "..."], **options: Any) -> None:
     axes.set_axis_on()
     axes.imshow(image, interpolation="nearest", **options)
     axes.set_xticks([])
@@ -312,4 +311,5 @@ def _picture(
     low, high = float(shown.min()), float(shown.max())
     if low < -0.2 or high > 1.2:
         shown = (shown - low) / max(high - low, 1e-12)
-    return np.clip(shown, 0, 1).transpose(1, 2, 0)
+    clipped: np.ndarray = np.clip(shown, 0, 1)
+    return clipped.transpose(1, 2, 0)

@@ -98,7 +98,7 @@ def theta_from_index_matrix(
         The warp as `torch.nn.functional.affine_grid` takes it, float64.
     """
     to_normalised = normalised_from_index(height, width)
-    theta = to_normalised @ index_matrix.cpu() @ torch.linalg.inv(to_normalised)
+    theta = to_normalised @ index_matrix.cpu() @ to_normalised.inverse()
     return theta[..., :2, :].to(index_matrix.device)
 
 
@@ -116,7 +116,7 @@ def index_matrix_from_theta(
         The same pull-back in index coordinates, float64.
     """
     to_normalised = normalised_from_index(height, width).to(theta.device)
-    return torch.linalg.inv(to_normalised) @ homogeneous(theta) @ to_normalised
+    return to_normalised.inverse() @ homogeneous(theta) @ to_normalised
 
 
 def read_positions(
@@ -223,7 +223,7 @@ def spline_coefficients(
     gain = 1 / response
     if blur is not None:
         gain = gain * _gaussian_response(omega_x, omega_y, blur)
-    return torch.fft.irfft2(torch.fft.rfft2(padded) * gain, s=padded.shape[-2:])
+    return _filtered(padded, gain)
 
 
 def blurred(
@@ -240,8 +240,8 @@ def blurred(
     """
     p = math.ceil(4 * float(covariance.diagonal().max()) ** 0.5) + 1
     padded = F.pad(maps, (p, p, p, p), mode="replicate")
-    gain = _gaussian_response(*reversed(_frequencies(padded)), covariance)
-    smooth = torch.fft.irfft2(torch.fft.rfft2(padded) * gain, s=padded.shape[-2:])
+    omega_y, omega_x = _frequencies(padded)
+    smooth = _filtered(padded, _gaussian_response(omega_x, omega_y, covariance))
     return smooth[..., p:-p, p:-p]
 
 
@@ -251,6 +251,13 @@ def _frequencies(images: Tensor) -> tuple[Tensor, Tensor]:
     like = {"device": images.device, "dtype": images.dtype}
     omega_y = 2 * math.pi * torch.fft.fftfreq(height, **like)
     return omega_y[:, None], 2 * math.pi * torch.fft.rfftfreq(width, **like)
+
+
+def _filtered(images: Tensor, gain: Tensor) -> Tensor:
+    """Multiply by a real, symmetric gain in the Fourier domain."""
+    spectrum: Tensor = torch.fft.rfft2(images)
+    filtered: Tensor = torch.fft.irfft2(spectrum * gain, s=images.shape[-2:])
+    return filtered
 
 
 def _gaussian_response(omega_x: Tensor, omega_y: Tensor, covariance: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from invariance_probe import features, geometry, regions, results
+from invariance_probe import features, geometry, hooks, regions, results
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import Alignment, SearchOptions, align
 from invariance_probe.errors import InvalidInputError
@@ -28,7 +28,8 @@ from invariance_probe.transforms import (
 METHODS = ("identity", "oracle", "affine", "floor", "unrelated")
 """What is compared with the reference map F, G being the map of the transformed image: G as it is;
 G warped by the inverse of the input transform; G under the best affine warp found; F itself sent
-there and back by the transform at the layer's resolution (blurred first if it shrinks); the oracle-warped map of another image."""
+there and back by the transform at the layer's resolution (blurred first if it shrinks); the
+oracle-warped map of another image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ def probe(
 
     Raises:
         InvalidInputError: If anything given cannot be used; nothing is written then.
-    """
+    """  # noqa: DOC502  (raised by what it calls)
     options = ProbeOptions(
         methods=tuple(methods),
         crop=crop,
@@ -140,7 +141,7 @@ def probe(
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with (
         _placed(model, place, real),
-        features.evaluating(model),
+        hooks.evaluating(model),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         Progress(progress) as bar,
     ):
@@ -170,9 +171,7 @@ def probe(
     return result
 
 
-def _check(
-    source: ImageSource, moves: Sequence[Transform], options: ProbeOptions
-) -> None:
+def _check(source: ImageSource, moves: Sequence[Transform], options: ProbeOptions) -> None:
     unknown = [method for method in options.methods if method not in METHODS]
     if unknown or not options.methods:
         raise InvalidInputError(
@@ -244,9 +243,7 @@ class _Run:
         self.std = self._by_channel("std", options.std, 1.0, channels)
         self.fill = self._by_channel("fill", options.fill or options.mean, 0.0, channels)
         self.layers = features.select_layers(self._find_layers(first), patterns)
-        self.filled = [
-            filled_fraction(move, self.canvas, options.crop) for move in moves
-        ]
+        self.filled = [filled_fraction(move, self.canvas, options.crop) for move in moves]
         self.views = {layer.name: self._view(layer) for layer in self.layers}
         self.region_frac = [
             view.region.double().mean((1, 2)).tolist() for view in self.views.values()
@@ -284,9 +281,7 @@ class _Run:
         region = regions.visible(oracle, layer.height, layer.width, self.options.margin)
         return _View(layer=layer, oracle=oracle, region=region)
 
-    def _render(
-        self, canvases: Tensor, moves: Sequence[Transform]
-    ) -> Iterator[Tensor]:
+    def _render(self, canvases: Tensor, moves: Sequence[Transform]) -> Iterator[Tensor]:
         """Transform canvases, cut the crop out, normalise."""
         fill = self.fill.flatten().tolist()
         for moved in render(canvases, moves, crop=self.options.crop, fill=fill):
@@ -297,8 +292,8 @@ class _Run:
         for i, image in zip(numbers, loaded, strict=True):
             if tuple(image.shape[-2:]) != self.canvas:
                 raise InvalidInputError(
-                    f"image {self.source.names[i]!r} is {tuple(image.shape[-2:])} pixels, the first "
-                    f"one {self.canvas}; give images of one size"
+                    f"image {self.source.names[i]!r} is {tuple(image.shape[-2:])} pixels, the "
+                    f"first one {self.canvas}; give images of one size"
                 )
         return torch.stack(loaded).to(self.device, self.dtype)
 
@@ -306,7 +301,7 @@ class _Run:
         """Tap all layers, in passes of at most the batch size."""
         parts = [
             features.tap(self.model, part, self.layers)
-            for part in images.split(self.options.batch_size)
+            for part in torch.split(images, self.options.batch_size)
         ]
         return {layer.name: torch.cat([p[layer.name] for p in parts]) for layer in self.layers}
 
@@ -340,7 +335,7 @@ class _Run:
             for name, view in self.views.items():
                 self._refuse_non_finite(maps[name], name, numbers)
                 reference, moved = maps[name][: len(numbers)], maps[name][len(numbers) :]
-                moved = moved.unflatten(0, (len(self.moves), len(numbers)))
+                moved = moved.reshape(len(self.moves), len(numbers), *moved.shape[1:])
                 before = last.get(name)
                 last[name] = moved[:, -1:].clone()
                 opening.setdefault(name, reference[:1].clone())
@@ -392,7 +387,7 @@ class _Run:
     def _compare_with_previous(self, pairs: "_Pairs", before: Tensor | None) -> None:
         """Compare each reference with the moved map of the image before it."""
         count = len(pairs.numbers)
-        moved = pairs.moved.unflatten(0, (len(pairs.group), count))
+        moved = pairs.moved.reshape(len(pairs.group), count, *pairs.moved.shape[1:])
         reference = pairs.reference[:count]
         if before is None:
             if count > 1:

@@ -1,7 +1,6 @@
 """What a probe returns: the tidy table, its summary with intervals, run folders, provenance."""
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -132,7 +131,9 @@ def check_out(out: str | Path | None) -> Path | None:
         return None
     path = Path(out)
     if path.is_file():
-        raise InvalidInputError(f"output {str(path)!r} is a file; give a folder that does not exist")
+        raise InvalidInputError(
+            f"output {str(path)!r} is a file; give a folder that does not exist"
+        )
     if path.is_dir() and any(path.iterdir()):
         what = "another run" if (path / "config.json").is_file() else "other files"
         raise InvalidInputError(
@@ -256,7 +257,7 @@ class ProbeResult:
             (partial / "config.json").write_text(text + "\n", encoding="utf-8")
             if target.is_dir():
                 target.rmdir()
-            os.replace(partial, target)
+            Path(partial).replace(target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -339,9 +340,9 @@ def assemble(
     image = np.concatenate([block.images for block in blocks])
     move = np.concatenate([block.transforms for block in blocks])
     methods = [m for m in METHOD_ORDER if m in config["methods"]]
-    method = np.concatenate(
-        [np.full(len(block.images), methods.index(block.method)) for block in blocks]
-    )
+    method = np.concatenate([
+        np.full(len(block.images), methods.index(block.method)) for block in blocks
+    ])
     order = np.lexsort((method, image, move, layer))
     outcome = np.concatenate([np.asarray(block.outcome, dtype=object) for block in blocks])[order]
     n_iter = np.concatenate([block.n_iter for block in blocks])[order]

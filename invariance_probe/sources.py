@@ -234,7 +234,9 @@ def _call_factory(name: str) -> nn.Module:
     if not callable(factory):
         close = difflib.get_close_matches(factory_name, dir(library), n=3)
         hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise InvalidInputError(f"model {name!r}: {module_name} has no callable {factory_name!r}{hint}")
+        raise InvalidInputError(
+            f"model {name!r}: {module_name} has no callable {factory_name!r}{hint}"
+        )
     if isinstance(factory, type) or inspect.isfunction(factory):
         required = [
             parameter.name

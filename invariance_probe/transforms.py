@@ -433,7 +433,8 @@ def shrinking_blur(source_from_moved: Float[Tensor, "2 2"]) -> Float[Tensor, "2 
     values, vectors = torch.linalg.eigh(NOMINAL_BLUR**2 * (gram - torch.eye(2).to(gram)))
     if float(values.max()) <= 1e-6:
         return None
-    return (vectors * values.clamp(min=0)) @ vectors.T
+    covariance: Tensor = (vectors * values.clamp(min=0)) @ vectors.T
+    return covariance
 
 
 def _canvas_from_crop(
@@ -443,8 +444,8 @@ def _canvas_from_crop(
     top, left = (canvas[0] - crop[0]) // 2, (canvas[1] - crop[1]) // 2
     index_from_centred = geometry.index_from_centred(*crop)
     canvas_from_index = geometry.scale_and_shift(1.0, 1.0, left, top)
-    source_from_moved = torch.linalg.inv(transform.matrix)
-    centred_from_index = torch.linalg.inv(index_from_centred)
+    source_from_moved = transform.matrix.inverse()
+    centred_from_index = index_from_centred.inverse()
     return canvas_from_index @ index_from_centred @ source_from_moved @ centred_from_index
 
 

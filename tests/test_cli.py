@@ -13,14 +13,14 @@ from PIL import Image
 
 from invariance_probe import cli
 
-FACTORY = '''
+FACTORY = """
 import torch
 from torch import nn
 
 def net():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-'''
+"""
 
 
 @pytest.fixture
@@ -44,8 +44,15 @@ PROBE = ["probe", "--model", "my_net:net", "--images", "pictures", "--layers", "
 @pytest.mark.usefixtures("workplace")
 def test_probe_prints_a_table_and_writes_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     """The table shows all methods with intervals; the folder holds the run; stderr is silent."""
-    cli.main([*PROBE, "--transform", "rotation=-45:45:45", "--transform", "scaling=0.7,1.4",
-              "--out", "run"])
+    cli.main([
+        *PROBE,
+        "--transform",
+        "rotation=-45:45:45",
+        "--transform",
+        "scaling=0.7,1.4",
+        "--out",
+        "run",
+    ])
     out, err = capsys.readouterr()
     assert re.search(r"layer\s+identity\s+oracle\s+affine\s+floor\s+unrelated", out)
     assert "rotation -45 to 45" in out
@@ -158,7 +165,9 @@ def test_help_shows_every_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     text = capsys.readouterr().out
     options = set(re.findall(r"--([a-z-]+)", text)) - {"help"}
-    wanted = "model weights images layers transform device dtype seed batch-size out json no-progress"
+    wanted = (
+        "model weights images layers transform device dtype seed batch-size out json no-progress"
+    )
     assert set(wanted.split()) <= options
     assert text.count("(default:") >= 16
 

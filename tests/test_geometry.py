@@ -119,4 +119,4 @@ def test_inside_keeps_the_margin(margin: float) -> None:
     x = torch.linspace(-1, 7, 81, dtype=torch.float64)
     got = geometry.inside(x, torch.full_like(x, 3.0), 7, 7, margin)
     expected = (x + 0.5 >= margin - 1e-6) & (6.5 - x >= margin - 1e-6)
-    assert torch.equal(got, expected & (3.5 >= margin - 1e-6))
+    assert torch.equal(got, expected & (margin - 1e-6 <= 3.5))

@@ -16,7 +16,7 @@ QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
 
 
 def _fvu(result: ip.ProbeResult) -> pd.DataFrame:
-    """fvu by (layer, transform number, image), one column a method."""
+    """Fvu by (layer, transform number, image), one column a method."""
     frame = result.frame()
     frame = frame[frame["metric"] == "fvu"]
     return frame.pivot_table(
@@ -95,7 +95,7 @@ def test_a_pointwise_network_stays_within_the_floor(photographs: Tensor) -> None
 
 
 def test_order_of_methods_holds(lite: sources.LoadedModel, photographs: Tensor) -> None:
-    """affine <= oracle, and <= identity where that is in the family, for each pair of a real net."""
+    """Affine <= oracle, and <= identity (which is in the family here), for each pair."""
     moves = [*ip.sweep("rotation", -90, 90, 45), ip.Scaling(0.6), ip.Scaling(1.6)]
     result = ip.probe(
         lite.module,
@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_table_bit_for_bit(small_net: nn.Module) ->
 
 
 def test_channel_means_are_those_of_all_images(small_net: nn.Module) -> None:
-    """fvu divides by the variance about the mean of all reference maps over the region."""
+    """Fvu divides by the variance about the mean of all reference maps over the region."""
     images = torch.rand(3, 3, 21, 21)
     result = ip.probe(small_net, images, layers="1", transforms=[ip.Rotation(90)], margin=0.5)
     with torch.no_grad():
@@ -163,8 +163,13 @@ def test_channel_means_are_those_of_all_images(small_net: nn.Module) -> None:
 def test_model_mode_and_place_are_restored(small_net: nn.Module) -> None:
     """A model left in train mode comes back in train mode and float32, hooks gone."""
     small_net.train()
-    ip.probe(small_net, torch.rand(1, 3, 16, 16), layers="1", transforms=[ip.Rotation(9)],
-             dtype="float64")
+    ip.probe(
+        small_net,
+        torch.rand(1, 3, 16, 16),
+        layers="1",
+        transforms=[ip.Rotation(9)],
+        dtype="float64",
+    )
     assert small_net.training
     assert next(small_net.parameters()).dtype == torch.float32
     assert not any(module._forward_hooks for module in small_net.modules())
@@ -235,8 +240,12 @@ def test_every_pair_has_exactly_one_row_a_metric(methods: list[str], batch: int)
     net = nn.Conv2d(1, 2, 3)
     moves = [ip.Rotation(30), ip.Rotation(0), ip.Scaling(0.8)]
     result = ip.probe(
-        nn.Sequential(net), torch.rand(4, 1, 12, 12), layers="*", transforms=moves,
-        methods=methods, batch_size=batch,
+        nn.Sequential(net),
+        torch.rand(4, 1, 12, 12),
+        layers="*",
+        transforms=moves,
+        methods=methods,
+        batch_size=batch,
     )
     frame = result.frame()
     assert len(frame) == 3 * 4 * len(methods) * 3

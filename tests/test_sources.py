@@ -14,7 +14,7 @@ from torch import nn
 import invariance_probe as ip
 from invariance_probe import sources
 
-FACTORIES = '''
+FACTORIES = """
 import torch
 from torch import nn
 
@@ -36,7 +36,7 @@ def poisoned():
     return net
 
 CONSTANT = 1
-'''
+"""
 
 
 @pytest.fixture
@@ -81,7 +81,10 @@ class Evil:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("efficientnet-lite9", "unknown model 'efficientnet-lite9'; did you mean efficientnet-lite"),
+        (
+            "efficientnet-lite9",
+            "unknown model 'efficientnet-lite9'; did you mean efficientnet-lite",
+        ),
         ("resnet", "timm:NAME"),
         ("no_such_module:f", "module 'no_such_module' cannot be imported"),
         ("my_factories:tin", "no callable 'tin'; did you mean tiny"),
@@ -100,7 +103,7 @@ def test_models_that_cannot_be_had(name: str, message: str) -> None:
 
 
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """timm and torchvision are asked for only when wanted, with the command that installs them."""
+    """Timm and torchvision are asked for only when wanted, with the command that installs them."""
     for library in ("timm", "torchvision"):
         monkeypatch.setitem(sys.modules, library, None)
         monkeypatch.setitem(sys.modules, f"{library}.models", None)
@@ -118,7 +121,7 @@ def test_weights_that_do_not_fit(factories: str, tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00")
     torch.save([1, 2], tmp_path / "list.pt")
     cases = {
-        "other.pt": "missing: 0.bias; unexpected: extra; other shape: 0.weight .4, 3, 3, 3. instead",
+        "other.pt": "missing: 0.bias; unexpected: extra; other shape: 0.weight .4, 3, 3, 3. in",
         "evil.pt": "is refused: .*could run code",
         "cut.safetensors": "is damaged",
         "list.pt": "holds no state dict",

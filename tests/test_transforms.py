@@ -40,7 +40,7 @@ def test_inverse_undoes_the_matrix(t: ip.Transform) -> None:
 
 @given(t=any_transform, u=any_transform)
 def test_composition_does_the_right_one_first(t: ip.Transform, u: ip.Transform) -> None:
-    """t @ u moves content as u does, and then as t does."""
+    """T @ u moves content as u does, and then as t does."""
     point = torch.tensor([3.0, -2.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close((t @ u).matrix @ point, t.matrix @ (u.matrix @ point))
 

@@ -120,4 +120,5 @@ def varies(
 
 def _energy(maps: Tensor) -> Tensor:
     """Sum of squares over channels and positions, in float64."""
-    return torch.linalg.vector_norm(maps, dim=(1, 2), dtype=torch.float64).square()
+    norms: Tensor = torch.linalg.vector_norm(maps, dim=(1, 2), dtype=torch.float64)
+    return norms.square()

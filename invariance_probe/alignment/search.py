@@ -153,7 +153,7 @@ def align(
 
     Raises:
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
-    """
+    """  # noqa: DOC502  (raised by `_check`)
     settings = options or SearchOptions(max_distortion=max_distortion)
     _check(reference, moved, settings)
     pairs, _, height, width = reference.shape
@@ -174,7 +174,7 @@ def align(
     varied = metrics.varies(reference, mask, own_mean)
     found = _Found.at(theta0)
     usable = torch.nonzero(finite & seen & varied).flatten()
-    for rows in usable.split(_pairs_at_once(reference)) if len(usable) else ():
+    for rows in torch.split(usable, _pairs_at_once(reference)) if len(usable) else ():
         part = _search(
             reference[rows], moved[rows], mask[rows], own_mean[rows], theta0[rows], settings
         )
@@ -201,12 +201,10 @@ def align(
     flags = (finite, seen, varied, found.at_limit & ~given, found.converged | given)
     return Alignment(
         theta=_pick(list(candidates.values()), choice),
-        scores=metrics.Scores(
-            **{
-                name: _pick([getattr(one, name) for one in scores.values()], choice)
-                for name in metrics.METRICS
-            }
-        ),
+        scores=metrics.Scores(**{
+            name: _pick([getattr(one, name) for one in scores.values()], choice)
+            for name in metrics.METRICS
+        }),
         oracle=scores["oracle"],
         identity=scores["identity"],
         outcome=[_outcome(*row) for row in zip(*(f.tolist() for f in flags), strict=True)],
@@ -231,13 +229,13 @@ def _outside(
 def _isotropic(theta: Tensor, height: int, width: int) -> Tensor:
     """Normalised to isotropic warps, float64."""
     change = solver.isotropic_from_normalised(height, width).to(theta.device)
-    return (change @ geometry.homogeneous(theta) @ torch.linalg.inv(change))[..., :2, :]
+    return (change @ geometry.homogeneous(theta) @ change.inverse())[..., :2, :]
 
 
 def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
     """Isotropic to normalised warps, float64."""
     change = solver.isotropic_from_normalised(height, width).to(warps.device)
-    return (torch.linalg.inv(change) @ geometry.homogeneous(warps) @ change)[..., :2, :]
+    return (change.inverse() @ geometry.homogeneous(warps) @ change)[..., :2, :]
 
 
 def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: bool) -> Outcome:
@@ -328,7 +326,6 @@ class _Candidates:
         """Keep the best of each pair, skipping near duplicates while there are others."""
         order = self.error.argsort(dim=1, stable=True)
         warps = _take(self.warps, order)
-        error = self.error.gather(1, order)
         same = (warps[:, :, None] - warps[:, None, :]).abs().amax((-2, -1)) < 1e-3
         earlier = torch.ones_like(same[0]).tril(-1)
         repeated = (same & earlier).any(-1)
@@ -370,10 +367,11 @@ def _search(
     for side in reversed(TABLE_LEVELS):
         if side < longest:
             coarser.append(_shrink(*coarser[-1], (height, width), side))
-    for depth, level in enumerate(reversed(coarser[1:])):
-        rounds = FIRST_ROUNDS if depth == 0 else MIDDLE_ROUNDS
+    rounds: tuple[tuple[int, int], ...] = FIRST_ROUNDS
+    for level in reversed(coarser[1:]):
         objective = _table(*level, full_size=(height, width))
         candidates = _improve(objective, candidates, oracle, settings, rounds)
+        rounds = MIDDLE_ROUNDS
     candidates = candidates.join(_near_starts(oracle, longest))
     rounds = (*(LAST_ROUNDS if coarser[1:] else FIRST_ROUNDS), (settings.max_steps, 1))
     if longest <= TABLE_LEVELS[-1]:
@@ -395,13 +393,11 @@ def _search(
 def _far_starts(oracle: Tensor, settings: SearchOptions) -> _Candidates:
     """Lay out oracle, identity, and rotations x scalings x shifts relative to the oracle."""
     linear, shift = oracle[:, None, :, :2], oracle[:, None, :, 2:]
-    turns = oracle.new_tensor(
-        [
-            [[s * math.cos(a), s * math.sin(a)], [-s * math.sin(a), s * math.cos(a)]]
-            for a in (2 * math.pi * k / settings.angles for k in range(settings.angles))
-            for s in settings.scales
-        ]
-    )
+    turns = oracle.new_tensor([
+        [[s * math.cos(a), s * math.sin(a)], [-s * math.sin(a), s * math.cos(a)]]
+        for a in (2 * math.pi * k / settings.angles for k in range(settings.angles))
+        for s in settings.scales
+    ])
     d = settings.shift
     sides = oracle.new_tensor([[[0], [0]], [[d], [0]], [[-d], [0]], [[0], [d]], [[0], [-d]]])
     turned = (turns @ linear).repeat_interleave(len(sides), dim=1)
@@ -413,11 +409,9 @@ def _far_starts(oracle: Tensor, settings: SearchOptions) -> _Candidates:
 
 
 def _near_starts(oracle: Tensor, cells: int) -> _Candidates:
-    """Lay out the oracle shifted by half a cell to all sides.
-
-    Where the oracle meets the cells' centres, as at quarter turns, reading between two or four
-    neighbours averages them: each such place is a minimum of its own.
-    """
+    """Lay out the oracle shifted by half a cell to all sides."""
+    # where the oracle meets the cells' centres, as at quarter turns, reading between two or four
+    # neighbours averages them: each such place is a minimum of its own
     steps = (-1 / cells, 0.0, 1 / cells)
     nudges = oracle.new_tensor([[[x], [y]] for x in steps for y in steps])
     linear = oracle[:, None, :, :2].expand(-1, len(nudges), -1, -1)
@@ -428,7 +422,8 @@ def _shrink(
     target: Tensor, source: Tensor, weight: Tensor, size: tuple[int, int], side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Average maps (of full maps of some size) down to a longest side."""
-    shape = tuple(max(2, round(n * side / max(size))) for n in size)
+    height, width = (max(2, round(n * side / max(size))) for n in size)
+    shape = (height, width)
     target, source, weight = (
         F.adaptive_avg_pool2d(maps, shape) for maps in (target, source, weight[:, None])
     )

@@ -25,7 +25,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-
 _BLOCK = 2**15
 """Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
 
@@ -64,9 +63,10 @@ class _Grid:
         height, width = size
         self.width = width
         longer = max(full_size)
-        self.scale = like.new_tensor(
-            [[width / 2 * longer / full_size[1]], [height / 2 * longer / full_size[0]]]
-        )
+        self.scale = like.new_tensor([
+            [width / 2 * longer / full_size[1]],
+            [height / 2 * longer / full_size[0]],
+        ])
         self.last = like.new_tensor([[width - 1.0], [height - 1.0]])
         x = torch.arange(width).to(like) - (width - 1) / 2
         y = torch.arange(height).to(like) - (height - 1) / 2
@@ -74,11 +74,9 @@ class _Grid:
         self.points = torch.stack([x, y, torch.ones_like(x)])
 
     def read(self, warps: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Follow warps: top-left corners (flat), fractions, and index units per isotropic unit.
-
-        The last is 0 where the position is clamped to the border. `points` is (3, position) or
-        (warp, 3, position); fractions and units are (warp, 2, position), x before y.
-        """
+        """Follow warps to top-left corners, fractions, and index units per isotropic unit."""
+        # points are (3, position) or (warp, 3, position); corners are flat; fractions and units
+        # are (warp, 2, position), x before y; a unit is 0 where the position is clamped
         index_warps = warps * self.scale
         index_warps[:, :, 2] += self.last[:, 0] / 2
         at = index_warps @ points
@@ -100,11 +98,8 @@ _OUTER = torch.tensor([[3, 4, 1], [4, 5, 2], [1, 2, 0]])
 
 
 def _assemble(error: Tensor, slopes: Tensor, products: Tensor, moments: Tensor) -> Normal:
-    """Sum over positions.
-
-    `error` is (warp, position); `slopes` <dG/dx, r>, <dG/dy, r>; `products` those of the
-    derivatives, xx, xy, yy; both (warp, _, position), the mask applied.
-    """
+    """Sum over positions: error (warp, position), slopes (warp, 2, .), products (warp, 3, .)."""
+    # slopes are <dG/dx, r> and <dG/dy, r>, products those of the derivatives: xx, xy, yy
     second = products @ moments
     xx, xy, yy = second[..., _OUTER.to(second.device)].unbind(1)
     matrix = torch.cat([torch.cat([xx, xy], dim=-1), torch.cat([xy, yy], dim=-1)], dim=-2)
@@ -117,7 +112,10 @@ def _in_blocks(
 ) -> Normal:
     """Evaluate as many warps at once as fit the processor's cache."""
     size = max(1, size)
-    blocks = [evaluate(*block) for block in zip(warps.split(size), pairs.split(size), strict=True)]
+    blocks = [
+        evaluate(*block)
+        for block in zip(torch.split(warps, size), torch.split(pairs, size), strict=True)
+    ]
     return Normal(
         error=torch.cat([block.error for block in blocks]),
         gradient=torch.cat([block.gradient for block in blocks]),
@@ -153,16 +151,14 @@ class InnerProducts:
         c = moved[:, :, 1:, :-1] - a
         d = moved[:, :, 1:, 1:] - a - b - c
         bc = (b * c).sum(1)
-        gram = torch.stack(
-            [
-                *((a * corner).sum(1) for corner in (a, b, c)),
-                (a * d).sum(1) + bc,
-                (b * b).sum(1),
-                bc,
-                (c * c).sum(1),
-                *((d * corner).sum(1) for corner in (b, c, d)),
-            ]
-        )
+        gram = torch.stack([
+            *((a * corner).sum(1) for corner in (a, b, c)),
+            (a * d).sum(1) + bc,
+            (b * b).sum(1),
+            bc,
+            (c * c).sum(1),
+            *((d * corner).sum(1) for corner in (b, c, d)),
+        ])
         # stored at every position, so that one index serves both tables
         table = gram.new_zeros(10, pairs, height, width)
         table[:, :, :-1, :-1] = gram
@@ -276,7 +272,8 @@ class Residuals:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return torch.linalg.vecdot(a, b)
+    products: Tensor = torch.linalg.vecdot(a, b)
+    return products
 
 
 def limit_distortion(
@@ -402,6 +399,4 @@ def levenberg_marquardt(
         gradient[won], matrix[won] = there.gradient[better], there.matrix[better]
         at_limit[won] = clamped[better]
         converged[active[done | (error[active] <= floor * diagonal.amax(-1))]] = True
-    return Solution(
-        warps=best, error=error, n_iter=n_iter, converged=converged, at_limit=at_limit
-    )
+    return Solution(warps=best, error=error, n_iter=n_iter, converged=converged, at_limit=at_limit)

@@ -51,5 +51,7 @@ def test_what_cannot_be_told_is_nan() -> None:
     F[1] = torch.randn(3, 4, 4)
     region = torch.ones(2, 4, 4, dtype=torch.bool)
     region[1] = False
-    scores = metrics.Target(F, region, metrics.region_mean(F, region)).score(torch.randn(2, 3, 4, 4))
+    scores = metrics.Target(F, region, metrics.region_mean(F, region)).score(
+        torch.randn(2, 3, 4, 4)
+    )
     assert all(math.isnan(v) for v in scores.fvu.tolist())

@@ -52,7 +52,9 @@ def test_planted_warps_are_recovered(
     reference = geometry.warp(moved, theta)
     noise = torch.randn(reference.shape, generator=torch.Generator().manual_seed(1))
     found = ip.align(reference + 0.01 * reference.std() * noise, moved, region=region)
-    here = geometry.read_positions(geometry.index_matrix_from_theta(found.theta, side, side), side, side)
+    here = geometry.read_positions(
+        geometry.index_matrix_from_theta(found.theta, side, side), side, side
+    )
     truth = geometry.read_positions(geometry.index_matrix_from_theta(theta, side, side), side, side)
     distance = torch.hypot(here[0] - truth[0], here[1] - truth[1])[region]
     assert float(distance.max()) < 0.05
@@ -88,7 +90,10 @@ def test_affine_is_never_worse_than_oracle_and_identity(shape: tuple[int, int], 
     error = (again - reference).square().flatten(1).sum(1)
     mean = reference.mean((0, 2, 3))[:, None, None]
     torch.testing.assert_close(
-        found.fvu, (error / (reference - mean).square().flatten(1).sum(1)).double(), rtol=1e-4, atol=0
+        found.fvu,
+        (error / (reference - mean).square().flatten(1).sum(1)).double(),
+        rtol=1e-4,
+        atol=0,
     )
 
 

@@ -32,7 +32,9 @@ def _naive(warps: Tensor, pairs: Tensor, maps: tuple[Tensor, Tensor, Tensor]) ->
 
 
 @given(
-    seed=st.integers(0, 10_000), height=st.integers(2, 7), width=st.integers(2, 7),
+    seed=st.integers(0, 10_000),
+    height=st.integers(2, 7),
+    width=st.integers(2, 7),
     table=st.booleans(),
 )
 def test_objectives_have_the_exact_value_and_gradient_of_torchs_sampler(
@@ -79,7 +81,7 @@ def test_both_objectives_have_the_same_gauss_newton_matrix() -> None:
 def test_limit_distortion_brings_singular_values_within_bounds(
     entries: list[float], angle: float, bound: float
 ) -> None:
-    """Afterwards the singular values relative to the oracle are within bounds; inside it is idle."""
+    """Singular values relative to the oracle end within bounds; what is inside is not touched."""
     a = math.radians(angle)
     oracle = torch.tensor(
         [[[math.cos(a), -math.sin(a), 0.1], [math.sin(a), math.cos(a), 0.2]]], dtype=torch.float64
@@ -91,7 +93,7 @@ def test_limit_distortion_brings_singular_values_within_bounds(
     values = torch.linalg.svdvals(relative)
     assert bool((values <= bound * (1 + 1e-5)).all() & (values >= (1 - 1e-5) / bound).all())
     assert float(torch.linalg.det(relative)) > 0
-    again, outside_again = solver.limit_distortion(limited, oracle, bound)
+    _, outside_again = solver.limit_distortion(limited, oracle, bound)
     assert not bool(outside_again)
     if not bool(outside):
         assert torch.equal(limited, warps)
@@ -108,7 +110,9 @@ def test_descent_finds_a_small_shift_at_any_scale(scale: float) -> None:
     reference = F.grid_sample(moved[None], grid, padding_mode="border", align_corners=False)
     mask = torch.zeros(1, 12, 12)
     mask[:, 2:-2, 2:-2] = 1
-    objective = solver.InnerProducts(reference.double(), moved[None].double(), mask.double(), (12, 12))
+    objective = solver.InnerProducts(
+        reference.double(), moved[None].double(), mask.double(), (12, 12)
+    )
     start = torch.eye(2, 3)[None].double()
     solution = solver.levenberg_marquardt(
         objective, start, torch.tensor([0]), start, max_distortion=2.0, max_steps=40
