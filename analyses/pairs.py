@@ -1,0 +1,85 @@
+"""Pairs of real maps to align: a packaged network's, before and after its input was transformed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invariance_probe import features, hooks, regions, sources, transforms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Maps of one layer, ordered (transform, image).
+
+    Attributes:
+        layer: Name of the layer.
+        reference: Maps of the originals, (pair, channel, height, width).
+        moved: Maps of the transformed images.
+        oracle: The warps that theory leaves, (pair, 2, 3), normalised.
+        region: Where the maps are compared, (pair, height, width).
+        transform: Family of each pair's transform.
+        parameter: Its parameter.
+        image: Name of each pair's image.
+    """
+
+    layer: str
+    reference: Tensor
+    moved: Tensor
+    oracle: Tensor
+    region: Tensor
+    transform: list[str]
+    parameter: list[float]
+    image: list[str]
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return len(self.reference)
+
+
+def efficientnet_pairs(
+    layers: Sequence[str], moves: Sequence[transforms.Transform], images: int
+) -> list[Pairs]:
+    """Compute pairs of EfficientNet-Lite0's maps of photographs.
+
+    Args:
+        layers: Names of layers.
+        moves: Transforms of the input.
+        images: Number of photographs (10 at most).
+
+    Returns:
+        Pairs of each layer.
+    """
+    loaded = sources.load_model("efficientnet-lite0")
+    files, _ = sources.open_images("photographs", 320)
+    canvases = torch.stack([files[i] for i in range(min(images, len(files)))])
+    mean, std = (torch.tensor(v)[:, None, None] for v in (loaded.mean, loaded.std))
+
+    def view(move: transforms.Transform) -> Tensor:
+        return (move(canvases, crop=224, fill=loaded.mean) - mean) / std
+
+    still = view(transforms.Rotation(0))
+    chosen = features.select_layers(features.find_layers(loaded.module, still[:1]), layers)
+    with hooks.evaluating(loaded.module):
+        reference = features.tap(loaded.module, still, chosen)
+        moved = [features.tap(loaded.module, view(move), chosen) for move in moves]
+    names = list(files.names[: len(canvases)])
+    return [
+        Pairs(
+            layer=layer.name,
+            reference=reference[layer.name].repeat(len(moves), 1, 1, 1),
+            moved=torch.cat([maps[layer.name] for maps in moved]),
+            oracle=(oracle := _oracles(layer, moves, len(names))),
+            region=regions.visible(oracle, layer.height, layer.width),
+            transform=[move.kind for move in moves for _ in names],
+            parameter=[move.parameter for move in moves for _ in names],
+            image=names * len(moves),
+        )
+        for layer in chosen
+    ]
+
+
+def _oracles(layer: features.Layer, moves: Sequence[transforms.Transform], images: int) -> Tensor:
+    each = torch.stack([layer.oracle(move.matrix, 224, 224) for move in moves])
+    return each.repeat_interleave(images, dim=0)
