@@ -1,6 +1,6 @@
 """What researchers use today to align two maps: an Adam loop, scipy, kornia.
 
-Each takes one pair, begins at the oracle's warp and returns the warped moved map.
+Each takes one pair, begins at the oracle's warp and returns the warp that it found.
 """
 
 import warnings
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import least_squares
 from torch import Tensor
+
+from invariance_probe import geometry
 
 
 def _read(moved: Tensor, theta: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ def adam(
         rate: Learning rate, on normalised parameters.
 
     Returns:
-        The warped maps at the best step of each pair.
+        The warp at the best step of each pair, (pair, 2, 3), normalised.
     """
     theta = oracle.to(reference).clone().requires_grad_()
     keep = region[:, None].to(reference)
@@ -49,9 +51,9 @@ def adam(
         best = torch.where(better, error.detach(), best)
         best_theta[better] = theta.detach()[better]
         optimiser.zero_grad()
-        error.sum().backward()
+        torch.autograd.backward(error.sum())
         optimiser.step()
-    return _read(moved, best_theta)
+    return best_theta.double()
 
 
 def scipy_least_squares(reference: Tensor, moved: Tensor, oracle: Tensor, region: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ def scipy_least_squares(reference: Tensor, moved: Tensor, oracle: Tensor, region
         region: (1, height, width).
 
     Returns:
-        The warped map.
+        The warp, (1, 2, 3), normalised.
     """
     target = reference[0][:, region[0]]
 
@@ -74,14 +76,15 @@ def scipy_least_squares(reference: Tensor, moved: Tensor, oracle: Tensor, region
 
     # steps of 1e-3: smaller ones drown in float32
     found = least_squares(residual, oracle.flatten().numpy(), method="lm", diff_step=1e-3)
-    return _read(moved, torch.as_tensor(found.x.reshape(1, 2, 3), dtype=moved.dtype))
+    return torch.as_tensor(found.x.reshape(1, 2, 3))
 
 
 def kornia_similarity(reference: Tensor, moved: Tensor, oracle: Tensor, region: Tensor) -> Tensor:
     """Run kornia's `ImageRegistrator` for a similarity on one pair.
 
-    It cannot be given a start, so it is given the moved map warped by the oracle, and its own
-    warping is used throughout.
+    It cannot be given a start, so it is given the moved map warped by the oracle, and the two warps
+    are composed. It runs with its defaults, but for the mean squared error as its loss and a
+    pyramid no deeper than the map allows.
 
     Args:
         reference: (1, channel, height, width).
@@ -90,17 +93,19 @@ def kornia_similarity(reference: Tensor, moved: Tensor, oracle: Tensor, region: 
         region: Not used: kornia compares wherever its warp reads.
 
     Returns:
-        The warped map.
+        The warp, (1, 2, 3), normalised.
     """
     del region
     from kornia.geometry.transform import ImageRegistrator
 
-    levels = 2 if min(moved.shape[-2:]) >= 28 else 1
+    height, width = moved.shape[-2:]
+    levels = min(5, int(np.log2(min(height, width))) - 1)
     registrator = ImageRegistrator("similarity", loss_fn=F.mse_loss, pyramid_levels=levels)
-    start = _read(moved, oracle.to(moved))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        registrator.register(start, reference)
-        warped = registrator.warp_src_into_dst(start)
-    assert isinstance(warped, Tensor)
-    return warped.detach()
+        homography = registrator.register(_read(moved, oracle.to(moved)), reference)
+    assert isinstance(homography, Tensor)
+    # kornia lays its grid from centre to centre and reads it from edge to edge
+    stretch = torch.diag(torch.tensor([width / (width - 1), height / (height - 1), 1.0])).double()
+    found = homography.detach().double() @ stretch
+    return (geometry.homogeneous(oracle) @ found)[:, :2]

@@ -142,15 +142,12 @@ def _best_of_random_starts(pairs: Pairs, i: int, count: int, generator: torch.Ge
         oracle[None],
         torch.eye(2, 3)[None],
     ])
-    solution = solver.levenberg_marquardt(
-        objective,
-        starts,
-        torch.zeros(len(starts), dtype=torch.long),
-        oracle.expand(len(starts), 2, 3),
-        max_distortion=MAX_DISTORTION,
-        max_steps=60,
-    )
-    best = solution.warps[int(solution.error.nan_to_num(math.inf).argmin())]
+    index = torch.zeros(len(starts), dtype=torch.long)
+    oracles = oracle.expand(len(starts), 2, 3)
+    bound = {"max_distortion": MAX_DISTORTION}
+    state = solver.start(objective, starts, index, oracles, **bound)
+    state = solver.descend(state, objective, index, oracles, max_steps=60, **bound)
+    best = state.warps[int(state.error.nan_to_num(math.inf).argmin())]
     return (change.inverse() @ geometry.homogeneous(best) @ change)[:2]
 
 

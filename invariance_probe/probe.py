@@ -220,6 +220,10 @@ def _placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
             model.to(device=home[0], dtype=home[1])
 
 
+PAIRS_AT_ONCE = 64
+"""Images and transformed images whose maps are held in memory together."""
+
+
 class _Run:
     """One probe under way: what is fixed for it, and the blocks of results so far."""
 
@@ -326,7 +330,8 @@ class _Run:
             bar.advance(len(numbers))
         last: dict[str, Tensor] = {}
         opening: dict[str, Tensor] = {}
-        for numbers in _chunks(self.order, max(1, self.options.batch_size // moves)):
+        # enough pairs for the search to work on many at once
+        for numbers in _chunks(self.order, max(1, PAIRS_AT_ONCE // moves)):
             images = torch.cat(list(self._render(self._canvases(numbers), [_STAY, *self.moves])))
             maps = self._forward(images)
             shown = None

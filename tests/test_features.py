@@ -124,7 +124,7 @@ def test_stride_and_offset_follow_the_arithmetic_of_windows(
 
 
 def test_efficientnet_lite_geometry(lite: sources.LoadedModel) -> None:
-    """Padding of the kind "same" puts the cells at (s - 1) on even sizes and at 0 on sizes 32 n + 1."""
+    """Padding "same" puts the first cell at s - 1 on even sizes and at 0 on sizes 32 n + 1."""
     names = {"_blocks.0": 2, "_blocks.4": 8, "_blocks.10": 16, "_blocks.15": 32}
     for side, offsets in (
         (224, {n: s - 1 for n, s in names.items()}),

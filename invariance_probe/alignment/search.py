@@ -13,14 +13,19 @@ from invariance_probe import geometry, regions
 from invariance_probe.alignment import metrics, solver
 from invariance_probe.errors import InvalidInputError
 
+Rounds = tuple[tuple[int, int], ...]
+
 TABLE_LEVELS = (7, 14, 28)
 """Longest sides, in cells, of the coarser maps that are searched before the full one; up to the
 last a pair's table of inner products is worth its memory."""
-FIRST_ROUNDS = ((0, 40), (4, 12), (8, 4))
-"""At the coarsest level: steps taken from every warp, and how many are kept after them."""
-MIDDLE_ROUNDS = ((8, 3),)
+FIRST_LOOK = 40
+FIRST_ROUNDS: Rounds = ((4, 8), (6, 3))
+"""At the coarsest level: warps kept after a look at all starts; then, round by round, steps taken
+from every warp, and how many are kept after them."""
+MIDDLE_ROUNDS: Rounds = ((5, 2),)
 """At the levels between."""
-LAST_ROUNDS = ((0, 8), (4, 3), (8, 2))
+LAST_LOOK = 6
+LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
 """On the full maps, before the last warps are followed to the end."""
 SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
 """Positions of a large map on which warps are compared, and on which the last one is polished."""
@@ -302,45 +307,28 @@ class _Found:
 
 @dataclass
 class _Candidates:
-    """Warps under consideration: (pair, rank, 2, 3), best first, and where each of them stands."""
+    """Warps under consideration, the same number for each pair, pair by pair."""
 
-    warps: Tensor
-    error: Tensor
-    n_iter: Tensor
-    converged: Tensor
-    at_limit: Tensor
+    state: solver.State
+    pairs: int
 
-    @classmethod
-    def fresh(cls, warps: Tensor) -> "_Candidates":
-        """Take warps of which nothing is known yet."""
-        error = warps.new_full(warps.shape[:2], math.inf)
-        flags = torch.zeros_like(error, dtype=torch.bool)
-        return cls(warps, error, flags.long(), flags, flags)
-
-    def join(self, others: "_Candidates") -> "_Candidates":
-        """Put two sets side by side."""
-        columns = zip(vars(self).values(), vars(others).values(), strict=True)
-        return _Candidates(*(torch.cat(pair, dim=1) for pair in columns))
+    @property
+    def index(self) -> Tensor:
+        """Which pair each candidate is for."""
+        each = len(self.state.error) // self.pairs
+        return torch.arange(self.pairs, device=self.state.error.device).repeat_interleave(each)
 
     def best(self, count: int) -> "_Candidates":
         """Keep the best of each pair, skipping near duplicates while there are others."""
-        order = self.error.argsort(dim=1, stable=True)
-        warps = _take(self.warps, order)
-        same = (warps[:, :, None] - warps[:, None, :]).abs().amax((-2, -1)) < 1e-3
-        earlier = torch.ones_like(same[0]).tril(-1)
-        repeated = (same & earlier).any(-1)
-        order = order.gather(1, (repeated.long()).argsort(dim=1, stable=True))[:, :count]
-        return _Candidates(
-            warps=_take(self.warps, order),
-            error=self.error.gather(1, order),
-            n_iter=self.n_iter.gather(1, order),
-            converged=self.converged.gather(1, order),
-            at_limit=self.at_limit.gather(1, order),
-        )
-
-
-def _take(warps: Tensor, order: Tensor) -> Tensor:
-    return warps.gather(1, order[:, :, None, None].expand(-1, -1, 2, 3))
+        error = self.state.error.view(self.pairs, -1).nan_to_num(math.inf)
+        order = error.argsort(dim=1, stable=True)[:, : 2 * count]
+        order = order + torch.arange(self.pairs, device=error.device)[:, None] * error.shape[1]
+        if count > 1:
+            warps = self.state.warps[order].flatten(2)
+            same = (warps[:, :, None] - warps[:, None, :]).abs().amax(-1) < 1e-3
+            repeated = same.tril(-1).any(-1)
+            order = order.gather(1, repeated.long().argsort(dim=1, stable=True))
+        return _Candidates(self.state.take(order[:, :count].flatten()), self.pairs)
 
 
 def _search(
@@ -362,35 +350,89 @@ def _search(
 
     oracle = _isotropic(theta0, height, width).to(target)
     longest = max(height, width)
-    candidates = _far_starts(oracle, settings)
     coarser = [(target, source, weight)]
     for side in reversed(TABLE_LEVELS):
         if side < longest:
             coarser.append(_shrink(*coarser[-1], (height, width), side))
-    rounds: tuple[tuple[int, int], ...] = FIRST_ROUNDS
+    steps = _Steps(oracle, settings)
+    warps, n_iter = _far_starts(oracle, settings), 0
+    look, rounds = FIRST_LOOK, FIRST_ROUNDS
     for level in reversed(coarser[1:]):
-        objective = _table(*level, full_size=(height, width))
-        candidates = _improve(objective, candidates, oracle, settings, rounds)
+        candidates = steps.take(_table(*level, full_size=(height, width)), warps, look, rounds)
+        warps = candidates.state.warps.view(len(oracle), -1, 2, 3)
+        n_iter += sum(count for count, _ in rounds)
         rounds = MIDDLE_ROUNDS
-    candidates = candidates.join(_near_starts(oracle, longest))
-    rounds = (*(LAST_ROUNDS if coarser[1:] else FIRST_ROUNDS), (settings.max_steps, 1))
+    near = [_nudged(oracle, longest, reach=2)]
+    if coarser[1:]:
+        near.append(_nudged(warps[:, 0], longest, reach=2))
+        look, rounds = LAST_LOOK, LAST_ROUNDS
+    warps = torch.cat([warps, *near], dim=1)
+    final = (settings.max_steps, 1)
     if longest <= TABLE_LEVELS[-1]:
         objective = _table(target, source, weight, full_size=(height, width))
-        candidates = _improve(objective, candidates, oracle, settings, rounds)
+        candidates = steps.take(objective, warps, look, (*rounds, final))
     else:
         scout = _residuals(target, source, weight, SCOUT_POSITIONS)
-        candidates = _improve(scout, candidates, oracle, settings, rounds[:-1])
+        warps = steps.take(scout, warps, look, rounds).state.warps[:, None]
         polish = _residuals(target, source, weight, POLISH_POSITIONS)
-        candidates = _improve(polish, candidates, oracle, settings, ((0, 1), rounds[-1]))
+        candidates = steps.take(polish, warps, 1, (final,))
+        n_iter += sum(count for count, _ in rounds)
+    state = candidates.state
     return _Found(
-        theta=_normalised(candidates.warps[:, 0], height, width),
-        n_iter=candidates.n_iter[:, 0],
-        converged=candidates.converged[:, 0],
-        at_limit=candidates.at_limit[:, 0],
+        theta=_normalised(state.warps, height, width),
+        n_iter=state.n_iter + n_iter,
+        converged=state.converged,
+        at_limit=state.at_limit,
     )
 
 
-def _far_starts(oracle: Tensor, settings: SearchOptions) -> _Candidates:
+@dataclass
+class _Steps:
+    """Takes Levenberg-Marquardt steps from candidates, round by round."""
+
+    oracle: Tensor
+    settings: SearchOptions
+
+    def take(
+        self,
+        objective: solver.Objective,
+        warps: Tensor,
+        look: int,
+        rounds: Rounds,
+    ) -> _Candidates:
+        """Begin at the best of warps (pair, rank, 2, 3); keep the best after each round."""
+        bound, pairs = self.settings.max_distortion, len(warps)
+        if look < warps.shape[1]:
+            warps = _best_looking(objective, warps, look)
+        index = torch.arange(pairs, device=warps.device).repeat_interleave(warps.shape[1])
+        state = solver.start(
+            objective, warps.flatten(0, 1), index, self.oracle[index], max_distortion=bound
+        )
+        candidates = _Candidates(state, pairs)
+        for steps, count in rounds:
+            index = candidates.index
+            candidates.state = solver.descend(
+                candidates.state,
+                objective,
+                index,
+                self.oracle[index],
+                max_distortion=bound,
+                max_steps=steps,
+            )
+            candidates = candidates.best(count)
+        return candidates
+
+
+def _best_looking(objective: solver.Objective, warps: Tensor, count: int) -> Tensor:
+    """Keep the warps of each pair that have the least error as they are."""
+    pairs, ranks = warps.shape[:2]
+    index = torch.arange(pairs, device=warps.device).repeat_interleave(ranks)
+    error = objective.error(warps.flatten(0, 1), index).view(pairs, ranks).nan_to_num(math.inf)
+    order = error.argsort(dim=1, stable=True)[:, :count]
+    return warps.gather(1, order[:, :, None, None].expand(-1, -1, 2, 3))
+
+
+def _far_starts(oracle: Tensor, settings: SearchOptions) -> Tensor:
     """Lay out oracle, identity, and rotations x scalings x shifts relative to the oracle."""
     linear, shift = oracle[:, None, :, :2], oracle[:, None, :, 2:]
     turns = oracle.new_tensor([
@@ -403,19 +445,17 @@ def _far_starts(oracle: Tensor, settings: SearchOptions) -> _Candidates:
     turned = (turns @ linear).repeat_interleave(len(sides), dim=1)
     moved = (shift + sides).repeat(1, len(turns), 1, 1)
     identity = torch.eye(2, 3).to(oracle).expand(len(oracle), 1, 2, 3)
-    return _Candidates.fresh(
-        torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
-    )
+    return torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
 
 
-def _near_starts(oracle: Tensor, cells: int) -> _Candidates:
-    """Lay out the oracle shifted by half a cell to all sides."""
-    # where the oracle meets the cells' centres, as at quarter turns, reading between two or four
+def _nudged(warps: Tensor, cells: int, reach: int) -> Tensor:
+    """Shift warps to all sides in steps of half a cell, up to `reach` steps."""
+    # where a warp meets the cells' centres, as near quarter turns, reading between two or four
     # neighbours averages them: each such place is a minimum of its own
-    steps = (-1 / cells, 0.0, 1 / cells)
-    nudges = oracle.new_tensor([[[x], [y]] for x in steps for y in steps])
-    linear = oracle[:, None, :, :2].expand(-1, len(nudges), -1, -1)
-    return _Candidates.fresh(torch.cat([linear, oracle[:, None, :, 2:] + nudges], dim=-1))
+    steps = [step / cells for step in range(-reach, reach + 1)]
+    nudges = warps.new_tensor([[[x], [y]] for x in steps for y in steps])
+    linear = warps[:, None, :, :2].expand(-1, len(nudges), -1, -1)
+    return torch.cat([linear, warps[:, None, :, 2:] + nudges], dim=-1)
 
 
 def _shrink(
@@ -457,33 +497,3 @@ def _spread(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
     key = torch.where(weight > 0, golden, golden + 1.0)
     positions = key.argsort(dim=1)[:, :count]
     return positions, weight.gather(1, positions)
-
-
-def _improve(
-    objective: solver.Objective,
-    candidates: _Candidates,
-    oracle: Tensor,
-    settings: SearchOptions,
-    rounds: tuple[tuple[int, int], ...],
-) -> _Candidates:
-    """Take Levenberg-Marquardt steps from every candidate and keep the best, round by round."""
-    for steps, count in rounds:
-        pairs, ranks = candidates.error.shape
-        index = torch.arange(pairs, device=oracle.device).repeat_interleave(ranks)
-        solution = solver.levenberg_marquardt(
-            objective,
-            candidates.warps.flatten(0, 1),
-            index,
-            oracle[index],
-            max_distortion=settings.max_distortion,
-            max_steps=steps,
-        )
-        shape = (pairs, ranks)
-        candidates = _Candidates(
-            warps=solution.warps.reshape(pairs, ranks, 2, 3),
-            error=solution.error.reshape(shape).nan_to_num(math.inf),
-            n_iter=candidates.n_iter + solution.n_iter.reshape(shape),
-            converged=solution.converged.reshape(shape),
-            at_limit=solution.at_limit.reshape(shape),
-        ).best(count)
-    return candidates

@@ -18,14 +18,15 @@ gradient and Gauss-Newton matrix in the six parameters:
 - `Residuals` reads the channels themselves: for large maps, and for the last digits.
 """
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_BLOCK = 2**15
+_BLOCK = 2**17
 """Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
 
 
@@ -38,8 +39,54 @@ class Normal:
     matrix: Float[Tensor, "warp 6 6"]
 
 
-Objective = Callable[[Tensor, Tensor], Normal]
-"""A squared error: takes warps (warp, 2, 3) and which pair of maps each of them is for (warp,)."""
+class Objective(ABC):
+    """A squared error of warps, each of them for one of several pairs of maps."""
+
+    warps_at_once: int
+    """Warps whose temporaries stay within a processor's cache."""
+
+    def normal(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
+        """Evaluate warps for a descent.
+
+        Args:
+            warps: Pull-backs in isotropic coordinates.
+            pairs: Which pair of maps each of them is for.
+
+        Returns:
+            Error, gradient and Gauss-Newton matrix.
+        """
+        blocks = [self._normal(*block) for block in self._blocks(warps, pairs)]
+        if len(blocks) == 1:
+            return blocks[0]
+        return Normal(
+            error=torch.cat([block.error for block in blocks]),
+            gradient=torch.cat([block.gradient for block in blocks]),
+            matrix=torch.cat([block.matrix for block in blocks]),
+        )
+
+    def error(
+        self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]
+    ) -> Float[Tensor, " warp"]:
+        """Evaluate warps for a comparison, at half the price.
+
+        Args:
+            warps: Pull-backs in isotropic coordinates.
+            pairs: Which pair of maps each of them is for.
+
+        Returns:
+            The squared error.
+        """
+        return torch.cat([self._error(*block) for block in self._blocks(warps, pairs)])
+
+    def _blocks(self, warps: Tensor, pairs: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        size = max(1, self.warps_at_once)
+        return zip(torch.split(warps, size), torch.split(pairs, size), strict=True)
+
+    @abstractmethod
+    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal: ...
+
+    @abstractmethod
+    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor: ...
 
 
 def isotropic_from_normalised(height: int, width: int) -> Float[Tensor, "3 3"]:
@@ -107,23 +154,7 @@ def _assemble(error: Tensor, slopes: Tensor, products: Tensor, moments: Tensor) 
     return Normal(error=error.sum(-1), gradient=gradient, matrix=matrix)
 
 
-def _in_blocks(
-    evaluate: Callable[[Tensor, Tensor], Normal], warps: Tensor, pairs: Tensor, size: int
-) -> Normal:
-    """Evaluate as many warps at once as fit the processor's cache."""
-    size = max(1, size)
-    blocks = [
-        evaluate(*block)
-        for block in zip(torch.split(warps, size), torch.split(pairs, size), strict=True)
-    ]
-    return Normal(
-        error=torch.cat([block.error for block in blocks]),
-        gradient=torch.cat([block.gradient for block in blocks]),
-        matrix=torch.cat([block.matrix for block in blocks]),
-    )
-
-
-class InnerProducts:
+class InnerProducts(Objective):
     """The squared error from a table of inner products; see the module's docstring.
 
     Args:
@@ -144,6 +175,7 @@ class InnerProducts:
         self.grid = _Grid((height, width), full_size, reference)
         self.mask = mask.flatten(1)
         self.positions = height * width
+        self.warps_at_once = _BLOCK // self.positions
         self.cross = (reference.flatten(2).transpose(1, 2) @ moved.flatten(2)).flatten()
         self.squares = reference.square().sum(1).flatten(1)
         a = moved[:, :, :-1, :-1]
@@ -165,27 +197,39 @@ class InnerProducts:
         self.gram = table.reshape(10, -1)
         self.moments = _moments(self.grid.points)
 
-    def __call__(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
-        """Evaluate warps; see `Objective`."""
-        return _in_blocks(self._evaluate, warps, pairs, _BLOCK // self.positions)
-
-    def _evaluate(self, warps: Tensor, pairs: Tensor) -> Normal:
+    def _look_up(self, corner: Tensor, pairs: Tensor) -> tuple[Tensor, ...]:
+        """Coefficients of the error inside the cells at which warps read."""
+        # error(u, v) = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
+        #               + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
         n, width = self.positions, self.grid.width
-        corner, fractions, units = self.grid.read(warps, self.grid.points)
-        u, v = fractions.unbind(1)
         start = pairs[:, None] * n
         cell = (corner + start).flatten()
         aa, ab, ac, ad_bc, bb, bc, cc, bd, cd, dd = self.gram.index_select(1, cell).view(
             10, *corner.shape
         )
-        at = corner.add_((torch.arange(n, device=warps.device) + start) * n)
+        at = corner.add_((torch.arange(n, device=pairs.device) + start) * n)
         fa, right, below, across = (self.cross.take(at + k) for k in (0, 1, width, width + 1))
-        # error(u, v) = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
-        #               + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
         q = ac.sub_(below).add_(fa)
         p = ab.sub_(right).add_(fa)
         r = ad_bc.sub_(across).add_(right).add_(below).sub_(fa)
         e = aa.add_(fa, alpha=-2).add_(self.squares[pairs])
+        return e, p, q, r, bb, bc, cc, bd, cd, dd
+
+    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor:
+        corner, fractions, _ = self.grid.read(warps, self.grid.points)
+        u, v = fractions.unbind(1)
+        e, p, q, r, bb, _, cc, bd, cd, dd = self._look_up(corner, pairs)
+        along = torch.addcmul(bd.mul_(2), v, dd)
+        t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
+        e.addcmul_(u, torch.addcmul(t.mul_(2), u, torch.addcmul(bb, v, along)))
+        e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
+        return e.mul_(self.mask[pairs]).sum(-1)
+
+    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal:
+        n = self.positions
+        corner, fractions, units = self.grid.read(warps, self.grid.points)
+        u, v = fractions.unbind(1)
+        e, p, q, r, bb, bc, cc, bd, cd, dd = self._look_up(corner, pairs)
         du = torch.addcmul(bd, v, dd)  # <d, b + d v>
         dv = torch.addcmul(cd, u, dd)  # <d, c + d u>
         mask = self.mask[pairs]
@@ -208,7 +252,7 @@ class InnerProducts:
         return _assemble(e.mul_(mask), slopes.mul_(units), products, self.moments)
 
 
-class Residuals:
+class Residuals(Objective):
     """The squared error from the channels themselves, over chosen positions of each pair.
 
     Args:
@@ -236,21 +280,29 @@ class Residuals:
         row = torch.arange(len(reference), device=reference.device)[:, None] * self.size
         # channels last: a position's vector is contiguous
         self.target = reference.flatten(2).transpose(1, 2).reshape(-1, channels)[row + positions]
+        self.warps_at_once = 4 * _BLOCK // self.target[0].numel()
         self.source = moved.flatten(2).transpose(1, 2).reshape(-1, channels)
 
-    def __call__(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
-        """Evaluate warps; see `Objective`."""
-        numbers = self.target.shape[1] * self.target.shape[2]
-        return _in_blocks(self._evaluate, warps, pairs, 4 * _BLOCK // numbers)
-
-    def _evaluate(self, warps: Tensor, pairs: Tensor) -> Normal:
+    def _corners(self, corner: Tensor, pairs: Tensor) -> tuple[Tensor, ...]:
+        """Vectors at the four corners of the cells at which warps read."""
         width = self.grid.width
-        corner, fractions, units = self.grid.read(warps, self.points[pairs])
         corner = corner + pairs[:, None] * self.size
-        a, b, c, d = (
+        return tuple(
             self.source.index_select(0, (corner + k).flatten()).view(*corner.shape, -1)
             for k in (0, 1, width, width + 1)
         )
+
+    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor:
+        corner, fractions, _ = self.grid.read(warps, self.points[pairs])
+        u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
+        a, b, c, d = self._corners(corner, pairs)
+        read = torch.lerp(torch.lerp(a, b, u), torch.lerp(c, d, u), v)
+        residual = read.sub_(self.target[pairs])
+        return _dot(residual, residual).mul_(self.mask[pairs]).sum(-1)
+
+    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal:
+        corner, fractions, units = self.grid.read(warps, self.points[pairs])
+        a, b, c, d = self._corners(corner, pairs)
         u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
         top, bottom = torch.lerp(a, b, u), torch.lerp(c, d, u)
         g_u = torch.lerp(b.sub_(a), d.sub_(c), v)
@@ -320,34 +372,62 @@ def limit_distortion(
     return torch.where(outside[:, None, None], limited, warps), outside
 
 
-@dataclass(frozen=True, kw_only=True)
-class Solution:
-    """Where Levenberg-Marquardt ended, one row a warp."""
+@dataclass
+class State:
+    """Where each of a list of warps stands in the descent.
+
+    Attributes:
+        warps: The best warp so far, in isotropic coordinates.
+        error: Its squared error.
+        gradient: Its gradient.
+        matrix: Its Gauss-Newton matrix.
+        damping: Damping of its next step, relative to the diagonal.
+        n_iter: Steps that it took.
+        converged: Whether it is done.
+        at_limit: Whether its last step had to be brought back into the family.
+    """
 
     warps: Float[Tensor, "warp 2 3"]
     error: Float[Tensor, " warp"]
+    gradient: Float[Tensor, "warp 6"]
+    matrix: Float[Tensor, "warp 6 6"]
+    damping: Float[Tensor, " warp"]
     n_iter: Int[Tensor, " warp"]
     converged: Bool[Tensor, " warp"]
     at_limit: Bool[Tensor, " warp"]
 
+    def take(self, rows: Int[Tensor, " row"]) -> "State":
+        """Copy some warps' state.
 
-def levenberg_marquardt(
+        Args:
+            rows: Which.
+
+        Returns:
+            Their state.
+        """
+        return State(*(each[rows] for each in vars(self).values()))
+
+    def put(self, rows: Int[Tensor, " row"], part: "State") -> None:
+        """Write some warps' state back.
+
+        Args:
+            rows: Which.
+            part: Their state.
+        """
+        for mine, theirs in zip(vars(self).values(), vars(part).values(), strict=True):
+            mine[rows] = theirs
+
+
+def start(
     objective: Objective,
     warps: Float[Tensor, "warp 2 3"],
     pairs: Int[Tensor, " warp"],
     oracle: Float[Tensor, "warp 2 3"],
     *,
     max_distortion: float,
-    max_steps: int,
-    tolerance: float = 1e-6,
     damping: float = 1e-3,
-) -> Solution:
-    """Minimise a squared error over warps of the family, each from its own start.
-
-    Steps solve (H + damping diag H) s = -g and are brought back into the family before they are
-    judged; a step that does not lower the error raises the damping tenfold, one that does lowers
-    it as far (Marquardt 1963). A warp is done when a step promises or brings less than `tolerance`
-    of its error, which does not depend on the scale of the maps.
+) -> State:
+    """Bring warps into the family and evaluate them.
 
     Args:
         objective: The squared error.
@@ -355,48 +435,106 @@ def levenberg_marquardt(
         pairs: Which pair of maps each start is for.
         oracle: The oracle's warp for each start.
         max_distortion: Bound of the family; see `limit_distortion`.
-        max_steps: Evaluations allowed to each start.
+        damping: Damping of the first step, relative to the diagonal.
+
+    Returns:
+        The state from which `descend` goes on.
+    """
+    warps, _ = limit_distortion(warps, oracle, max_distortion)
+    now = objective.normal(warps, pairs)
+    return State(
+        warps=warps,
+        error=now.error,
+        gradient=now.gradient,
+        matrix=now.matrix,
+        damping=torch.full_like(now.error, damping),
+        n_iter=torch.zeros_like(pairs),
+        converged=torch.zeros_like(pairs, dtype=torch.bool),
+        at_limit=torch.zeros_like(pairs, dtype=torch.bool),
+    )
+
+
+def descend(
+    state: State,
+    objective: Objective,
+    pairs: Int[Tensor, " warp"],
+    oracle: Float[Tensor, "warp 2 3"],
+    *,
+    max_distortion: float,
+    max_steps: int,
+    tolerance: float = 1e-6,
+) -> State:
+    """Minimise a squared error over warps of the family by Levenberg-Marquardt steps.
+
+    Steps solve (H + damping diag H) s = -g and are brought back into the family before they are
+    judged; a step that does not lower the error raises the damping tenfold, one that does lowers
+    it as far (Marquardt 1963). A warp is done when a step promises or brings less than `tolerance`
+    of its error, which does not depend on the scale of the maps.
+
+    Args:
+        state: Where `start` or an earlier descent left off.
+        objective: The squared error.
+        pairs: Which pair of maps each warp is for.
+        oracle: The oracle's warp for each warp.
+        max_distortion: Bound of the family; see `limit_distortion`.
+        max_steps: Steps allowed to each warp.
         tolerance: Relative decrease of the error at which a warp counts as converged.
-        damping: Damping at the start, relative to the diagonal.
 
     Returns:
         The best warp met from each start.
     """
-    warps, _ = limit_distortion(warps, oracle, max_distortion)
-    now = objective(warps, pairs)
-    best, error = warps.clone(), now.error.clone()
-    gradient, matrix = now.gradient.clone(), now.matrix.clone()
-    damp = torch.full_like(error, damping)
-    n_iter = torch.zeros_like(pairs)
-    converged = torch.zeros_like(pairs, dtype=torch.bool)
-    at_limit = torch.zeros_like(converged)
-    active = torch.arange(len(pairs), device=pairs.device)
-    floor = 16 * torch.finfo(error.dtype).eps
-    for _ in range(max_steps):
-        active = active[~converged[active] & error[active].isfinite()]
-        if len(active) == 0:
-            break
-        H, g = matrix[active], gradient[active]
-        diagonal = torch.diagonal(H, dim1=-2, dim2=-1)
-        lift = diagonal * damp[active, None] + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
-        # a warp that reads the border alone has no gradient: its step is none, and it is done
-        step = torch.linalg.solve_ex(H + torch.diag_embed(lift), -g)[0].nan_to_num(0.0, 0.0, 0.0)
-        trial, clamped = limit_distortion(
-            best[active] + step.reshape(-1, 2, 3), oracle[active], max_distortion
-        )
-        there = objective(trial, pairs[active])
-        n_iter[active] += 1
-        gain = error[active] - there.error
-        better = gain > 0
-        small = gain.abs() <= tolerance * error[active]
-        # a step that promises nothing is an end too: rounding may hide the gain itself
-        promised = -2 * (step * g).sum(-1) - torch.einsum("ni,nij,nj->n", step, H, step)
-        done = (better & small) | (promised <= tolerance * error[active])
-        damp[active] = torch.where(better, damp[active] / 10, damp[active] * 10).clamp(1e-9, 1e12)
-        done |= ~better & (damp[active] > 1e8)
-        won = active[better]
-        best[won], error[won] = trial[better], there.error[better]
-        gradient[won], matrix[won] = there.gradient[better], there.matrix[better]
-        at_limit[won] = clamped[better]
-        converged[active[done | (error[active] <= floor * diagonal.amax(-1))]] = True
-    return Solution(warps=best, error=error, n_iter=n_iter, converged=converged, at_limit=at_limit)
+    everything = torch.arange(len(pairs), device=pairs.device)
+    whole, active, state = state.take(everything), everything, state.take(everything)
+    for step in range(max_steps):
+        if step % _STEPS_BETWEEN_SIEVES == 0:
+            # finished warps are put aside now and then only, as sieving costs time as well
+            left = torch.nonzero(~state.converged & state.error.isfinite()).flatten()
+            if len(left) < len(active):
+                whole.put(active, state)
+                active, state = active[left], state.take(left)
+            if len(left) == 0:
+                break
+        _step(state, objective, pairs[active], oracle[active], max_distortion, tolerance)
+    whole.put(active, state)
+    return whole
+
+
+_STEPS_BETWEEN_SIEVES = 4
+
+
+def _step(
+    state: State,
+    objective: Objective,
+    pairs: Tensor,
+    oracle: Tensor,
+    max_distortion: float,
+    tolerance: float,
+) -> None:
+    """Take one Levenberg-Marquardt step from every warp that has not converged."""
+    H, g, error = state.matrix, state.gradient, state.error
+    diagonal = torch.diagonal(H, dim1=-2, dim2=-1)
+    top = diagonal.amax(-1, keepdim=True)
+    lift = diagonal * state.damping[:, None] + 1e-9 * top + 1e-30
+    # a warp that reads the border alone has no gradient: its step is none, and it is done
+    step = torch.linalg.solve_ex(H + torch.diag_embed(lift), -g)[0].nan_to_num_(0.0, 0.0, 0.0)
+    trial, clamped = limit_distortion(state.warps + step.view(-1, 2, 3), oracle, max_distortion)
+    there = objective.normal(trial, pairs)
+    running = ~state.converged
+    gain = error - there.error
+    better = (gain > 0) & running
+    promised = -(step * (2 * g + (H @ step[:, :, None])[:, :, 0])).sum(-1)
+    bar = tolerance * error
+    # a step that promises nothing is an end too: rounding may hide the gain itself
+    done = (better & (gain <= bar)) | (promised <= bar)
+    damping = torch.where(better, state.damping / 10, state.damping * 10).clamp_(1e-9, 1e12)
+    done |= ~better & (damping > 1e8)
+    done |= error <= 16 * torch.finfo(error.dtype).eps * top[:, 0]
+    wide = better[:, None]
+    state.warps = torch.where(wide[:, None], trial, state.warps)
+    state.gradient = torch.where(wide, there.gradient, g)
+    state.matrix = torch.where(wide[:, None], there.matrix, H)
+    state.error = torch.where(better, there.error, error)
+    state.at_limit = torch.where(better, clamped, state.at_limit)
+    state.damping = damping
+    state.n_iter = state.n_iter + running
+    state.converged = state.converged | (done & running)
