@@ -1,0 +1,48 @@
+"""What the claims about receptive fields draw: small networks of stencils, as values."""
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from proofs.stencils import Stencil, StencilNetwork
+from proofs.strategies import nonzero_quarters, quarters
+
+
+def offsets() -> SearchStrategy[tuple[float, float]]:
+    """Displacements of a tap; the centre is the simplest.
+
+    Returns:
+        Strategy of pairs.
+    """
+    return st.tuples(quarters(-1, 1), quarters(-1, 1))
+
+
+@st.composite
+def stencil_networks(draw: DrawFn, depth: int = 3) -> StencilNetwork:
+    """Networks that filter space: at least one tap of the first layer is off centre.
+
+    Args:
+        draw: given by Hypothesis.
+        depth: largest number of layers.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: no layer is asked for.
+    """
+    if depth < 1:
+        raise ValueError(f"depth = {depth}: a network has at least one layer.")
+    layers = []
+    inputs = 1
+    for number in range(draw(st.integers(1, depth), "layers")):
+        places = st.lists(offsets(), min_size=1, max_size=3, unique=True)
+        if number == 0:
+            places = places.filter(lambda drawn: any(map(any, drawn)))
+        points = np.array(draw(places, f"offsets {number}"))
+        outputs = draw(st.integers(1, 2), f"channels {number}")
+        n = outputs * inputs * len(points)
+        weights = draw(st.lists(nonzero_quarters(), min_size=n, max_size=n), f"weights {number}")
+        layers.append(Stencil(points, np.array(weights).reshape(outputs, inputs, -1)))
+        inputs = outputs
+    return StencilNetwork(tuple(layers))
