@@ -20,8 +20,11 @@ from hypothesis.strategies import SearchStrategy
 
 from proofs.claim import Claim, Kind, Residual, Setting
 
-SHRINKING_BUDGET = 400
+SHRINKING_BUDGET = 200
 """Evaluations spent on making a witness smaller."""
+
+CHEAP = 0.1
+"""Settings with a smaller share have cases too expensive to be made smaller."""
 
 READABLE_ENTRIES = 9
 """Larger arrays are shown by their nonzero entries."""
@@ -107,6 +110,7 @@ def measure(
     tolerance: float,
     kind: Kind = Kind.FOR_ALL,
     examples: int,
+    shrinking: int = SHRINKING_BUDGET,
 ) -> Evidence:
     """Run cases and look for the smallest one that decides.
 
@@ -117,6 +121,7 @@ def measure(
         kind: a claim about all cases is decided by one above the tolerance, a claim that
             something exists by one within it.
         examples: how many cases to draw at most.
+        shrinking: evaluations that may be spent on making the witness smaller; 0 for none.
 
     Returns:
         The evidence; its count is 0 if the strategy yields nothing.
@@ -148,8 +153,8 @@ def measure(
     finite = [r for r in residuals if math.isfinite(r)]
     met = sum(r <= tolerance for r in finite)
     witness = first
-    if first:
-        found = _smallest(cases, lambda case: decides(float(residual(case))), examples)
+    if first and shrinking:
+        found = _smallest(cases, lambda case: decides(float(residual(case))), examples, shrinking)
         witness = found or first
     pick: Callable[[list[float]], float] = min if kind is Kind.THERE_EXISTS else max
     return Evidence(
@@ -221,12 +226,14 @@ def check_setting(claim: Claim, setting: Setting, examples: int) -> Verdict:
     if examples < 1:
         raise ValueError(f"examples = {examples}: at least one case must be drawn.")
     wanted = max(1, math.ceil(examples * setting.share))
+    shrinking = SHRINKING_BUDGET if setting.share >= CHEAP else 0
     evidence = measure(
         setting.cases,
         setting.residual,
         tolerance=setting.tolerance,
         kind=setting.kind,
         examples=wanted,
+        shrinking=shrinking,
     )
     control = setting.control
     control_evidence = measure(
@@ -235,6 +242,7 @@ def check_setting(claim: Claim, setting: Setting, examples: int) -> Verdict:
         tolerance=control.refuted_above,
         kind=setting.kind,
         examples=min(wanted, WITNESS_EXAMPLES),
+        shrinking=shrinking,
     )
     return Verdict(
         claim=claim.id,
@@ -300,14 +308,16 @@ def _deterministic(examples: int, *phases: Phase) -> settings:
     )
 
 
-def _smallest(cases: SearchStrategy[Any], decides: Callable[[Any], bool], examples: int) -> str:
+def _smallest(
+    cases: SearchStrategy[Any], decides: Callable[[Any], bool], examples: int, shrinking: int
+) -> str:
     # the budget bounds the time, and remembered decisions keep a stopped search consistent
     known: dict[str, bool] = {}
 
     def within_budget(case: Any) -> bool:
         text = show(case)
         if text not in known:
-            known[text] = decides(case) if len(known) < examples + SHRINKING_BUDGET else False
+            known[text] = decides(case) if len(known) < examples + shrinking else False
         return known[text]
 
     try:

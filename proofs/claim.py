@@ -99,6 +99,7 @@ class Claim:
         sources: where it comes from.
         proof: elementary and complete; the docstring of the claim's module.
         settings: the ways in which it is checked.
+        observations: measures what is reported without being judged, by name.
     """
 
     id: str
@@ -109,3 +110,4 @@ class Claim:
     sources: tuple[Source, ...]
     proof: str
     settings: tuple[Setting, ...]
+    observations: Callable[[], dict[str, float]] | None = None

@@ -54,7 +54,7 @@ class GaussianSum:
                 raise ValueError(f"{name} hold a value that is not finite.")
         S = self.covariances
         if not (
-            np.allclose(S[:, 0, 1], S[:, 1, 0], rtol=1e-9, atol=1e-12)
+            (np.abs(S[:, 0, 1] - S[:, 1, 0]) <= 1e-9 * (S[:, 0, 0] + S[:, 1, 1])).all()
             and (S[:, 0, 0] > 0).all()
             and (_determinants(S) > 0).all()
         ):

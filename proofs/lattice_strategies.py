@@ -4,6 +4,7 @@ Entries are small integers, so convolutions, sums and maxima are exact in float6
 average pooling and batch normalisation round.
 """
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ LARGEST_SIDE = 33
 """Images above this width would make a case slow."""
 
 
+@cache
 def kernel_tensors(outputs: int, inputs: int, size: int) -> SearchStrategy[Tensor]:
     """Kernels as tensors, `proofs.strategies.kernels`.
 
@@ -34,6 +36,7 @@ def kernel_tensors(outputs: int, inputs: int, size: int) -> SearchStrategy[Tenso
     return kernels(outputs, inputs, size).map(torch.from_numpy)
 
 
+@cache
 @st.composite
 def pixel_images(draw: DrawFn, side: int, channels: int = 1, pixels: int = 10) -> Tensor:
     """Images that are 0 but for a few pixels; one pixel of value 1 is the simplest.
@@ -62,6 +65,7 @@ def pixel_images(draw: DrawFn, side: int, channels: int = 1, pixels: int = 10) -
     return torch.from_numpy(flat.reshape(1, channels, side, side))
 
 
+@cache
 def symmetries() -> SearchStrategy[Symmetry]:
     """Symmetries of the grid other than the identity; a quarter turn first.
 
@@ -71,6 +75,7 @@ def symmetries() -> SearchStrategy[Symmetry]:
     return st.sampled_from(SYMMETRIES[1:])
 
 
+@cache
 def shifts(bound: int = 4) -> SearchStrategy[tuple[int, int]]:
     """Whole-pixel shifts to the right and down, other than none.
 
@@ -84,6 +89,7 @@ def shifts(bound: int = 4) -> SearchStrategy[tuple[int, int]]:
     return st.tuples(pixels, pixels).filter(any)
 
 
+@cache
 @st.composite
 def cnns(
     draw: DrawFn,

@@ -1,5 +1,7 @@
 """What the claims about receptive fields draw: small networks of stencils, as values."""
 
+from functools import cache
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -8,6 +10,7 @@ from proofs.stencils import Stencil, StencilNetwork
 from proofs.strategies import nonzero_quarters, quarters
 
 
+@cache
 def offsets() -> SearchStrategy[tuple[float, float]]:
     """Displacements of a tap; the centre is the simplest.
 
@@ -17,6 +20,7 @@ def offsets() -> SearchStrategy[tuple[float, float]]:
     return st.tuples(quarters(-1, 1), quarters(-1, 1))
 
 
+@cache
 @st.composite
 def stencil_networks(draw: DrawFn, depth: int = 3) -> StencilNetwork:
     """Networks that filter space: at least one tap of the first layer is off centre.

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from proofs.gaussians import GaussianSum
 from proofs.plane import Matrix, Points, Vector, scaling
 
-LEAK = 0.25
+LEAK = 0.5
 """Slope of the nonlinearity below 0: no unit is ever dead."""
 
 

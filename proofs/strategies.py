@@ -1,10 +1,11 @@
 """What the claims draw their cases from.
 
 Values are drawn as small multiples of a quarter, not as seeds, so that a counterexample shrinks to
-numbers a person can follow with pencil and paper.
+numbers a person can follow with pencil and paper. Strategies are cached: building one costs more
+than drawing from it.
 """
 
-from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from hypothesis import assume
@@ -23,6 +24,7 @@ LARGEST_KERNEL = 9
 Kernel = Float64[np.ndarray, "out in k k"]
 
 
+@cache
 def quarters(low: float = -2, high: float = 2) -> SearchStrategy[float]:
     """Multiples of a quarter; 0 is the simplest.
 
@@ -41,6 +43,7 @@ def quarters(low: float = -2, high: float = 2) -> SearchStrategy[float]:
     return st.integers(round(4 * low), round(4 * high)).map(lambda n: n / 4)
 
 
+@cache
 def nonzero_quarters(bound: float = 2) -> SearchStrategy[float]:
     """Multiples of a quarter other than 0; 1 is the simplest.
 
@@ -60,6 +63,7 @@ def nonzero_quarters(bound: float = 2) -> SearchStrategy[float]:
     return st.sampled_from([sign * v for v in ordered for sign in (1, -1)])
 
 
+@cache
 def vectors(bound: float = 2) -> SearchStrategy[Vector]:
     """Shifts and positions.
 
@@ -72,6 +76,7 @@ def vectors(bound: float = 2) -> SearchStrategy[Vector]:
     return st.tuples(quarters(-bound, bound), quarters(-bound, bound)).map(np.array)
 
 
+@cache
 @st.composite
 def covariances(draw: DrawFn) -> Matrix:
     """Symmetric positive definite matrices of variances 1/4 to 2; the identity is the simplest.
@@ -89,6 +94,7 @@ def covariances(draw: DrawFn) -> Matrix:
     return np.array([[a, off], [off, b]])
 
 
+@cache
 @st.composite
 def gaussian_sums(draw: DrawFn, terms: int = 2, *, isotropic: bool = False) -> GaussianSum:
     """Nonzero signed sums of Gaussians.
@@ -120,6 +126,7 @@ def gaussian_sums(draw: DrawFn, terms: int = 2, *, isotropic: bool = False) -> G
     return result
 
 
+@cache
 def images(channels: int = 1, terms: int = 2) -> SearchStrategy[Image]:
     """Images whose channels are sums of Gaussians.
 
@@ -138,6 +145,7 @@ def images(channels: int = 1, terms: int = 2) -> SearchStrategy[Image]:
     return st.tuples(*[gaussian_sums(terms)] * channels)
 
 
+@cache
 def polynomials() -> SearchStrategy[tuple[float, ...]]:
     """Pointwise nonlinearities: the identity first, then quadratics.
 
@@ -147,6 +155,7 @@ def polynomials() -> SearchStrategy[tuple[float, ...]]:
     return st.sampled_from([(1.0,), (1.0, 0.5), (0.5, -0.25), (0.0, 1.0)])
 
 
+@cache
 @st.composite
 def banks(
     draw: DrawFn, inputs: int = 1, outputs: int = 2, *, terms: int = 2, isotropic: bool = False
@@ -168,6 +177,7 @@ def banks(
     return tuple(tuple(draw(sums, f"filter {c}, {k}") for k in range(inputs)) for c in range(count))
 
 
+@cache
 @st.composite
 def networks(draw: DrawFn, inputs: int = 1, depth: int = 2, *, isotropic: bool = False) -> Network:
     """Small networks on the whole plane.
@@ -195,6 +205,7 @@ def networks(draw: DrawFn, inputs: int = 1, depth: int = 2, *, isotropic: bool =
     return Network(tuple(layers))
 
 
+@cache
 def scalings() -> SearchStrategy[Matrix]:
     """Uniform scalings by factors other than 1 and -1; doubling is the simplest.
 
@@ -204,6 +215,7 @@ def scalings() -> SearchStrategy[Matrix]:
     return st.sampled_from([2, 0.5, 1.5, 3, 0.75, -2, 1.25, -0.5]).map(plane.scaling)
 
 
+@cache
 def shears() -> SearchStrategy[Matrix]:
     """Shears other than the identity.
 
@@ -213,8 +225,9 @@ def shears() -> SearchStrategy[Matrix]:
     return nonzero_quarters().map(plane.shear)
 
 
+@cache
 def rotations(
-    degrees: Sequence[float] = (90, 45, 30, 180, 120, 17, -60, 72),
+    degrees: tuple[float, ...] = (90, 45, 30, 180, 120, 17, -60, 72),
 ) -> SearchStrategy[Matrix]:
     """Rotations by given angles, a quarter turn first.
 
@@ -224,9 +237,10 @@ def rotations(
     Returns:
         Strategy of matrices.
     """
-    return st.sampled_from(list(degrees)).map(plane.rotation)
+    return st.sampled_from(degrees).map(plane.rotation)
 
 
+@cache
 def reflections() -> SearchStrategy[Matrix]:
     """Reflections in lines through the origin.
 
@@ -236,6 +250,7 @@ def reflections() -> SearchStrategy[Matrix]:
     return st.sampled_from([0, 90, 45, 30, -20]).map(plane.reflection)
 
 
+@cache
 def hyperbolic_maps() -> SearchStrategy[Matrix]:
     """Maps that preserve area, but stretch one direction and shrink another.
 
@@ -247,6 +262,7 @@ def hyperbolic_maps() -> SearchStrategy[Matrix]:
     )
 
 
+@cache
 def linear_maps() -> SearchStrategy[Matrix]:
     """Invertible linear maps of every kind: those named in the papers, and general ones.
 
@@ -260,6 +276,7 @@ def linear_maps() -> SearchStrategy[Matrix]:
     return rotations() | scalings() | shears() | reflections() | general
 
 
+@cache
 @st.composite
 def kernels(draw: DrawFn, outputs: int, inputs: int, size: int) -> Kernel:
     """Convolution kernels with small integer entries, each filter nonzero.

@@ -31,7 +31,7 @@ from proofs.stencil_strategies import stencil_networks
 from proofs.stencils import Bump, Scene, StencilNetwork, felt
 from proofs.strategies import gaussian_sums, vectors
 
-NOTICEABLE = 1e-3
+NOTICEABLE = 1e-7
 """A change of the features by less than this is not counted as seen."""
 
 

@@ -1,9 +1,9 @@
 """P14. What a stride and a grid leave of the covariances.
 
 Statement. A network of total stride s on the lattice commutes with shifts by multiples of s: the
-map moves by d / s. Other whole-pixel shifts it does not keep. A grid is mapped onto itself only by
-multiples of 90 degrees (and flips); with symmetric kernels these commute exactly with the network
-if in every layer the sampled positions are centred on the map, that is if
+map moves by d / s. Other whole-pixel shifts it does not keep in general. A grid is mapped onto
+itself only by multiples of 90 degrees (and flips); with symmetric kernels these commute exactly
+with the network if in every layer the sampled positions are centred on the map, that is if
 
     (N + 2 p - k) is divisible by the stride,
 

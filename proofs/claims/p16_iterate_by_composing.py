@@ -154,10 +154,9 @@ def resampled(image: Tensor, right: float, down: float) -> Tensor:
     rolled = image.roll(whole, (-2, -1))
     padded = functional.pad(rolled, (1, 1, 1, 1), mode="circular")
     width = SIDE + 2
-    theta = torch.tensor([
-        [1, 0, -2 * (right - whole[1]) / width],
-        [0, 1, -2 * (down - whole[0]) / width],
-    ]).double()
+    theta = torch.eye(2, 3, dtype=torch.float64)
+    theta[0, 2] = -2 * (right - whole[1]) / width
+    theta[1, 2] = -2 * (down - whole[0]) / width
     grid = functional.affine_grid(theta[None], [1, 1, width, width], align_corners=False)
     return functional.grid_sample(padded, grid, align_corners=False)[..., 1:-1, 1:-1]
 
