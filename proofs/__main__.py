@@ -16,14 +16,17 @@ import hypothesis
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from proofs import reporting
-from proofs.checking import Verdict, check, word
+from proofs.checking import word
 from proofs.claims import CLAIMS
+from proofs.running import run
 
 EXAMPLES = 200
 """Cases a setting, unless said otherwise."""
+
+WORKERS = 2
+"""Processes; the verdicts do not depend on their number."""
 
 EXIT_HOLDS, EXIT_FAILS, EXIT_USAGE = 0, 1, 2
 
@@ -73,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
         default=EXAMPLES,
         help="cases a setting; %(default)s if not given",
     )
+    grammar.add_argument(
+        "--workers", type=_positive, default=WORKERS, help="processes; %(default)s if not given"
+    )
     grammar.add_argument("--out", type=Path, help="folder for verdicts.json and verdicts.md")
     grammar.add_argument("--gallery", type=Path, help="draw the witnesses into this folder instead")
     return grammar
@@ -101,13 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(path)
         return EXIT_HOLDS
     start = time.perf_counter()
-    verdicts: list[Verdict] = []
-    observations = {}
-    for id_ in track(ids, "checking", console=console, transient=True):
-        claim = CLAIMS[id_]
-        verdicts += check(claim, options.examples)
-        if claim.observations is not None:
-            observations[id_] = claim.observations()
+    with console.status(f"checking {len(ids)} claims"):
+        verdicts, observations = run(ids, options.examples, options.workers)
     seconds = time.perf_counter() - start
     console.print(reporting.table(verdicts))
     for id_, found in observations.items():
@@ -140,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of cases; use 1 or more.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; use 1 or more.")
     return int(text)
 
 

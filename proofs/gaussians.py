@@ -205,11 +205,16 @@ class GaussianSum:
             The shorter sum.
         """
         S = self.covariances
-        keys = np.round(np.column_stack([self.means, S[:, 0, 0], S[:, 0, 1], S[:, 1, 1]]), 12)
-        _, first, group = np.unique(keys + 0.0, axis=0, return_index=True, return_inverse=True)
-        amplitudes = np.bincount(group.ravel(), self.amplitudes, len(first))
+        if len(S) == 0:
+            return self
+        keys = np.column_stack([self.means, S[:, 0, 0], S[:, 0, 1], S[:, 1, 1]]).round(12)
+        order = np.lexsort(keys.T)
+        is_new = np.ones(len(order), dtype=bool)
+        is_new[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
+        amplitudes = np.add.reduceat(self.amplitudes[order], np.flatnonzero(is_new))
         kept = amplitudes != 0
-        return GaussianSum(amplitudes[kept], self.means[first][kept], S[first][kept])
+        first = order[is_new][kept]
+        return GaussianSum(amplitudes[kept], self.means[first], S[first])
 
     def integral(self) -> float:
         """The integral over the plane.
