@@ -51,7 +51,7 @@ from proofs.strategies import (
     vectors,
 )
 
-POSITIONS = np.array([[0.0, 0.0], [0.5, -0.25], [-0.4, 0.6]])
+POSITIONS = np.array([[0.0, 0.0], [1.5, -0.75], [-1.0, 1.5]])
 CORNER = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 
 

@@ -8,7 +8,7 @@ from proofs import plane
 from proofs.claims import p03_covariance_pins_the_warp as p03
 from proofs.claims import p11_depth_does_not_help as p11
 from proofs.claims import p15_deep_features_may_steer as p15
-from proofs.gallery.panels import figure, of_plane
+from proofs.gallery.panels import figure, grid, of_plane
 from proofs.gaussians import GaussianSum, gaussian
 from proofs.networks import Layer, Network, image_moved
 from proofs.stencils import Bump, Scene, Stencil, StencilNetwork, felt
@@ -122,16 +122,16 @@ def isotropic_and_oriented() -> Figure:
         network = one_layer(filter_)
         moved_map = network.maps((f,))[0].moved(h)
         map_of_moved = network.maps((f.moved(h),))[0]
-        limit = float(np.abs(network((f,), f.means)).max()) * 1.2
+        limit = float(np.abs(map_of_moved(grid())).max())
         rows.append([
             of_plane(filter_, f"{name} filter"),
             of_plane(map_of_moved, "G T_h f: turn, then filter", limit),
             of_plane(moved_map, "T_h G f: filter, then turn", limit),
-            of_plane(lambda p, a=map_of_moved, b=moved_map: a(p) - b(p), "difference", limit),
+            of_plane(map_of_moved - moved_map, "difference", limit),
         ])
     return figure(
-        "P4. A warp aligns exactly the channels that commute with the rotation: the difference is "
-        "0 above, and cannot be warped away below.",
+        "P4. A warp aligns exactly the channels that commute with the rotation: an isotropic "
+        "filter leaves no difference; an oriented one leaves one that no turning of the map undoes.",
         rows,
     )[0]
 

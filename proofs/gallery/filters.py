@@ -40,7 +40,7 @@ def off_centre_and_off_by_one() -> Figure:
     spoilt = isotropic + gaussian(0.4, (2.2, 0.6), 0.1)
     b = centre - h @ centre
     return figure(
-        "P5. A quarter of a turn and more: an isotropic filter meets the criterion about its own "
+        "P5. Rotation by 60 degrees: an isotropic filter meets the criterion about its own "
         "centre (the warp has a shift b); one Gaussian too many, and no warp aligns it.",
         [
             seen_row(isotropic, h, b, "isotropic about a point off the origin"),

@@ -86,8 +86,9 @@ def figure(sentence: str, rows: Sequence[Sequence[Panel]]) -> tuple[Figure, list
     Returns:
         The figure and its axes, row by row.
     """
-    width, height = 2.5 * len(rows[0]), 2.75 * len(rows)
-    lines = textwrap.wrap(sentence, int(width * 9.5))
+    tall = rows[0][0].values.shape[0] / rows[0][0].values.shape[1]
+    width, height = 2.5 * len(rows[0]), (2.5 * tall + 0.35) * len(rows)
+    lines = textwrap.wrap(sentence, int(width * 11.5))
     drawn = Figure(figsize=(width, height + 0.25 * len(lines)), layout="constrained")
     drawn.suptitle("\n".join(lines), fontsize=11, x=0.01, ha="left")
     axes = drawn.subplots(len(rows), len(rows[0]), squeeze=False)

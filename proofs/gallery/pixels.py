@@ -94,19 +94,18 @@ def edge_no_warp_repairs() -> Figure:
     Returns:
         The picture.
     """
-    side = 9
-    image = blank(side)
-    image[..., side // 2 :] = 1
-    image = image * 2 - 1
-    image[..., :1], image[..., -1:], image[..., :1, :], image[..., -1:, :] = 0, 0, 0, 0
-    across = Conv(torch.cat([DERIVATIVE, QUARTER_TURNS[1](DERIVATIVE)]), padding=1)
+    image = 2 * blank(10) - 1
+    image[..., 5:] = 1
+    bank = torch.cat([DERIVATIVE, QUARTER_TURNS[1](DERIVATIVE)])
+    across = Conv(bank, padding=1, border="circular")
     turned = QUARTER_TURNS[1](image)
     reference, offered = across(image), across(turned)
     bound = any_warp_bounds(reference[0].numpy(), offered[0].numpy())
     strength = reference[0].norm(dim=0).numpy()
     return figure(
         "P9. An upright edge answers in channel 0. After a quarter turn the edge answers in "
-        "channel 1, and no rearrangement of those feature vectors, however chosen, comes closer than this.",
+        "channel 1; no rearrangement of those feature vectors, however chosen, leaves less than "
+        "this. (The plane is a torus here, so the step has a second edge.)",
         [
             [
                 of_pixels(image, "image", 1),
@@ -193,8 +192,8 @@ def blur_of_steps() -> Figure:
         stepped = p16.resampled(stepped, 0.5, 0.5)
         if n in (1, 2, 4, 8):
             once = p16.resampled(image, 0.5 * n, 0.5 * n)
-            panels["each"].append(of_pixels(stepped, f"{n} steps, each resampled", 1))
-            panels["once"].append(of_pixels(once, f"{n} steps, composed", 1))
+            panels["each"].append(of_pixels(stepped, f"{n} x half a pixel, each resampled", 1))
+            panels["once"].append(of_pixels(once, f"{n} x half a pixel, composed", 1))
     return figure(
         "P16. Steps of half a pixel to the right and down. Resampling each result blurs more with "
         "every step; composing and resampling the original once does not.",

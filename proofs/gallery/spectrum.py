@@ -43,7 +43,7 @@ def predicted_and_measured() -> Figure:
         x=0.01,
         ha="left",
     )
-    left, right = np.ravel(drawn.subfigures(1, 2, width_ratios=[1, 6]))
+    left, right = drawn.subfigures(1, 2, squeeze=False, width_ratios=[1, 6])[0]
     colours = [f"C{k}" for k in range(2 * FILTERS)]
     for k, (axis, kernel) in enumerate(zip(left.subplots(2 * FILTERS, 1), chosen, strict=True)):
         title = "most" if k < FILTERS else "least"
