@@ -22,7 +22,7 @@ from proofs.checking import word
 from proofs.claims import CLAIMS
 from proofs.running import run
 
-EXAMPLES = 200
+EXAMPLES = 120
 """Cases a setting, unless said otherwise."""
 
 WORKERS = 2

@@ -20,7 +20,7 @@ from hypothesis.strategies import SearchStrategy
 
 from proofs.claim import Claim, Kind, Residual, Setting
 
-SHRINKING_BUDGET = 150
+SHRINKING_BUDGET = 100
 """Evaluations spent on making a witness smaller."""
 
 CHEAP = 0.1

@@ -131,7 +131,7 @@ def isotropic_and_oriented() -> Figure:
         ])
     return figure(
         "P4. A warp aligns exactly the channels that commute with the rotation: an isotropic "
-        "filter leaves no difference; an oriented one leaves one that no turning of the map undoes.",
+        "filter leaves no difference; an oriented one leaves one that no turning undoes.",
         rows,
     )[0]
 
