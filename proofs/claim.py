@@ -111,3 +111,8 @@ class Claim:
     proof: str
     settings: tuple[Setting, ...]
     observations: Callable[[], dict[str, float]] | None = None
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What would refute the claim, over all its settings."""
+        return tuple(kind for kind in Kind if any(s.kind is kind for s in self.settings))

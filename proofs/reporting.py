@@ -136,7 +136,13 @@ def as_markdown(
     lines += ["| " + " | ".join(_cell(c) for c in row(v)) + " |" for v in verdicts]
     for claim in claims.values():
         lines += ["", f"## {claim.id} {claim.title}", "", claim.statement, ""]
-        lines += [f"    {claim.formula}", "", "Assumptions: " + "; ".join(claim.assumptions) + "."]
+        lines += [
+            f"    {claim.formula}",
+            "",
+            f"Kind: {', '.join(k.value for k in claim.kinds)}. Assumptions: "
+            + "; ".join(claim.assumptions)
+            + ".",
+        ]
         lines += ["", "Source: " + "; ".join(map(str, claim.sources)) + "."]
         if claim.id in observations:
             lines += ["", "Reported, not judged:", ""]

@@ -44,17 +44,15 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-import skimage.data
 from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
-from skimage.color import rgb2gray
 
 from proofs import plane, spectral
 from proofs.claim import Claim, Control, Setting, Source
+from proofs.packaged import photographs, stem_kernels
 from proofs.plane import Matrix
-from proofs.spectral import Bank, Grey
-from proofs.stem import stem_kernels
+from proofs.spectral import Bank
 from proofs.strategies import kernels, linear_maps, quarters
 
 SIDE = 256
@@ -63,7 +61,6 @@ TRANSFORMS = (
     *(plane.rotation(a) for a in (5, 10, 20, 30, 45, 60, 90)),
     *(plane.scaling(s) for s in (0.8, 0.9, 1.1, 1.2, 1.4)),
 )
-PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee")
 
 
 @dataclass(frozen=True)
@@ -303,22 +300,6 @@ def white_residual(case: NoiseCase) -> float:
     return unexplained(case, np.ones(SIDE * SIDE))
 
 
-def photographs() -> list[Grey]:
-    """Grey 256 x 256 crops from the middle of packaged photographs.
-
-    Returns:
-        Values from 0 to 1, less their mean.
-    """
-    crops = []
-    for name in PHOTOGRAPHS:
-        image = np.asarray(getattr(skimage.data, name)(), dtype=np.float64) / 255
-        grey = rgb2gray(image) if image.ndim == 3 else image
-        top, left = (np.array(grey.shape) - SIDE) // 2
-        crop = grey[top : top + SIDE, left : left + SIDE]
-        crops.append(np.asarray(crop - crop.mean()))
-    return crops
-
-
 def observations() -> dict[str, float]:
     """The law where its assumptions do not hold, as it is.
 
@@ -327,7 +308,7 @@ def observations() -> dict[str, float]:
     """
     stem = stem_kernels()
     bank = np.random.default_rng(0).standard_normal((8, 5, 5))
-    images = photographs()
+    images = photographs(SIDE)
     power = spectral.periodogram(images)
     found = {}
     for name, kernels_, stride in (

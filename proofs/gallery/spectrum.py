@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from proofs import plane, spectral
 from proofs.claims import p13_spectral_law as p13
 from proofs.gallery.panels import Panel, show
-from proofs.stem import stem_kernels
+from proofs.packaged import stem_kernels
 
 FILTERS = 3
 """How many of the most and of the least affected filters are drawn."""

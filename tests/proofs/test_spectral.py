@@ -7,7 +7,7 @@ from scipy import integrate, ndimage
 
 from proofs import plane, spectral
 from proofs.claims.p13_spectral_law import NoiseCase
-from proofs.stem import stem_kernels
+from proofs.packaged import from_demo, photographs, stem_kernels
 
 
 @pytest.mark.parametrize("correlation", [-0.9, -0.3, 0.0, 0.5, 0.95])
@@ -84,3 +84,18 @@ def test_stem() -> None:
     assert stem_kernels().shape == (32, 3, 3)
     assert NoiseCase((), 0.2, 2).bank.shape == (32, 3, 3)
     assert "drawn 5 x 5" in repr(NoiseCase((1,) * 25, 0.35, 1))
+
+
+def test_photographs() -> None:
+    """Crops are squares without a mean; a crop that is too large is refused."""
+    crops = photographs(64)
+    assert {crop.shape for crop in crops} == {(64, 64)}
+    assert max(abs(crop.mean()) for crop in crops) < 1e-12
+    with pytest.raises(ValueError, match="side = 5000"):
+        photographs(5000)
+
+
+def test_missing_extra() -> None:
+    """Without the demo extra the message says what to install."""
+    with pytest.raises(ModuleNotFoundError, match="demo extra"):
+        from_demo("no_such_package")
