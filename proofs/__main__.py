@@ -28,6 +28,9 @@ EXAMPLES = 120
 WORKERS = 2
 """Processes; the verdicts do not depend on their number."""
 
+WIDTH = 180
+"""Columns of the table where the output is not a terminal."""
+
 EXIT_HOLDS, EXIT_FAILS, EXIT_USAGE = 0, 1, 2
 
 
@@ -94,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = parser().parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
         ids = chosen(options.claims)
     except ValueError as error:

@@ -10,11 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64
 
-from proofs.gaussians import GaussianSum
+from proofs.gaussians import ZERO, GaussianSum
 from proofs.plane import Matrix, Points, Vector, scaling
 
 LEAK = 0.5
 """Slope of the nonlinearity below 0: no unit is ever dead."""
+
+
+NOTICEABLE = 1e-7
+"""A smaller change of the features is not counted as seen; weights and rounding are far from it."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,14 @@ class StencilNetwork:
         distinct = np.unique(np.round(sums, 12), axis=0)
         return np.asarray(distinct[np.argsort(np.linalg.norm(distinct, axis=1), kind="stable")])
 
+    def absolute(self) -> "StencilNetwork":
+        """The network with nothing cancelling, the scale of rounding.
+
+        Returns:
+            The network with absolute weights.
+        """
+        return StencilNetwork(tuple(Stencil(s.offsets, np.abs(s.weights)) for s in self.layers))
+
     def pointwise(self) -> "StencilNetwork":
         """The same weights with every tap moved to the centre: nothing is filtered.
 
@@ -167,3 +179,51 @@ def felt(network: StencilNetwork, image: Scene, other: Scene, x: Vector) -> floa
         Largest difference over channels.
     """
     return float(np.abs(network(image, x[None]) - network(other, x[None])).max())
+
+
+def felt_taps(network: StencilNetwork) -> Points:
+    """The taps that matter: those where a small bump on a dark image changes the features.
+
+    Weights may cancel along different paths to one tap, so not every tap is felt.
+
+    Args:
+        network: the extractor.
+
+    Returns:
+        A part of `StencilNetwork.taps`, nearest first.
+    """
+    taps = network.taps()
+    apart = np.linalg.norm(taps[:, None] - taps, axis=-1)
+    radius = min(apart[apart > 0].min(initial=1.0) / 2, 1.0)
+    dark, origin = Scene(ZERO), np.zeros(2)
+    kept = [
+        any(
+            felt(network, dark, Scene(ZERO, Bump(-tap, radius, sign)), origin) > NOTICEABLE
+            for sign in (1.0, -1.0)
+        )
+        for tap in taps
+    ]
+    return np.asarray(taps[kept])
+
+
+def told_apart(
+    network: StencilNetwork, ground: GaussianSum, x: Vector, centre: Vector, reach: float
+) -> tuple[Scene, Scene] | None:
+    """Two images that differ in a bump only, and in the features at one position.
+
+    Args:
+        network: the extractor.
+        ground: tried first as the rest of the image, then a dark one.
+        x: position at which the features must differ.
+        centre: of the bump.
+        reach: its radius, tried first at full and then smaller.
+
+    Returns:
+        The images without and with the bump, or None if none of them is told apart.
+    """
+    for part in (1.0, 0.5, 0.25):
+        for image in (ground, ZERO):
+            without, with_bump = Scene(image), Scene(image, Bump(centre, part * reach))
+            if felt(network, without, with_bump, x) > NOTICEABLE:
+                return without, with_bump
+    return None

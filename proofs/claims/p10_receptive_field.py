@@ -12,6 +12,9 @@ and R / s < R, G f(x) does depend on f outside it: there are f_1 and f_2 that ag
 x with G f_1(x) != G f_2(x). By the first part G T_s f_1(s x) = G T_s f_2(s x). A function m with
 m(G T_s f(s x)) = G f(x) for all f would take two values at one argument. QED
 
+A warp s x + b with another shift is covered by shifting the filters of G by c = b / (1 - s), as in
+P11; R is then their radius about c. Only for a pure shift of the image does some c make it 0.
+
 For 0 < s < 1 the unit sees more than it should, R / s > R, and the argument says nothing at s x;
 but the same network then fails in the other direction, for 1 / s.
 
@@ -28,11 +31,8 @@ from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting,
 from proofs.gaussians import GaussianSum
 from proofs.plane import Vector
 from proofs.stencil_strategies import stencil_networks
-from proofs.stencils import Bump, Scene, StencilNetwork, felt
+from proofs.stencils import Bump, Scene, StencilNetwork, felt, felt_taps, told_apart
 from proofs.strategies import gaussian_sums, vectors
-
-NOTICEABLE = 1e-7
-"""A change of the features by less than this is not counted as seen."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,12 @@ def pair(case: Case) -> tuple[Scene, Scene] | None:
     Returns:
         f_1 and f_2, or None if there is no room between the window and the outermost tap.
     """
-    first = Scene(case.ground)
-    for tap in case.network.taps()[::-1]:
-        radius = float(np.linalg.norm(tap))
-        reach = radius - window_radius(radius, case.s)
-        if reach <= 0:
-            return None
-        second = Scene(case.ground, Bump(case.x - tap, reach))
-        if felt(case.network, first, second, case.x) > NOTICEABLE:
-            return first, second
-    return None
+    tap = felt_taps(case.network)[-1]
+    radius = float(np.linalg.norm(tap))
+    reach = radius - window_radius(radius, case.s)
+    if reach <= 0:
+        return None
+    return told_apart(case.network, case.ground, case.x, case.x - tap, reach)
 
 
 def residual(case: Case) -> float:
@@ -124,7 +120,7 @@ def inside_residual(case: Case) -> float:
     Returns:
         What G sees of it after magnification, relative to the bump.
     """
-    tap = case.network.taps()[-1]
+    tap = felt_taps(case.network)[-1]
     first = Scene(case.ground)
     second = Scene(case.ground, Bump(case.x - tap / case.s, 0.1))
     return felt(case.network, first.scaled(case.s), second.scaled(case.s), case.s * case.x)

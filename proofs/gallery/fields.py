@@ -186,7 +186,7 @@ def innermost_tap() -> Figure:
         Stencil(taps, np.ones((1, 1, 3)) / 3),
         Stencil(deep, np.ones((1, 1, 2)) / 2),
     ))
-    case = p11.Case(network, gaussian(0.8, (1.5, 1.5), 0.3), s, np.zeros(2))
+    case = p11.Case(network, gaussian(0.8, (1.5, 1.5), 0.3), s, np.zeros(2), np.zeros(2))
     found = p11.witness(case)
     if found is None:
         raise AssertionError("no witness for the network drawn here")

@@ -10,7 +10,8 @@ from proofs.claims import p12_pooling_over_the_orbit as p12
 from proofs.gaussians import gaussian, warped_back
 from proofs.lattice import QUARTER_TURNS, Conv, relative_gap
 from proofs.lattice import shifted as rolled
-from proofs.networks import Layer, Network
+from proofs.networks import Layer, Network, probes
+from proofs.stencils import Scene, Stencil, StencilNetwork
 
 
 def test_p5_needs_the_shift_in_the_continuum() -> None:
@@ -55,6 +56,18 @@ def test_p5_and_p11_are_about_warps_that_do_not_see_the_image() -> None:
     rest = gaussian(1 / (2 * np.pi * 0.75), (0, 0), 0.75)
     again = warped_back(l_, h).convolved(rest)
     assert again(grid) == pytest.approx(l_(grid), abs=1e-14)
+
+
+@pytest.mark.parametrize("offsets", [[(-0.75, 0.0), (0.75, 0.0)], [(0.5, 0.25), (0.25, 0.0)]])
+def test_p11_needs_the_centre(offsets: list[tuple[float, float]]) -> None:
+    """A network that only shifts, at any depth, is alignable under scaling by s x + (1 - s) c."""
+    layers = tuple(Stencil(np.array([p]), np.ones((1, 1, 1))) for p in offsets)
+    network, s, c = StencilNetwork(layers), 2.0, np.sum(offsets, axis=0)
+    image, x = Scene(gaussian(1.0, (0.3, 0.1), 0.5)), probes(1.0)
+    reference = network(image, x)
+    assert network(image.scaled(s), s * x + (1 - s) * c) == pytest.approx(reference, abs=1e-14)
+    without = network(image.scaled(s), s * x)
+    assert (np.abs(without - reference).max() > 0.1) == bool(c.any())
 
 
 def test_p12_collections_agree_but_maps_do_not() -> None:
