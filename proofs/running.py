@@ -1,0 +1,86 @@
+"""Checks many claims, one setting at a time, in this process or in several."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import torch
+
+from proofs.checking import Verdict, check_setting
+from proofs.claims import CLAIMS
+
+Observations = dict[str, dict[str, float]]
+
+
+def run(ids: Sequence[str], examples: int, workers: int) -> tuple[list[Verdict], Observations]:
+    """Check claims in all their settings, and measure what they report.
+
+    Args:
+        ids: of the claims.
+        examples: cases asked for in each setting.
+        workers: processes; the verdicts do not depend on their number.
+
+    Returns:
+        One verdict a setting, in the order of the claims, and the observations by claim.
+
+    Raises:
+        ValueError: fewer than one worker or example.
+    """
+    if workers < 1 or examples < 1:
+        raise ValueError(f"workers = {workers}, examples = {examples}: both must be 1 or more.")
+    tasks = [(id_, number) for id_ in ids for number in range(len(CLAIMS[id_].settings))]
+    observing = [id_ for id_ in ids if CLAIMS[id_].observations is not None]
+    if workers == 1:
+        with _one_thread():
+            verdicts = [judged(id_, number, examples) for id_, number in tasks]
+            return verdicts, {id_: observed(id_) for id_ in observing}
+    context = get_context("spawn")  # forking after torch has started threads can hang
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        # the expensive settings first, so that no worker is left with one at the end
+        order = sorted(tasks, key=lambda task: CLAIMS[task[0]].settings[task[1]].share)
+        running = {task: pool.submit(judged, *task, examples) for task in order}
+        reports = {id_: pool.submit(observed, id_) for id_ in observing}
+        return [running[task].result() for task in tasks], {
+            id_: report.result() for id_, report in reports.items()
+        }
+
+
+def judged(id_: str, number: int, examples: int) -> Verdict:
+    """Check one setting of one claim.
+
+    Args:
+        id_: of the claim.
+        number: of the setting.
+        examples: cases asked for.
+
+    Returns:
+        The verdict.
+    """
+    return check_setting(CLAIMS[id_], CLAIMS[id_].settings[number], examples)
+
+
+def observed(id_: str) -> dict[str, float]:
+    """Measure what a claim reports without judging it.
+
+    Args:
+        id_: of the claim.
+
+    Returns:
+        Values by name; empty if it reports nothing.
+    """
+    measure = CLAIMS[id_].observations
+    return {} if measure is None else measure()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Cases are small: more threads cost more than they bring."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,69 @@
+"""The command line: what it prints, writes and returns."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proofs import __main__ as command
+from proofs import checking, running
+from proofs.claims import CLAIMS
+
+
+def test_checks_chosen_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two claims are checked, printed and written; the exit code is 0."""
+    out = tmp_path / "verdicts"
+    arguments = ["p5", "P07", "--examples", "10", "--workers", "1", "--out", str(out)]
+    assert command.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 2 claims hold" in printed
+    found = json.loads((out / "verdicts.json").read_text())
+    assert [claim["id"] for claim in found["claims"]] == ["P5", "P7"]
+    verdict = found["claims"][0]["verdicts"][0]
+    assert verdict["holds"]
+    assert verdict["evidence"]["cases"] == 10
+    page = (out / "verdicts.md").read_text()
+    assert page.count("| P7 ") == len(CLAIMS["P7"].settings)
+
+
+def test_same_command_same_verdicts() -> None:
+    """Verdicts do not change from run to run."""
+    assert running.run(["P6"], 20, 1) == running.run(["P6"], 20, 1)
+
+
+def test_a_failing_claim_exits_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If a claim does not hold, the exit code is 1 and the reason is printed."""
+    monkeypatch.setattr(
+        checking, "judge", lambda evidence, control, kind: checking.Outcome.CONTROL_PASSED
+    )
+    assert command.main(["P6", "--examples", "5", "--workers", "1"]) == 1
+    assert "negative control passed" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("P17", "P1"), ("channel shft", "P8"), ("xyz", "P1 to P16")]
+)
+def test_unknown_claim_exits_2(name: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown claim is named on one line, with close matches."""
+    assert command.main([name]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert repr(name) in error
+    assert hint in error
+
+
+@pytest.mark.parametrize("bad", ["0", "-3", "many"])
+def test_bad_number_exits_2(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number of examples that is none is refused."""
+    with pytest.raises(SystemExit) as exit_:
+        command.main(["P1", f"--examples={bad}"])
+    assert exit_.value.code == 2
+    assert "use 1 or more" in capsys.readouterr().err
+
+
+def test_no_workers() -> None:
+    """At least one process is needed."""
+    with pytest.raises(ValueError, match="workers = 0"):
+        running.run(["P1"], 10, 0)

@@ -1,0 +1,82 @@
+"""Where the plain statement of a claim needed a condition: each shown by an example."""
+
+import numpy as np
+import pytest
+import torch
+
+from proofs import defects, plane
+from proofs.claims import p05_linear_criterion as p05
+from proofs.claims import p12_pooling_over_the_orbit as p12
+from proofs.gaussians import gaussian, warped_back
+from proofs.lattice import QUARTER_TURNS, Conv, relative_gap
+from proofs.lattice import shifted as rolled
+from proofs.networks import Layer, Network, probes
+from proofs.stencils import Scene, Stencil, StencilNetwork
+
+
+def test_p5_needs_the_shift_in_the_continuum() -> None:
+    """A filter isotropic about c != 0 is alignable, though l(h y) abs(det h) != l(y)."""
+    c, h = np.array([1.0, 0.5]), plane.rotation(30)
+    l_ = gaussian(1.0, c.tolist(), 0.5)
+    image = (gaussian(1.0, (0.3, 0.7), np.array([[1.0, 0.3], [0.3, 0.5]])),)
+    gap, scale = p05.misalignment(l_, image, h, c - h @ c)
+    assert gap <= 1e-14 * scale
+    assert defects.pointwise_defect(l_, h) > 0.1
+
+
+def test_p5_needs_the_shift_on_the_lattice() -> None:
+    """The same for a kernel whose centre of symmetry is not the middle of its window."""
+    kernel = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+    kernel[..., 1:4, 2:5] = torch.tensor([[1.0, 2, 1], [2, 5, 2], [1, 2, 1]])
+    image = torch.zeros(1, 1, 15, 15, dtype=torch.float64)
+    image[..., 6, 7], image[..., 8, 6] = 1, -2
+    conv, turn = Conv(kernel, padding=2), QUARTER_TURNS[1]
+    moved, reference = turn.inverse()(conv(turn(image))), conv(image)
+    assert relative_gap(moved, reference) > 0.1
+    gaps = [
+        relative_gap(rolled(moved, x, y), reference) for x in range(-2, 3) for y in range(-2, 3)
+    ]
+    assert min(gaps) == 0
+
+
+def test_p5_and_p11_are_about_warps_that_do_not_see_the_image() -> None:
+    """One Gaussian channel, magnified: a warp chosen for the image reaches every value."""
+    l_, h = gaussian(1 / (2 * np.pi)), plane.scaling(2)
+    image = (gaussian(1.0, (0.5, 0), 0.3) + gaussian(-0.7, (-1, 0.4), 0.6),)
+    layer = Network((Layer(((l_,),)),))
+    side = np.linspace(-6, 6, 201)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    wanted = layer(image, grid)
+    offered = layer(tuple(f.moved(h) for f in image), 2 * grid)
+    assert np.abs(wanted - offered).max() > 0.05  # the fixed warp does not align
+    assert offered.min() <= wanted.min()
+    assert wanted.max() <= offered.max()
+    assert defects.pointwise_defect(l_, h) > 0.1
+    # the wide filter is the narrow one, blurred: the reason for the two inequalities
+    rest = gaussian(1 / (2 * np.pi * 0.75), (0, 0), 0.75)
+    again = warped_back(l_, h).convolved(rest)
+    assert again(grid) == pytest.approx(l_(grid), abs=1e-14)
+
+
+@pytest.mark.parametrize("offsets", [[(-0.75, 0.0), (0.75, 0.0)], [(0.5, 0.25), (0.25, 0.0)]])
+def test_p11_needs_the_centre(offsets: list[tuple[float, float]]) -> None:
+    """A network that only shifts, at any depth, is alignable under scaling by s x + (1 - s) c."""
+    layers = tuple(Stencil(np.array([p]), np.ones((1, 1, 1))) for p in offsets)
+    network, s, c = StencilNetwork(layers), 2.0, np.sum(offsets, axis=0)
+    image, x = Scene(gaussian(1.0, (0.3, 0.1), 0.5)), probes(1.0)
+    reference = network(image, x)
+    assert network(image.scaled(s), s * x + (1 - s) * c) == pytest.approx(reference, abs=1e-14)
+    without = network(image.scaled(s), s * x)
+    assert (np.abs(without - reference).max() > 0.1) == bool(c.any())
+
+
+def test_p12_collections_agree_but_maps_do_not() -> None:
+    """Turning a part leaves the collection of pooled features, not the map pixel by pixel."""
+    kernel = torch.tensor([[[[0.0, 0, 0], [0, -1, 1], [0, 0, 0]]]], dtype=torch.float64)
+    part = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+    part[..., 2, :] = 1
+    case = p12.PartsCase(kernel, part, part, 1)
+    first, second = (p12.pooled(p12.extractor(kernel)(image), 4) for image in p12.scenes(case))
+    assert relative_gap(first, second) > 0.5
+    assert p12.orientation_residual(case) == 0
+    assert p12.unpooled_residual(case) > 0.5
