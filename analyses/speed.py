@@ -110,7 +110,7 @@ def _in_family(theta: Tensor, oracle: Tensor) -> list[bool]:
     """Whether warps of square maps keep the distortion limit, up to rounding."""
     values = torch.linalg.svdvals(theta[:, :, :2] @ torch.linalg.inv(oracle[:, :, :2]))
     bound = SearchOptions().max_distortion * 1.001
-    return ((values <= bound) & (values >= 1 / bound)).all(1).tolist()
+    return [bool(inside) for inside in ((values <= bound) & (values >= 1 / bound)).all(1)]
 
 
 def _run_all(pairs: Pairs, batch: int) -> list[tuple[str, list[float], Tensor]]:
@@ -149,7 +149,7 @@ def _whole_probe(images: int, repeat: int) -> list[dict[str, object]]:
     some = torch.stack([files[i] for i in range(images)])
     moves = [*ip.sweep("rotation", -90, 90, 30), *ip.sweep("scaling", 0.5, 2, 0.25)]
     layers = [f"_blocks.{i}" for i in (0, 2, 4, 7, 10, 15)]
-    passes = len(some) * (len(moves) + 2)  # originals are passed twice
+    passes = len(some) * (len(moves) + 1)
     batch = torch.rand(16, 3, 224, 224)
     with torch.no_grad():
         loaded.module(batch)
@@ -203,6 +203,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                 "no_worse_than_best": (
                     float((wide[OURS] <= bar).mean()) if method == OURS else np.nan
                 ),
+                "in_family": part[part["method"] == method]["in_family"].mean(),
             })
     whole = frame[frame["layer"] == "six layers"].pivot_table(
         index="repeat", columns="method", values="seconds"

@@ -7,7 +7,7 @@ from scipy import integrate, ndimage
 
 from proofs import plane, spectral
 from proofs.claims.p13_spectral_law import NoiseCase
-from proofs.packaged import from_demo, photographs, stem_kernels
+from proofs.packaged import photographs, stem_kernels
 
 
 @pytest.mark.parametrize("correlation", [-0.9, -0.3, 0.0, 0.5, 0.95])
@@ -93,9 +93,3 @@ def test_photographs() -> None:
     assert max(abs(crop.mean()) for crop in crops) < 1e-12
     with pytest.raises(ValueError, match="side = 5000"):
         photographs(5000)
-
-
-def test_missing_extra() -> None:
-    """Without the demo extra the message says what to install."""
-    with pytest.raises(ModuleNotFoundError, match="demo extra"):
-        from_demo("no_such_package")
