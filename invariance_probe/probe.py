@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from invariance_probe import features, geometry, hooks, regions, results
 from invariance_probe.alignment import metrics
-from invariance_probe.alignment.search import Alignment, SearchOptions, align
+from invariance_probe.alignment.search import Alignment, SearchOptions, align_with
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.progress import Progress
 from invariance_probe.sources import ImageSource, TensorImages
@@ -365,14 +365,7 @@ class _Run:
         methods, mode = self.options.methods, self.options.search.mode
         identity = torch.eye(2, 3).to(pairs.oracle).expand_as(pairs.oracle)
         if "affine" in methods:
-            found = align(
-                pairs.reference,
-                pairs.moved,
-                oracle=pairs.oracle,
-                region=pairs.region,
-                channel_mean=pairs.mean,
-                options=self.options.search,
-            )
+            found = align_with(pairs.target, pairs.moved, pairs.oracle, self.options.search)
             scores = {"identity": found.identity, "oracle": found.oracle}
             self._add(pairs, "affine", found.scores, found.theta, found)
         else:
@@ -401,7 +394,9 @@ class _Run:
                 )
             return
         shifted = torch.cat([before[pairs.group], moved[:, :-1]], dim=1)
-        self._compare_unrelated(_Pairs(pairs.view, pairs.group, pairs.numbers, reference, shifted))
+        self._compare_unrelated(
+            _Pairs(pairs.view, pairs.group, pairs.numbers, reference, shifted, pairs.target)
+        )
 
     def _compare_unrelated(self, pairs: "_Pairs") -> None:
         """Compare references with the oracle-warped maps of other images."""
@@ -511,6 +506,7 @@ class _Pairs:
         numbers: Numbers of the images.
         reference: Their maps, (image, channel, height, width).
         moved: Maps to compare them with, (transform, image, channel, height, width).
+        target: The references prepared for scoring, if they have been already.
     """
 
     def __init__(
@@ -520,14 +516,16 @@ class _Pairs:
         numbers: Sequence[int],
         reference: Tensor,
         moved: Tensor,
+        target: metrics.Target | None = None,
     ) -> None:
         self.view, self.group, self.numbers = view, list(group), list(numbers)
         self.reference = reference.expand(len(group), *reference.shape).flatten(0, 1)
         self.moved = moved.flatten(0, 1)
-        self.oracle, self.region, self.mean = (
+        self.oracle, self.region, mean = (
             each[self.group].repeat_interleave(len(numbers), dim=0)
             for each in (view.oracle, view.region, view.mean)
         )
+        self.target = target or metrics.Target(self.reference, self.region, mean)
 
     def sent(self, mode: str) -> Tensor:
         """Do to the references, at the layer's resolution, what was done to the images."""
@@ -545,7 +543,7 @@ class _Pairs:
 
     def score(self, warped: Tensor) -> metrics.Scores:
         """Compare warped maps with the references."""
-        return metrics.Target(self.reference, self.region, self.mean).score(warped)
+        return self.target.score(warped)
 
 
 def _transforms_at_once(reference: Tensor) -> int:

@@ -40,7 +40,9 @@ def photographs(side: int) -> list[Float64[np.ndarray, "side side"]]:
     for path in sources.photographs(PHOTOGRAPHS):
         grey = np.asarray(Image.open(path).convert("RGB"), dtype=np.float64) / 255 @ LUMINANCE
         if min(grey.shape) < side:
-            raise ValueError(f"side = {side}: the photograph {path.stem!r} has {grey.shape} pixels.")
+            raise ValueError(
+                f"side = {side}: the photograph {path.stem!r} has {grey.shape} pixels."
+            )
         top, left = ((np.array(grey.shape) - side) // 2).tolist()
         crop = grey[top : top + side, left : left + side]
         crops.append(np.asarray(crop - crop.mean()))

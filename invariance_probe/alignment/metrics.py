@@ -13,6 +13,10 @@ root of sum of (WG - F)^2 over sum of F^2. ``cosine``: between WG and F, the cha
 both; 1 is perfect alignment, unrelated images come near 0. Sums run over region and channels."""
 
 
+_CONSTANT = 1e-6
+"""Share of the variance about the channel mean below which a map counts as constant."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """The three metrics, one value a pair, NaN where the region is empty or the reference constant.
@@ -43,12 +47,19 @@ class Target:
         region: Bool[Tensor, "pair height width"],
         channel_mean: Float[Tensor, "pair channel"],
     ) -> None:
+        self.reference, self.region, self.channel_mean = reference, region, channel_mean
         self._keep = region.flatten(1)[:, None, :]
         self._mean = channel_mean[:, :, None].to(reference)
         self._centred = self._centre(reference)
         self._variance = _energy(self._centred)
-        self._energy = _energy(reference.flatten(2) * self._keep)
-        self._defined = varies(reference, region, region_mean(reference, region))
+        count = self._keep.sum(-1).double()
+        total = self._centred.sum(-1, dtype=torch.float64)
+        mean = self._mean[:, :, 0].double()
+        # sums of F and F^2 follow from those of the centred maps
+        self._energy = self._variance + (mean * (2 * total + count * mean)).sum(1)
+        own = self._variance - (total.square() / count.clamp(min=1)).sum(1)
+        self.varied = own > _CONSTANT * self._variance
+        """Which references vary over their region by more than rounding."""
 
     def _centre(self, maps: Tensor) -> Tensor:
         return (maps.flatten(2) - self._mean).mul_(self._keep)
@@ -75,7 +86,7 @@ class Target:
     def _ratio(self, part: Tensor, whole: Tensor) -> Tensor:
         """Divide; a denominator that is rounding noise beside the maps' energy gives NaN."""
         smallest = 1e-10 * self._energy + torch.finfo(torch.float64).tiny
-        defined = self._defined & (whole > smallest)
+        defined = self.varied & (whole > smallest)
         return torch.where(defined, part / whole, torch.full_like(part, torch.nan))
 
 
@@ -97,25 +108,24 @@ def region_mean(
     return total / keep.sum(-1).clamp(min=1)
 
 
-def varies(
+def pooled_mean(
     reference: Float[Tensor, "pair channel height width"],
     region: Bool[Tensor, "pair height width"],
-    mean: Float[Tensor, "pair channel"],
-) -> Bool[Tensor, " pair"]:
-    """Tell which maps vary over their region by more than rounding.
+    usable: Bool[Tensor, " pair"],
+) -> Float[Tensor, "pair channel"]:
+    """Average each channel over the regions of all usable maps.
 
     Args:
         reference: Maps.
-        region: Positions that count.
-        mean: Mean of each channel of each map over its region.
+        region: Positions to average over.
+        usable: Which maps count.
 
     Returns:
-        False for constant, dead, non-finite and unseen maps.
+        The same means for every map, float64.
     """
-    keep = region[:, None]
-    deviation = ((reference - mean[:, :, None, None].to(reference)) * keep).flatten(1).abs()
-    largest = (reference * keep).flatten(1).abs().amax(1)
-    return deviation.amax(1) > 32 * torch.finfo(reference.dtype).eps * largest
+    counts = (region.flatten(1).sum(1) * usable)[:, None].double()
+    means = region_mean(reference, region).nan_to_num()
+    return ((means * counts).sum(0) / counts.sum().clamp(min=1)).expand(len(reference), -1)
 
 
 def _energy(maps: Tensor) -> Tensor:

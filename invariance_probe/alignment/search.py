@@ -27,7 +27,7 @@ MIDDLE_ROUNDS: Rounds = ((5, 2),)
 LAST_LOOK = 6
 LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
 """On the full maps, before the last warps are followed to the end."""
-SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
+SCOUT_POSITIONS, POLISH_POSITIONS = 512, 1024
 """Positions of a large map on which warps are compared, and on which the last one is polished."""
 
 
@@ -173,24 +173,40 @@ def align(
     else:
         mask = torch.ones(pairs, height, width, dtype=torch.bool, device=device)
 
+    if channel_mean is None:
+        channel_mean = metrics.pooled_mean(reference, mask, _finite(reference) & _finite(moved))
+    return align_with(metrics.Target(reference, mask, channel_mean), moved, theta0, settings)
+
+
+def align_with(
+    target: metrics.Target,
+    moved: Float[Tensor, "pair channel height width"],
+    oracle: Float[Tensor, "pair 2 3"],
+    settings: SearchOptions,
+) -> Alignment:
+    """Do what `align` does, for references that are prepared already.
+
+    Args:
+        target: The references with their regions and channel means.
+        moved: Maps G to be warped.
+        oracle: The warp that theory leaves, normalised, float64.
+        settings: How thoroughly to search.
+
+    Returns:
+        Warps, residuals on the full maps, and an outcome for each pair.
+    """
+    reference, mask, theta0 = target.reference, target.region, oracle
+    height, width = reference.shape[-2:]
     finite = _finite(reference) & _finite(moved)
-    seen = mask.flatten(1).any(1)
-    own_mean = metrics.region_mean(reference, mask)
-    varied = metrics.varies(reference, mask, own_mean)
+    seen, varied = mask.flatten(1).any(1), target.varied
     found = _Found.at(theta0)
     usable = torch.nonzero(finite & seen & varied).flatten()
+    mean = target.channel_mean[:, :, None, None].to(reference)
     for rows in torch.split(usable, _pairs_at_once(reference)) if len(usable) else ():
-        part = _search(
-            reference[rows], moved[rows], mask[rows], own_mean[rows], theta0[rows], settings
-        )
-        found.put(rows, part)
-
-    if channel_mean is None:
-        counts = (mask.flatten(1).sum(1) * finite)[:, None].double()
-        pooled = (own_mean.nan_to_num() * counts).sum(0) / counts.sum().clamp(min=1)
-        channel_mean = pooled.expand(pairs, -1)
+        # centring keeps inner products small beside the error that they add up to
+        centred = reference[rows] - mean[rows], moved[rows] - mean[rows]
+        found.put(rows, _search(*centred, mask[rows], theta0[rows], settings))
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
-    target = metrics.Target(reference, mask, channel_mean)
     # in this order ties go to the oracle
     candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
     scores = {
@@ -250,9 +266,9 @@ def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: 
         return Outcome.EMPTY_REGION
     if not varied:
         return Outcome.CONSTANT
-    if at_limit:
-        return Outcome.DISTORTION_LIMIT
-    return Outcome.CONVERGED if converged else Outcome.STEP_LIMIT
+    if not converged:
+        return Outcome.STEP_LIMIT
+    return Outcome.DISTORTION_LIMIT if at_limit else Outcome.CONVERGED
 
 
 def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
@@ -332,18 +348,10 @@ class _Candidates:
 
 
 def _search(
-    reference: Tensor,
-    moved: Tensor,
-    mask: Tensor,
-    mean: Tensor,
-    theta0: Tensor,
-    settings: SearchOptions,
+    target: Tensor, source: Tensor, mask: Tensor, theta0: Tensor, settings: SearchOptions
 ) -> _Found:
-    """Run the coarse-to-fine search on usable pairs."""
-    height, width = reference.shape[-2:]
-    # centring keeps the inner products small beside the error that they add up to
-    mean = mean[:, :, None, None].to(reference)
-    target, source = reference - mean, moved - mean
+    """Run the coarse-to-fine search on usable pairs of centred maps."""
+    height, width = target.shape[-2:]
     unit = target.flatten(1).square().mean(1).sqrt().clamp(min=torch.finfo(target.dtype).tiny)
     target, source = target / unit[:, None, None, None], source / unit[:, None, None, None]
     weight = mask.to(target)
@@ -364,7 +372,7 @@ def _search(
         rounds = MIDDLE_ROUNDS
     near = [_nudged(oracle, longest, reach=2)]
     if coarser[1:]:
-        near.append(_nudged(warps[:, 0], longest, reach=2))
+        near.append(_nudged(warps[:, 0], longest, reach=1))
         look, rounds = LAST_LOOK, LAST_ROUNDS
     warps = torch.cat([warps, *near], dim=1)
     final = (settings.max_steps, 1)
