@@ -60,7 +60,7 @@ def efficientnet_pairs(
         return (move(canvases, crop=224, fill=loaded.mean) - mean) / std
 
     still = view(transforms.Rotation(0))
-    chosen = features.select_layers(features.find_layers(loaded.module, still[:1]), layers)
+    chosen = features.find_layers(loaded.module, still[:1], layers)
     with hooks.evaluating(loaded.module):
         reference = features.tap(loaded.module, still, chosen)
         moved = [features.tap(loaded.module, view(move), chosen) for move in moves]

@@ -14,7 +14,6 @@ import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from invariance_probe import features, results, sources
 from invariance_probe.errors import InvalidInputError
@@ -87,11 +86,9 @@ class LayersCommand:
         """List them."""
         model = sources.load_model(self.model, self.weights)
         side = self.crop or model.crop or DEFAULT_CROP
-        frame = features.list_layers(model.module, _noise(self.channels, side))
-        if self.pattern is not None:
-            layers = features.find_layers(model.module, _noise(self.channels, side))
-            chosen = {layer.name for layer in features.select_layers(layers, [self.pattern])}
-            frame = frame[frame["name"].isin(chosen)]
+        image = torch.rand(1, self.channels, side, side)
+        patterns = None if self.pattern is None else [self.pattern]
+        frame = features.listing(features.find_layers(model.module, image, patterns))
         if self.json:
             print(frame.to_json(orient="records"))
             return
@@ -274,10 +271,6 @@ def parse_transform(text: str) -> list[Transform]:
 
 def _flat(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(word for group in words for word in group)
-
-
-def _noise(channels: int, side: int) -> Tensor:
-    return torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def _canvas_for(crop: int) -> int:

@@ -115,6 +115,18 @@ def list_layers(
         stand in ``stride_y``, ``stride_x``, ``offset_y``, ``offset_x``), ``measured``, ``spatial``
         and, where there is no spatial map, the ``reason``.
     """
+    return listing(find_layers(model, images))
+
+
+def listing(layers: Sequence[Layer]) -> pd.DataFrame:
+    """Put layers into a table.
+
+    Args:
+        layers: What `find_layers` returned.
+
+    Returns:
+        The frame of `list_layers`.
+    """
     rows = [
         {
             "name": layer.name,
@@ -133,40 +145,41 @@ def list_layers(
             "spatial": layer.spatial,
             "reason": layer.reason,
         }
-        for layer in find_layers(model, images)
+        for layer in layers
     ]
     return pd.DataFrame(rows)
 
 
 def find_layers(
-    model: nn.Module, images: Float[Tensor, "batch channel height width"]
+    model: nn.Module,
+    images: Float[Tensor, "batch channel height width"],
+    patterns: Sequence[str] | None = None,
 ) -> list[Layer]:
-    """Do what `list_layers` does, as objects.
+    """Do what `list_layers` does, as objects, and for chosen layers only if wished.
 
     Args:
         model: Any module; it is left as it was found.
         images: Images as the model takes them; the first is passed through it.
+        patterns: Names or patterns, see `select_layers`; everything by default.
 
     Returns:
-        All outputs, in the order in which they are computed.
+        Layers in the order in which they are computed.
     """
     with evaluating(model):
         outputs = record(model, images[:1])
-    counts: dict[str, int] = {}
+    calls: dict[str, int] = {}
     for key in outputs:
-        counts[key.module] = max(counts.get(key.module, 0), key.call)
+        calls[key.module] = max(calls.get(key.module, 0), key.call)
     types = {name: type(module).__name__ for name, module in model.named_modules()}
     size = (images.shape[-2], images.shape[-1])
-    shapes = {key: output.shape for key, output in outputs.items() if not _why_no_map(output)}
-    places = receptive.measure_places(model, images[:1], shapes)
-    layers = []
+    bare = {}
     for key, output in outputs.items():
         name = key.module or "(model)"
-        if counts[key.module] > 1:
+        if calls[key.module] > 1:
             name += f"#{key.call}"
         if key.path:
             name += f":out.{key.path}"
-        layer = Layer(
+        bare[name] = Layer(
             name=name,
             module=key.module,
             type=types[key.module],
@@ -175,9 +188,15 @@ def find_layers(
             channels=0,
             height=0,
             width=0,
+            reason=_why_no_map(output),
         )
-        layers.append(_describe(layer, output, size, places.get(key)))
-    return layers
+    layers = list(bare.values())
+    if patterns is not None:
+        layers = select_layers(layers, patterns)
+    wanted = {Key(layer.module, layer.call, layer.path): layer for layer in layers}
+    shapes = {key: outputs[key].shape for key, layer in wanted.items() if layer.spatial}
+    places = receptive.measure_places(model, images[:1], shapes)
+    return [_describe(layer, outputs[key], size, places.get(key)) for key, layer in wanted.items()]
 
 
 def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Layer]:
@@ -243,10 +262,9 @@ def tap(
 def _describe(
     layer: Layer, output: Tensor, size: tuple[int, int], place: receptive.Place | None
 ) -> Layer:
-    """Fill in shape, stride and offset, or the reason why there is no map."""
-    reason = _why_no_map(output)
+    """Fill in shape, stride and offset."""
     if output.dim() != 4:
-        return replace(layer, reason=reason)
+        return layer
     shape = tuple(output.shape)
     channels_last = (
         receptive.is_channels_last(shape, size) if place is None else place.channels_last
@@ -260,9 +278,8 @@ def _describe(
         height=height,
         width=width,
         channels_last=channels_last,
-        reason=reason,
     )
-    if reason:
+    if not layer.spatial:
         return layer
     if place is not None:
         stride, offset = place.stride, place.offset

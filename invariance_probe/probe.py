@@ -246,7 +246,7 @@ class _Run:
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)
         self.fill = self._by_channel("fill", options.fill or options.mean, 0.0, channels)
-        self.layers = features.select_layers(self._find_layers(first), patterns)
+        self.layers = self._find_layers(first, patterns)
         self.filled = [filled_fraction(move, self.canvas, options.crop) for move in moves]
         self.views = {layer.name: self._view(layer) for layer in self.layers}
         self.region_frac = [
@@ -266,10 +266,10 @@ class _Run:
             )
         return torch.tensor(given, device=self.device, dtype=self.dtype).view(1, -1, 1, 1)
 
-    def _find_layers(self, first: Tensor) -> list[features.Layer]:
+    def _find_layers(self, first: Tensor, patterns: list[str]) -> list[features.Layer]:
         image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
         try:
-            return features.find_layers(self.model, image)
+            return features.find_layers(self.model, image, patterns)
         except InvalidInputError:
             raise
         except Exception as error:
@@ -547,8 +547,8 @@ class _Pairs:
 
 
 def _transforms_at_once(reference: Tensor) -> int:
-    """Transforms compared together, so that a copy of their maps stays within about 64 MB."""
-    return max(1, 2**26 // (reference.numel() * reference.element_size()))
+    """Transforms compared together, so that a copy of their maps stays within about 32 MB."""
+    return max(1, 2**25 // (reference.numel() * reference.element_size()))
 
 
 def _chunks(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -11,6 +11,7 @@ there are cells whose receptive fields the border does not touch.
 
 import copy
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 
 import torch
@@ -111,7 +112,7 @@ def _measure_lines(
         # a narrow canvas is fast; where windows do not fit into it, the full one is
         for width in dict.fromkeys((narrow, across) if extra else (across,)):
             size = (native[0] + extra, width) if axis == 2 else (width, native[1] + extra)
-            responses = _ramp_responses(model, images, axis, size)
+            responses = _ramp_responses(model, images, axis, size, shapes.keys() - lines.keys())
             for key in shapes.keys() & responses.keys() - lines.keys():
                 now = tuple(responses[key].shape[1:])
                 longer = [d for d in (1, 2, 3) if now[d] > shapes[key][d]]
@@ -120,7 +121,7 @@ def _measure_lines(
                 line = _fit_line(responses[key], longer, size[axis - 2])
                 if line is not None:
                     lines[key] = line
-            if shapes.keys() <= responses.keys():
+            if shapes.keys() <= responses.keys() | lines.keys():
                 break
         if len(lines) == len(shapes):
             break
@@ -161,7 +162,7 @@ def _snap(pixels: float) -> float:
 
 
 def _ramp_responses(
-    model: nn.Module, images: Tensor, axis: int, size: tuple[int, int]
+    model: nn.Module, images: Tensor, axis: int, size: tuple[int, int], wanted: Set[Key]
 ) -> dict[Key, Tensor]:
     """Responses to a constant and to a ramp from -1 to 1 (outer edges), stacked, by output."""
     length = size[axis - 2]
@@ -183,9 +184,9 @@ def _ramp_responses(
         outputs: dict[Key, Tensor] = {}
 
         def visit(key: Key, tensor: Tensor) -> Tensor | None:
-            held = hold(key, tensor)
-            outputs[key] = (tensor if held is None else held).detach().clone()
-            return held
+            if key in wanted:
+                outputs[key] = tensor.detach().clone()
+            return hold(key, tensor)
 
         try:
             with torch.no_grad():
