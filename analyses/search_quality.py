@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 import invariance_probe as ip
@@ -232,7 +233,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         for layer, colour in zip(layers, colours, strict=True):
             part = frame[frame["layer"] == layer]
             excess = 100 * (part[part["part"] == "random starts"]["ratio"].dropna() - 1)
-            sns.ecdfplot(x=excess, ax=left, color=colour, label=layer)
+            sns.ecdfplot(x=excess, ax=left, color=colour)
             pixels = part[part["part"] == "planted"]["pixels"].dropna().clip(lower=1e-5)
             sns.ecdfplot(x=np.log10(pixels), ax=right, color=colour)
         left.axvline(1, color="0.4", linestyle="--")
@@ -243,7 +244,11 @@ def plot(frame: pd.DataFrame) -> Figure:
         right.set_ylabel("share of planted warps")
         ticks = list(range(-5, 2))
         right.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
-        figure.legend(loc="outside right center", frameon=False)
+        handles = [
+            Line2D([], [], color=colour, label=layer)
+            for layer, colour in zip(layers, colours, strict=True)
+        ]
+        figure.legend(handles=handles, loc="outside right center", frameon=False)
         figure.suptitle("dashed: what is asked for", fontsize=11)
         sns.despine(figure)
     return figure

@@ -22,12 +22,15 @@ FIRST_LOOK = 40
 FIRST_ROUNDS: Rounds = ((4, 8), (6, 3))
 """At the coarsest level: warps kept after a look at all starts; then, round by round, steps taken
 from every warp, and how many are kept after them."""
+ONLY_LOOK = 64
+ONLY_ROUNDS: Rounds = ((5, 16), (10, 5))
+"""The same for maps so small that there is no coarser level."""
 MIDDLE_ROUNDS: Rounds = ((5, 2),)
 """At the levels between."""
 LAST_LOOK = 6
 LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
 """On the full maps, before the last warps are followed to the end."""
-SCOUT_POSITIONS, POLISH_POSITIONS = 512, 1024
+SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
 """Positions of a large map on which warps are compared, and on which the last one is polished."""
 
 
@@ -364,7 +367,7 @@ def _search(
             coarser.append(_shrink(*coarser[-1], (height, width), side))
     steps = _Steps(oracle, settings)
     warps, n_iter = _far_starts(oracle, settings), 0
-    look, rounds = FIRST_LOOK, FIRST_ROUNDS
+    look, rounds = (FIRST_LOOK, FIRST_ROUNDS) if coarser[1:] else (ONLY_LOOK, ONLY_ROUNDS)
     for level in reversed(coarser[1:]):
         candidates = steps.take(_table(*level, full_size=(height, width)), warps, look, rounds)
         warps = candidates.state.warps.view(len(oracle), -1, 2, 3)
