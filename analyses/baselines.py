@@ -98,14 +98,10 @@ def kornia_similarity(reference: Tensor, moved: Tensor, oracle: Tensor, region: 
     del region
     from kornia.geometry.transform import ImageRegistrator
 
-    height, width = moved.shape[-2:]
-    levels = min(5, int(np.log2(min(height, width))) - 1)
+    levels = min(5, int(np.log2(min(moved.shape[-2:]))) - 1)
     registrator = ImageRegistrator("similarity", loss_fn=F.mse_loss, pyramid_levels=levels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         homography = registrator.register(_read(moved, oracle.to(moved)), reference)
     assert isinstance(homography, Tensor)
-    # kornia lays its grid from centre to centre and reads it from edge to edge
-    stretch = torch.diag(torch.tensor([width / (width - 1), height / (height - 1), 1.0])).double()
-    found = homography.detach().double() @ stretch
-    return (geometry.homogeneous(oracle) @ found)[:, :2]
+    return (geometry.homogeneous(oracle) @ homography.detach().double())[:, :2]
