@@ -36,7 +36,7 @@ class Config:
     layers: tuple[str, ...] = ("_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
     degrees: tuple[float, ...] = (-155, -110, -70, 20, 45, 90, 135, 180)
     factors: tuple[float, ...] = (0.5, 0.7, 1.4, 2.0)
-    images: int = 4
+    images: int = 2
     starts: int = 500
     planted: int = 2000
     seed: int = 0

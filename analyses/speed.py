@@ -39,7 +39,7 @@ class Config:
     degrees: tuple[float, ...] = (30.0, -30.0, 90.0, 150.0)
     images: int = 8
     batch: int = 32
-    repeats: int = 3
+    repeats: int = 1
     probe_images: int = 10
     seed: int = 0
 
