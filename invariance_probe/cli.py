@@ -17,8 +17,9 @@ from rich.table import Table
 
 from invariance_probe import features, results, sources
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.probe import METHODS, probe
+from invariance_probe.probe import probe
 from invariance_probe.regions import DEFAULT_MARGIN
+from invariance_probe.results import METHODS
 from invariance_probe.transforms import Transform, sweep
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")

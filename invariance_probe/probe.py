@@ -15,6 +15,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import Alignment, SearchOptions, align_with
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.progress import Progress
+from invariance_probe.results import METHODS
 from invariance_probe.sources import ImageSource, TensorImages
 from invariance_probe.transforms import (
     Rotation,
@@ -24,12 +25,6 @@ from invariance_probe.transforms import (
     render,
     shrinking_blur,
 )
-
-METHODS = ("identity", "oracle", "affine", "floor", "unrelated")
-"""What is compared with the reference map F, G being the map of the transformed image: G as it is;
-G warped by the inverse of the input transform; G under the best affine warp found; F itself sent
-there and back by the transform at the layer's resolution (blurred first if it shrinks); the
-oracle-warped map of another image."""
 
 
 @dataclass(frozen=True, kw_only=True)

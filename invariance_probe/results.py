@@ -30,7 +30,11 @@ RESAMPLES = 2000
 """Bootstrap resamples of the images behind each interval."""
 CONFIDENCE = 0.95
 """Coverage of the intervals (percentile bootstrap; Efron 1979)."""
-METHOD_ORDER = ("identity", "oracle", "affine", "floor", "unrelated")
+METHODS = ("identity", "oracle", "affine", "floor", "unrelated")
+"""What is compared with the reference map F, G being the map of the transformed image: G as it is;
+G warped by the inverse of the input transform; G under the best affine warp found; F itself sent
+there and back by the transform at the layer's resolution (blurred first if it shrinks); the
+oracle-warped map of another image."""
 THETA = ("theta_00", "theta_01", "theta_02", "theta_10", "theta_11", "theta_12")
 _PURPOSES = {"order": 1, "bootstrap": 2}
 
@@ -339,7 +343,7 @@ def assemble(
     layer = np.concatenate([np.full(len(block.images), block.layer) for block in blocks])
     image = np.concatenate([block.images for block in blocks])
     move = np.concatenate([block.transforms for block in blocks])
-    methods = [m for m in METHOD_ORDER if m in config["methods"]]
+    methods = [m for m in METHODS if m in config["methods"]]
     method = np.concatenate([
         np.full(len(block.images), methods.index(block.method)) for block in blocks
     ])

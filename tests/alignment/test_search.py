@@ -157,7 +157,7 @@ def test_impossible_requests_are_refused(
 ) -> None:
     """Shapes and options that cannot work are named."""
     with pytest.raises(ip.InvalidInputError, match=message):
-        ip.align(reference, moved, options=SearchOptions(**options))  # type: ignore[arg-type]
+        ip.align(reference, moved, options=SearchOptions(**options))  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_an_empty_batch_is_no_error() -> None:

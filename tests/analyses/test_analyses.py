@@ -34,7 +34,7 @@ def test_baselines_improve_on_the_oracle_they_begin_at(pairs: Pairs, solve: obje
         pairs.reference, pairs.region, metrics.region_mean(pairs.reference, pairs.region)
     )
     one = [maps[:1] for maps in (pairs.reference, pairs.moved, pairs.oracle, pairs.region)]
-    theta = torch.cat([solve(*one), pairs.oracle[1:]])  # type: ignore[operator]
+    theta = torch.cat([solve(*one), pairs.oracle[1:]])  # type: ignore[operator]  # any baseline
     left = [target.score(geometry.warp(pairs.moved, warp)).fvu for warp in (theta, pairs.oracle)]
     assert float(left[0][0]) < float(left[1][0])
 
