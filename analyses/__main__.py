@@ -14,6 +14,7 @@ import tyro
 
 from invariance_probe import figures, results
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.provenance import provenance
 
 NAMES = ("speed", "search_quality")
 
@@ -58,7 +59,7 @@ def main(
     about = {
         "command": f"python -m analyses {name} --preset {preset}",
         "config": dataclasses.asdict(config),
-        "provenance": results.provenance(time.monotonic() - began),
+        "provenance": provenance(time.monotonic() - began),
     }
     (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     with pd.option_context("display.width", 200, "display.max_columns", 20):

@@ -8,8 +8,9 @@ returns a `ProbeResult`), or align two maps at hand (`align`, which returns an `
 from invariance_probe.alignment.search import Alignment, Outcome, SearchOptions, align
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.features import list_layers
+from invariance_probe.methods import METHODS
 from invariance_probe.probe import probe
-from invariance_probe.results import METHODS, ProbeResult
+from invariance_probe.results import ProbeResult
 from invariance_probe.transforms import (
     Affine,
     Reflection,

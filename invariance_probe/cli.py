@@ -17,9 +17,9 @@ from rich.table import Table
 
 from invariance_probe import features, results, sources
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.methods import DEFAULT_METHODS, METHODS
 from invariance_probe.probe import probe
 from invariance_probe.regions import DEFAULT_MARGIN
-from invariance_probe.results import METHODS
 from invariance_probe.transforms import Transform, sweep
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -119,7 +119,10 @@ class ProbeCommand:
         ),
     ] = ()
     methods: Annotated[
-        Words, tyro.conf.arg(help=f"What to compare (default: {' '.join(METHODS)}).")
+        Words,
+        tyro.conf.arg(
+            help=f"What to compare (default: {' '.join(DEFAULT_METHODS)}; all: {' '.join(METHODS)})."
+        ),
     ] = ()
     crop: Crop = None
     canvas: Annotated[
@@ -171,7 +174,7 @@ class ProbeCommand:
             images,
             layers=_flat(self.layers) or DEMO_LAYERS,
             transforms=moves,
-            methods=_flat(self.methods) or METHODS,
+            methods=_flat(self.methods) or DEFAULT_METHODS,
             crop=side,
             mean=model.mean if len(model.mean) in {1, self.channels} else (model.mean[0],),
             std=model.std if len(model.std) in {1, self.channels} else (model.std[0],),

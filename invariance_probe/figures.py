@@ -17,7 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.results import ProbeResult, Strip
+from invariance_probe.records import Strip
+from invariance_probe.results import ProbeResult
 
 METHOD_COLOURS = {
     "identity": "#767676",

@@ -1,27 +1,22 @@
-"""What a probe returns: the tidy table, its summary with intervals, run folders, provenance."""
+"""What a probe returns: the tidy table, its summary with intervals, run folders."""
 
 import json
-import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
-from invariance_probe.alignment import metrics
+from invariance_probe import records
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.features import Layer
-from invariance_probe.transforms import Transform, is_identity
+from invariance_probe.provenance import provenance
+from invariance_probe.transforms import Transform
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,12 +25,7 @@ RESAMPLES = 2000
 """Bootstrap resamples of the images behind each interval."""
 CONFIDENCE = 0.95
 """Coverage of the intervals (percentile bootstrap; Efron 1979)."""
-METHODS = ("identity", "oracle", "affine", "floor", "unrelated")
-"""What is compared with the reference map F, G being the map of the transformed image: G as it is;
-G warped by the inverse of the input transform; G under the best affine warp found; F itself sent
-there and back by the transform at the layer's resolution (blurred first if it shrinks); the
-oracle-warped map of another image."""
-THETA = ("theta_00", "theta_01", "theta_02", "theta_10", "theta_11", "theta_12")
+_PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
 _PURPOSES = {"order": 1, "bootstrap": 2}
 
 
@@ -50,73 +40,6 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
         A generator of its own.
     """
     return np.random.default_rng([seed, _PURPOSES[purpose]])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """Results of one layer and method for some pairs of image and transform.
-
-    Attributes:
-        layer: Number of the layer.
-        method: Name of the method.
-        images: Number of the image, by pair.
-        transforms: Number of the transform, by pair.
-        values: The metrics, by pair.
-        theta: The warp, by pair.
-        outcome: How the search ended or why there is no value, by pair.
-        n_iter: Steps of the search, by pair.
-    """
-
-    layer: int
-    method: str
-    images: list[int]
-    transforms: list[int]
-    values: Float[Tensor, "pair 3"]
-    theta: Float[Tensor, "pair 6"]
-    outcome: list[str]
-    n_iter: list[int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """Maps of one image, to be looked at.
-
-    Attributes:
-        layer: Name of the layer.
-        transform: Number of the transform.
-        channels: Numbers of the strongest channels (largest standard deviation).
-        maps: Reference, moved, oracle-warped, best-warped.
-        region: Where they were compared.
-        images: Pixel values before and after the transform.
-    """
-
-    layer: str
-    transform: int
-    channels: list[int]
-    maps: Float[np.ndarray, "stage channel height width"]
-    region: Bool[np.ndarray, "height width"]
-    images: Float[np.ndarray, "2 colour crop_height crop_width"]
-
-
-def shown_transforms(moves: Sequence[Transform]) -> list[int]:
-    """Choose the transforms whose maps are kept for the picture.
-
-    Args:
-        moves: All transforms of the run.
-
-    Returns:
-        One number a family: the largest of the milder half of its transforms.
-    """
-    chosen = []
-    for kind in dict.fromkeys(move.kind for move in moves):
-        family = [
-            (float((move.matrix - torch.eye(3)).norm()), -i)
-            for i, move in enumerate(moves)
-            if move.kind == kind and not is_identity(move)
-        ]
-        if family:
-            chosen.append(-sorted(family)[(len(family) - 1) // 2][1])
-    return chosen
 
 
 def check_out(out: str | Path | None) -> Path | None:
@@ -155,12 +78,18 @@ class ProbeResult:
         layers: The probed layers, in the order of the network: name, channels, size, stride.
         config: Resolved configuration and provenance.
         strips: Maps of one image, for the picture.
+        channels: Which channel took whose place, one row per layer, transform, warp and channel:
+            ``source`` stands in for ``channel`` (fitted on all images); ``agreement``, share of the
+            folds that say the same; ``better`` and ``worse``, number of images on which an
+            assignment fitted on other images serves the channel better or worse than staying;
+            ``p_value`` of so many by chance (sign test). Empty without ``+permutation`` methods.
     """
 
     table: pd.DataFrame
     layers: pd.DataFrame
     config: dict[str, Any]
-    strips: list[Strip] = field(default_factory=list)
+    strips: list[records.Strip] = field(default_factory=list)
+    channels: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def frame(self) -> pd.DataFrame:
         """Return the tidy long table.
@@ -240,7 +169,8 @@ class ProbeResult:
 
         Returns:
             The folder: ``results.parquet``, ``summary.csv``, ``layers.csv``, ``config.json``,
-            ``maps.npz`` and ``figures/`` (PNG and SVG).
+            ``maps.npz``, ``figures/`` (PNG and SVG) and, where channels were permuted,
+            ``channels.parquet``.
         """
         from invariance_probe import figures
 
@@ -253,7 +183,9 @@ class ProbeResult:
             self.table.to_parquet(partial / "results.parquet", index=False)
             self.summary().to_csv(partial / "summary.csv", index=False, float_format="%.6g")
             self.layers.to_csv(partial / "layers.csv", index=False)
-            _save_strips(partial / "maps.npz", self.strips)
+            if len(self.channels):
+                self.channels.to_parquet(partial / "channels.parquet", index=False)
+            records.save_strips(partial / "maps.npz", self.strips)
             (partial / "figures").mkdir()
             for kind in figures.kinds(self):
                 figures.save(self.plot(kind), partial / "figures" / kind)
@@ -289,7 +221,12 @@ class ProbeResult:
             table=pd.read_parquet(path / "results.parquet"),
             layers=pd.read_csv(path / "layers.csv", keep_default_na=False),
             config=json.loads((path / "config.json").read_text(encoding="utf-8")),
-            strips=_load_strips(path / "maps.npz"),
+            strips=records.load_strips(path / "maps.npz"),
+            channels=(
+                pd.read_parquet(path / "channels.parquet")
+                if (path / "channels.parquet").is_file()
+                else pd.DataFrame()
+            ),
         )
 
 
@@ -315,14 +252,15 @@ def _bootstrap(
 
 
 def assemble(
-    blocks: Sequence[Block],
+    blocks: Sequence[records.Block],
     *,
     config: dict[str, Any],
     layers: Sequence[Layer],
     transforms: Sequence[Transform],
     region_frac: Sequence[Sequence[float]],
     filled_frac: Sequence[float],
-    strips: list[Strip],
+    strips: list[records.Strip],
+    permutations: pd.DataFrame,
     wall_time: float,
 ) -> ProbeResult:
     """Put a probe's blocks together.
@@ -335,158 +273,38 @@ def assemble(
         region_frac: Share of the map that was compared, by layer and transform.
         filled_frac: Share of the crop that had to be filled, by transform.
         strips: Maps for the picture.
+        permutations: Which channel took whose place, by transform number.
         wall_time: Seconds that the probe took.
 
     Returns:
         The result.
     """
-    layer = np.concatenate([np.full(len(block.images), block.layer) for block in blocks])
-    image = np.concatenate([block.images for block in blocks])
-    move = np.concatenate([block.transforms for block in blocks])
-    methods = [m for m in METHODS if m in config["methods"]]
-    method = np.concatenate([
-        np.full(len(block.images), methods.index(block.method)) for block in blocks
-    ])
-    order = np.lexsort((method, image, move, layer))
-    outcome = np.concatenate([np.asarray(block.outcome, dtype=object) for block in blocks])[order]
-    n_iter = np.concatenate([block.n_iter for block in blocks])[order]
-    values = torch.cat([block.values for block in blocks]).double().numpy()[order]
-    theta = torch.cat([block.theta for block in blocks]).double().numpy()[order]
-    layer, image, move, method = layer[order], image[order], move[order], method[order]
-    kinds = list(dict.fromkeys(t.kind for t in transforms))
-    rows, names = len(layer), metrics.METRICS
-
-    def each(numbers: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
-        return pd.Categorical.from_codes(
-            np.repeat(numbers, len(names)), categories=list(labels), ordered=True
-        )
-
-    def spread(of: Sequence[float], numbers: np.ndarray) -> np.ndarray:
-        return np.repeat(np.asarray(of)[numbers], len(names))
-
-    kind_of = np.asarray([kinds.index(t.kind) for t in transforms])
-    columns: dict[str, Any] = {
-        "model": pd.Categorical.from_codes(
-            np.zeros(rows * len(names), dtype=int), categories=[config["model"]]
-        ),
-        "layer": each(layer, [one.name for one in layers]),
-        "call": spread([one.call for one in layers], layer),
-        "image": each(image, config["images"]),
-        "transform": each(kind_of[move], kinds),
-        "parameter": spread([t.parameter for t in transforms], move),
-        "transform_number": np.repeat(move, len(names)),
-        "method": each(method, methods),
-        "metric": pd.Categorical.from_codes(
-            np.tile(np.arange(len(names)), rows), categories=list(names), ordered=True
-        ),
-        "value": values.reshape(-1),
-        "outcome": pd.Categorical(np.repeat(outcome, len(names))),
-        "n_iter": np.repeat(n_iter, len(names)),
-    }
-    for i, name in enumerate(THETA):
-        columns[name] = np.repeat(theta[:, i], len(names))
-    columns["region_frac"] = np.repeat(np.asarray(region_frac)[layer, move], len(names))
-    columns["filled_frac"] = spread(filled_frac, move)
-    for name, attribute in (("stride", "stride_x"), *((n, n) for n in _SHAPE)):
-        columns[name] = spread([getattr(one, attribute) for one in layers], layer)
-    table = pd.DataFrame(columns)
+    table = records.table(blocks, config, layers, transforms, region_frac, filled_frac)
     moves = [
         {"kind": t.kind, "parameter": t.parameter, "matrix": t.matrix.tolist()} for t in transforms
     ]
     listing = pd.DataFrame(
         {"name": [one.name for one in layers], "type": [one.type for one in layers]}
-        | {n: [getattr(one, n) for one in layers] for n in (*_SHAPE, *_PLACE)}
+        | {n: [getattr(one, n) for one in layers] for n in (*records.SHAPE, *_PLACE)}
     )
     full = {**config, "moves": moves, "provenance": provenance(wall_time)}
     # through JSON, so that a result is the same before saving and after loading
     full = json.loads(json.dumps(full))
-    return ProbeResult(table=table, layers=listing, config=full, strips=strips)
+    return ProbeResult(
+        table=table,
+        layers=listing,
+        config=full,
+        strips=strips,
+        channels=_with_transforms(permutations, transforms),
+    )
 
 
-_SHAPE = ("channels", "height", "width")
-_PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
-
-
-def provenance(wall_time: float) -> dict[str, Any]:
-    """Describe what a result came from.
-
-    Args:
-        wall_time: Seconds that it took.
-
-    Returns:
-        Versions, machine, git commit and whether the tree was dirty (None outside a checkout).
-    """
-    versions = {"python": platform.python_version()}
-    for package in ("invariance-probe", "torch", "numpy", "pandas", "scipy"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    commit, dirty = _git_state()
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_time_s": round(wall_time, 3),
-        "versions": versions,
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "git_commit": commit,
-        "git_dirty": dirty,
-    }
-
-
-def _git_state() -> tuple[str | None, bool | None]:
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *arguments],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    # an installed copy may lie inside somebody else's repository
-    if git("ls-files", "--error-unmatch", "results.py") is None:
-        return None, None
-    status = git("status", "--porcelain")
-    return git("rev-parse", "HEAD"), None if status is None else bool(status)
-
-
-def _save_strips(path: Path, strips: Sequence[Strip]) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    for i, strip in enumerate(strips):
-        arrays[f"maps/{i}"] = strip.maps.astype(np.float32)
-        arrays[f"region/{i}"] = strip.region
-        # all layers of one transform show the same two images
-        arrays[f"images/{strip.transform}"] = strip.images.astype(np.float32)
-        described = json.dumps([strip.layer, strip.transform, strip.channels])
-        arrays[f"about/{i}"] = np.frombuffer(described.encode(), dtype=np.uint8)
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def _load_strips(path: Path) -> list[Strip]:
-    if not path.is_file():
-        return []
-    strips = []
-    with np.load(path, allow_pickle=False) as arrays:
-        for i in range(sum(name.startswith("about/") for name in arrays.files)):
-            layer, transform, channels = json.loads(arrays[f"about/{i}"].tobytes())
-            strips.append(
-                Strip(
-                    layer=layer,
-                    transform=transform,
-                    channels=channels,
-                    maps=arrays[f"maps/{i}"],
-                    region=arrays[f"region/{i}"],
-                    images=arrays[f"images/{transform}"],
-                )
-            )
-    return strips
+def _with_transforms(permutations: pd.DataFrame, transforms: Sequence[Transform]) -> pd.DataFrame:
+    """Name the transforms of a table that numbers them."""
+    if permutations.empty:
+        return permutations
+    numbers = permutations["transform_number"]
+    out = permutations.copy()
+    out.insert(1, "transform", [transforms[number].kind for number in numbers])
+    out.insert(2, "parameter", [transforms[number].parameter for number in numbers])
+    return out
