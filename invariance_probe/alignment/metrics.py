@@ -83,6 +83,22 @@ class Target:
             cosine=self._ratio(overlap, (self._variance * power).sqrt()),
         )
 
+    def bound(self, error: Float[Tensor, " pair"]) -> Scores:
+        """Turn squared errors into scores, under the normalisers and the NaN rules of `score`.
+
+        Args:
+            error: Sums of (WG - F)^2 over region and channels, such as a bound on them.
+
+        Returns:
+            ``fvu`` and ``rel_l2``, float64; ``cosine`` is NaN, as the error alone does not tell it.
+        """
+        error = error.to(self._variance)
+        return Scores(
+            fvu=self._ratio(error, self._variance),
+            rel_l2=self._ratio(error, self._energy).sqrt(),
+            cosine=torch.full_like(error, torch.nan),
+        )
+
     def _ratio(self, part: Tensor, whole: Tensor) -> Tensor:
         """Divide; a denominator that is rounding noise beside the maps' energy gives NaN."""
         smallest = 1e-10 * self._energy + torch.finfo(torch.float64).tiny
