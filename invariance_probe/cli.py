@@ -121,7 +121,7 @@ class ProbeCommand:
     methods: Annotated[
         Words,
         tyro.conf.arg(
-            help=f"What to compare (default: {' '.join(DEFAULT_METHODS)}; all: {' '.join(METHODS)})."
+            help=f"Which of {', '.join(METHODS)} to compare (default: {' '.join(DEFAULT_METHODS)})."
         ),
     ] = ()
     crop: Crop = None

@@ -279,7 +279,9 @@ def _any_warp(pairs: Pairs, mode: str) -> Block:
         outcome = ["bilinear_only"] * len(blank)
         return pairs.block("any-warp", unknown(len(blank)), blank, outcome=outcome)
     bound = bounds.any_warp_bound(pairs.reference, pairs.moved, pairs.region)
-    return pairs.block("any-warp", pairs.target.bound(bound.error), blank)
+    complete = bound.kind is bounds.BoundKind.ALL_POSITIONS
+    outcome = ["" if complete else bound.kind.name.lower()] * len(blank)
+    return pairs.block("any-warp", pairs.target.bound(bound.error), blank, outcome=outcome)
 
 
 def unknown(pairs: int) -> metrics.Scores:

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe import features, results
+from invariance_probe import features
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.intervals import generator
 from invariance_probe.settings import ProbeOptions
 from invariance_probe.sources import ImageSource
 from invariance_probe.transforms import (
@@ -109,9 +110,7 @@ class Reader:
         self.fill = self._by_channel("fill", options.fill or options.mean, 0.0, channels)
         self.layers = self._find_layers(first, list(patterns))
         self.filled = [filled_fraction(move, self.canvas, options.crop) for move in moves]
-        self.order: list[int] = (
-            results.generator(options.seed, "order").permutation(len(source)).tolist()
-        )
+        self.order: list[int] = generator(options.seed, "order").permutation(len(source)).tolist()
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
 

@@ -10,36 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
 
 from invariance_probe import records
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.features import Layer
+from invariance_probe.intervals import by_image, mean_interval
 from invariance_probe.provenance import provenance
 from invariance_probe.transforms import Transform
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RESAMPLES = 2000
-"""Bootstrap resamples of the images behind each interval."""
-CONFIDENCE = 0.95
-"""Coverage of the intervals (percentile bootstrap; Efron 1979)."""
 _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
-_PURPOSES = {"order": 1, "bootstrap": 2}
-
-
-def generator(seed: int, purpose: str) -> np.random.Generator:
-    """Derive the random numbers of one purpose from the root seed.
-
-    Args:
-        seed: Root seed.
-        purpose: ``"order"`` or ``"bootstrap"``.
-
-    Returns:
-        A generator of its own.
-    """
-    return np.random.default_rng([seed, _PURPOSES[purpose]])
 
 
 def check_out(out: str | Path | None) -> Path | None:
@@ -118,33 +100,38 @@ class ProbeResult:
             ``n_images``; layers and methods in their natural order.
         """
         keys = list(by)
-        table = self.table
-        if "parameter" not in keys:
-            still = [
-                number
-                for number, move in enumerate(self.config["moves"])
-                if np.array_equal(move["matrix"], np.eye(3))
-            ]
-            table = table[~table["transform_number"].isin(still)]
-        wide = table.pivot_table(
-            index=keys,
-            columns="image",
-            values="value",
-            aggfunc="mean",
-            observed=True,
-            sort=True,
-            dropna=False,
-        )
-        # pivoting keeps combinations that never occurred
-        wide = wide.loc[wide.index.isin(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))]
+        wide = by_image(self.table if "parameter" in keys else self.moving(), keys)
         values = wide.to_numpy(dtype=float)
-        known = np.isfinite(values)
-        counts = known.sum(1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(known, values, 0).sum(1) / counts
-        low, high = _bootstrap(values, known, int(self.config["seed"]))
+        mean, low, high = mean_interval(values, int(self.config["seed"]))
+        counts = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
         return out.assign(mean=mean, low=low, high=high, n_images=counts)
+
+    def decomposition(self, by: Sequence[str] = ("layer", "transform")) -> pd.DataFrame:
+        """Split what the oracle warp leaves into its parts: see `explain.decomposition`.
+
+        Args:
+            by: Columns that make a group.
+
+        Returns:
+            One row a group and part, with intervals.
+        """
+        from invariance_probe import explain
+
+        return explain.decomposition(self, by)
+
+    def moving(self) -> pd.DataFrame:
+        """Leave out the transforms that change nothing: a check, and no measurement.
+
+        Returns:
+            The other rows of the table.
+        """
+        still = [
+            number
+            for number, move in enumerate(self.config["moves"])
+            if np.array_equal(move["matrix"], np.eye(3))
+        ]
+        return self.table[~self.table["transform_number"].isin(still)]
 
     def plot(self, kind: str) -> "Figure":
         """Draw a figure.
@@ -228,27 +215,6 @@ class ProbeResult:
                 else pd.DataFrame()
             ),
         )
-
-
-def _bootstrap(
-    values: Float[np.ndarray, "group image"], known: Bool[np.ndarray, "group image"], seed: int
-) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    """Percentile intervals of the mean over resampled images, the same resamples for all groups."""
-    groups, images = values.shape
-    if images < 2:
-        blank = np.full(groups, np.nan)
-        return blank, blank
-    counts = generator(seed, "bootstrap").multinomial(
-        images, np.full(images, 1 / images), size=RESAMPLES
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = (np.where(known, values, 0) @ counts.T) / (known @ counts.T)
-    tail = (1 - CONFIDENCE) / 2
-    bounds = np.full((2, groups), np.nan)
-    enough = known.sum(1) >= 2
-    if enough.any():
-        bounds[:, enough] = np.nanquantile(means[enough], [tail, 1 - tail], axis=1)
-    return bounds[0], bounds[1]
 
 
 def assemble(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -360,18 +360,18 @@ def cycles(source: Int[np.ndarray, " channel"]) -> list[list[int]]:
     return sorted(found, key=lambda cycle: (-len(cycle), cycle[0]))
 
 
-def returning_share(source: Int[np.ndarray, " channel"], times: int) -> float:
-    """Share of the channels that applying a permutation some times brings back.
+def returning(source: Int[np.ndarray, " channel"], times: int) -> Bool[np.ndarray, " channel"]:
+    """Mark the channels that applying a permutation some times brings back.
 
     Args:
         source: The channel that stands in for each channel.
         times: How often it is applied: 4 for a quarter turn.
 
     Returns:
-        0 to 1. By chance it is the number of divisors of `times` divided by C, as in a random
-        permutation one channel is expected in the cycles of each length.
+        True for the channels in cycles whose length divides `times`.
     """
     after = np.arange(len(source))
     for _ in range(times):
         after = np.asarray(source)[after]
-    return float((after == np.arange(len(source))).mean())
+    back: np.ndarray = after == np.arange(len(source))
+    return back
