@@ -1,6 +1,7 @@
 """Why a residual is there: its parts, and which channels took whose place."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,10 +71,7 @@ def decomposition(
         methods = list(values.index)
         numbers = values.to_numpy(dtype=float)
 
-        def parts(means: Float[np.ndarray, "method n"], order: list[str] = methods) -> np.ndarray:
-            stacked: np.ndarray = _parts(dict(zip(order, means, strict=True)))
-            return stacked
-
+        parts = partial(_parts, methods)
         found, low, high = statistic_interval(numbers, parts, int(result.config["seed"]))
         count = len(found) // 2
         frames.append(
@@ -95,11 +93,13 @@ def decomposition(
     return pd.concat(frames, ignore_index=True)
 
 
-def _parts(means: dict[str, Float[np.ndarray, " n"]]) -> Float[np.ndarray, "part n"]:
+def _parts(methods: Sequence[str], values: np.ndarray) -> np.ndarray:
     """`PARTS` and the certificate, then the same as shares of what the oracle leaves."""
+    means = dict(zip(methods, values, strict=True))
 
     def best(*kinds: str) -> np.ndarray:
-        return np.min([v for m, v in means.items() if _removes(m) in kinds], axis=0)
+        least: np.ndarray = np.min([v for m, v in means.items() if _removes(m) in kinds], axis=0)
+        return least
 
     levels = [means["oracle"], best("", "oracle"), best("", "oracle", "permutation")]
     levels.append(best("", "oracle", *channels.KINDS))
@@ -107,7 +107,8 @@ def _parts(means: dict[str, Float[np.ndarray, " n"]]) -> Float[np.ndarray, "part
     stack = [levels[-1], levels[3] - levels[4], levels[2] - levels[3], levels[1] - levels[2]]
     parts = np.stack([*stack, levels[0] - levels[1], means["any-warp"]])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.concatenate([parts, parts / levels[0]])
+        shares = parts / levels[0]
+    return np.vstack([parts, shares])
 
 
 def _removes(method: str) -> str:

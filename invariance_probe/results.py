@@ -139,7 +139,8 @@ class ProbeResult:
         Args:
             kind: A family of the run (``"rotation"``, ``"scaling"``, ...) for the residual against
                 its parameter, ``"depth"`` for the residual by layer, ``"maps"`` for the maps
-                themselves.
+                themselves, ``"parts"`` for the decomposition of the residual, ``"channels"`` for
+                which channel took whose place.
 
         Returns:
             A matplotlib figure.
