@@ -15,7 +15,6 @@ holds all shifts that matter.
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe import geometry, regions
-from invariance_probe.alignment import bounds, metrics, relaxation, search, solver
+from invariance_probe.alignment import bounds, families, metrics, relaxation, search, solver
 from invariance_probe.errors import InvalidInputError
 
 _ENTRIES = 2**16
@@ -192,9 +191,9 @@ def _check(
             f"region {tuple(region.shape)} does not fit maps of {tuple(reference.shape[-2:])}: "
             "pass one True or False for each row and column."
         )
-    if asked.family not in relaxation.PARAMETERS:
+    if asked.family not in families.PARAMETERS:
         raise InvalidInputError(
-            f"family={asked.family!r} is not known; use one of {tuple(relaxation.PARAMETERS)}."
+            f"family={asked.family!r} is not known; use one of {tuple(families.PARAMETERS)}."
         )
     if not 0 < asked.gap < 1:
         raise InvalidInputError(f"gap={asked.gap} must lie between 0 and 1, such as 0.01.")
@@ -242,7 +241,7 @@ class _Search:
         # maps of one row or column are doubled, which changes no reading
         pad = (0, int(width == 1), 0, int(height == 1))
         offered = torch.nn.functional.pad((G - centre[..., None])[None], pad, mode="replicate")[0]
-        self.family = relaxation.Family(
+        self.family = families.Family(
             asked.family, oracle, region, (height, width), asked.max_distortion
         )
         self.minorants = relaxation.Minorants(wanted, offered, self.family)
@@ -253,7 +252,9 @@ class _Search:
         if min(height, width) > 1:
             settings = search.SearchOptions(max_distortion=asked.max_distortion)
             single = metrics.Target(F[None].float(), region[None], target.channel_mean)
-            starts.append(search.align_with(single, G[None].float(), oracle[None], settings).theta[0])
+            starts.append(
+                search.align_with(single, G[None].float(), oracle[None], settings).theta[0]
+            )
         self.upper, self.best = math.inf, self.family.low
         self._descend(self.family.parameters(torch.stack([each.double() for each in starts])))
         self.boxes = 0
