@@ -48,7 +48,7 @@ class Config:
     degrees: tuple[float, ...] = (10, 45, 90, 135)
     factors: tuple[float, ...] = (0.7, 1.4)
     images: int = 2
-    certified: tuple[str, ...] = ("_blocks.3", "_blocks.5", "_blocks.10", "_blocks.15")
+    certified: tuple[str, ...] = ("_blocks.2", "_blocks.3", "_blocks.5", "_blocks.10", "_blocks.15")
     certified_degrees: tuple[float, ...] = (45,)
     certified_factors: tuple[float, ...] = (1.4,)
     work: tuple[float, ...] = (1e6, 1e7)

@@ -26,6 +26,9 @@ from invariance_probe import geometry, regions
 from invariance_probe.alignment import bounds, families, metrics, relaxation, search, solver
 from invariance_probe.errors import InvalidInputError
 
+LARGEST = 2**24
+"""Positions times cells: maps of 56 x 56, where a certificate is slow but has its use."""
+
 _ENTRIES = 2**16
 """Boxes x positions bounded together: their temporaries stay near a processor's cache."""
 
@@ -191,6 +194,11 @@ def _check(
             f"region {tuple(region.shape)} does not fit maps of {tuple(reference.shape[-2:])}: "
             "pass one True or False for each row and column."
         )
+    if reference[0].numel() * moved[0].numel() > LARGEST:
+        raise InvalidInputError(
+            f"maps of {tuple(reference.shape[-2:])} are too large for a certificate's table of "
+            f"positions times cells (at most {LARGEST}): choose a deeper layer, or average down."
+        )
     if asked.family not in families.PARAMETERS:
         raise InvalidInputError(
             f"family={asked.family!r} is not known; use one of {tuple(families.PARAMETERS)}."
@@ -270,6 +278,11 @@ class _Search:
         left = float(self.lows.min()) if len(self.lows) else math.inf
         return min(self.aside, left, self.upper)
 
+    @property
+    def _enough(self) -> float:
+        """Bound at which a box need not be split any more."""
+        return self.upper - max(self.asked.gap * self.upper, self.floor)
+
     def run(self) -> CertificateOutcome:
         """Split boxes until the gap is closed or the budget spent."""
         began = time.monotonic()
@@ -306,7 +319,11 @@ class _Search:
         self.boxes += len(lows)
         meets = self.family.meets(centres, halves)
         centres, halves, lows = centres[meets], halves[meets], lows[meets]
-        return centres, halves, torch.maximum(lows, self.minorants.lower(centres, halves))
+        return (
+            centres,
+            halves,
+            torch.maximum(lows, self.minorants.lower(centres, halves, self._enough)),
+        )
 
     def _retain(self, keep: Tensor) -> None:
         self.centres, self.halves, self.lows = (
@@ -315,7 +332,7 @@ class _Search:
 
     def _put_aside(self) -> None:
         """Drop boxes in which no warp is better by more than what was asked for."""
-        good = self.lows >= self.upper - max(self.asked.gap * self.upper, self.floor)
+        good = self.lows >= self._enough
         if bool(good.any()):
             self.aside = min(self.aside, float(self.lows[good].min()))
             self._retain(~good)
@@ -328,10 +345,11 @@ class _Search:
         here = self.minorants.at(now)
         damping = torch.full((len(now), 1), 1e-3).to(now)
         for _ in range(steps):
-            diagonal = torch.diagonal(here.curvature, dim1=-2, dim2=-1)
+            # the quadratic keeps a share of the Gauss-Newton matrix for itself
+            matrix = here.curvature / (1 - relaxation.SHARE)
+            diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1)
             lift = diagonal * damping + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
-            matrix = here.curvature + torch.diag_embed(lift)
-            step = torch.linalg.solve_ex(matrix, -here.slope / 2)[0]
+            step = torch.linalg.solve_ex(matrix + torch.diag_embed(lift), -here.slope / 2)[0]
             trial = self._inside(now + step.nan_to_num_(0.0, 0.0, 0.0))
             there = self.minorants.at(trial)
             better = there.constant < here.constant

@@ -21,6 +21,7 @@ Two kinds of minorant are used:
   them are combined; beyond the border, where reading is clamped, slopes across it are 0.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -80,6 +81,10 @@ class Quadratic:
 
 _SWEEPS = 4
 
+_FINE, _FINE_SHARE = 1.0, 0.25
+"""Half sides of a rectangle, in cells, up to which it may have tangents; share of a box's
+rectangles that must be so for them to be worth their price."""
+
 
 class Minorants:
     """What the warps of a box leave at least, for one pair of maps.
@@ -116,13 +121,17 @@ class Minorants:
         """How far sums over all positions may be off."""
 
     def lower(
-        self, centres: Float[Tensor, "box parameter"], halves: Float[Tensor, "box parameter"]
+        self,
+        centres: Float[Tensor, "box parameter"],
+        halves: Float[Tensor, "box parameter"],
+        enough: float = math.inf,
     ) -> Float[Tensor, " box"]:
         """Bound what any warp of a box leaves.
 
         Args:
             centres: Middles of the boxes.
             halves: Their half sides.
+            enough: Boxes whose constants prove this much are not looked at any further.
 
         Returns:
             Sums of (WG - F)^2 over the region that no warp of the box undercuts.
@@ -131,8 +140,13 @@ class Minorants:
         sides = sides + _SLACK
         constant = self.table.least(middles, sides)
         total = constant.sum(1, dtype=torch.float64)
-        quadratic = self._quadratic(middles, sides, constant)
-        return torch.maximum(total, quadratic.least(halves)) - self.rounding
+        # tangents say little where most rectangles span several cells
+        fine = (sides.amax(0) <= _FINE).double().mean(1) >= _FINE_SHARE
+        rows = torch.nonzero(fine & (total - self.rounding < enough)).flatten()
+        if len(rows):
+            quadratic = self._quadratic(middles[:, rows], sides[:, rows], constant[rows])
+            total[rows] = torch.maximum(total[rows], quadratic.least(halves[rows]))
+        return total - self.rounding
 
     def at(self, parameters: Float[Tensor, "warp parameter"]) -> Quadratic:
         """Expand the error about warps.
