@@ -16,12 +16,12 @@ from invariance_probe import figures, results
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.provenance import provenance
 
-NAMES = ("speed", "search_quality")
+NAMES = ("speed", "search_quality", "certificates")
 
 
 def main(
     name: Annotated[
-        Literal["list", "speed", "search_quality"],
+        Literal["list", "speed", "search_quality", "certificates"],
         tyro.conf.Positional,
         tyro.conf.arg(help="Which question; `list` names them."),
     ],

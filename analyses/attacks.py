@@ -5,10 +5,28 @@ many of them lie beyond the border, where reading is clamped.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from hypothesis import strategies as st
 from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A pair of small maps to attack.
+
+    Attributes:
+        reference: (1, channel, height, width).
+        moved: (1, channel, rows, columns).
+        region: (1, height, width).
+    """
+
+    reference: Tensor
+    moved: Tensor
+    region: Tensor
+
 
 KINDS = ("affine", "projective", "piecewise", "torn", "adversarial")
 
@@ -137,3 +155,53 @@ def adversarial(
         warps.append(normalised(at).view(1, height, width, 2))
         step *= 0.6
     return warps
+
+
+def case(
+    seed: int,
+    channels: int,
+    size: tuple[int, int],
+    moved_size: tuple[int, int],
+    style: str,
+    dtype: torch.dtype = torch.float32,
+) -> Case:
+    """Make a pair of small maps.
+
+    Args:
+        seed: Of the random values.
+        channels: Number of channels.
+        size: Height and width of the reference.
+        moved_size: Height and width of the moved map.
+        style: ``"noise"``; ``"levels"``, whole numbers, so that corners coincide; ``"related"``,
+            the reference a warp of the moved map; ``"offset"``, far from 0.
+        dtype: Of the maps.
+
+    Returns:
+        The pair, with a random region that may be empty.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    moved = torch.randn(1, channels, *moved_size, generator=generator)
+    reference = torch.randn(1, channels, *size, generator=generator)
+    if style == "levels":
+        moved, reference = moved.round(), reference.round()
+    if style == "related":
+        grid = draw("affine", 1, size, generator)
+        reference = read(moved[0], grid) + 0.01 * reference
+    if style == "offset":
+        moved, reference = moved + 300, reference + 300
+    region = torch.rand(1, *size, generator=generator) < 0.8
+    return Case(reference=reference.to(dtype), moved=moved.to(dtype), region=region)
+
+
+_SIZES = st.tuples(st.integers(1, 6), st.integers(1, 6))
+
+cases = st.builds(
+    case,
+    seed=st.integers(0, 10**6),
+    channels=st.sampled_from([1, 2, 3, 7]),
+    size=_SIZES,
+    moved_size=_SIZES,
+    style=st.sampled_from(["noise", "levels", "related", "offset"]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+"""Pairs of small maps of all temperaments."""

@@ -32,7 +32,7 @@ from every vector there. An eighth of the positions then carries 0.4 to 0.5 of t
 _BLOCK = 2**18
 """Positions x cells looked at together: their temporaries stay near a processor's cache."""
 
-_READ_ROUNDING = 8
+READ_ROUNDING = 8
 """Roundings, of the maps' own dtype, between a point of a hull and the residual that a real reading
 of it leaves: four products of a weight (one rounding) and a corner, three sums, and three
 differences when a score centres both maps."""
@@ -118,7 +118,7 @@ def any_warp_bound(
         low, high = _to_nearest_hull(
             Cells(moved[chosen].double() / unit[..., None]), wanted.double() / unit
         )
-        slack = _READ_ROUNDING * torch.finfo(reference.dtype).eps
+        slack = READ_ROUNDING * torch.finfo(reference.dtype).eps
         low = (low.sqrt() - slack).clamp_(min=0).square_()
         at, square = (chosen[:, None], order), keep * unit[:, :, 0].square()
         distance[at], nearest[at] = low * square, high * square

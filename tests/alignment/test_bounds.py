@@ -15,36 +15,12 @@ from invariance_probe.alignment import bounds, hulls, metrics
 from invariance_probe.errors import InvalidInputError
 from proofs import hulls as reference_hulls
 
-SIZES = st.tuples(st.integers(1, 6), st.integers(1, 6))
 WARPS = 24
 
 
-def _case(
-    seed: int, channels: int, size: tuple[int, int], moved_size: tuple[int, int], style: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps of several temperaments: noise, few levels (corners coincide), related, offset."""
-    generator = torch.Generator().manual_seed(seed)
-    moved = torch.randn(1, channels, *moved_size, generator=generator)
-    reference = torch.randn(1, channels, *size, generator=generator)
-    if style == "levels":
-        moved, reference = moved.round(), reference.round()
-    if style == "related":
-        grid = attacks.draw("affine", 1, size, generator)
-        reference = attacks.read(moved[0], grid) + 0.01 * reference
-    if style == "offset":
-        moved, reference = moved + 300, reference + 300
-    region = torch.rand(1, *size, generator=generator) < 0.8
-    return reference, moved, region
-
-
-CASES = st.builds(
-    _case,
-    st.integers(0, 10**6),
-    st.sampled_from([1, 2, 3, 7]),
-    SIZES,
-    SIZES,
-    st.sampled_from(["noise", "levels", "related", "offset"]),
-)
+def _case(seed: int, channels: int, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    made = attacks.case(seed, channels, size, size, "noise")
+    return made.reference, made.moved, made.region
 
 
 def _brute_force(reference: Tensor, moved: Tensor) -> np.ndarray:
@@ -60,12 +36,12 @@ def _brute_force(reference: Tensor, moved: Tensor) -> np.ndarray:
 
 
 @settings(max_examples=80)
-@given(case=CASES)
+@given(case=attacks.cases)
 def test_distances_are_those_of_the_reference_implementation(
-    case: tuple[Tensor, Tensor, Tensor],
+    case: attacks.Case,
 ) -> None:
     """In float64 each position has the distance that all faces of all cells give it, unpruned."""
-    reference, moved, region = (t.double() if t.is_floating_point() else t for t in case)
+    reference, moved, region = case.reference.double(), case.moved.double(), case.region
     found = bounds.any_warp_bound(reference, moved, region)
     expected = np.where(region[0].numpy(), _brute_force(reference[0], moved[0]), 0)
     scale = float(reference.square().sum(1).max() + moved.square().sum(1).max())
@@ -80,11 +56,9 @@ def test_no_warp_of_any_kind_leaves_less() -> None:
     violations: list[str] = []
 
     @settings(max_examples=150)
-    @given(case=CASES, double=st.booleans(), seed=st.integers(0, 10**6))
-    def attack(case: tuple[Tensor, Tensor, Tensor], double: bool, seed: int) -> None:
-        reference, moved, region = case
-        if double:
-            reference, moved = reference.double(), moved.double()
+    @given(case=attacks.cases, seed=st.integers(0, 10**6))
+    def attack(case: attacks.Case, seed: int) -> None:
+        reference, moved, region = case.reference, case.moved, case.region
         bound = float(bounds.any_warp_bound(reference, moved, region).error)
         generator = torch.Generator().manual_seed(seed)
         for kind in attacks.KINDS:
@@ -102,10 +76,10 @@ def test_no_warp_of_any_kind_leaves_less() -> None:
 
 
 @settings(max_examples=30)
-@given(case=CASES)
-def test_scores_of_warps_stay_above_the_bounds_scores(case: tuple[Tensor, Tensor, Tensor]) -> None:
+@given(case=attacks.cases)
+def test_scores_of_warps_stay_above_the_bounds_scores(case: attacks.Case) -> None:
     """Under one `Target` no warp's fvu or rel_l2 is below the bound's, float32 throughout."""
-    reference, moved, region = case
+    reference, moved, region = case.reference, case.moved, case.region
     target = metrics.Target(reference, region, metrics.region_mean(reference, region))
     bound = target.bound(bounds.any_warp_bound(reference, moved, region).error)
     for grid in attacks.adversarial(reference[0], moved[0], rounds=4):
@@ -118,7 +92,7 @@ def test_scores_of_warps_stay_above_the_bounds_scores(case: tuple[Tensor, Tensor
 
 def test_the_nearest_vector_is_no_bound() -> None:
     """Distances to the nearest vector are beaten by mixtures: an attack finds what is too high."""
-    reference, moved, region = _case(3, 2, (5, 5), (5, 5), "noise")
+    reference, moved, region = _case(3, 2, (5, 5))
     between = torch.cdist(reference[0].flatten(1).T, moved[0].flatten(1).T).amin(1).square()
     mutated = float((between.view(5, 5) * region[0]).sum())
     grid = attacks.adversarial(reference[0], moved[0])[-1]
@@ -144,7 +118,7 @@ def test_fine_reading_approaches_the_bound_where_reading_fills_the_hulls() -> No
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e18])
 def test_the_bound_scales_with_the_maps(scale: float) -> None:
     """Squares that would leave the range of float32 do not disturb the bound."""
-    reference, moved, region = _case(5, 4, (6, 6), (6, 6), "noise")
+    reference, moved, region = _case(5, 4, (6, 6))
     plain = bounds.any_warp_bound(reference.double(), moved.double(), region)
     scaled = bounds.any_warp_bound(reference * scale, moved * scale, region)
     torch.testing.assert_close(scaled.error / scale**2, plain.error, rtol=1e-4, atol=0)
@@ -152,7 +126,7 @@ def test_the_bound_scales_with_the_maps(scale: float) -> None:
 
 def test_rounding_is_subtracted_and_little() -> None:
     """float32 maps get a bound below, and within 1e-4 of, that of the same maps in float64."""
-    reference, moved, region = _case(6, 8, (6, 6), (6, 6), "noise")
+    reference, moved, region = _case(6, 8, (6, 6))
     single = bounds.any_warp_bound(reference, moved, region)
     double = bounds.any_warp_bound(reference.double(), moved.double(), region)
     assert float(single.error) < float(double.error) <= float(single.nearest)
@@ -185,7 +159,7 @@ def test_hulls_that_are_almost_flat_keep_their_bound(seed: int, flat: float) -> 
 
 def test_pairs_do_not_see_each_other() -> None:
     """A batch gives what its pairs give alone; an unreadable pair leaves the others alone."""
-    cases = [_case(seed, 4, (5, 6), (6, 4), "noise") for seed in range(5)]
+    cases = [_case(seed, 4, (5, 6)) for seed in range(5)]
     reference, moved, region = (torch.cat(parts) for parts in zip(*cases, strict=True))
     reference[1, 2, 3, 3] = torch.nan
     region[1, 3, 3] = True
@@ -209,7 +183,7 @@ def test_pairs_do_not_see_each_other() -> None:
 
 def test_large_maps_get_a_weaker_bound_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the size limit only the positions that stand out count, each exactly."""
-    reference, moved, region = _case(7, 3, (6, 6), (6, 6), "noise")
+    reference, moved, region = _case(7, 3, (6, 6))
     exact = bounds.any_warp_bound(reference, moved, region)
     monkeypatch.setattr(bounds, "EXACT_UP_TO", 10 * 25)
     weak = bounds.any_warp_bound(reference, moved, region)
@@ -225,7 +199,7 @@ def test_large_maps_get_a_weaker_bound_that_says_so(monkeypatch: pytest.MonkeyPa
 
 def test_what_does_not_fit_is_refused() -> None:
     """Shapes that do not belong together are refused, with both named."""
-    reference, moved, region = _case(8, 3, (4, 4), (4, 4), "noise")
+    reference, moved, region = _case(8, 3, (4, 4))
     bound = inspect.unwrap(bounds.any_warp_bound)  # without the tests' own check of shapes
     with pytest.raises(InvalidInputError, match="differ in pairs or channels"):
         bound(reference, moved[:, :2], region)
