@@ -1,6 +1,5 @@
 """The command line: ``invariance-probe layers | probe | demo``."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pandas as pd
 import torch
 import tyro
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from invariance_probe import features, results, sources
+from invariance_probe import console, features, results, sources
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.methods import DEFAULT_METHODS, METHODS
+from invariance_probe.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
 from invariance_probe.probe import probe
 from invariance_probe.regions import DEFAULT_MARGIN
 from invariance_probe.transforms import Transform, sweep
@@ -93,7 +88,7 @@ class LayersCommand:
         if self.json:
             print(frame.to_json(orient="records"))
             return
-        _print_layers(frame, f"{self.model} at {side} x {side} pixels")
+        console.print_layers(frame, f"{self.model} at {side} x {side} pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +119,14 @@ class ProbeCommand:
             help=f"Which of {', '.join(METHODS)} to compare (default: {' '.join(DEFAULT_METHODS)})."
         ),
     ] = ()
+    explain: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Split what the oracle warp leaves into its parts: repaired by another warp, by "
+            "permuting or mixing channels, interpolation, the rest; and certify what no warp can "
+            "repair. Needs two images or more."
+        ),
+    ] = False
     crop: Crop = None
     canvas: Annotated[
         int | None,
@@ -174,7 +177,7 @@ class ProbeCommand:
             images,
             layers=_flat(self.layers) or DEMO_LAYERS,
             transforms=moves,
-            methods=_flat(self.methods) or DEFAULT_METHODS,
+            methods=self._methods(),
             crop=side,
             mean=model.mean if len(model.mean) in {1, self.channels} else (model.mean[0],),
             std=model.std if len(model.std) in {1, self.channels} else (model.std[0],),
@@ -187,12 +190,16 @@ class ProbeCommand:
             progress=self.progress,
             name=self.model,
         )
-        _report(result, out, as_json=self.json)
+        console.report(result, out, as_json=self.json)
+
+    def _methods(self) -> tuple[str, ...]:
+        asked = _flat(self.methods) or DEFAULT_METHODS
+        return tuple(dict.fromkeys([*asked, *(EXPLAINING_METHODS if self.explain else ())]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Probe EfficientNet-Lite0 at six depths on photographs, under rotations and scalings."""
+    """Probe EfficientNet-Lite0 at six depths on photographs, and explain what is left."""
 
     out: Out = None
     device: Device = "auto"
@@ -204,6 +211,7 @@ class DemoCommand:
         """Probe, save and print."""
         ProbeCommand(
             transform=(DEMO_TRANSFORMS,),
+            explain=True,
             out=self.out or _new_folder("demo"),
             device=self.device,
             seed=self.seed,
@@ -286,72 +294,6 @@ def _canvas_for(crop: int) -> int:
 def _new_folder(name: str) -> Path:
     stem = name.replace(":", "-").replace("/", "-")
     return Path("runs") / f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-
-
-def _report(result: results.ProbeResult, out: Path | None, *, as_json: bool) -> None:
-    summary = result.summary()
-    if as_json:
-        print(
-            json.dumps({"out": str(out), "summary": json.loads(summary.to_json(orient="records"))})
-        )
-        return
-    console = Console()
-    fvu = summary[summary["metric"] == "fvu"]
-    for family in dict.fromkeys(fvu["transform"]):
-        console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
-    console.print(
-        "Under each mean its 95 % interval over images. 0: perfectly aligned; 1: no better than "
-        "the channel means; floor: what interpolation alone costs; unrelated: chance."
-    )
-    console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
-
-
-def _summary_table(result: results.ProbeResult, rows: pd.DataFrame, family: str) -> Table:
-    """Layers down, methods across; a mean and under it its interval."""
-    values = sorted({m["parameter"] for m in result.config["moves"] if m["kind"] == family})
-    span = f" {values[0]:g} to {values[-1]:g}" if values and values[0] == values[0] else ""
-    images = int(rows["n_images"].max())
-    table = Table(
-        title=f"{family}{span}: fraction of variance unexplained, mean of {images} images",
-        title_justify="left",
-        box=box.SIMPLE,
-        pad_edge=False,
-    )
-    table.add_column("layer", overflow="fold")
-    methods = [m for m in METHODS if (rows["method"] == m).any()]
-    for method in methods:
-        table.add_column(method, justify="right", no_wrap=True)
-    for layer in result.layers.itertuples():
-        cells = []
-        for method in methods:
-            row = rows[(rows["layer"] == layer.name) & (rows["method"] == method)].iloc[0]
-            low, high = row["low"], row["high"]
-            cells.append(f"{row['mean']:.3f}\n" + ("" if low != low else f"{low:.2f}–{high:.2f}"))
-        size = f"{layer.channels} x {layer.height} x {layer.width}"
-        table.add_row(f"{layer.name}\n[dim]{size}[/dim]", *cells)
-    return table
-
-
-def _print_layers(frame: pd.DataFrame, title: str) -> None:
-    table = Table(title=title, title_justify="left")
-    table.add_column("name", overflow="fold")
-    table.add_column("type", overflow="fold")
-    for name in ("channels", "map", "stride", "offset"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if not frame["spatial"].all():
-        table.add_column("no map, because", overflow="fold")
-    for row in frame.itertuples():
-        if row.spatial:
-            star = "" if row.measured else "*"
-            size = f"{row.height} x {row.width}"
-            cells = [str(row.channels), size, f"{row.stride:g}{star}", f"{row.offset:g}{star}"]
-        else:
-            cells = ["", "", "", "", row.reason]
-        table.add_row(row.name, row.type, *cells)
-    console = Console()
-    console.print(table)
-    if not frame[frame["spatial"]]["measured"].all():
-        console.print("* could not be measured; the map is taken to cover the input evenly")
 
 
 if __name__ == "__main__":

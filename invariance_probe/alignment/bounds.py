@@ -20,7 +20,7 @@ from torch import Tensor
 from invariance_probe.alignment import hulls
 from invariance_probe.errors import InvalidInputError
 
-EXACT_UP_TO = 2**24
+EXACT_UP_TO = 2**21
 """Positions times cells of a pair that are looked at: all positions of maps of 56 x 56, with room
 to spare; of larger maps as many as that allows, a ninth at 112 x 112."""
 

@@ -1,0 +1,131 @@
+"""What the command line says: results and layers as tables on the terminal, or as JSON."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from invariance_probe import explain
+from invariance_probe.methods import EXPLAINING_METHODS, METHODS
+from invariance_probe.results import ProbeResult
+
+_HEADINGS = {"permutation": "permuted", "mixing": "mixed"}
+
+
+def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
+    """Print what a probe found.
+
+    Args:
+        result: What it found.
+        out: Where it was written.
+        as_json: Whether to print one line of JSON instead of tables.
+    """
+    summary = result.summary()
+    explained = set(EXPLAINING_METHODS) <= set(result.config["methods"])
+    if as_json:
+        said = {"out": str(out), "summary": json.loads(summary.to_json(orient="records"))}
+        if explained:
+            parts = result.decomposition()
+            said["decomposition"] = json.loads(parts.to_json(orient="records"))
+        print(json.dumps(said))
+        return
+    console = Console()
+    fvu = summary[summary["metric"] == "fvu"]
+    for family in dict.fromkeys(fvu["transform"]):
+        console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
+    console.print(
+        "Under each mean its 95 % interval over images. 0: perfectly aligned; 1: no better than "
+        "the channel means; floor: what interpolation alone costs; unrelated: chance."
+    )
+    if explained:
+        parts = result.decomposition()
+        for family in dict.fromkeys(parts["transform"]):
+            console.print(_parts_table(result, parts[parts["transform"] == family], str(family)))
+        console.print(
+            "Each part: variance and, under it, its share of the oracle's residual with a 95 % "
+            "interval. Mixings are scored on images outside their fit. The last column is proven: "
+            "no spatial warp leaves less."
+        )
+    console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
+
+
+def _summary_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
+    """Layers down, methods across; a mean and under it its interval."""
+    values = sorted({m["parameter"] for m in result.config["moves"] if m["kind"] == family})
+    span = f" {values[0]:g} to {values[-1]:g}" if values and values[0] == values[0] else ""
+    images = int(rows["n_images"].max())
+    table = Table(
+        title=f"{family}{span}: fraction of variance unexplained, mean of {images} images",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("layer", overflow="fold", min_width=11)
+    methods = [m for m in METHODS if "+" not in m and (rows["method"] == m).any()]
+    for method in methods:
+        table.add_column(method, justify="right", no_wrap=True)
+    for layer in result.layers.itertuples():
+        cells = []
+        for method in methods:
+            row = rows[(rows["layer"] == layer.name) & (rows["method"] == method)].iloc[0]
+            low, high = row["low"], row["high"]
+            cells.append(f"{row['mean']:.3f}\n" + ("" if low != low else f"{low:.2f}–{high:.2f}"))
+        size = f"{layer.channels}x{layer.height}x{layer.width}"
+        table.add_row(f"{layer.name}\n[dim]{size}[/dim]", *cells)
+    return table
+
+
+def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
+    """Layers down; the parts of the residual across, from the top of the stack to its bottom."""
+    table = Table(
+        title=f"{family}: why the oracle warp leaves what it leaves",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
+    table.add_column("layer", overflow="fold")
+    for part in ("oracle", *explain.PARTS[::-1], explain.CERTIFIED):
+        table.add_column(_HEADINGS.get(part, part), justify="right")
+    for layer in result.layers["name"]:
+        one = rows[rows["layer"] == layer].set_index("part")
+        cells = [f"{one.loc[list(explain.PARTS), 'mean'].sum():.3f}"]
+        for part in (*explain.PARTS[::-1], explain.CERTIFIED):
+            row = one.loc[part]
+            share = f"{100 * row['share']:.0f} %"
+            if row["share_low"] == row["share_low"]:
+                share += f" ({100 * row['share_low']:.0f}–{100 * row['share_high']:.0f})"
+            cells.append(f"{row['mean']:.3f}\n{share}")
+        table.add_row(layer, *cells)
+    return table
+
+
+def print_layers(frame: pd.DataFrame, title: str) -> None:
+    """Print a listing of layers.
+
+    Args:
+        frame: What `features.listing` gives.
+        title: What stands above it.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("name", overflow="fold")
+    table.add_column("type", overflow="fold")
+    for name in ("channels", "map", "stride", "offset"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if not frame["spatial"].all():
+        table.add_column("no map, because", overflow="fold")
+    for row in frame.itertuples():
+        if row.spatial:
+            star = "" if row.measured else "*"
+            size = f"{row.height} x {row.width}"
+            cells = [str(row.channels), size, f"{row.stride:g}{star}", f"{row.offset:g}{star}"]
+        else:
+            cells = ["", "", "", "", row.reason]
+        table.add_row(row.name, row.type, *cells)
+    console = Console()
+    console.print(table)
+    if not frame[frame["spatial"]]["measured"].all():
+        console.print("* could not be measured; the map is taken to cover the input evenly")
