@@ -16,12 +16,12 @@ from invariance_probe import figures, results
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.provenance import provenance
 
-NAMES = ("speed", "search_quality", "certificates")
+NAMES = ("speed", "search_quality", "certificates", "sensitivity", "learning_curve")
 
 
 def main(
     name: Annotated[
-        Literal["list", "speed", "search_quality", "certificates"],
+        Literal["list", "speed", "search_quality", "certificates", "sensitivity", "learning_curve"],
         tyro.conf.Positional,
         tyro.conf.arg(help="Which question; `list` names them."),
     ],
@@ -43,7 +43,7 @@ def main(
     if name == "list":
         for each in NAMES:
             first_line = (_module(each).__doc__ or "").partition("\n")[0]
-            print(f"{each:16} {first_line}")
+            print(f"{each:18} {first_line}")
         return
     folder = results.check_out(out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     assert folder is not None

@@ -139,6 +139,9 @@ class ProbeCommand:
     margin: Annotated[
         float, tyro.conf.arg(help="Distance of compared positions from the maps' edges, in cells.")
     ] = DEFAULT_MARGIN
+    antialias: Annotated[
+        bool, tyro.conf.arg(help="Blur content before it shrinks, so that it does not alias.")
+    ] = True
     device: Device = "auto"
     dtype: Annotated[
         Literal["float32", "float64"], tyro.conf.arg(help="Type to compute the maps in.")
@@ -185,6 +188,7 @@ class ProbeCommand:
             dtype=self.dtype,
             batch_size=self.batch_size,
             seed=self.seed,
+            antialias=self.antialias,
             margin=self.margin,
             out=out,
             progress=self.progress,

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from invariance_probe import features, geometry, regions
 from invariance_probe.alignment import bounds, metrics
-from invariance_probe.alignment.search import SearchOptions, align_with
+from invariance_probe.alignment.search import align_with
 from invariance_probe.reading import Chunk
 from invariance_probe.records import Block, Strip, shown_transforms
+from invariance_probe.settings import ProbeOptions
 from invariance_probe.transforms import Transform, shrinking_blur
 
 
@@ -125,11 +126,12 @@ class Pairs:
         for place, transform in enumerate(self.group):
             yield transform, slice(place * count, (place + 1) * count)
 
-    def sent(self, mode: str) -> Float[Tensor, "pair channel height width"]:
+    def sent(self, mode: str, antialias: bool) -> Float[Tensor, "pair channel height width"]:
         """Do to the references, at the layer's resolution, what was done to the images.
 
         Args:
             mode: Sampler.
+            antialias: Whether they are blurred before they shrink.
 
         Returns:
             The references as a transform of the maps themselves would leave them.
@@ -139,7 +141,7 @@ class Pairs:
         pull_back = geometry.index_matrix_from_theta(inverse, height, width)[:, :2, :2].cpu()
         sharp = self.reference
         for _, rows in self.rows():
-            blur = shrinking_blur(pull_back[rows.start])
+            blur = shrinking_blur(pull_back[rows.start]) if antialias else None
             if blur is not None:
                 sharp = sharp.clone() if sharp is self.reference else sharp
                 sharp[rows] = geometry.blurred(self.reference[rows], blur)
@@ -233,19 +235,20 @@ class Predecessors:
 
 
 def compare(
-    pairs: Pairs, methods: Sequence[str], search: SearchOptions
+    pairs: Pairs, methods: Sequence[str], options: ProbeOptions
 ) -> tuple[list[Block], Float[Tensor, "pair 2 3"]]:
     """Apply the methods that look at a pair alone.
 
     Args:
         pairs: Images and themselves, transformed.
         methods: Which to apply; those of other stages are passed over.
-        search: How thoroughly to search.
+        options: How to measure.
 
     Returns:
         Their results, and the best affine warps; the oracle's, where no search was asked for.
     """
-    mode, oracle, target = search.mode, pairs.oracle, pairs.target
+    search, oracle, target = options.search, pairs.oracle, pairs.target
+    mode = search.mode
     identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
     blocks, theta = [], oracle
     scores = {}
@@ -265,7 +268,7 @@ def compare(
         if method in methods:
             blocks.append(pairs.block(method, scores[method], warp))
     if "floor" in methods:
-        back = geometry.warp(pairs.sent(mode), oracle, mode=mode)
+        back = geometry.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
         blocks.append(pairs.block("floor", target.score(back), oracle))
     if "any-warp" in methods:
         blocks.append(_any_warp(pairs, mode))

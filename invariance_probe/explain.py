@@ -1,7 +1,8 @@
 """Why a residual is there: its parts, and which channels took whose place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,33 +69,49 @@ def decomposition(
     frames = []
     for group, rows in table.groupby(keys, observed=True, sort=True, dropna=False):
         values = by_image(rows, ["method"])
-        methods = list(values.index)
-        numbers = values.to_numpy(dtype=float)
-
-        parts = partial(_parts, methods)
-        found, low, high = statistic_interval(numbers, parts, int(result.config["seed"]))
-        count = len(found) // 2
-        frames.append(
-            pd.DataFrame(
-                dict(zip(keys, group, strict=True))
-                | {
-                    "part": pd.Categorical([*PARTS, CERTIFIED], [*PARTS, CERTIFIED], ordered=True),
-                    "status": ["found"] * len(PARTS) + ["certified"],
-                    "mean": found[:count],
-                    "low": low[:count],
-                    "high": high[:count],
-                    "share": found[count:],
-                    "share_low": low[count:],
-                    "share_high": high[count:],
-                    "n_images": int(np.isfinite(numbers).all(0).sum()),
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+        seed = int(result.config["seed"])
+        # a bicubic probe has no certificate, and is decomposed all the same
+        stack, proven = values.drop(index="any-warp"), values.loc[["oracle", "any-warp"]]
+        methods = list(stack.index)
+        both = [
+            _rows(stack, partial(_stacked, methods), PARTS, "found", seed),
+            _rows(proven, _certified, (CERTIFIED,), "certified", seed),
+        ]
+        frames.append(pd.concat(both).assign(**dict(zip(keys, group, strict=True))))
+    frame = pd.concat(frames, ignore_index=True)
+    for key in keys:
+        if isinstance(table[key].dtype, pd.CategoricalDtype):
+            frame[key] = frame[key].astype(table[key].dtype)
+    frame["part"] = pd.Categorical(frame["part"], [*PARTS, CERTIFIED], ordered=True)
+    return frame[[*keys, *(column for column in frame.columns if column not in keys)]]
 
 
-def _parts(methods: Sequence[str], values: np.ndarray) -> np.ndarray:
-    """`PARTS` and the certificate, then the same as shares of what the oracle leaves."""
+def _rows(
+    values: pd.DataFrame,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    parts: Sequence[str],
+    status: str,
+    seed: int,
+) -> pd.DataFrame:
+    """Some parts of one group, with their intervals."""
+    numbers = values.to_numpy(dtype=float)
+    found, low, high = statistic_interval(numbers, statistic, seed)
+    count = len(parts)
+    return pd.DataFrame({
+        "part": list(parts),
+        "status": status,
+        "mean": found[:count],
+        "low": low[:count],
+        "high": high[:count],
+        "share": found[count:],
+        "share_low": low[count:],
+        "share_high": high[count:],
+        "n_images": int(np.isfinite(numbers).all(0).sum()),
+    })
+
+
+def _stacked(methods: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """Means by method to `PARTS`, then the same as shares of what the oracle leaves."""
     means = dict(zip(methods, values, strict=True))
 
     def best(*kinds: str) -> np.ndarray:
@@ -104,11 +121,18 @@ def _parts(methods: Sequence[str], values: np.ndarray) -> np.ndarray:
     levels = [means["oracle"], best("", "oracle"), best("", "oracle", "permutation")]
     levels.append(best("", "oracle", *channels.KINDS))
     levels.append(np.minimum(levels[-1], means["floor"]))
-    stack = [levels[-1], levels[3] - levels[4], levels[2] - levels[3], levels[1] - levels[2]]
-    parts = np.stack([*stack, levels[0] - levels[1], means["any-warp"]])
+    parts = [levels[-1], *(upper - lower for lower, upper in pairwise(levels[::-1]))]
+    return _with_shares(np.stack(parts), levels[0])
+
+
+def _certified(values: np.ndarray) -> np.ndarray:
+    """What the oracle leaves and what any warp must leave, to the latter and its share."""
+    return _with_shares(values[1:], values[0])
+
+
+def _with_shares(parts: np.ndarray, whole: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = parts / levels[0]
-    return np.vstack([parts, shares])
+        return np.vstack([parts, parts / whole])
 
 
 def _removes(method: str) -> str:

@@ -38,6 +38,7 @@ def probe(
     dtype: str = "float32",
     batch_size: int = 16,
     seed: int = 0,
+    antialias: bool = True,
     margin: float = regions.DEFAULT_MARGIN,
     search: SearchOptions | None = None,
     out: str | Path | None = None,
@@ -67,6 +68,8 @@ def probe(
         dtype: ``"float32"`` or ``"float64"``.
         batch_size: Images in one forward pass, originals and transformed ones together.
         seed: Root of all random choices (pairing of unrelated images, bootstrap).
+        antialias: Whether content is blurred before it shrinks; if not, aliasing is charged to the
+            network.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
         search: How thoroughly to search for the best affine warp.
         out: Folder to write the run to; nothing is written by default.
@@ -89,6 +92,7 @@ def probe(
         dtype=dtype,
         batch_size=batch_size,
         seed=seed,
+        antialias=antialias,
         margin=margin,
         search=search or SearchOptions(),
     )
@@ -188,7 +192,7 @@ class _Run:
         """Apply the methods that look at a pair alone, and collect what mixings are fitted to."""
         warps, methods = self.mixings.warps, self.options.methods
         needed = [*methods, "affine"] if "affine" in warps else methods
-        blocks, theta = compare(pairs, needed, self.options.search)
+        blocks, theta = compare(pairs, needed, self.options)
         self.blocks += [block for block in blocks if block.method in methods]
         if self._single:
             self.blocks += self.mixings.undefined(pairs)

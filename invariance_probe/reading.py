@@ -183,8 +183,10 @@ class Reader:
 
     def _render(self, canvases: Tensor, moves: Sequence[Transform]) -> Iterator[Tensor]:
         """Transform canvases, cut the crop out, normalise."""
-        fill = self.fill.flatten().tolist()
-        for moved in render(canvases, moves, crop=self.options.crop, fill=fill):
+        options, fill = self.options, self.fill.flatten().tolist()
+        for moved in render(
+            canvases, moves, crop=options.crop, fill=fill, antialias=options.antialias
+        ):
             yield (moved - self.mean) / self.std
 
     def _canvases(self, numbers: Sequence[int]) -> Tensor:

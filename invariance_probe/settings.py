@@ -26,6 +26,7 @@ class ProbeOptions:
         dtype: ``"float32"`` or ``"float64"``.
         batch_size: Images in one forward pass, originals and transformed ones together.
         seed: Root of all random choices (order of the images, bootstrap).
+        antialias: Whether content is blurred before it shrinks.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
         search: How thoroughly to search for the best affine warp.
     """
@@ -39,6 +40,7 @@ class ProbeOptions:
     dtype: str = "float32"
     batch_size: int = 16
     seed: int = 0
+    antialias: bool = True
     margin: float = regions.DEFAULT_MARGIN
     search: SearchOptions = field(default_factory=SearchOptions)
 

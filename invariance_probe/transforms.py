@@ -339,6 +339,7 @@ def render(
     *,
     crop: int | tuple[int, int] | None = None,
     fill: float | Sequence[float] = 0.0,
+    antialias: bool = True,
 ) -> Iterator[Float[Tensor, "batch channel crop_height crop_width"]]:
     """Transform the same images in several ways; see `Transform.__call__`.
 
@@ -347,6 +348,7 @@ def render(
         transforms: What to do with them, one after the other, each to the originals.
         crop: Size of the results, cut from the centre; the size of `images` by default.
         fill: Value, or one value a channel, where the content of a position is unknown.
+        antialias: Whether content is blurred before it shrinks.
 
     Yields:
         The transformed images, in the order of `transforms`.
@@ -363,7 +365,7 @@ def render(
             columns, rows = lattice
             moved = images[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
         else:
-            blur = shrinking_blur(canvas_from_crop[:2, :2].cpu())
+            blur = shrinking_blur(canvas_from_crop[:2, :2].cpu()) if antialias else None
             if blur is not None:
                 coefficients = geometry.spline_coefficients(images, blur)
             else:

@@ -74,15 +74,16 @@ class Moments:
             warped: Vectors g at the same positions.
 
         Returns:
-            Their moments. Products are taken in the maps' own type, and kept in float64.
+            Their moments, in float64: single precision would not leave them positive definite.
         """
+        reference, warped = reference.double(), warped.double()
         return cls(
-            torch.full(reference.shape[:-2], float(reference.shape[-1])).to(reference).double(),
-            reference.sum(-1, dtype=torch.float64),
-            warped.sum(-1, dtype=torch.float64),
-            torch.linalg.vector_norm(reference, dim=-1, dtype=torch.float64).square(),
-            (reference @ warped.mT).double(),
-            (warped @ warped.mT).double(),
+            reference.new_full(reference.shape[:-2], reference.shape[-1]),
+            reference.sum(-1),
+            warped.sum(-1),
+            reference.square().sum(-1),
+            reference @ warped.mT,
+            warped @ warped.mT,
         )
 
     def __add__(self, other: "Moments") -> "Moments":
