@@ -1,6 +1,6 @@
 """What the tests of the controls share: the engine's answer, and the maps it was got from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import torch
@@ -26,15 +26,23 @@ def residuals(
 
 
 def oracle_warped(
-    network: nn.Module, images: Tensor, transform: ip.Transform, layer: str = "(model)"
-) -> tuple[Tensor, Tensor]:
+    network: nn.Module,
+    canvases: Tensor,
+    transforms: Sequence[ip.Transform],
+    layers: Sequence[str] = ("(model)",),
+    crop: int | None = None,
+) -> Iterator[tuple[ip.Transform, Tensor, Tensor]]:
     """Maps of images, and those of the transformed images warped back by the oracle."""
-    (chosen,) = features.find_layers(network, images, [layer])
-    oracle = chosen.oracle(transform.matrix, *images.shape[-2:]).expand(len(images), -1, -1)
+    still = ip.Rotation(0)(canvases, crop=crop)
+    chosen = features.find_layers(network, still, layers)
     with hooks.evaluating(network):
-        reference = features.tap(network, images, [chosen])[chosen.name]
-        moved = features.tap(network, transform(images), [chosen])[chosen.name]
-    return reference, geometry.warp(moved, oracle)
+        references = features.tap(network, still, chosen)
+        for transform in transforms:
+            moved = features.tap(network, transform(canvases, crop=crop), chosen)
+            for layer in chosen:
+                oracle = layer.oracle(transform.matrix, *still.shape[-2:])
+                warped = geometry.warp(moved[layer.name], oracle.expand(len(still), -1, -1))
+                yield transform, references[layer.name], warped
 
 
 def relative_gap(a: Tensor, b: Tensor) -> float:
