@@ -156,7 +156,7 @@ def d4_network(
 def c4_pooled_network(
     *,
     channels: int = 3,
-    fields: int = 16,
+    fields: int = 8,
     depth: int = 3,
     kind: str = "max",
     seed: int = 0,
@@ -183,7 +183,7 @@ def c4_pooled_network(
 def d4_pooled_network(
     *,
     channels: int = 3,
-    fields: int = 16,
+    fields: int = 8,
     depth: int = 3,
     kind: str = "max",
     seed: int = 0,

@@ -60,14 +60,14 @@ def test_quarter_turns_are_exact(
     assert got["identity"].median() > 0.5
 
 
-@pytest.mark.parametrize("size", [72, 73])
+@pytest.mark.parametrize("size", [56, 57])
 @pytest.mark.parametrize("build", MIRRORING)
 def test_isotropic_filters_are_aligned_under_all_rotations_and_reflections(
     build: Build, size: int, canvases: Tensor
 ) -> None:
     """Oracle and best affine warp stay within the interpolation floor; reflections are exact."""
     moves = [ip.Rotation(20), ip.Rotation(-45), ip.Rotation(110), ip.Reflection(90)]
-    got = residuals(build(), canvases, moves, crop=size)
+    got = residuals(build(), canvases[:2], moves, crop=size)
     turned = got.drop(index=3, level="transform_number")
     assert (turned["oracle"] <= turned["floor"]).all()
     assert (turned["affine"] <= turned["floor"]).all()
@@ -75,7 +75,7 @@ def test_isotropic_filters_are_aligned_under_all_rotations_and_reflections(
     assert got["identity"].min() > 0.2
 
 
-@pytest.mark.parametrize("size", [72, 73])
+@pytest.mark.parametrize("size", [56, 57])
 def test_pointwise_networks_are_aligned_under_every_transform(size: int, canvases: Tensor) -> None:
     """What sees one pixel stays within the floor under scalings and shears, too."""
     moves = [ip.Scaling(0.7), ip.Scaling(1.4), ip.Scaling(2), ip.Shear(0.3)]
@@ -86,7 +86,7 @@ def test_pointwise_networks_are_aligned_under_every_transform(size: int, canvase
     assert got["oracle"].max() < 0.2 * got["identity"].min()
 
 
-@pytest.mark.parametrize("size", [72, 73])
+@pytest.mark.parametrize("size", [56, 57])
 @pytest.mark.parametrize(
     ("build", "least"),
     [
@@ -103,7 +103,7 @@ def test_filters_of_more_than_a_pixel_are_not_aligned_under_scaling(
     moves: list[ip.Transform] = [ip.Scaling(0.7), ip.Scaling(1.4)]
     if build in {controls.four_fold_network, controls.random_network}:
         moves += [ip.Rotation(45), ip.Reflection(90)]
-    got = residuals(build(), canvases, moves, crop=size)
+    got = residuals(build(), canvases[:2], moves, crop=size)
     assert got["affine"].min() > least
     assert (got["affine"] > 2 * got["floor"]).all()
 
@@ -207,13 +207,13 @@ def test_blur_leaves_what_its_closed_form_says(factor: float) -> None:
 @pytest.mark.parametrize("build", ALL)
 def test_strides_and_offsets_are_measured(build: Build) -> None:
     """The engine finds every map of every control on the input, at even sizes too."""
-    listing = ip.list_layers(build(), torch.rand(1, 3, 64, 64))
+    listing = ip.list_layers(build(), torch.rand(1, 3, 48, 48))
     assert listing["spatial"].all()
     assert listing["measured"].all()
     if build not in {controls.strided_network, controls.antialiased_network}:
         assert (listing["stride"] == 1).all()
         # without padding a map of n cells lies in the middle of the image
-        assert (listing["offset"] == (64 - listing["height"]) / 2).all()
+        assert (listing["offset"] == (48 - listing["height"]) / 2).all()
 
 
 @pytest.mark.parametrize("build", [controls.isotropic_network, controls.four_fold_network])

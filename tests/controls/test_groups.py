@@ -105,9 +105,9 @@ def test_every_layer_is_exact_after_warp_and_permutation(
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_a_warp_alone_fails_and_the_permutation_is_recovered(name: str, canvases: Tensor) -> None:
-    """The engine finds no warp; an assignment fitted on two images is the known one, on a third too.
+    """The engine finds no warp; an assignment of channels is the known one, for all elements.
 
-    This for all quarter turns and, with D4, all reflections.
+    Fitted on two images, it leaves nothing of the residual on a third.
     """
     network = NETWORKS[name]()
     moves = [move for group, move in MOVES if group == name]
@@ -196,29 +196,30 @@ def test_the_shift_in_the_wrong_direction_is_seen(crops: Tensor) -> None:
         assert recovered(reference, warped) != wrong.tolist()
 
 
-@pytest.mark.parametrize("kind", ["max", "mean"])
-@pytest.mark.parametrize("dtype", EXACT)
-@pytest.mark.parametrize(("size", "count", "batch_size"), [(26, 32, 32), (27, 2, 1)])
+@pytest.mark.parametrize(("dtype", "kind"), [("float32", "max"), ("float64", "mean")])
+@pytest.mark.parametrize(("size", "count", "batch_size"), [(22, 32, 32), (23, 2, 1)])
 @pytest.mark.parametrize("name", GROUPS)
 def test_pooling_over_the_orbit_makes_a_warp_alone_exact(
     name: str, size: int, count: int, batch_size: int, dtype: str, kind: str, crops: Tensor
 ) -> None:
     """Maximum and mean: odd and even sizes, both types, batch 1 and 32, all elements."""
-    network = POOLED[name](kind=kind, fields=4)
+    network = POOLED[name](kind=kind, fields=2, depth=2)
     moves = [move for group, move in MOVES if group == name][:: 1 if count < 32 else 3]
     images = crops[:count, :, :size, :size]
     options = {"dtype": dtype, "batch_size": batch_size, "methods": ("identity", "oracle")}
     got = residuals(network, images, moves, **options)
     assert got["oracle"].max() <= EXACT[dtype]
-    assert got["identity"].median() > 0.3
+    assert got["identity"].max() > 0.5
 
 
-@pytest.mark.parametrize("size", [72, 73])
+@pytest.mark.parametrize("size", [52, 53])
 def test_outside_the_group_neither_is_aligned(size: int, canvases: Tensor) -> None:
     """Rotations by 45 degrees and scalings, and for C4 reflections, are beyond any warp found."""
-    moves = [ip.Rotation(45), ip.Scaling(0.7), ip.Scaling(1.4), ip.Reflection(90)]
+    moves = [ip.Rotation(45), ip.Scaling(0.7), ip.Reflection(90)]
+    options = {"crop": size, "methods": ("affine", "floor")}
     for name, build in (*NETWORKS.items(), *POOLED.items()):
-        got = residuals(build(fields=4), canvases, moves[: 4 if name == "C4" else 3], crop=size)
+        some = moves[: 3 if name == "C4" else 2]
+        got = residuals(build(fields=2, depth=2), canvases[:2], some, **options)
         assert got["affine"].min() > 0.1
         assert (got["affine"] > 2 * got["floor"]).all()
     network = controls.c4_network()
