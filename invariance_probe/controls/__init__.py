@@ -18,8 +18,8 @@ network                    quarter turns      other rotations    reflections    
 `random_network`           no warp            no warp            no warp         no warp
 =========================  =================  =================  ==============  ==============
 
-Whole-pixel shifts are exact for all of these. `strided_network` and `antialiased_network` differ
-in shifts by less than their stride.
+Reflections are those at axes of 0, 45, 90 and 135 degrees. Whole-pixel shifts are exact for all of
+these. `strided_network` and `antialiased_network` differ in shifts by less than their stride.
 
 Convention:
     No layer pads: where the moved image holds what the original held (a canvas larger than the
@@ -29,11 +29,10 @@ Convention:
     even sizes, and odd and even kernels, alike. A stride must keep the centre of the image: it does
     if ``(size - kernel_size) % stride == 0``, so with stride 2 on odd sizes for an odd kernel, on
     even sizes for an even one. On other sizes the cells of the turned image lie between those of
-    the original: for a remainder r, by r / stride of a cell. The measured offset puts the oracle
-    warp there, but what was never sampled can only be interpolated: it leaves a residual of about
-    the interpolation floor's size or, where maps are as sharp as their grid allows, several times
-    it. Exact on such sizes is a quarter turn about the centre of the cells, which is a turn about
-    the image's centre and a shift.
+    the original, off by the remainder over the stride (half a cell for stride 2). The measured
+    offset puts the oracle warp there, but what was never sampled can only be interpolated, and the
+    residual is not exact but above the interpolation floor. Exact on such sizes is a quarter turn
+    about the centre of the cells, which is one about the image's centre and a shift.
 """
 
 from invariance_probe.controls.filters import (

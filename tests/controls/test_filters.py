@@ -224,7 +224,7 @@ def test_training_keeps_the_symmetry(build: Build, crops: Tensor) -> None:
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-2)
     for _ in range(3):
         optimiser.zero_grad()
-        network(crops[:4]).square().mean().backward()
+        network(crops[:1]).square().mean().backward()
         optimiser.step()
     assert not torch.equal(before, network[0].weight)
     got = residuals(network, crops[:2], QUARTER_TURNS, methods=("oracle",))
