@@ -16,14 +16,21 @@ from invariance_probe import figures, results
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.provenance import provenance
 
-NAMES = ("speed", "search_quality", "certificates", "sensitivity", "learning_curve")
+NAMES = (
+    "speed",
+    "search_quality",
+    "certificates",
+    "controls",
+    "sensitivity",
+    "learning_curve",
+)
 
 
 def main(
     name: Annotated[
-        Literal["list", "speed", "search_quality", "certificates", "sensitivity", "learning_curve"],
+        str,
         tyro.conf.Positional,
-        tyro.conf.arg(help="Which question; `list` names them."),
+        tyro.conf.arg(help=f"Which question: {', '.join(NAMES)}; `list` says what each asks."),
     ],
     preset: Annotated[
         Literal["quick", "tiny"], tyro.conf.arg(help="quick: minutes on 2 cores; tiny: seconds.")
@@ -39,12 +46,17 @@ def main(
         name: Which question.
         preset: How thoroughly.
         out: Where to write.
+
+    Raises:
+        InvalidInputError: If there is no such question.
     """
     if name == "list":
         for each in NAMES:
             first_line = (_module(each).__doc__ or "").partition("\n")[0]
             print(f"{each:18} {first_line}")
         return
+    if name not in NAMES:
+        raise InvalidInputError(f"there is no question {name!r}; choose from {', '.join(NAMES)}")
     folder = results.check_out(out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     assert folder is not None
     analysis = _module(name)

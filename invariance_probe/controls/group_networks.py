@@ -1,0 +1,207 @@
+"""The group networks: built of the layers in `groups`, with and without pooling over the group."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from invariance_probe.controls.groups import (
+    C4,
+    D4,
+    GroupConv2d,
+    LiftingConv2d,
+    OrbitPool,
+    SquareGroup,
+)
+from invariance_probe.controls.weights import require_positive
+from invariance_probe.transforms import Transform
+
+
+class GroupNetwork(nn.Sequential):
+    """A `LiftingConv2d` and then `GroupConv2d` layers, each followed by a ReLU.
+
+    Args:
+        group: `C4` or `D4`.
+        channels: Channels of the image.
+        fields: Fields of every layer; the maps have ``fields * group.order`` channels.
+        depth: Number of convolutions, the first included.
+        kernel_size: Side of the kernels, in cells.
+        stride: Of the first layer, in pixels.
+        seed: Of the weights.
+
+    Attributes:
+        group: The group.
+        fields: Number of fields of every layer.
+    """
+
+    def __init__(
+        self,
+        group: SquareGroup,
+        *,
+        channels: int = 3,
+        fields: int = 4,
+        depth: int = 3,
+        kernel_size: int = 5,
+        stride: int = 1,
+        seed: int = 0,
+    ) -> None:
+        require_positive(channels=channels, fields=fields, depth=depth)
+        generator = torch.Generator().manual_seed(seed)
+        layers: list[nn.Module] = [
+            LiftingConv2d(
+                group,
+                channels,
+                fields,
+                kernel_size=kernel_size,
+                stride=stride,
+                generator=generator,
+            ),
+            nn.ReLU(),
+        ]
+        for _ in range(depth - 1):
+            conv = GroupConv2d(group, fields, fields, kernel_size=kernel_size, generator=generator)
+            layers += [conv, nn.ReLU()]
+        super().__init__(*layers)
+        self.group, self.fields = group, fields
+
+    def channel_permutation(self, transform: Transform) -> Int[Tensor, " channel"]:
+        """Tell which channel shows what each channel showed before the input was moved.
+
+        Args:
+            transform: What was done to the input, such as ``Rotation(90)``.
+
+        Returns:
+            ``p`` with ``warped[:, p] == reference`` at every layer, where ``warped`` are the maps
+            of the moved input after the oracle warp: channel c has become channel p[c].
+
+        Raises:
+            InvalidInputError: If the transform's linear part is not in the group.
+        """  # noqa: DOC502  (raised by the group)
+        return self.group.channel_permutation(transform, self.fields)
+
+
+def c4_network(
+    *,
+    channels: int = 3,
+    fields: int = 4,
+    depth: int = 3,
+    kernel_size: int = 5,
+    stride: int = 1,
+    seed: int = 0,
+) -> GroupNetwork:
+    """Build a group-convolution network over the quarter turns.
+
+    Known answer: at quarter turns the oracle warp alone leaves much, the warp and a cyclic shift of
+    each field's four channels (`GroupNetwork.channel_permutation`) are exact; with a stride, on
+    sizes whose centre it keeps (see `invariance_probe.controls`). Reflections, other rotations and
+    scalings are aligned by neither.
+
+    Args:
+        channels: Channels of the image.
+        fields: Fields of every layer; the maps have four channels for each.
+        depth: Number of convolutions.
+        kernel_size: Side of the kernels, in cells.
+        stride: Of the first layer, in pixels.
+        seed: Of the weights.
+
+    Returns:
+        Modules ``0`` (`LiftingConv2d`), ``1`` (ReLU), ``2`` (`GroupConv2d`), ...
+    """
+    return GroupNetwork(
+        C4,
+        channels=channels,
+        fields=fields,
+        depth=depth,
+        kernel_size=kernel_size,
+        stride=stride,
+        seed=seed,
+    )
+
+
+def d4_network(
+    *,
+    channels: int = 3,
+    fields: int = 2,
+    depth: int = 3,
+    kernel_size: int = 5,
+    stride: int = 1,
+    seed: int = 0,
+) -> GroupNetwork:
+    """Build a group-convolution network over the eight symmetries of the square.
+
+    Known answer: as for `c4_network`, for quarter turns and for reflections at multiples of 45
+    degrees, with the group's own permutation of each field's eight channels.
+
+    Args:
+        channels: Channels of the image.
+        fields: Fields of every layer; the maps have eight channels for each.
+        depth: Number of convolutions.
+        kernel_size: Side of the kernels, in cells.
+        stride: Of the first layer, in pixels.
+        seed: Of the weights.
+
+    Returns:
+        Modules ``0`` (`LiftingConv2d`), ``1`` (ReLU), ``2`` (`GroupConv2d`), ...
+    """
+    return GroupNetwork(
+        D4,
+        channels=channels,
+        fields=fields,
+        depth=depth,
+        kernel_size=kernel_size,
+        stride=stride,
+        seed=seed,
+    )
+
+
+def c4_pooled_network(
+    *,
+    channels: int = 3,
+    fields: int = 8,
+    depth: int = 3,
+    kind: str = "max",
+    seed: int = 0,
+) -> nn.Sequential:
+    """Build `c4_network` and pool each field over its four poses.
+
+    Known answer: at quarter turns the oracle warp alone is exact again (P12); reflections, other
+    rotations and scalings are aligned by no warp.
+
+    Args:
+        channels: Channels of the image.
+        fields: Fields of every layer, and channels of the result.
+        depth: Number of convolutions.
+        kind: ``"max"`` or ``"mean"`` over the poses.
+        seed: Of the weights.
+
+    Returns:
+        Modules ``0`` (`GroupNetwork`) and ``1`` (`OrbitPool`).
+    """
+    network = c4_network(channels=channels, fields=fields, depth=depth, seed=seed)
+    return nn.Sequential(network, OrbitPool(C4, kind))
+
+
+def d4_pooled_network(
+    *,
+    channels: int = 3,
+    fields: int = 8,
+    depth: int = 3,
+    kind: str = "max",
+    seed: int = 0,
+) -> nn.Sequential:
+    """Build `d4_network` and pool each field over its eight poses.
+
+    Known answer: at quarter turns and reflections at multiples of 45 degrees the oracle warp alone
+    is exact again (P12); other rotations and scalings are aligned by no warp.
+
+    Args:
+        channels: Channels of the image.
+        fields: Fields of every layer, and channels of the result.
+        depth: Number of convolutions.
+        kind: ``"max"`` or ``"mean"`` over the poses.
+        seed: Of the weights.
+
+    Returns:
+        Modules ``0`` (`GroupNetwork`) and ``1`` (`OrbitPool`).
+    """
+    network = d4_network(channels=channels, fields=fields, depth=depth, seed=seed)
+    return nn.Sequential(network, OrbitPool(D4, kind))

@@ -1,0 +1,117 @@
+"""How the controls draw their weights, and what sizes they refuse."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from invariance_probe.errors import InvalidInputError
+
+BIAS_STD = 0.1
+"""Standard deviation of the biases: enough that no network is homogeneous in its input."""
+
+
+def draw_weight(
+    shape: Sequence[int], fan_in: int, generator: torch.Generator
+) -> Float[Tensor, "..."]:
+    """Draw weights that keep the variance through a ReLU.
+
+    He, Zhang, Ren, Sun, "Delving deep into rectifiers" (2015), section 2.2.
+
+    Args:
+        shape: Of the weight.
+        fan_in: Number of terms in the sum that one output is.
+        generator: Source of randomness.
+
+    Returns:
+        Normal numbers of variance 2 / fan_in.
+    """
+    return torch.randn(*shape, generator=generator) * math.sqrt(2 / fan_in)
+
+
+def without_mean(
+    kernel: Float[Tensor, "*filters height width"],
+) -> Float[Tensor, "*filters height width"]:
+    """Make filters sum to zero, for the first layer.
+
+    Mean brightness looks the same to every filter, and in photographs it outweighs what the filters
+    tell apart: with it, any network looks nearly aligned. Filters of one pixel are left alone, they
+    hold nothing else.
+
+    Args:
+        kernel: Filters.
+
+    Returns:
+        Filters of sum 0 and, on average, the norm they had.
+    """
+    pixels = kernel.shape[-2] * kernel.shape[-1]
+    if pixels == 1:
+        return kernel
+    return (kernel - kernel.mean((-2, -1), keepdim=True)) * math.sqrt(pixels / (pixels - 1))
+
+
+def draw_bias(count: int, generator: torch.Generator) -> Float[Tensor, " count"]:
+    """Draw biases.
+
+    Args:
+        count: How many.
+        generator: Source of randomness.
+
+    Returns:
+        Normal numbers of standard deviation `BIAS_STD`.
+    """
+    return BIAS_STD * torch.randn(count, generator=generator)
+
+
+def plain_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    generator: torch.Generator,
+    stride: int = 1,
+    zero_sum: bool = False,
+) -> nn.Conv2d:
+    """Build an ordinary convolution without padding, its weights drawn from a generator.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        kernel_size: Side of the kernel, in cells.
+        generator: Source of randomness.
+        stride: In cells.
+        zero_sum: Whether its filters sum to zero, see `without_mean`.
+
+    Returns:
+        The layer.
+    """
+    # built without memory, because torch's own initialisation draws from the global generator
+    conv = nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        device="meta",
+    ).to_empty(device="cpu")
+    assert conv.bias is not None
+    with torch.no_grad():
+        weight = draw_weight(conv.weight.shape, in_channels * kernel_size**2, generator)
+        conv.weight.copy_(without_mean(weight) if zero_sum else weight)
+        conv.bias.copy_(draw_bias(out_channels, generator))
+    return conv
+
+
+def require_positive(**values: int) -> None:
+    """Refuse sizes below 1.
+
+    Args:
+        **values: Sizes by the names of the arguments.
+
+    Raises:
+        InvalidInputError: With name and value of the first one that is no positive integer.
+    """
+    for name, value in values.items():
+        if value < 1:
+            raise InvalidInputError(f"{name}={value}: give a positive whole number")
