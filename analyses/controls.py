@@ -11,14 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe import controls, features, figures, geometry, hooks, sources
-from invariance_probe.alignment import metrics
-from invariance_probe.probe import probe
-from invariance_probe.regions import visible
+from invariance_probe import controls, figures, sources
+from invariance_probe.methods import DEFAULT_METHODS
 
 EXACT = 1e-10
 """Largest fvu that passes as exact: a relative error of 1e-5, squared."""
@@ -106,9 +103,9 @@ def measure(config: Config) -> pd.DataFrame:
     Returns:
         One row a network x seed x size x transform x image x method: ``network``, ``seed``,
         ``size``, ``moves`` (family), ``transform``, ``parameter``, ``image``, ``method`` (those of
-        the engine, and ``oracle+permutation`` where the permutation is known), ``value`` (fvu),
-        ``answer``, and ``recovered``, 1 where an assignment of channels by correlation is the
-        known permutation, 0 where it is another, else NaN.
+        the engine, with ``oracle+permutation`` where a permutation is known), ``value`` (fvu),
+        ``answer``, and ``recovered``, 1 where the permutation that the engine finds is the known
+        one, 0 where it is another, else NaN.
     """
     files, _ = sources.open_images("photographs", 2 * max(config.sizes))
     canvases = torch.stack([files[i] for i in range(min(config.images, len(files)))])
@@ -119,12 +116,8 @@ def measure(config: Config) -> pd.DataFrame:
         for seed in config.seeds[:1] if name == "blur only" else config.seeds:
             network = NETWORKS[name]() if name == "blur only" else NETWORKS[name](seed=seed)
             for size in config.sizes:
-                frames.append(_probed(name, network, canvases, names, size, config.dtype))
-                if isinstance(network, controls.GroupNetwork):
-                    frames.append(_permuted(name, network, canvases, names, size, config.dtype))
-                for frame in frames[-2:]:
-                    if "seed" not in frame:
-                        frame["seed"], frame["size"] = seed, size
+                frame = _probed(name, network, canvases, names, size, config.dtype)
+                frames.append(frame.assign(seed=seed, size=size))
     table = pd.concat(frames, ignore_index=True)
     answers = [ANSWERS[pair] for pair in zip(table["network"], table["moves"], strict=True)]
     return table.assign(answer=answers)
@@ -145,11 +138,12 @@ def _probed(
 ) -> pd.DataFrame:
     """What the engine says."""
     moves = _moves_for(name)
-    source = sources.TensorImages(canvases)
-    result = probe(
+    permuted = any(ANSWERS[name, family] == "permutation" for family, _ in moves)
+    result = ip.probe(
         network,
-        source,
+        canvases,
         layers="(model)",
+        methods=[*DEFAULT_METHODS, *([PERMUTED] if permuted else [])],
         transforms=[move for _, move in moves],
         crop=size,
         dtype=dtype,
@@ -157,6 +151,7 @@ def _probed(
     frame = result.frame()
     frame = frame[frame["metric"] == "fvu"]
     number = frame["transform_number"].to_numpy()
+    recovered = _recovered(result, name, network, [move for _, move in moves])
     return pd.DataFrame({
         "network": name,
         "moves": [moves[i][0] for i in number],
@@ -165,64 +160,23 @@ def _probed(
         "image": [images[int(i)] for i in frame["image"]],
         "method": frame["method"].astype(str).to_numpy(),
         "value": frame["value"].to_numpy(),
+        "recovered": [recovered[i] for i in number],
     })
 
 
-def _permuted(
-    name: str,
-    network: controls.GroupNetwork,
-    canvases: Tensor,
-    images: list[str],
-    size: int,
-    dtype: str,
-) -> pd.DataFrame:
-    """Oracle warp and known permutation; and whether that permutation is the one recovered."""
-    moves = [(f, m) for f, m in _moves_for(name) if ANSWERS[name, f] == "permutation"]
-    network = network.to(getattr(torch, dtype))
-    canvases = canvases.to(getattr(torch, dtype))
-    rows: list[pd.DataFrame] = []
-    still = ip.Rotation(0)(canvases, crop=size)
-    (layer,) = features.find_layers(network, still, ["(model)"])
-    with hooks.evaluating(network):
-        reference = features.tap(network, still, [layer])[layer.name]
-        for family, move in moves:
-            moved = features.tap(network, move(canvases, crop=size), [layer])[layer.name]
-            oracle = layer.oracle(move.matrix, size, size).expand(len(moved), -1, -1)
-            region = visible(oracle, layer.height, layer.width)
-            warped = geometry.warp(moved, oracle)
-            shown = network.channel_permutation(move)
-            mean = metrics.region_mean(reference, region).mean(0, keepdim=True)
-            target = metrics.Target(reference, region, mean.expand(len(reference), -1))
-            rows.append(
-                pd.DataFrame({
-                    "network": name,
-                    "moves": family,
-                    "transform": move.kind,
-                    "parameter": move.parameter,
-                    "image": images,
-                    "method": PERMUTED,
-                    "value": target.score(warped[:, shown]).fvu.tolist(),
-                    "recovered": float(recovered(reference, warped) == shown.tolist()),
-                })
-            )
-    return pd.concat(rows, ignore_index=True)
-
-
-def recovered(reference: Tensor, warped: Tensor) -> list[int]:
-    """Assign channels one to one, so that the sum of their correlations is largest.
-
-    Args:
-        reference: Maps, (image, channel, height, width).
-        warped: Maps of the moved images, warped back.
-
-    Returns:
-        For each channel of the reference the channel of `warped` that shows it.
-    """
-    count = reference.shape[1]
-    channels = torch.cat([reference, warped], dim=1).double().movedim(1, 0).flatten(1)
-    correlation = torch.corrcoef(channels)[:count, count:].nan_to_num()
-    found: list[int] = linear_sum_assignment(correlation, maximize=True)[1].tolist()
-    return found
+def _recovered(
+    result: ip.ProbeResult, name: str, network: nn.Module, moves: Sequence[ip.Transform]
+) -> list[float]:
+    """By transform, whether the engine's permutation is the known one; NaN where none is known."""
+    out = []
+    for number, ((family, _), move) in enumerate(zip(_moves_for(name), moves, strict=True)):
+        if ANSWERS[name, family] != "permutation" or not isinstance(network, controls.GroupNetwork):
+            out.append(np.nan)
+            continue
+        rows = result.channels[result.channels["transform_number"] == number]
+        found = rows.sort_values("channel")["source"].tolist()
+        out.append(float(found == network.channel_permutation(move).tolist()))
+    return out
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -244,7 +198,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         pairs[PERMUTED] = np.nan
     pairs = pairs.reset_index()
     pairs["holds"] = holds(pairs)
-    methods = [*ip.METHODS, PERMUTED]
+    methods = [*DEFAULT_METHODS, PERMUTED]
     by = ["network", "moves"]
     table = pairs.groupby([*by, "answer"], sort=False)[[*methods, "holds"]].mean()
     table["pairs"] = pairs.groupby([*by, "answer"], sort=False).size()
@@ -298,7 +252,7 @@ COLOURS = {m: figures.METHOD_COLOURS[m] for m in ("identity", "floor", "oracle",
     PERMUTED: "#D55E00"
 }
 MARKERS = {"identity": "|", "floor": "|", "oracle": "o", "affine": "D", PERMUTED: "*"}
-LABELS = figures.METHOD_LABELS | {PERMUTED: "oracle warp + permutation"}
+LABELS = figures.METHOD_LABELS
 _EXACT_AT, _LOWEST = -4.7, -4.0
 """Where exact answers are drawn, and the least residual that is drawn in its own place, log10."""
 

@@ -256,7 +256,7 @@ class CrossFit:
     def _short(self, moments: Moments, folds: Sequence[int]) -> list[bool]:
         """Which folds' mixings rest on fewer positions than there are channels."""
         rest = moments.count.sum() - moments.count
-        return [float(rest[fold]) < moments.cross.shape[-1] for fold in folds]
+        return [0 < float(rest[fold]) < moments.cross.shape[-1] for fold in folds]
 
     def _count_better(
         self,

@@ -39,7 +39,8 @@ def decomposition(
     """Split what the oracle warp leaves into its parts.
 
     Each part is the difference of two means over images: of the best that the methods before it
-    left, and of the best with it; a method that leaves more than those before it removes nothing.
+    left, and of the best with it; a method that leaves more than those before it removes nothing,
+    and what interpolation costs counts as ``floor``, whatever reduces it.
     Mixings are scored on images that they were not fitted to. In a layer that is perfect all is
     ``floor``; in one whose channels only change places all but ``floor`` is ``permutation``; for
     unrelated images ``left`` and ``floor`` make about 1, as mixing can always predict the means.
@@ -120,8 +121,9 @@ def _stacked(methods: Sequence[str], values: np.ndarray) -> np.ndarray:
 
     levels = [means["oracle"], best("", "oracle"), best("", "oracle", "permutation")]
     levels.append(best("", "oracle", *channels.KINDS))
-    levels.append(np.minimum(levels[-1], means["floor"]))
-    parts = [levels[-1], *(upper - lower for lower, upper in pairwise(levels[::-1]))]
+    floor = np.minimum(means["floor"], levels[0])
+    levels = [*(np.maximum(level, floor) for level in levels), floor]
+    parts = [floor, *(upper - lower for lower, upper in pairwise(levels[::-1]))]
     return _with_shares(np.stack(parts), levels[0])
 
 
