@@ -119,7 +119,8 @@ def certify(
         options: The family, what to prove and at what expense.
 
     Returns:
-        The warp, its error, the bound, and the gap between them; NaN where the outcome says why.
+        The warp, its error, the bound, and the gap between them, on the CPU; NaN where the outcome
+        says why.
 
     Raises:
         InvalidInputError: If an option is out of range or shapes do not fit.
@@ -134,7 +135,8 @@ def certify(
             if oracle is None
             else regions.visible(theta[None], height, width)[0]
         )
-    F, G, region = reference.cpu().double(), moved.cpu().double(), region.cpu()
+    F, G = (maps.detach().cpu().double() for maps in (reference, moved))
+    region = region.cpu()
     F = F.masked_fill(~region, 0)
     if channel_mean is None:
         channel_mean = metrics.region_mean(F[None], region[None])[0]

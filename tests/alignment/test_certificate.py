@@ -80,6 +80,30 @@ def test_no_warp_of_a_box_leaves_less_than_the_boxs_bound(
     assert bool((value <= left + minorants.rounding).all()), (value - left).max()
 
 
+@pytest.mark.parametrize("twist", [0.0, 1.0, 4.0])
+def test_a_twisted_cells_quadratic_is_not_too_steep(twist: float) -> None:
+    """Where a cell's twist cancels its slope nothing is left, and nothing is promised."""
+    slope = 0.2
+    side = torch.tensor([[-1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)
+    saddle = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    moved = (slope / 2 * side + twist / 4 * saddle)[None]
+    region = torch.tensor([[True, False], [False, False]])
+    kind = families.Family("similarity", IDENTITY, region, (2, 2), 2.0)
+    minorants = relaxation.Minorants(torch.zeros(1, 1, dtype=torch.float64), moved, kind)
+    centre = torch.tensor([[1.0, 0.0, 0.5, 0.5]], dtype=torch.float64)
+    halves = torch.tensor([[0.0, 0.0, 0.1, 0.1]], dtype=torch.float64)
+    quadratic = minorants.quadratic(centre, halves)
+    steps = torch.linspace(-0.1, 0.1, 41, dtype=torch.float64)
+    x = torch.zeros(41, 41, 4, dtype=torch.float64)
+    x[..., 2], x[..., 3] = steps, steps[:, None]
+    x = x.flatten(0, 1)
+    bent = (x @ quadratic.curvature[0] * x).sum(-1)
+    value = quadratic.constant + x @ quadratic.slope[0] + bent
+    left = minorants.at(centre + x).constant
+    assert bool((value <= left + minorants.rounding).all())
+    assert float(left.min()) < 1e-12
+
+
 @settings(max_examples=30)
 @given(family=st.sampled_from(["similarity", "affine"]), seed=st.integers(0, 10**6))
 def test_no_warp_of_the_family_is_left_out(family: str, seed: int) -> None:
