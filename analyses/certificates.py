@@ -18,6 +18,8 @@ from analyses.pairs import Pairs, efficientnet_pairs
 from invariance_probe import hooks, sources
 from invariance_probe.alignment import bounds, certificate, families, metrics
 
+_TIMED_PAIRS = 2
+
 ATTACKABLE = 28
 """Longest side of maps that every position's best reading is searched in."""
 
@@ -158,6 +160,7 @@ def _any_warp(pairs: Pairs, config: Config, generator: torch.Generator) -> list[
 
 def _side_by_side(pairs: Pairs, repeats: int) -> dict[str, float]:
     """Median milliseconds of a pair's bound and of the forward pass of one image, in turns."""
+    few = slice(_TIMED_PAIRS)
     loaded = sources.load_model("efficientnet-lite0")
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     taken: dict[str, list[float]] = {"ms_bound": [], "ms_forward": []}
@@ -165,8 +168,9 @@ def _side_by_side(pairs: Pairs, repeats: int) -> dict[str, float]:
         loaded.module(image)
         for _ in range(repeats):
             began = time.perf_counter()
-            bounds.any_warp_bound(pairs.reference, pairs.moved, pairs.region)
-            taken["ms_bound"].append(1e3 * (time.perf_counter() - began) / len(pairs))
+            bounds.any_warp_bound(pairs.reference[few], pairs.moved[few], pairs.region[few])
+            passed = time.perf_counter() - began
+            taken["ms_bound"].append(1e3 * passed / min(len(pairs), _TIMED_PAIRS))
             began = time.perf_counter()
             loaded.module(image)
             taken["ms_forward"].append(1e3 * (time.perf_counter() - began))
@@ -351,7 +355,8 @@ def plot(frame: pd.DataFrame) -> Figure:
         left.set_title(
             "left by the best affine warp found (pale);\nby any warp at least (full)", fontsize=11
         )
-        left.legend(frameon=False, title="rotation", fontsize=9, title_fontsize=9)
+        left.set_ylim(top=1.2 * left.get_ylim()[1])  # room for the legend
+        left.legend(frameon=False, title="rotation", fontsize=9, title_fontsize=9, ncols=4)
         proofs = frame[frame["part"] == "certificate"].copy()
         proofs["percent"] = 100 * proofs["gap"]
         proofs["budget"] = proofs["work"].map("{:.0e}".format)

@@ -53,8 +53,8 @@ class AnyWarpBound:
     """A certified lower bound on what any bilinear warp leaves.
 
     A pair whose moved map, or whose reference within the region, holds NaN or infinity has NaN in
-    `error` and, over its region, in `distance`; an empty region has error 0, the sum over nothing,
-    which `metrics.Target.bound` turns into NaN.
+    `error`, `nearest` and, over its region, in `distance`; an empty region has error 0, the sum
+    over nothing, which `metrics.Target.bound` turns into NaN.
 
     Attributes:
         error: No warp leaves a smaller sum of (WG - F)^2 over the region and channels.
@@ -99,7 +99,7 @@ def any_warp_bound(
     pairs, _, height, width = reference.shape
     cells = max(1, moved.shape[-2] - 1) * max(1, moved.shape[-1] - 1)
     # what lies outside the region must not matter, NaN included
-    reference = reference.masked_fill(~region[:, None], 0)
+    reference, moved = reference.detach().masked_fill(~region[:, None], 0), moved.detach()
     finite = reference.isfinite().flatten(1).all(1) & moved.isfinite().flatten(1).all(1)
     distance = torch.zeros(pairs, height * width, dtype=torch.float64, device=reference.device)
     nearest = torch.zeros_like(distance)
@@ -143,11 +143,11 @@ def _order(vectors: Tensor, moved: Tensor, mask: Tensor, most: int) -> Tensor:
     height, width = moved.shape[-2:]
     # the fullest region decides how many are looked at
     count = int(mask.sum(1).max())
-    merit = mask.to(vectors)
+    merit = mask.float()
     if mask.shape[1] > most:
         count = min(count, most)
         some = moved[:, :, :: -(-height // _SAMPLES), :: -(-width // _SAMPLES)].flatten(2)
-        merit = torch.cdist(vectors, some.transpose(1, 2)).amin(2) + 1
+        merit = torch.cdist(vectors.float(), some.transpose(1, 2).float()).amin(2) + 1
         merit = torch.where(mask, merit, torch.zeros_like(merit))
     return merit.argsort(dim=1, descending=True, stable=True)[:, :count]
 

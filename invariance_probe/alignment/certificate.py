@@ -119,7 +119,8 @@ def certify(
         options: The family, what to prove and at what expense.
 
     Returns:
-        The warp, its error, the bound, and the gap between them; NaN where the outcome says why.
+        The warp, its error, the bound, and the gap between them, on the CPU; NaN where the outcome
+        says why.
 
     Raises:
         InvalidInputError: If an option is out of range or shapes do not fit.
@@ -134,7 +135,8 @@ def certify(
             if oracle is None
             else regions.visible(theta[None], height, width)[0]
         )
-    F, G, region = reference.cpu().double(), moved.cpu().double(), region.cpu()
+    F, G = (maps.detach().cpu().double() for maps in (reference, moved))
+    region = region.cpu()
     F = F.masked_fill(~region, 0)
     if channel_mean is None:
         channel_mean = metrics.region_mean(F[None], region[None])[0]
@@ -142,15 +144,15 @@ def certify(
     outcome = _hopeless(F, G, region, target)
     if outcome is not None:
         return _certificate(theta, math.nan, math.nan, target, 0, outcome)
-    found = _Search(F, G, theta, region, target, asked)
-    outcome = found.run()
-    theta = found.family.theta(found.best[None])[0]
-    read = geometry.warp(G[None], theta[None])[0]
-    error = float(((read - F).square().sum(0) * region).sum())
     # what reading and scoring maps of their own dtype may hide, as in `bounds`
     longest = sum(float(torch.linalg.vector_norm(maps, dim=0).max()) for maps in (F, G))
     slack = bounds.READ_ROUNDING * torch.finfo(reference.dtype).eps * longest
     slack *= math.sqrt(int(region.sum()))
+    found = _Search(F, G, theta, region, target, asked, slack)
+    outcome = found.run()
+    theta = found.family.theta(found.best[None])[0]
+    read = geometry.warp(G[None], theta[None])[0]
+    error = float(((read - F).square().sum(0) * region).sum())
     lower = max(0.0, math.sqrt(max(0.0, found.lower)) - slack) ** 2
     return _certificate(theta, error, lower, target, found.boxes, outcome)
 
@@ -240,8 +242,9 @@ class _Search:
         region: Tensor,
         target: metrics.Target,
         asked: CertificateOptions,
+        slack: float,
     ) -> None:
-        self.asked = asked
+        self.asked, self.slack = asked, slack
         height, width = G.shape[1:]
         # centring keeps inner products small beside the error that they add up to
         centre = target.channel_mean[0].double()[:, None]
@@ -281,7 +284,8 @@ class _Search:
     @property
     def _enough(self) -> float:
         """Bound at which a box need not be split any more."""
-        return self.upper - max(self.asked.gap * self.upper, self.floor)
+        allowed = self.upper - max(self.asked.gap * self.upper, self.floor)
+        return (math.sqrt(allowed) + self.slack) ** 2 if allowed > 0 else 0.0
 
     def run(self) -> CertificateOutcome:
         """Split boxes until the gap is closed or the budget spent."""

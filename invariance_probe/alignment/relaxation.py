@@ -144,9 +144,25 @@ class Minorants:
         fine = (sides.amax(0) <= _FINE).double().mean(1) >= _FINE_SHARE
         rows = torch.nonzero(fine & (total - self.rounding < enough)).flatten()
         if len(rows):
-            quadratic = self._quadratic(middles[:, rows], sides[:, rows], constant[rows])
+            quadratic = self._sum(middles[:, rows], sides[:, rows], constant[rows])
             total[rows] = torch.maximum(total[rows], quadratic.least(halves[rows]))
         return total - self.rounding
+
+    def quadratic(
+        self, centres: Float[Tensor, "box parameter"], halves: Float[Tensor, "box parameter"]
+    ) -> Quadratic:
+        """Give the quadratics that no warp of a box undercuts anywhere, but for rounding.
+
+        Args:
+            centres: Middles of the boxes.
+            halves: Their half sides.
+
+        Returns:
+            One for each box.
+        """
+        middles, sides = self.family.rectangles(centres, halves)
+        sides = sides + _SLACK
+        return self._sum(middles, sides, self.table.least(middles, sides))
 
     def at(self, parameters: Float[Tensor, "warp parameter"]) -> Quadratic:
         """Expand the error about warps.
@@ -158,9 +174,9 @@ class Minorants:
             Value, gradient and the Gauss-Newton matrix, times 1 - k.
         """
         middles, _ = self.family.rectangles(parameters, torch.zeros_like(parameters))
-        return self._quadratic(middles, torch.zeros_like(middles), None)
+        return self._sum(middles, torch.zeros_like(middles), None)
 
-    def _quadratic(self, middles: Tensor, sides: Tensor, constant: Tensor | None) -> Quadratic:
+    def _sum(self, middles: Tensor, sides: Tensor, constant: Tensor | None) -> Quadratic:
         """Sum the positions' quadratics; `constant` serves where a rectangle is too wide."""
         x, y = (
             _Span.along(m, s, n)
