@@ -181,12 +181,11 @@ def test_pairs_do_not_see_each_other() -> None:
     assert unknown == [False, True, False, True, True]
 
 
-def test_large_maps_get_a_weaker_bound_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_maps_get_a_weaker_bound_that_says_so() -> None:
     """Past the size limit only the positions that stand out count, each exactly."""
     reference, moved, region = _case(7, 3, (6, 6))
     exact = bounds.any_warp_bound(reference, moved, region)
-    monkeypatch.setattr(bounds, "EXACT_UP_TO", 10 * 25)
-    weak = bounds.any_warp_bound(reference, moved, region)
+    weak = bounds.any_warp_bound(reference, moved, region, exact_up_to=10 * 25)
     assert weak.kind is bounds.BoundKind.OUTSTANDING_POSITIONS
     counted = weak.distance > 0
     assert 0 < int(counted.sum()) <= 10
