@@ -12,7 +12,12 @@ from invariance_probe import explain
 from invariance_probe.methods import EXPLAINING_METHODS, METHODS
 from invariance_probe.results import ProbeResult
 
-_HEADINGS = {"permutation": "permuted", "mixing": "mixed"}
+_HEADINGS = {
+    "other warp": "rewarped",
+    "permutation": "permuted",
+    "mixing": "mixed",
+    explain.CERTIFIED: "any warp",
+}
 
 
 def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
@@ -86,10 +91,11 @@ def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
         title_justify="left",
         box=box.SIMPLE,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("layer", overflow="fold")
+    table.add_column("layer", overflow="fold", min_width=10)
     for part in ("oracle", *explain.PARTS[::-1], explain.CERTIFIED):
-        table.add_column(_HEADINGS.get(part, part), justify="right")
+        table.add_column(_HEADINGS.get(part, part), justify="right", min_width=8)
     for layer in result.layers["name"]:
         one = rows[rows["layer"] == layer].set_index("part")
         cells = [f"{one.loc[list(explain.PARTS), 'mean'].sum():.3f}"]
