@@ -13,10 +13,10 @@ from invariance_probe.methods import EXPLAINING_METHODS, METHODS
 from invariance_probe.results import ProbeResult
 
 _HEADINGS = {
-    "other warp": "rewarped",
-    "permutation": "permuted",
-    "mixing": "mixed",
-    explain.CERTIFIED: "any warp",
+    "other warp": "rewarp",
+    "permutation": "permute",
+    "mixing": "mix",
+    explain.CERTIFIED: "proven",
 }
 
 
@@ -95,7 +95,7 @@ def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
     )
     table.add_column("layer", overflow="fold", min_width=10)
     for part in ("oracle", *explain.PARTS[::-1], explain.CERTIFIED):
-        table.add_column(_HEADINGS.get(part, part), justify="right", min_width=8)
+        table.add_column(_HEADINGS.get(part, part), justify="right", no_wrap=True)
     for layer in result.layers["name"]:
         one = rows[rows["layer"] == layer].set_index("part")
         cells = [f"{one.loc[list(explain.PARTS), 'mean'].sum():.3f}"]
@@ -103,7 +103,7 @@ def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
             row = one.loc[part]
             share = f"{100 * row['share']:.0f} %"
             if row["share_low"] == row["share_low"]:
-                share += f" ({100 * row['share_low']:.0f}–{100 * row['share_high']:.0f})"
+                share += f"\n({100 * row['share_low']:.0f}–{100 * row['share_high']:.0f})"
             cells.append(f"{row['mean']:.3f}\n{share}")
         table.add_row(layer, *cells)
     return table
