@@ -271,10 +271,10 @@ def fit_linear(moments: Moments, ridge: float, prior: float = 0.0) -> Linear:
         Matrix and offset.
     """
     seen = _Standardised.of(moments)
-    start = prior * torch.diag(seen.scale)
-    factor = torch.linalg.cholesky(seen.outer + ridge * torch.eye(len(seen.scale)).to(start))
-    change = torch.cholesky_solve((seen.cross - start @ seen.outer).T, factor).T
-    matrix = (start + change) * seen.inverse
+    start = prior * seen.scale[:, None]  # of a diagonal matrix: products with it scale rows
+    factor = torch.linalg.cholesky(seen.outer + torch.diag(torch.full_like(seen.scale, ridge)))
+    change = torch.cholesky_solve((seen.cross - start * seen.outer).T, factor).T
+    matrix = (torch.diag(start[:, 0]) + change) * seen.inverse
     return Linear(matrix, seen.mean - matrix @ seen.warped_mean, ridge)
 
 
@@ -292,14 +292,19 @@ def choose_ridge(training: Moments, validation: Moments) -> tuple[float, float]:
     other = _Standardised.of(validation, like=seen)
     values, vectors = torch.linalg.eigh(seen.outer)
     shrink = 1 / (values.clamp(min=0) + torch.tensor(RIDGES).to(values)[:, None])
-    turned = vectors.T @ other.outer @ vectors
+    # everything in the coordinates of the eigenvectors, computed once for both priors
+    fitted, judged = seen.cross @ vectors, other.cross @ vectors
+    judged_outer = other.outer @ vectors
+    turned = vectors.T @ judged_outer
     errors = []
     for prior in (0.0, 1.0):
         # the fit is start + weights diag(shrink) vectors^T: its error is quadratic in the shrinkage
-        start = prior * torch.diag(seen.scale)
-        weights = (seen.cross - start @ seen.outer) @ vectors
-        along = (weights * ((start @ other.outer - other.cross) @ vectors)).sum(0)
-        steady = (start * (start @ other.outer - 2 * other.cross)).sum()
+        start = prior * seen.scale[:, None]
+        weights = fitted - start * (vectors * values)
+        along = (weights * (start * judged_outer - judged)).sum(0)
+        steady = (
+            start[:, 0] * (start[:, 0] * other.outer.diagonal() - 2 * other.cross.diagonal())
+        ).sum()
         square = ((shrink @ ((weights.T @ weights) * turned)) * shrink).sum(1)
         errors.append(steady + 2 * shrink @ along + square)
     best = int(torch.cat(errors).argmin())
