@@ -1,0 +1,145 @@
+"""Motions of whole batches of images, each image by its own: rotations, shifts, scalings, pasting.
+
+Every function works on the batch at once, on the device of its images. Interpolation is bilinear;
+where content shrinks, the interpolating triangle is widened, as Pillow does when it resizes.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def rotated(
+    images: Float[Tensor, "sample channel side side"],
+    moves: Float[Tensor, "sample 3 3"],
+    background: float | None,
+) -> Float[Tensor, "sample channel side side"]:
+    """Turn images about their centres.
+
+    Args:
+        images: Square images.
+        moves: Rotations of the content, in centred pixels.
+        background: Value around the images, or None to continue their borders.
+
+    Returns:
+        Turned images of the same size.
+    """
+    # In a square, normalised coordinates are centred pixels times 2 / side, so a rotation is the
+    # same matrix in both; the inverse of a rotation is its transpose.
+    side = images.shape[-1]
+    axis = (2 * torch.arange(side, dtype=images.dtype, device=images.device) + 1) / side - 1
+    inverse = moves[:, :2, :2].mT.to(images)[..., None] * axis
+    # affine_grid multiplies thousands of 3-vectors one by one; sums of outer terms are ten times
+    # as fast.
+    grid = torch.stack(
+        [
+            inverse[:, 0, 0, None, :] + inverse[:, 0, 1, :, None],
+            inverse[:, 1, 0, None, :] + inverse[:, 1, 1, :, None],
+        ],
+        dim=-1,
+    )
+    if background is None:
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    shifted = images - background if background else images
+    moved = F.grid_sample(shifted, grid, padding_mode="zeros", align_corners=False)
+    return moved.add_(background).clamp_(0, 1) if background else moved
+
+
+def moved_along_axes(
+    images: Float[Tensor, "sample channel side side"],
+    moves: Float[Tensor, "sample 3 3"],
+    canvas: int,
+    background: float | None,
+) -> Float[Tensor, "sample channel {canvas} {canvas}"]:
+    """Shift and scale images onto a canvas: two matrix products, as no axes mix.
+
+    Args:
+        images: Square images.
+        moves: Motions without rotation or shear, from the centred pixels of the image to those of
+            the canvas.
+        canvas: Side of the canvas, in pixels.
+        background: Value around the images, or None to continue their borders.
+
+    Returns:
+        Canvases; shifts by whole pixels are exact.
+    """
+    side = images.shape[-1]
+    continued = background is None
+    x = _interpolation(moves[:, 0, 0], moves[:, 0, 2], side, canvas, continued).to(images)
+    y = _interpolation(moves[:, 1, 1], moves[:, 1, 2], side, canvas, continued).to(images)
+    shifted = images - background if background else images
+    moved: Tensor = y[:, None] @ (shifted @ x.mT[:, None])
+    return moved.add_(background).clamp_(0, 1) if background else moved
+
+
+def resizers(size: int, targets: tuple[int, ...]) -> Float[Tensor, "target largest {size}"]:
+    """Build matrices that resize an axis to several sizes, edge to edge.
+
+    Args:
+        size: Number of pixels before.
+        targets: Numbers of pixels after.
+
+    Returns:
+        A matrix for each target, float32; the rows past the target are zero.
+    """
+    matrices = torch.zeros(len(targets), max(targets), size)
+    for matrix, target in zip(matrices, targets, strict=True):
+        factor = torch.tensor([target / size], dtype=torch.float64)
+        matrix[:target] = _interpolation(factor, 0 * factor, size, target, continued=True)[0]
+    return matrices
+
+
+def pasted(
+    pieces: Float[Tensor, "sample piece channel size size"],
+    left: Int64[Tensor, "sample piece"],
+    top: Int64[Tensor, "sample piece"],
+    canvas: int,
+) -> Float[Tensor, "sample channel {canvas} {canvas}"]:
+    """Add pieces to empty canvases.
+
+    Args:
+        pieces: Square pieces; what reaches past the canvas to the right and below is cut off.
+        left: Column of each piece's first pixel, not negative.
+        top: Row of each piece's first pixel, not negative.
+        canvas: Side of the canvases, in pixels.
+
+    Returns:
+        Sums of the pieces on each canvas.
+    """
+    samples, count, channels, size = pieces.shape[:4]
+    padded = canvas + size
+    span = torch.arange(size, device=pieces.device)
+    first = torch.arange(samples, device=pieces.device)[:, None] * padded**2 + top * padded + left
+    where = first[:, :, None, None] + span[:, None] * padded + span
+    values = pieces.permute(2, 0, 1, 3, 4).reshape(channels, samples * count * size**2)
+    sums = pieces.new_zeros(channels, samples * padded**2)
+    sums.index_add_(1, where.flatten(), values)
+    cut = sums.view(channels, samples, padded, padded)[..., :canvas, :canvas]
+    return cut.transpose(0, 1).contiguous()
+
+
+def _interpolation(
+    factors: Tensor, shifts: Tensor, side: int, canvas: int, continued: bool
+) -> Tensor:
+    """Weights (sample, canvas, side) with which each position of a canvas reads an axis."""
+    # A triangle as wide as a pixel of the image or of the canvas, whichever is larger. Weights of
+    # positions outside the image are dropped, or, where the border is continued, go to it.
+    factors, shifts = factors.double(), shifts.double()
+    position = torch.arange(canvas, dtype=torch.float64, device=factors.device) - (canvas - 1) / 2
+    read = ((position - shifts[:, None]) / factors[:, None] + (side - 1) / 2).float()
+    width = (1 / factors).clamp(min=1).float()[:, None, None]
+    # Twice the reach, so that a triangle which touches the image is summed to its other end.
+    reach = 2 * math.ceil(float(width.max())) if len(factors) else 0
+    taps = torch.arange(-reach, side + reach, dtype=torch.float32, device=factors.device)
+    weights = (read[:, :, None] - taps).abs_().div_(width).neg_().add_(1).clamp_(min=0)
+    total = weights.sum(-1, keepdim=True).clamp_(min=1e-6)
+    inside = weights[:, :, reach : reach + side] / total
+    if continued:
+        missing = 1 - inside.sum(-1)
+        before = read < (side - 1) / 2
+        inside[:, :, 0] += torch.where(before, missing, 0.0)
+        inside[:, :, -1] += torch.where(before, 0.0, missing)
+    return inside
