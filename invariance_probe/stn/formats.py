@@ -5,6 +5,7 @@ does not fit is refused in one line that names the file and the way out.
 """
 
 import gzip
+import hashlib
 import zlib
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from torch import Tensor
 from invariance_probe.errors import InvalidInputError
 
 _UNSIGNED_BYTE = 0x08
-_AGAIN = "remove it and download or copy it again"
+AGAIN = "remove it and download or copy it again"
+"""The way out of a damaged file."""
 
 
 def existing(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -53,14 +55,14 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
         raise InvalidInputError(f"file {str(path)!r} does not exist") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InvalidInputError(
-            f"file {str(path)!r} is damaged or broken off ({error}); {_AGAIN}"
+            f"file {str(path)!r} is damaged or broken off ({error}); {AGAIN}"
         ) from error
     except OSError as error:
         raise InvalidInputError(f"file {str(path)!r} cannot be read ({error.strerror})") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[3] == 0:
         raise InvalidInputError(
             f"file {str(path)!r} is no IDX file: it starts with {content[:4].hex(' ') or 'nothing'}"
-            f" instead of 00 00, a type and a number of axes; {_AGAIN}"
+            f" instead of 00 00, a type and a number of axes; {AGAIN}"
         )
     if content[2] != _UNSIGNED_BYTE:
         raise InvalidInputError(
@@ -74,13 +76,31 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
         raise InvalidInputError(
             f"file {str(path)!r} is {'broken off' if len(content) < expected else 'too long'}: its "
             f"header promises {expected} bytes ({' x '.join(map(str, shape))} values) and it holds "
-            f"{len(content)}; {_AGAIN}"
+            f"{len(content)}; {AGAIN}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
+def sha256_of_idx(array: UInt8[np.ndarray, "..."]) -> str:
+    """Compute the checksum of the IDX file, not gzipped, that holds an array.
+
+    Args:
+        array: What `read_idx` returned.
+
+    Returns:
+        SHA-256, in hexadecimal digits: the same however the file was compressed.
+    """
+    header = bytes([0, 0, _UNSIGNED_BYTE, array.ndim])
+    header += b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return hashlib.sha256(header + array.tobytes()).hexdigest()
+
+
 def read_idx_pair(
-    images_path: Path, labels_path: Path, classes: int
+    images_path: Path,
+    labels_path: Path,
+    *,
+    classes: int,
+    published: tuple[str, str] | None = None,
 ) -> tuple[UInt8[Tensor, "sample 1 height width"], Int64[Tensor, "sample 1"]]:
     """Read grey images and their labels from two IDX files.
 
@@ -88,12 +108,14 @@ def read_idx_pair(
         images_path: File of three axes: image, row, column.
         labels_path: File of one axis.
         classes: Labels must be below this.
+        published: Checksums that the two must have, as of `sha256_of_idx`.
 
     Returns:
         Images and labels.
 
     Raises:
-        InvalidInputError: If a file cannot be used, they differ in length, or a label is too large.
+        InvalidInputError: If a file cannot be used, they differ in length, a label is too large,
+            or they are not the published files.
     """
     images, labels = read_idx(images_path), read_idx(labels_path)
     for path, array, axes in ((images_path, images, 3), (labels_path, labels, 1)):
@@ -108,28 +130,38 @@ def read_idx_pair(
             f"{len(labels)} labels; the two must come from one release"
         )
     check_labels(labels, classes, labels_path)
+    for path, array, wanted in zip(
+        (images_path, labels_path), (images, labels), published or (), strict=False
+    ):
+        if sha256_of_idx(array) != wanted:
+            raise InvalidInputError(
+                f"file {str(path)!r} is a sound IDX file but not the published one (its SHA-256 "
+                f"is not {wanted[:12]}...); {AGAIN}, or open other data of this format with --data "
+                "idx"
+            )
     return (
         torch.from_numpy(images.copy())[:, None],
         torch.from_numpy(labels.astype(np.int64))[:, None],
     )
 
 
-def check_labels(labels: np.ndarray, classes: int, path: Path) -> None:
+def check_labels(labels: np.ndarray, classes: int, path: Path, first: int = 0) -> None:
     """Refuse labels that name no class.
 
     Args:
-        labels: Numbers of classes.
+        labels: Labels as they stand in the file.
         classes: How many there are.
         path: File to name.
+        first: The smallest label.
 
     Raises:
-        InvalidInputError: If a label lies outside 0..classes-1.
+        InvalidInputError: If there is no label, or one lies outside its range.
     """
     if len(labels) == 0:
-        raise InvalidInputError(f"file {str(path)!r} holds no labels; {_AGAIN}")
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+        raise InvalidInputError(f"file {str(path)!r} holds no labels; {AGAIN}")
+    bad = np.flatnonzero((labels < first) | (labels >= first + classes))
     if len(bad):
         raise InvalidInputError(
             f"file {str(path)!r}: label {labels[bad[0]]} at position {bad[0]} is out of range; the "
-            f"{classes} classes are 0 to {classes - 1}"
+            f"{classes} classes are {first} to {first + classes - 1}"
         )
