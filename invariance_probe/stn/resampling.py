@@ -88,7 +88,8 @@ def resizers(size: int, targets: tuple[int, ...]) -> Float[Tensor, "target large
     matrices = torch.zeros(len(targets), max(targets), size)
     for matrix, target in zip(matrices, targets, strict=True):
         factor = torch.tensor([target / size], dtype=torch.float64)
-        matrix[:target] = _interpolation(factor, 0 * factor, size, target, continued=True)[0]
+        weights = _interpolation(factor, 0 * factor, size, target, continued=False)[0]
+        matrix[:target] = weights / weights.sum(1, keepdim=True)  # past the edges nothing is known
     return matrices
 
 
