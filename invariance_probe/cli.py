@@ -1,4 +1,4 @@
-"""The command line: ``invariance-probe layers | probe | demo``."""
+"""The command line: ``invariance-probe layers | probe | demo | train``."""
 
 import json
 import sys
@@ -20,6 +20,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.probe import probe
 from invariance_probe.regions import DEFAULT_MARGIN
 from invariance_probe.results import METHODS
+from invariance_probe.stn.command import TrainCommand
 from invariance_probe.transforms import Transform, sweep
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -213,6 +214,7 @@ Command = (
     Annotated[LayersCommand, tyro.conf.subcommand("layers")]
     | Annotated[ProbeCommand, tyro.conf.subcommand("probe")]
     | Annotated[DemoCommand, tyro.conf.subcommand("demo")]
+    | Annotated[TrainCommand, tyro.conf.subcommand("train")]
 )
 
 

@@ -107,9 +107,7 @@ class TrainingBatches:
         count = len(self._images)
         first, last = step * self.size, (step + 1) * self.size
         parts = [
-            self._order(epoch)[
-                max(0, first - epoch * count) : min(count, last - epoch * count)
-            ]
+            self._order(epoch)[max(0, first - epoch * count) : min(count, last - epoch * count)]
             for epoch in range(first // count, (last - 1) // count + 1)
         ]
         return torch.cat(parts)
@@ -197,6 +195,4 @@ class StoredBatches:
             clutter=clutter,
             background=self._background,
         )
-        return Batch(
-            images=images, labels=self._split.labels[rows].to(self._device), poses=poses
-        )
+        return Batch(images=images, labels=self._split.labels[rows].to(self._device), poses=poses)

@@ -8,6 +8,7 @@ to the disk, and renamed; older ones are removed afterwards.
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -53,10 +54,8 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
     Args:
         path: Where to; an older file there is replaced at once.
-        write: Is given another path in the same folder, to write to.
-
-    Raises:
-        InvalidInputError: If there is no space left on the disk.
+        write: Is given another path in the same folder, to write to. A full disk becomes an
+            `InvalidInputError`.
     """
     partial = path.with_name(f"{_PARTIAL}{path.name}")
     try:
@@ -89,10 +88,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         checkpoint: What to write.
 
     Returns:
-        Its folder.
-
-    Raises:
-        InvalidInputError: If there is no space left; the checkpoint before is untouched.
+        Its folder. If there is no space left, an `InvalidInputError` says so and the checkpoint
+        before is untouched.
     """
     name = f"checkpoint-{checkpoint.step:09d}"
     partial, target = folder / f"{_PARTIAL}{name}", folder / name
@@ -102,9 +99,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             partial.mkdir(parents=True)
             save_tensors(partial / "model.safetensors", checkpoint.model)
             save_tensors(partial / "optimizer.safetensors", checkpoint.optimizer)
-            text = json.dumps(
-                {"step": checkpoint.step, "config": checkpoint.config, "state": checkpoint.state}
-            )
+            text = json.dumps({
+                "step": checkpoint.step,
+                "config": checkpoint.config,
+                "state": checkpoint.state,
+            })
             (partial / "state.json").write_text(text, encoding="utf-8")
             for file in partial.iterdir():
                 _flush(file)
@@ -291,6 +290,6 @@ def _without_nan(value: Any) -> Any:
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not (value - value == 0):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

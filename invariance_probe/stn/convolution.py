@@ -47,7 +47,7 @@ class ImageConvolution(nn.Conv2d):
         few = self.in_channels <= MOST_CHANNELS and images.device.type == "cpu"
         if few and images.requires_grad and not torch.is_autocast_enabled("cpu"):
             assert self.bias is not None
-            maps: Tensor = _FewChannels.apply(
+            maps: Tensor = _FewChannels.apply(  # type: ignore[no-untyped-call]  # torch leaves it so
                 images, self.weight, self.bias, int(self.padding[0])
             )
             return maps

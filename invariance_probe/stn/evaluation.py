@@ -22,7 +22,7 @@ ANGLES = ("degrees",)
 def wrong(
     logits: Float[Tensor, "sample slot class"], labels: Int64[Tensor, "sample slot"]
 ) -> tuple[Int64[Tensor, "sample slot"], Tensor]:
-    """Read what a network names, and whether it is wrong: an image counts only if all slots are right.
+    """Read what a network names; an image counts as right only if all its slots are.
 
     Args:
         logits: What the network says.

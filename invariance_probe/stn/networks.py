@@ -7,6 +7,7 @@ count: a convolution with the max pooling, ReLU and dropout that follow it.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -42,9 +43,7 @@ class Architecture:
 ARCHITECTURES = {
     each.name: each
     for each in (
-        Architecture(
-            name="mnist", channels=(64, 64), kernels=(9, 7), padded=False, pooled=(1, 2)
-        ),
+        Architecture(name="mnist", channels=(64, 64), kernels=(9, 7), padded=False, pooled=(1, 2)),
         Architecture(
             name="svhn",
             channels=(48, 64, 128, 160, 192, 192, 192, 192),
@@ -226,7 +225,7 @@ def build_localizer(
         units = scaled(_FC_UNITS, width)
         widths = [channels * height * breadth, units, units, units]
         parts: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             parts += [nn.Linear(before, after), nn.ReLU(inplace=True)]
         return nn.Sequential(*parts), units
     if kind != "conv":

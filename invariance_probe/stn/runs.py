@@ -1,8 +1,8 @@
 """Run folders of trainings: what each holds, and many of them as one frame."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,7 @@ class TrainResult:
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in ((CURVE, self.curve), (IMAGES, self.images)):
-            checkpoints.write_file(
-                folder / name, lambda partial, table=table: table.to_parquet(partial, index=False)
-            )
+            checkpoints.write_file(folder / name, partial(table.to_parquet, index=False))
         about = {
             "config": self.config,
             "numbers": self.numbers,
@@ -176,15 +174,3 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean() - half), float(values.mean() + half)
-
-
-def concatenated(results: Iterable[TrainResult]) -> pd.DataFrame:
-    """Put the rows of several results under each other.
-
-    Args:
-        results: Finished trainings.
-
-    Returns:
-        What `read_runs` would return for them, less ``folder``.
-    """
-    return pd.concat([result.frame() for result in results], ignore_index=True)

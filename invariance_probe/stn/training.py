@@ -74,7 +74,9 @@ def build_network(
             padding=config.padding,
         )
     # pooling is many times faster where channels lie side by side
-    return network.to(memory_format=torch.channels_last)
+    wide = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unlisted
+    assert isinstance(wide, VariantNetwork)
+    return wide
 
 
 def build_optimizer(config: TrainConfig, network: VariantNetwork) -> torch.optim.Optimizer:
@@ -343,9 +345,7 @@ class _Run:
 
     def _status(self, batch: Batch, found: Prediction, rate: float) -> Status:
         names = self.perturbation.pose_names
-        numbers = evaluation.condensed(
-            evaluation.describe(batch, found, self.perturbation), names
-        )
+        numbers = evaluation.condensed(evaluation.describe(batch, found, self.perturbation), names)
         moved = bool(self.network.variant.placements)
         return Status(
             step=self.step,
@@ -360,9 +360,7 @@ class _Run:
     def _evaluate(self) -> None:
         """Add a row to the curve."""
         began = time.monotonic()
-        numbers = evaluation.condensed(
-            self._frame(self.validation), self.perturbation.pose_names
-        )
+        numbers = evaluation.condensed(self._frame(self.validation), self.perturbation.pose_names)
         since, self.since = self.since, _Since(step=self.step)
         self.other_seconds += time.monotonic() - began
         self.curve.append({
@@ -400,9 +398,7 @@ class _Run:
         names = self.perturbation.pose_names
         began = time.monotonic()
         images = pd.DataFrame() if self.diverged else self._frame(self.test)
-        measured = (
-            {"error": math.nan} if self.diverged else evaluation.condensed(images, names)
-        )
+        measured = {"error": math.nan} if self.diverged else evaluation.condensed(images, names)
         self.other_seconds += time.monotonic() - began
         network = self.network
         seconds = self.training_seconds + self.other_seconds

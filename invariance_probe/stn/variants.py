@@ -19,8 +19,8 @@ from invariance_probe.stn.transformer import SpatialTransformer
 
 _PART = re.compile(r"(c|dl|sl)(\d{1,3})(?:x(\d{1,3}))?")
 _HOW = (
-    "write cnn, c0, cX, dlX or slX for a layer X, with xN for N steps (c0x2, sl1x2), several joined "
-    "with + (c0+c1)"
+    "write cnn, c0, cX, dlX or slX for a layer X, with xN for N steps (c0x2, sl1x2), several "
+    "joined with + (c0+c1)"
 )
 
 
@@ -29,8 +29,8 @@ class Placement:
     """One transformer.
 
     Attributes:
-        kind: ``"c"``: sees and transforms the map after layer `depth` (0: the image); ``"dl"``: sees
-            the image through its own copy of the first `depth` layers and transforms the image;
+        kind: ``"c"``: sees and transforms the map after layer `depth` (0: the image); ``"dl"``:
+            transforms the image and sees it through its own copy of the first `depth` layers;
             ``"sl"``: the same, through the classifier's own first layers.
         depth: The layer.
         steps: Times that the image is looked at; the matrices are multiplied.
@@ -181,6 +181,11 @@ class VariantNetwork(nn.Module):
         """
         return [*self.transformers.parameters(), *self.trunks.parameters()]
 
+    def _transformer(self, number: int) -> SpatialTransformer:
+        transformer = self.transformers[number]
+        assert isinstance(transformer, SpatialTransformer)
+        return transformer
+
     def _seen(self, number: int, images: Tensor) -> Tensor:
         """What the localizer of an input transformer sees."""
         placement = self.variant.placements[number]
@@ -193,8 +198,8 @@ class VariantNetwork(nn.Module):
 
     def _predict_at_input(self, number: int, images: Tensor) -> Tensor:
         """Pull-backs of all steps multiplied; each step looks at the original, resampled once."""
-        transformer = self.transformers[number]
-        total: Tensor = transformer.predict(self._seen(number, images))
+        transformer = self._transformer(number)
+        total = transformer.predict(self._seen(number, images))
         for _ in range(1, self.variant.placements[number].steps):
             total = total @ transformer.predict(
                 self._seen(number, transformer.resample(images, total))
@@ -229,7 +234,7 @@ class VariantNetwork(nn.Module):
             if depth not in places or (pull_backs is not None and total is not None):
                 continue
             number = places[depth]
-            transformer = self.transformers[number]
+            transformer = self._transformer(number)
             if pull_backs is not None:
                 step = pull_backs
             elif depth == 0:
