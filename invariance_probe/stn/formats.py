@@ -6,6 +6,7 @@ does not fit is refused in one line that names the file and the way out.
 
 import gzip
 import hashlib
+import math
 import zlib
 from pathlib import Path
 
@@ -70,9 +71,10 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
             "(0x08) are images or labels"
         )
     start = 4 + 4 * content[3]
-    shape = tuple(int(n) for n in np.frombuffer(content[4:start][: 4 * content[3]], dtype=">u4"))
-    expected = start + int(np.prod(shape, dtype=object))
-    if len(shape) < content[3] or len(content) != expected:
+    sizes = content[4 : min(start, len(content) - len(content) % 4)]
+    shape = tuple(int(n) for n in np.frombuffer(sizes, dtype=">u4"))
+    expected = start + math.prod(shape)
+    if len(content) != expected:
         raise InvalidInputError(
             f"file {str(path)!r} is {'broken off' if len(content) < expected else 'too long'}: its "
             f"header promises {expected} bytes ({' x '.join(map(str, shape))} values) and it holds "
