@@ -127,7 +127,11 @@ def _fetch_from(
             if before < remote.size:
                 _receive(url, before, remote, part, timeout, progress)
         except urllib.error.HTTPError as error:
-            return f"HTTP {error.code} {error.reason}"
+            failure = f"HTTP {error.code} {error.reason}"
+            if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return failure
+            part.unlink(missing_ok=True)  # the part is of a longer file than this address holds
+            continue
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
             failure = str(getattr(error, "reason", error)) or type(error).__name__
         except ConnectionError as error:

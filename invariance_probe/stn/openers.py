@@ -98,10 +98,10 @@ def _open_mnist_5k(request: Request) -> Dataset:
         )
     path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     text = gzip.decompress(path.read_bytes()).replace(b"\n", b",")
-    rows = np.fromstring(text.rstrip(b","), dtype=np.float32, sep=",")
+    rows = np.fromstring(text.rstrip(b","), dtype=np.int64, sep=",")
     table = torch.from_numpy(rows.reshape(-1, 785))
     images = table[:, :784].to(torch.uint8).view(-1, 1, 28, 28)
-    return _held_out(request, images, table[:, 784].long(), classes=10)
+    return _held_out(request, images, table[:, 784], classes=10)
 
 
 def _held_out(

@@ -87,7 +87,8 @@ def read_cropped(
     from scipy.io import loadmat
 
     try:
-        held = loadmat(path, variable_names=["X", "y"])
+        with path.open("rb") as file:
+            held = loadmat(file, variable_names=["X", "y"])
     except FileNotFoundError as error:
         raise InvalidInputError(f"file {str(path)!r} does not exist") from error
     except Exception as error:  # loadmat lets through whatever a damaged file makes it stumble over
