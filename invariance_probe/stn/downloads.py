@@ -21,7 +21,8 @@ _ATTEMPTS = 3
 """Connections that may break off at one address, before the next address is tried."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with the file's name, the bytes that are there and the bytes in all."""
+"""Called with what is being fetched (in bytes) or made (in images), how much there is of it, and
+how much there will be."""
 
 
 @dataclass(frozen=True, kw_only=True)

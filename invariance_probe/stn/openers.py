@@ -204,7 +204,7 @@ def _open_svhn(request: Request) -> Dataset:
         numbers = folder / "digitStruct.mat"
         state = numbers.stat()
         key = f"1 {numbers.resolve()} {state.st_size} {state.st_mtime_ns}"
-        held = caching.cached(f"svhn-{part}", key, partial(_cut_out, folder))
+        held = caching.cached(f"svhn-{part}", key, partial(_cut_out, folder, request.progress))
         if left_out := int(held["left_out"]):
             notes.append(f"{left_out} numbers of {part}/ have more than five digits: left out")
         read[part] = Split(images=held["images"], labels=held["labels"])
@@ -228,9 +228,9 @@ def _open_svhn(request: Request) -> Dataset:
     )
 
 
-def _cut_out(folder: Path) -> dict[str, Tensor]:
+def _cut_out(folder: Path, progress: downloads.Progress | None) -> dict[str, Tensor]:
     numbers = svhn.read_digit_struct(folder / "digitStruct.mat")
-    images, labels, left_out = svhn.cut_out(folder, numbers)
+    images, labels, left_out = svhn.cut_out(folder, numbers, progress)
     return {"images": images, "labels": labels, "left_out": torch.tensor(left_out)}
 
 
@@ -258,8 +258,10 @@ def _open_folder(request: Request) -> Dataset:
 
 def _open_street_digits(request: Request) -> Dataset:
     splits = {}
-    for split, count in STREET_COUNTS.items():
-        images, labels = street.street_digits(street.StreetDigits(split=split, count=count))
+    counts = STREET_COUNTS | ({} if request.train is None else {"train": request.train})
+    for split, count in counts.items():
+        config = street.StreetDigits(split=split, count=count)
+        images, labels = street.street_digits(config, request.progress)
         splits[split] = Split(images=images, labels=labels)
     return Dataset(
         name=request.name,

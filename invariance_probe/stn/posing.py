@@ -124,7 +124,7 @@ class Perturbation(ABC):
 
         Args:
             images: Bytes, or floats in [0, 1].
-            poses: A pose for each.
+            poses: A pose for each; best left on the CPU, so that a GPU need not be waited for.
             clutter: What is added before values are clamped at 1; see `clutter_layer`.
             background: Value in [0, 1] around the images (0 for MNIST, 1 for plankton), or None to
                 continue the nearest border values, as for photographs. `Dataset.background` says
@@ -139,7 +139,7 @@ class Perturbation(ABC):
         """
         if images.dtype == torch.uint8:
             images = images.float().div_(255)
-        moved = self._moved(images, poses.to(images.device), background)
+        moved = self._moved(images, poses, background)
         if clutter is None:
             return moved
         if background != 0:

@@ -5,6 +5,7 @@ where content shrinks, the interpolating triangle is widened, as Pillow does whe
 """
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -68,13 +69,16 @@ def moved_along_axes(
     """
     side = images.shape[-1]
     continued = background is None
-    x = _interpolation(moves[:, 0, 0], moves[:, 0, 2], side, canvas, continued).to(images)
-    y = _interpolation(moves[:, 1, 1], moves[:, 1, 2], side, canvas, continued).to(images)
+    reach = math.ceil(float((1 / moves.diagonal(dim1=1, dim2=2)).max())) if len(moves) else 1
+    moves = moves.to(images.device)
+    x = _interpolation(moves[:, 0, 0], moves[:, 0, 2], side, canvas, reach, continued).to(images)
+    y = _interpolation(moves[:, 1, 1], moves[:, 1, 2], side, canvas, reach, continued).to(images)
     shifted = images - background if background else images
     moved: Tensor = y[:, None] @ (shifted @ x.mT[:, None])
     return moved.add_(background).clamp_(0, 1) if background else moved
 
 
+@lru_cache
 def resizers(size: int, targets: tuple[int, ...]) -> Float[Tensor, "target largest {size}"]:
     """Build matrices that resize an axis to several sizes, edge to edge.
 
@@ -83,12 +87,14 @@ def resizers(size: int, targets: tuple[int, ...]) -> Float[Tensor, "target large
         targets: Numbers of pixels after.
 
     Returns:
-        A matrix for each target, float32; the rows past the target are zero.
+        A matrix for each target, float32; the rows past the target are zero. They are shared by
+        all callers and must not be written to.
     """
     matrices = torch.zeros(len(targets), max(targets), size)
     for matrix, target in zip(matrices, targets, strict=True):
         factor = torch.tensor([target / size], dtype=torch.float64)
-        weights = _interpolation(factor, 0 * factor, size, target, continued=False)[0]
+        reach = max(1, math.ceil(size / target))
+        weights = _interpolation(factor, 0 * factor, size, target, reach, continued=False)[0]
         matrix[:target] = weights / weights.sum(1, keepdim=True)  # past the edges nothing is known
     return matrices
 
@@ -123,7 +129,7 @@ def pasted(
 
 
 def _interpolation(
-    factors: Tensor, shifts: Tensor, side: int, canvas: int, continued: bool
+    factors: Tensor, shifts: Tensor, side: int, canvas: int, reach: int, continued: bool
 ) -> Tensor:
     """Weights (sample, canvas, side) with which each position of a canvas reads an axis."""
     # A triangle as wide as a pixel of the image or of the canvas, whichever is larger. Weights of
@@ -132,8 +138,9 @@ def _interpolation(
     position = torch.arange(canvas, dtype=torch.float64, device=factors.device) - (canvas - 1) / 2
     read = ((position - shifts[:, None]) / factors[:, None] + (side - 1) / 2).float()
     width = (1 / factors).clamp(min=1).float()[:, None, None]
-    # Twice the reach, so that a triangle which touches the image is summed to its other end.
-    reach = 2 * math.ceil(float(width.max())) if len(factors) else 0
+    # Half a triangle is at most `reach` wide; twice that, so that one which touches the image is
+    # summed to its other end.
+    reach *= 2
     taps = torch.arange(-reach, side + reach, dtype=torch.float32, device=factors.device)
     weights = (read[:, :, None] - taps).abs_().div_(width).neg_().add_(1).clamp_(min=0)
     total = weights.sum(-1, keepdim=True).clamp_(min=1e-6)

@@ -21,6 +21,7 @@ from torch import Tensor
 from invariance_probe import sources
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.stn import caching
+from invariance_probe.stn.downloads import Progress
 
 SIDE, SLOTS, NO_DIGIT = 64, 5, 10
 FONTS = (
@@ -81,19 +82,20 @@ class StreetDigits:
 
 
 def street_digits(
-    config: StreetDigits,
+    config: StreetDigits, progress: Progress | None = None
 ) -> tuple[UInt8[Tensor, "sample 3 64 64"], Int64[Tensor, "sample 5"]]:
     """Load rendered numbers from the user's cache, or render and keep them; see `render`.
 
     Args:
         config: What to render.
+        progress: Called now and then.
 
     Returns:
         Images and labels.
     """
 
     def make() -> dict[str, Tensor]:
-        images, labels = render(config)
+        images, labels = render(config, progress)
         return {"images": images, "labels": labels}
 
     key = f"{_VERSION} {config} {PIL.__version__} {mpl.__version__} {np.__version__}"
@@ -102,12 +104,13 @@ def street_digits(
 
 
 def render(
-    config: StreetDigits,
+    config: StreetDigits, progress: Progress | None = None
 ) -> tuple[UInt8[Tensor, "sample 3 64 64"], Int64[Tensor, "sample 5"]]:
     """Render numbers; each depends on the seed, the split and its own place only.
 
     Args:
         config: What to render.
+        progress: Called now and then.
 
     Returns:
         RGB images, and labels: the digits from left to right, then 10 in the slots left over.
@@ -120,6 +123,8 @@ def render(
         digits = _digits(rng)
         labels[i, : len(digits)] = digits
         images[i] = _picture(digits, textures, config, rng)
+        if progress is not None and (i + 1) % 100 == 0:
+            progress(f"street digits for {config.split}", i + 1, config.count)
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
 
 

@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn.downloads import RemoteFile
+from invariance_probe.stn.downloads import Progress, RemoteFile
 from invariance_probe.stn.formats import AGAIN, check_labels
 
 SIDE, SLOTS, NO_DIGIT = 64, 5, 10
@@ -227,13 +227,14 @@ def numbers_in(file: Any) -> Iterator[Number]:
 
 
 def cut_out(
-    folder: Path, numbers: Sequence[Number]
+    folder: Path, numbers: Sequence[Number], progress: Progress | None = None
 ) -> tuple[UInt8[Tensor, "sample 3 64 64"], Int64[Tensor, "sample 5"], int]:
     """Cut numbers of up to five digits out of their photographs.
 
     Args:
         folder: Where the photographs lie.
         numbers: What `read_digit_struct` returned.
+        progress: Called now and then.
 
     Returns:
         Images; labels, 10 in the slots after the last digit; and how many numbers were left out
@@ -265,6 +266,8 @@ def cut_out(
                 f"photograph {str(path)!r} cannot be read ({first_line}); unpack the archive again"
             ) from error
         images[i] = np.asarray(cut)
+        if progress is not None and (i + 1) % 100 == 0:
+            progress(f"photographs of {folder.name}/", i + 1, len(kept))
     left_out = len(numbers) - len(kept)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     return pixels, torch.from_numpy(labels), left_out

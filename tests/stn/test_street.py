@@ -132,6 +132,17 @@ def test_the_data_set_is_labelled_synthetic(monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(again.test.images, dataset.test.images)
 
 
+def test_any_number_of_numbers_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """train=N renders N numbers to learn from, more than usual too, and tells how far it is."""
+    monkeypatch.setattr(openers, "STREET_COUNTS", {"train": 9, "validation": 1, "test": 1})
+    told = []
+    few = datasets.open_dataset("street-digits", train=4)
+    many = datasets.open_dataset("street-digits", train=110, progress=lambda *now: told.append(now))
+    assert (len(few.train), len(many.train)) == (4, 110)
+    assert torch.equal(many.train.images[:4], few.train.images)
+    assert told == [("street digits for train", 100, 110)]
+
+
 def test_what_cannot_be_rendered_is_refused() -> None:
     """Unknown splits and empty sets are named."""
     with pytest.raises(ip.InvalidInputError, match="no split 'extra'; one of train, valid"):
