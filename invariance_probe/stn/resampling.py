@@ -108,24 +108,26 @@ def pasted(
     """Add pieces to empty canvases.
 
     Args:
-        pieces: Square pieces; what reaches past the canvas to the right and below is cut off.
-        left: Column of each piece's first pixel, not negative.
-        top: Row of each piece's first pixel, not negative.
+        pieces: Square pieces, each on the canvas but for columns and rows of zeros.
+        left: Column of each piece's first pixel.
+        top: Row of each piece's first pixel.
         canvas: Side of the canvases, in pixels.
 
     Returns:
         Sums of the pieces on each canvas.
     """
     samples, count, channels, size = pieces.shape[:4]
-    padded = canvas + size
+    area = canvas**2
     span = torch.arange(size, device=pieces.device)
-    first = torch.arange(samples, device=pieces.device)[:, None] * padded**2 + top * padded + left
-    where = first[:, :, None, None] + span[:, None] * padded + span
+    first = torch.arange(samples, device=pieces.device)[:, None] * area + top * canvas + left
+    # Zeros that reach past a canvas are added to the next row or canvas, where they change nothing;
+    # the last canvas has room for them behind it.
+    where = (first[:, :, None, None] + (span[:, None] * canvas + span)).flatten()
     values = pieces.permute(2, 0, 1, 3, 4).reshape(channels, samples * count * size**2)
-    sums = pieces.new_zeros(channels, samples * padded**2)
-    sums.index_add_(1, where.flatten(), values)
-    cut = sums.view(channels, samples, padded, padded)[..., :canvas, :canvas]
-    return cut.transpose(0, 1).contiguous()
+    sums = pieces.new_zeros(channels, samples * area + size * (canvas + 1))
+    sums.index_add_(1, where, values)
+    layers = sums[:, : samples * area].view(channels, samples, canvas, canvas)
+    return layers.transpose(0, 1).contiguous()
 
 
 def _interpolation(

@@ -105,15 +105,17 @@ def test_translation_moves_pixels(x: int, y: int) -> None:
 @pytest.mark.parametrize("target", [14, 18, 42, 112])
 def test_scaling_is_an_antialiased_resize(digits: Tensor, target: int) -> None:
     """A scaled digit is what Pillow's bilinear resize makes of it, in the middle of the canvas."""
-    pose = torch.full((len(digits), 1), target / 28, dtype=torch.float64).log2()
-    moved = parse_perturbation("scaling").apply(digits, pose.float())
-    start = (112 - target) // 2
+    images = torch.cat([torch.full_like(digits[:1], 255), digits])  # one is cut off at its edges
+    pose = torch.full((len(images), 1), target / 28, dtype=torch.float64).log2()
+    moved = parse_perturbation("scaling").apply(images, pose.float())
+    side = min(112, 3 * target)  # what Pillow draws, or as much of it as the canvas holds
+    ours, theirs = (112 - side) // 2, (3 * target - side) // 2
     for i in range(5):
         # Pillow drops what lies outside an image: black all round tells it what is there.
-        framed = Image.fromarray(F.pad(digits[i, 0], (28,) * 4).numpy())
+        framed = Image.fromarray(F.pad(images[i, 0], (28,) * 4).numpy())
         resized = np.array(framed.resize((3 * target,) * 2, Image.Resampling.BILINEAR))
-        wanted = torch.from_numpy(resized)[target : 2 * target, target : 2 * target]
-        middle = moved[i, 0, start : start + target, start : start + target] * 255
+        wanted = torch.from_numpy(resized)[theirs : theirs + side, theirs : theirs + side]
+        middle = moved[i, 0, ours : ours + side, ours : ours + side] * 255
         assert float((middle - wanted).abs().max()) < 1.6  # bytes are rounded twice
 
 
