@@ -15,12 +15,12 @@ import tyro
 from invariance_probe import figures, results
 from invariance_probe.errors import InvalidInputError
 
-NAMES = ("speed", "search_quality")
+NAMES = ("speed", "search_quality", "training_speed", "kills")
 
 
 def main(
     name: Annotated[
-        Literal["list", "speed", "search_quality"],
+        Literal["list", "speed", "search_quality", "training_speed", "kills"],
         tyro.conf.Positional,
         tyro.conf.arg(help="Which question; `list` names them."),
     ],

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import presets, runs, training
+from invariance_probe.stn import building, presets, runs, training
 from invariance_probe.stn.configuration import (
     Alignment,
     Localizer,
@@ -259,7 +259,7 @@ class TrainCommand:
             if key not in seen:
                 seen.add(key)
                 dataset = opened(config.data, config.train_images)
-                training.build_network(config, dataset, parse_perturbation(config.perturbation))
+                building.build_network(config, dataset, parse_perturbation(config.perturbation))
 
 
 def _said(result: runs.TrainResult, new: bool) -> str:

@@ -172,7 +172,7 @@ def deming(x: Float[np.ndarray, " sample"], y: Float[np.ndarray, " sample"]) -> 
     elif sxy != 0:
         slope = (gap + root) / (2 * sxy)
     else:
-        slope = float("inf")
+        return Line(slope=float("inf"), intercept=float("nan"))
     return Line(slope=slope, intercept=float(y.mean() - slope * x.mean()))
 
 

@@ -16,6 +16,7 @@ from invariance_probe.stn import checkpoints
 RESULT, CURVE, IMAGES, MODEL = "result.json", "curve.parquet", "images.parquet", "model.safetensors"
 CONFIDENCE = 0.95
 """Coverage of intervals over seeds (Student's t)."""
+_POSE = ("slope_", "spread_")
 KEYS = ("data", "perturbation", "variant", "alignment")
 """What distinguishes groups of runs that differ in the seed alone."""
 
@@ -143,11 +144,11 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         By data, perturbation, variant and alignment, in the order of their first run: ``seeds``,
         ``diverged``, ``error``, ``error_std``, ``error_low`` and ``error_high`` (95 % interval of
-        the mean), the means of all ``slope_``, ``spread_`` and ``out_of_frame`` columns,
+        the mean), the means of all ``slope_``, ``spread_`` and ``out_of_frame`` columns that there are,
         ``images_per_second`` (median) and ``seconds``; errors of the runs that finished.
     """
     rows = []
-    measured = [name for name in frame if name.startswith(("slope_", "spread_"))]
+    measured = [name for name in frame if name.startswith((*_POSE, "out_of_frame"))]
     for key, group in frame.groupby(list(KEYS), sort=False):
         done = group[group["outcome"] == "finished"]
         error = done["error"].to_numpy(dtype=float)
@@ -161,7 +162,6 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "error_low": low,
             "error_high": high,
             **{name: done[name].mean() for name in measured},
-            "out_of_frame": done["out_of_frame"].mean(),
             "images_per_second": group["images_per_second"].median(),
             "seconds": group["seconds"].mean(),
         })

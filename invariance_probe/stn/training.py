@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from invariance_probe import results
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import checkpoints, evaluation, networks, runs
+from invariance_probe.stn import checkpoints, evaluation, runs
 from invariance_probe.stn.batches import (
     TEST,
     VALIDATION,
@@ -23,86 +23,19 @@ from invariance_probe.stn.batches import (
     TrainingBatches,
     derived_seed,
 )
+from invariance_probe.stn.building import build_network, build_optimizer
 from invariance_probe.stn.configuration import TrainConfig, pick_device
 from invariance_probe.stn.datasets import Dataset, open_dataset
 from invariance_probe.stn.monitor import Monitor, Status
-from invariance_probe.stn.perturbations import Perturbation, parse_perturbation
+from invariance_probe.stn.perturbations import parse_perturbation
 from invariance_probe.stn.runs import TrainResult
-from invariance_probe.stn.variants import Prediction, VariantNetwork, parse_variant
+from invariance_probe.stn.variants import Prediction
 
 CHECK_EVERY = 20
 """Steps from one look at the loss to the next: divergence, gradient norm, the live line."""
 EXPLODED = 100.0
 """Mean loss, in nats a slot, from which a run counts as diverged: chance costs ln(classes)."""
 EVALUATION_BATCH = 500
-_NETWORKS = {"mnist": "mnist", "mnist-5k": "mnist", "plankton": "plankton", "folder": "plankton"}
-"""Classifiers by data; all others are coloured and get the papers' for SVHN."""
-
-
-def build_network(
-    config: TrainConfig, dataset: Dataset, perturbation: Perturbation
-) -> VariantNetwork:
-    """Build the network of a run, with its first weights.
-
-    Args:
-        config: The run; its seed alone decides the weights.
-        dataset: What is learnt from.
-        perturbation: What is done to the images; it decides the size of the canvas.
-
-    Returns:
-        The network, on the CPU, in channels-last memory format.
-    """
-    variant = parse_variant(config.variant)
-    name = config.network if config.network != "auto" else _NETWORKS.get(config.data, "svhn")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "weights"))
-        classifier = networks.Classifier(
-            networks.ARCHITECTURES[name],
-            channels=dataset.channels,
-            side=perturbation.canvas(dataset.side),
-            classes=dataset.classes,
-            slots=dataset.slots,
-            width=config.width,
-        )
-        network = VariantNetwork(
-            classifier,
-            variant,
-            localizer=config.localizer,
-            localizer_width=config.localizer_width,
-            parametrisation=config.parametrisation,
-            mode=config.sampler,
-            padding=config.padding,
-        )
-    # pooling is many times faster where channels lie side by side
-    wide = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unlisted
-    assert isinstance(wide, VariantNetwork)
-    return wide
-
-
-def build_optimizer(config: TrainConfig, network: VariantNetwork) -> torch.optim.Optimizer:
-    """Build the optimizer of a run.
-
-    Args:
-        config: The run.
-        network: What is trained, on its device.
-
-    Returns:
-        An optimizer whose groups carry ``factor``, which multiplies the scheduled rate.
-    """
-    own = network.localizer_parameters()
-    ids = {id(parameter) for parameter in own}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in ids]
-    groups = [{"params": rest, "factor": 1.0}, {"params": own, "factor": config.localizer_rate}]
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups,
-            lr=config.rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-    return torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay, fused=True)
 
 
 def train(
@@ -142,8 +75,9 @@ def train(
             checkpoint is damaged, or the disk is full.
     """
     folder = Path(out)
-    if folder.is_file():
-        raise InvalidInputError(f"output {str(folder)!r} is a file; give a folder")
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise InvalidInputError(f"output {str(path)!r} is a file; give a folder")
     if runs.is_finished(folder):
         finished = TrainResult.load(folder)
         _refuse_another(config, finished.config, folder)

@@ -23,6 +23,9 @@ PADDINGS = ("border", "zeros", "reflection")
 MODES = ("bilinear", "bicubic")
 """Samplers; ``bilinear`` is the papers'."""
 
+FAR = 1e6
+"""Entries of matrices are taken to lie within this; what is not a number reads from out there."""
+
 Matrices = Callable[[Tensor, float], Tensor]
 
 
@@ -116,7 +119,9 @@ def resample(
     with torch.autocast(maps.device.type, enabled=False):
         # half precision quantises coordinates to a tenth of a pixel and worse
         wide = maps if maps.dtype == torch.float64 else maps.float()
-        grid = _grid(pull_backs[:, :2].to(wide), *maps.shape[-2:])
+        # torch reads and writes out of bounds at coordinates that are not numbers
+        rows = pull_backs[:, :2].to(wide).nan_to_num(nan=FAR).clamp(-FAR, FAR)
+        grid = _grid(rows, *maps.shape[-2:])
         read = F.grid_sample(wide, grid, mode=mode, padding_mode=padding, align_corners=False)
     return read.to(maps.dtype)
 
