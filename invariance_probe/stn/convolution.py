@@ -45,10 +45,13 @@ class ImageConvolution(nn.Conv2d):
             Maps.
         """
         few = self.in_channels <= MOST_CHANNELS and images.device.type == "cpu"
-        if few and images.requires_grad and not torch.is_autocast_enabled("cpu"):
+        if few and images.requires_grad:
             assert self.bias is not None
+            given = [images, self.weight, self.bias]
+            if torch.is_autocast_enabled("cpu"):
+                given = [tensor.to(torch.get_autocast_dtype("cpu")) for tensor in given]
             maps: Tensor = _FewChannels.apply(  # type: ignore[no-untyped-call]  # torch leaves it so
-                images, self.weight, self.bias, int(self.padding[0])
+                *given, int(self.padding[0])
             )
             return maps
         return super().forward(images)
@@ -92,7 +95,16 @@ def _image_gradient(gradient: Tensor, weight: Tensor, padding: int, shape: torch
     batch, channels, height, width = shape
     filters, _, side, _ = weight.shape
     rows, columns = gradient.shape[-2:]
-    padded = gradient.new_zeros(batch, channels, height + 2 * padding, width + 2 * padding)
+    # sums are kept in single precision where the products are in half
+    wide = gradient.dtype if gradient.dtype == torch.float64 else torch.float32
+    padded = torch.zeros(
+        batch,
+        channels,
+        height + 2 * padding,
+        width + 2 * padding,
+        dtype=wide,
+        device=gradient.device,
+    )
     taps = weight.reshape(filters, -1).T.contiguous()
     flat = gradient.permute(0, 2, 3, 1).reshape(batch, rows * columns, filters).mT
     for start in range(0, batch, _IMAGES_AT_ONCE):
@@ -103,4 +115,5 @@ def _image_gradient(gradient: Tensor, weight: Tensor, padding: int, shape: torch
         for y in range(side):
             for x in range(side):
                 into[:, :, y : y + rows, x : x + columns].add_(product[:, :, y, x])
-    return padded[:, :, padding : padding + height, padding : padding + width]
+    inner = padded[:, :, padding : padding + height, padding : padding + width]
+    return inner.to(gradient.dtype)

@@ -54,8 +54,11 @@ PLANS: dict[str, Plan] = {
         settings={
             "train_images": 20_000,
             "width": 0.5,
+            # six epochs; a rate that is good for the classifier lets localizers run away
             "steps": 1_880,
             "batch": 64,
+            "rate": 4e-3,
+            "localizer_rate": 0.5,
             "evaluate_every": 470,
         },
         data=(("mnist", "rotation"),),
