@@ -44,7 +44,7 @@ class Config:
     seed: int = 0
 
 
-PRESETS = {"quick": Config(), "tiny": Config(kills=3, steps=200, longest=0.2)}
+PRESETS = {"quick": Config(), "tiny": Config(kills=2, steps=200, longest=0.2)}
 
 
 def _dataset() -> Dataset:

@@ -37,6 +37,7 @@ DATA, PERTURBATION, VARIANT = "mnist-5k", "rotation", "c0"
 """What is trained if nothing is said."""
 
 Words = tuple[str, ...]
+_PRESETS = "(default: the preset's)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,28 +51,37 @@ class TrainCommand:
     data: Annotated[
         Words | None,
         tyro.conf.arg(
-            help=f"One or more of {', '.join(NAMES)} (default: {DATA}, or the preset's with "
-            "--matrix)."
+            metavar="NAME [NAME ...]",
+            help=f"One or more of {', '.join(NAMES)}.",
+            help_behavior_hint=f"(default: {DATA}; with --matrix the preset's)",
         ),
     ] = None
-    data_root: Annotated[Path | None, tyro.conf.arg(help="Folder that holds the data's files.")] = (
-        None
-    )
+    data_root: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="Folder that holds the data's files.",
+            help_behavior_hint="(mnist-5k and street-digits need none)",
+        ),
+    ] = None
     download: Annotated[
         bool, tyro.conf.arg(help="Fetch missing files into --data-root, from official addresses.")
     ] = False
     perturbation: Annotated[
         Words | None,
         tyro.conf.arg(
-            help="none, rotation, rotation=DEGREES, translation, translation=clean, scaling, "
-            f"scaling=LOW:HIGH or scaling=clean (default: {PERTURBATION}, or the preset's)."
+            metavar="NAME [NAME ...]",
+            help="One or more of none, rotation, rotation=DEGREES, translation, translation=clean, "
+            "scaling, scaling=LOW:HIGH, scaling=clean.",
+            help_behavior_hint=f"(default: {PERTURBATION}; with --matrix the preset's)",
         ),
     ] = None
     variant: Annotated[
         Words | None,
         tyro.conf.arg(
-            help="cnn, c0, cX, dlX or slX for a layer X; c0x2 for two steps; c0+c1 for several "
-            f"depths (default: {VARIANT}, or the preset's)."
+            metavar="NAME [NAME ...]",
+            help="One or more of cnn, c0, cX, dlX or slX for a layer X; c0x2 for two steps; c0+c1 "
+            "for several depths.",
+            help_behavior_hint=f"(default: {VARIANT}; with --matrix the preset's)",
         ),
     ] = None
     matrix: Annotated[
@@ -89,21 +99,24 @@ class TrainCommand:
         ),
     ] = "quick"
     seeds: Annotated[
-        int | None, tyro.conf.arg(help="Number of seeds (default: 1, or the preset's).")
+        int | None,
+        tyro.conf.arg(
+            help="Number of seeds.", help_behavior_hint="(default: 1; with --matrix the preset's)"
+        ),
     ] = None
     first_seed: Annotated[int, tyro.conf.arg(help="The first of them.")] = 0
     train_images: Annotated[
-        int | None, tyro.conf.arg(help="Training images (default: the preset's).")
+        int | None, tyro.conf.arg(help="Training images.", help_behavior_hint=_PRESETS)
     ] = None
     steps: Annotated[
-        int | None, tyro.conf.arg(help="Batches to learn from (default: the preset's).")
+        int | None, tyro.conf.arg(help="Batches to learn from.", help_behavior_hint=_PRESETS)
     ] = None
     batch: Annotated[
-        int | None, tyro.conf.arg(help="Images of a batch (default: the preset's).")
+        int | None, tyro.conf.arg(help="Images of a batch.", help_behavior_hint=_PRESETS)
     ] = None
     width: Annotated[
         float | None,
-        tyro.conf.arg(help="Factor of filters and hidden units (default: the preset's)."),
+        tyro.conf.arg(help="Factor of filters and hidden units.", help_behavior_hint=_PRESETS),
     ] = None
     network: Annotated[
         Network, tyro.conf.arg(help="Classifier; auto: the papers' for the data.")
@@ -122,16 +135,18 @@ class TrainCommand:
         Alignment,
         tyro.conf.arg(help="true feeds the inverse of the applied motion in place of predictions."),
     ] = "predicted"
-    optimizer: Annotated[Optimizer | None, tyro.conf.arg(help="(default: the preset's)")] = None
+    optimizer: Annotated[
+        Optimizer | None, tyro.conf.arg(help="What takes the steps.", help_behavior_hint=_PRESETS)
+    ] = None
     rate: Annotated[
-        float | None, tyro.conf.arg(help="Highest learning rate (default: the preset's).")
+        float | None, tyro.conf.arg(help="Highest learning rate.", help_behavior_hint=_PRESETS)
     ] = None
     localizer_rate: Annotated[
         float | None,
-        tyro.conf.arg(help="Factor of the rate for localizers (default: the preset's)."),
+        tyro.conf.arg(help="Factor of the rate for localizers.", help_behavior_hint=_PRESETS),
     ] = None
     schedule: Annotated[
-        Schedule | None, tyro.conf.arg(help="Of the learning rate (default: the preset's).")
+        Schedule | None, tyro.conf.arg(help="Of the learning rate.", help_behavior_hint=_PRESETS)
     ] = None
     precision: Annotated[Precision, tyro.conf.arg(help="Of convolutions and matrix products.")] = (
         "float32"
@@ -141,10 +156,17 @@ class TrainCommand:
     checkpoint_minutes: Annotated[
         float, tyro.conf.arg(help="Minutes from one checkpoint to the next.")
     ] = 3.0
-    checkpoint_steps: Annotated[int | None, tyro.conf.arg(help="Also every so many steps.")] = None
+    checkpoint_steps: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Also every so many steps.", help_behavior_hint="(default: by time only)"
+        ),
+    ] = None
     out: Annotated[
         Path | None,
-        tyro.conf.arg(help="Folder of the run folders (default: runs/train-PRESET)."),
+        tyro.conf.arg(
+            help="Folder of the run folders.", help_behavior_hint="(default: runs/train-PRESET)"
+        ),
     ] = None
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")] = False
     progress: Annotated[
