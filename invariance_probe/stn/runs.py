@@ -144,7 +144,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         By data, perturbation, variant and alignment, in the order of their first run: ``seeds``,
         ``diverged``, ``error``, ``error_std``, ``error_low`` and ``error_high`` (95 % interval of
-        the mean), the means of all ``slope_``, ``spread_`` and ``out_of_frame`` columns that there are,
+        the mean), the means of the ``slope_``, ``spread_`` and ``out_of_frame`` columns there are,
         ``images_per_second`` (median) and ``seconds``; errors of the runs that finished.
     """
     rows = []
