@@ -265,8 +265,8 @@ def _convolutions(config: Config, variant: str) -> float:
     size, inner = SIDE - FIRST + 1, (SIDE - FIRST + 1) // 2
     layout = torch.channels_last
     first, second = ImageConvolution(1, FILTERS, FIRST), nn.Conv2d(FILTERS, FILTERS, SECOND)
-    for layer in (first, second):
-        layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
+    # as the trainer does it: `contiguous` would leave a filter of one channel as it is
+    nn.ModuleList([first, second]).to(memory_format=layout)  # type: ignore[call-overload]  # unlisted
     images = torch.rand(config.batch, 1, SIDE, SIDE, requires_grad=variant != "cnn")
     middle = torch.rand(config.batch, FILTERS, inner, inner).contiguous(memory_format=layout)
     middle.requires_grad_()
