@@ -23,6 +23,8 @@ NAMES = (
     "controls",
     "sensitivity",
     "learning_curve",
+    "training_speed",
+    "kills",
 )
 
 

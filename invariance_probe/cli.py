@@ -1,4 +1,4 @@
-"""The command line: ``invariance-probe layers | probe | demo``."""
+"""The command line: ``invariance-probe layers | probe | demo | train``."""
 
 import sys
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
 from invariance_probe.probe import probe
 from invariance_probe.regions import DEFAULT_MARGIN
+from invariance_probe.stn.command import TrainCommand
 from invariance_probe.transforms import Transform, sweep
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -228,6 +229,7 @@ Command = (
     Annotated[LayersCommand, tyro.conf.subcommand("layers")]
     | Annotated[ProbeCommand, tyro.conf.subcommand("probe")]
     | Annotated[DemoCommand, tyro.conf.subcommand("demo")]
+    | Annotated[TrainCommand, tyro.conf.subcommand("train")]
 )
 
 

@@ -299,12 +299,10 @@ def choose_ridge(training: Moments, validation: Moments) -> tuple[float, float]:
     errors = []
     for prior in (0.0, 1.0):
         # the fit is start + weights diag(shrink) vectors^T: its error is quadratic in the shrinkage
-        start = prior * seen.scale[:, None]
-        weights = fitted - start * (vectors * values)
-        along = (weights * (start * judged_outer - judged)).sum(0)
-        steady = (
-            start[:, 0] * (start[:, 0] * other.outer.diagonal() - 2 * other.cross.diagonal())
-        ).sum()
+        start = prior * seen.scale
+        weights = fitted - start[:, None] * (vectors * values)
+        along = (weights * (start[:, None] * judged_outer - judged)).sum(0)
+        steady = start @ (start * other.outer.diagonal() - 2 * other.cross.diagonal())
         square = ((shrink @ ((weights.T @ weights) * turned)) * shrink).sum(1)
         errors.append(steady + 2 * shrink @ along + square)
     best = int(torch.cat(errors).argmin())

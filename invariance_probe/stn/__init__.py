@@ -1,0 +1,1 @@
+"""Spatial transformer networks: data, perturbations, networks, training and pose statistics."""

@@ -1,0 +1,246 @@
+"""The papers' classifiers and localization networks.
+
+Sources: Finnveden, Jansson, Lindeberg, "Understanding when spatial transformer networks do not
+support invariance, and what to do about it" (ICPR 2020); Jaderberg et al., "Spatial transformer
+networks" (2015), whose MNIST and SVHN networks the former take over. A *layer* is what the papers
+count: a convolution with the max pooling, ReLU and dropout that follow it.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.stn.convolution import ImageConvolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A classifier, before width, image size and classes are known.
+
+    Attributes:
+        name: As on the command line.
+        channels: Filters of each layer.
+        kernels: Side of each layer's filters, in cells.
+        padded: Whether convolutions keep the size of their maps.
+        pooled: Numbers of the layers (from 1) that end in max pooling by 2.
+        hidden: Units of the fully connected layers before the last.
+        dropout: Share of values dropped after each layer but the first, and after hidden ones.
+    """
+
+    name: str
+    channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    padded: bool
+    pooled: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+
+
+ARCHITECTURES = {
+    each.name: each
+    for each in (
+        Architecture(name="mnist", channels=(64, 64), kernels=(9, 7), padded=False, pooled=(1, 2)),
+        Architecture(
+            name="svhn",
+            channels=(48, 64, 128, 160, 192, 192, 192, 192),
+            kernels=(5,) * 8,
+            padded=True,
+            pooled=(1, 3, 5, 7),
+            hidden=(3072, 3072, 3072),
+            dropout=0.5,
+        ),
+        # the papers give no table for plankton: eight small convolutions for grey 64 x 64 images
+        Architecture(
+            name="plankton",
+            channels=(32, 32, 64, 64, 128, 128, 256, 256),
+            kernels=(3,) * 8,
+            padded=True,
+            pooled=(2, 4, 6, 8),
+            hidden=(512,),
+            dropout=0.3,
+        ),
+    )
+}
+"""``mnist``: conv 9x9/64, pool, ReLU, conv 7x7/64, pool, ReLU, linear. ``svhn``: eight convolutions
+5x5, pooling after 1, 3, 5, 7, three hidden layers of 3072, dropout 0.5 after all but the first
+convolution. ``plankton``: eight convolutions 3x3, pooling after each second."""
+
+
+class Classifier(nn.Module):
+    """A convolutional network that names what is in an image, in one or several slots.
+
+    Attributes:
+        layers: The layers, in the sense of the papers.
+        sizes: (channels, height, width) of the images and of the maps after each layer.
+
+    Args:
+        architecture: What it is built like.
+        channels: Channels of the images.
+        side: Side of the images, in pixels.
+        classes: Number of classes of each slot.
+        slots: Labels of each image: 1, or 5 for numbers of up to five digits.
+        width: Factor of the numbers of filters and hidden units.
+
+    Raises:
+        InvalidInputError: If the images are too small for the network.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        channels: int,
+        side: int,
+        classes: int,
+        slots: int = 1,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.architecture, self.width = architecture, width
+        self.slots, self.classes = slots, classes
+        self.layers = nn.ModuleList()
+        self.sizes = [(channels, side, side)]
+        for number in range(1, len(architecture.channels) + 1):
+            layer, size = self._layer(number, self.sizes[-1])
+            self.layers.append(layer)
+            self.sizes.append(size)
+        features = self.sizes[-1][0] * self.sizes[-1][1] * self.sizes[-1][2]
+        head: list[nn.Module] = [nn.Flatten()]
+        for units in architecture.hidden:
+            narrowed = scaled(units, width)
+            head += [nn.Linear(features, narrowed), nn.ReLU(inplace=True)]
+            head += [nn.Dropout(architecture.dropout)] if architecture.dropout else []
+            features = narrowed
+        self.head = nn.Sequential(*head, nn.Linear(features, slots * classes))
+
+    def _layer(
+        self, number: int, size: tuple[int, int, int]
+    ) -> tuple[nn.Sequential, tuple[int, int, int]]:
+        """Layer `number`, and the size of its map."""
+        plan = self.architecture
+        kernel = plan.kernels[number - 1]
+        filters = scaled(plan.channels[number - 1], self.width)
+        padding = kernel // 2 if plan.padded else 0
+        parts: list[nn.Module] = [ImageConvolution(size[0], filters, kernel, padding=padding)]
+        side = size[1] + 2 * padding - kernel + 1
+        if number in plan.pooled:
+            parts.append(nn.MaxPool2d(2))
+            side //= 2
+        if side < 1:
+            raise InvalidInputError(
+                f"images of {self.sizes[0][1]} pixels are too small for the network {plan.name!r}, "
+                f"whose layer {number} has nothing left; choose another --network"
+            )
+        parts.append(nn.ReLU(inplace=True))
+        if plan.dropout and number > 1:
+            parts.append(nn.Dropout(plan.dropout))
+        return nn.Sequential(*parts), (filters, side, side)
+
+    def copy_of_layers(self, count: int) -> nn.Sequential:
+        """Build the first layers once more, with weights of their own.
+
+        Args:
+            count: How many.
+
+        Returns:
+            Layers with fresh weights.
+        """
+        return nn.Sequential(
+            *(self._layer(number, self.sizes[number - 1])[0] for number in range(1, count + 1))
+        )
+
+    def classify(
+        self, maps: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch slot class"]:
+        """Name what the last layer's maps show.
+
+        Args:
+            maps: Maps after the last layer.
+
+        Returns:
+            Logits.
+        """
+        logits: Tensor = self.head(maps)
+        return logits.view(-1, self.slots, self.classes)
+
+    def forward(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch slot class"]:
+        """Name what images show.
+
+        Args:
+            images: Images.
+
+        Returns:
+            Logits.
+        """
+        for layer in self.layers:
+            images = layer(images)
+        return self.classify(images)
+
+
+LOCALIZERS = ("fc", "conv")
+"""``fc``: fully connected 32-32-32; ``conv``: conv 5x5/20, pool, conv 5x5/20, pool, linear 20."""
+SMALL_SIDE = 32
+"""Up to this side, in pixels, of the images a fully connected localizer is the papers' choice."""
+_CONV_CHANNELS, _CONV_UNITS, _FC_UNITS, _KERNEL = 20, 20, 32, 5
+
+
+def scaled(units: int, width: float) -> int:
+    """Scale a number of units.
+
+    Args:
+        units: At width 1.
+        width: The factor.
+
+    Returns:
+        At least one unit.
+    """
+    return max(1, round(units * width))
+
+
+def build_localizer(
+    kind: str, size: tuple[int, int, int], *, width: float = 1.0
+) -> tuple[nn.Sequential, int]:
+    """Build what turns maps into the features from which a motion is read.
+
+    Args:
+        kind: ``"fc"`` or ``"conv"``. On maps of fewer than 16 cells a side the convolutions keep
+            their size and the second pooling is left out.
+        size: (channels, height, width) of the maps.
+        width: Factor of the numbers of units.
+
+    Returns:
+        The network, and how many features it ends in.
+
+    Raises:
+        InvalidInputError: If there is no such localizer.
+    """
+    channels, height, breadth = size
+    if kind == "fc":
+        units = scaled(_FC_UNITS, width)
+        widths = [channels * height * breadth, units, units, units]
+        parts: list[nn.Module] = [nn.Flatten()]
+        for before, after in pairwise(widths):
+            parts += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+        return nn.Sequential(*parts), units
+    if kind != "conv":
+        raise InvalidInputError(f"localizer {kind!r} is unknown; choose from auto, fc, conv")
+    filters, units = scaled(_CONV_CHANNELS, width), scaled(_CONV_UNITS, width)
+    small = min(height, breadth) < 16
+    padding = _KERNEL // 2 if small else 0
+    first = ImageConvolution(channels, filters, _KERNEL, padding=padding)
+    second = ImageConvolution(filters, filters, _KERNEL, padding=padding)
+    body: list[nn.Module] = [first]
+    body += [nn.MaxPool2d(2)] if min(height, breadth) > 1 else []
+    body += [nn.ReLU(inplace=True), second]
+    body += [] if small else [nn.MaxPool2d(2)]
+    body += [nn.ReLU(inplace=True), nn.Flatten()]
+    with torch.no_grad():
+        features = nn.Sequential(*body)(torch.zeros(1, *size)).shape[1]
+    body += [nn.Linear(features, units), nn.ReLU(inplace=True)]
+    return nn.Sequential(*body), units

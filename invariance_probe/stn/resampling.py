@@ -1,0 +1,155 @@
+"""Motions of whole batches of images, each image by its own: rotations, shifts, scalings, pasting.
+
+Every function works on the batch at once, on the device of its images. Interpolation is bilinear;
+where content shrinks, the interpolating triangle is widened, as Pillow does when it resizes.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def rotated(
+    images: Float[Tensor, "sample channel side side"],
+    moves: Float[Tensor, "sample 3 3"],
+    background: float | None,
+) -> Float[Tensor, "sample channel side side"]:
+    """Turn images about their centres.
+
+    Args:
+        images: Square images.
+        moves: Rotations of the content, in centred pixels.
+        background: Value around the images, or None to continue their borders.
+
+    Returns:
+        Turned images of the same size.
+    """
+    # In a square, normalised coordinates are centred pixels times 2 / side, so a rotation is the
+    # same matrix in both; the inverse of a rotation is its transpose.
+    side = images.shape[-1]
+    axis = (2 * torch.arange(side, dtype=images.dtype, device=images.device) + 1) / side - 1
+    inverse = moves[:, :2, :2].mT.to(images)[..., None] * axis
+    # affine_grid multiplies thousands of 3-vectors one by one; sums of outer terms are ten times
+    # as fast.
+    grid = torch.stack(
+        [
+            inverse[:, 0, 0, None, :] + inverse[:, 0, 1, :, None],
+            inverse[:, 1, 0, None, :] + inverse[:, 1, 1, :, None],
+        ],
+        dim=-1,
+    )
+    if background is None:
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    shifted = images - background if background else images
+    moved = F.grid_sample(shifted, grid, padding_mode="zeros", align_corners=False)
+    return moved.add_(background).clamp_(0, 1) if background else moved
+
+
+def moved_along_axes(
+    images: Float[Tensor, "sample channel side side"],
+    moves: Float[Tensor, "sample 3 3"],
+    canvas: int,
+    background: float | None,
+) -> Float[Tensor, "sample channel {canvas} {canvas}"]:
+    """Shift and scale images onto a canvas: two matrix products, as no axes mix.
+
+    Args:
+        images: Square images.
+        moves: Motions without rotation or shear, from the centred pixels of the image to those of
+            the canvas.
+        canvas: Side of the canvas, in pixels.
+        background: Value around the images, or None to continue their borders.
+
+    Returns:
+        Canvases; shifts by whole pixels are exact.
+    """
+    side = images.shape[-1]
+    continued = background is None
+    reach = math.ceil(float((1 / moves.diagonal(dim1=1, dim2=2)).max())) if len(moves) else 1
+    moves = moves.to(images.device)
+    x = _interpolation(moves[:, 0, 0], moves[:, 0, 2], side, canvas, reach, continued).to(images)
+    y = _interpolation(moves[:, 1, 1], moves[:, 1, 2], side, canvas, reach, continued).to(images)
+    shifted = images - background if background else images
+    moved: Tensor = y[:, None] @ (shifted @ x.mT[:, None])
+    return moved.add_(background).clamp_(0, 1) if background else moved
+
+
+@lru_cache
+def resizers(size: int, targets: tuple[int, ...]) -> Float[Tensor, "target largest {size}"]:
+    """Build matrices that resize an axis to several sizes, edge to edge.
+
+    Args:
+        size: Number of pixels before.
+        targets: Numbers of pixels after.
+
+    Returns:
+        A matrix for each target, float32; the rows past the target are zero. They are shared by
+        all callers and must not be written to.
+    """
+    matrices = torch.zeros(len(targets), max(targets), size)
+    for matrix, target in zip(matrices, targets, strict=True):
+        factor = torch.tensor([target / size], dtype=torch.float64)
+        reach = max(1, math.ceil(size / target))
+        weights = _interpolation(factor, 0 * factor, size, target, reach, continued=False)[0]
+        matrix[:target] = weights / weights.sum(1, keepdim=True)  # past the edges nothing is known
+    return matrices
+
+
+def pasted(
+    pieces: Float[Tensor, "sample piece channel size size"],
+    left: Int64[Tensor, "sample piece"],
+    top: Int64[Tensor, "sample piece"],
+    canvas: int,
+) -> Float[Tensor, "sample channel {canvas} {canvas}"]:
+    """Add pieces to empty canvases.
+
+    Args:
+        pieces: Square pieces, each on the canvas but for columns and rows of zeros.
+        left: Column of each piece's first pixel.
+        top: Row of each piece's first pixel.
+        canvas: Side of the canvases, in pixels.
+
+    Returns:
+        Sums of the pieces on each canvas.
+    """
+    samples, count, channels, size = pieces.shape[:4]
+    area = canvas**2
+    span = torch.arange(size, device=pieces.device)
+    first = torch.arange(samples, device=pieces.device)[:, None] * area + top * canvas + left
+    # Zeros that reach past a canvas are added to the next row or canvas, where they change nothing;
+    # the last canvas has room for them behind it.
+    where = (first[:, :, None, None] + (span[:, None] * canvas + span)).flatten()
+    values = pieces.permute(2, 0, 1, 3, 4).reshape(channels, samples * count * size**2)
+    sums = pieces.new_zeros(channels, samples * area + size * (canvas + 1))
+    sums.index_add_(1, where, values)
+    layers = sums[:, : samples * area].view(channels, samples, canvas, canvas)
+    return layers.transpose(0, 1).contiguous()
+
+
+def _interpolation(
+    factors: Tensor, shifts: Tensor, side: int, canvas: int, reach: int, continued: bool
+) -> Tensor:
+    """Weights (sample, canvas, side) with which each position of a canvas reads an axis."""
+    # A triangle as wide as a pixel of the image or of the canvas, whichever is larger. Weights of
+    # positions outside the image are dropped, or, where the border is continued, go to it.
+    factors, shifts = factors.double(), shifts.double()
+    position = torch.arange(canvas, dtype=torch.float64, device=factors.device) - (canvas - 1) / 2
+    read = ((position - shifts[:, None]) / factors[:, None] + (side - 1) / 2).float()
+    width = (1 / factors).clamp(min=1).float()[:, None, None]
+    # Half a triangle is at most `reach` wide; twice that, so that one which touches the image is
+    # summed to its other end.
+    reach *= 2
+    taps = torch.arange(-reach, side + reach, dtype=torch.float32, device=factors.device)
+    weights = (read[:, :, None] - taps).abs_().div_(width).neg_().add_(1).clamp_(min=0)
+    total = weights.sum(-1, keepdim=True).clamp_(min=1e-6)
+    inside = weights[:, :, reach : reach + side] / total
+    if continued:
+        missing = 1 - inside.sum(-1)
+        before = read < (side - 1) / 2
+        inside[:, :, 0] += torch.where(before, missing, 0.0)
+        inside[:, :, -1] += torch.where(before, 0.0, missing)
+    return inside

@@ -1,0 +1,240 @@
+"""`SpatialTransformer`, a module for any network: predict a motion from maps, and undo it.
+
+Convention:
+    Matrices are pull-backs, 3 x 3, in the normalised coordinates of `invariance_probe.geometry`
+    (those of `torch.nn.functional.affine_grid` with ``align_corners=False``): where each output
+    position reads from. Content moves by their inverse. Two warps in turn, first ``a`` then ``b``,
+    are one warp by ``a @ b``; so iterating multiplies matrices and resamples the original once.
+    Source: Jaderberg et al., "Spatial transformer networks" (2015).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from invariance_probe.errors import InvalidInputError
+
+PADDINGS = ("border", "zeros", "reflection")
+"""What is read outside the maps: the nearest border value (as in the papers' code), 0, a mirror."""
+MODES = ("bilinear", "bicubic")
+"""Samplers; ``bilinear`` is the papers'."""
+
+FAR = 1e6
+"""Entries of matrices are taken to lie within this; what is not a number reads from out there."""
+
+Matrices = Callable[[Tensor, float], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parametrisation:
+    """A family of affine maps; all numbers 0 are the identity.
+
+    Attributes:
+        name: As on the command line.
+        size: How many numbers say which member.
+        rows: Turns the numbers and the ratio of height to width into the first two rows.
+    """
+
+    name: str
+    size: int
+    rows: Matrices
+
+    def matrices(
+        self, numbers: Float[Tensor, "batch number"], *, height: int, width: int
+    ) -> Float[Tensor, "batch 3 3"]:
+        """Build pull-backs.
+
+        Args:
+            numbers: Which members.
+            height: Height of the maps, in cells.
+            width: Width of the maps, in cells; rotations keep lengths in cells.
+
+        Returns:
+            Pull-backs in normalised coordinates, in the dtype of `numbers`.
+        """
+        rows = self.rows(numbers, height / width)
+        last = rows.new_tensor([[[0.0, 0.0, 1.0]]]).expand(len(rows), 1, 3)
+        return torch.cat([rows, last], dim=1)
+
+
+def _affine(numbers: Tensor, ratio: float) -> Tensor:
+    del ratio
+    return numbers.view(-1, 2, 3) + torch.eye(2, 3, dtype=numbers.dtype, device=numbers.device)
+
+
+def _similarity(numbers: Tensor, ratio: float) -> Tensor:
+    """Logarithm of the factor, radians, shift along x and y."""
+    factor, angle = numbers[:, 0].exp(), numbers[:, 1]
+    cos, sin = factor * angle.cos(), factor * angle.sin()
+    rows = [cos, -sin * ratio, numbers[:, 2], sin / ratio, cos, numbers[:, 3]]
+    return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def _among_four(*columns: int) -> Matrices:
+    """Similarities of which only some of the four numbers are free."""
+
+    def rows(numbers: Tensor, ratio: float) -> Tensor:
+        full = numbers.new_zeros(len(numbers), 4)
+        return _similarity(full.index_copy(1, full.new_tensor(columns).long(), numbers), ratio)
+
+    return rows
+
+
+PARAMETRISATIONS = {
+    each.name: each
+    for each in (
+        Parametrisation(name="affine", size=6, rows=_affine),
+        Parametrisation(name="similarity", size=4, rows=_similarity),
+        Parametrisation(name="rotation", size=1, rows=_among_four(1)),
+        Parametrisation(name="scale", size=1, rows=_among_four(0)),
+        Parametrisation(name="translation", size=2, rows=_among_four(2, 3)),
+    )
+}
+"""``affine`` (the papers'): the six entries less those of the identity; ``similarity``: logarithm
+of the factor, radians, shifts along x and y as shares of half the map; the others: parts of it."""
+
+
+def resample(
+    maps: Float[Tensor, "batch channel height width"],
+    pull_backs: Float[Tensor, "batch 3 3"],
+    *,
+    mode: str = "bilinear",
+    padding: str = "border",
+) -> Float[Tensor, "batch channel height width"]:
+    """Read maps through affine pull-backs, differentiably in both.
+
+    Args:
+        maps: Maps to read from.
+        pull_backs: A matrix for each, see the module's Convention.
+        mode: One of `MODES`.
+        padding: One of `PADDINGS`.
+
+    Returns:
+        Warped maps, of the size and dtype of `maps`.
+    """
+    with torch.autocast(maps.device.type, enabled=False):
+        # half precision quantises coordinates to a tenth of a pixel and worse
+        wide = maps if maps.dtype == torch.float64 else maps.float()
+        # torch reads and writes out of bounds at coordinates that are not numbers
+        rows = pull_backs[:, :2].to(wide).nan_to_num(nan=FAR).clamp(-FAR, FAR)
+        grid = _grid(rows, *maps.shape[-2:])
+        read = F.grid_sample(wide, grid, mode=mode, padding_mode=padding, align_corners=False)
+    return read.to(maps.dtype)
+
+
+def _grid(rows: Tensor, height: int, width: int) -> Tensor:
+    """Grid of `torch.nn.functional.affine_grid`, by one matrix product and eight times as fast."""
+    x = (2 * torch.arange(width, dtype=rows.dtype, device=rows.device) + 1) / width - 1
+    y = (2 * torch.arange(height, dtype=rows.dtype, device=rows.device) + 1) / height - 1
+    positions = torch.stack([
+        x.expand(height, width),
+        y[:, None].expand(height, width),
+        torch.ones_like(x * y[:, None]),
+    ])
+    grid = rows.reshape(-1, 3) @ positions.view(3, -1)
+    return grid.view(-1, 2, height, width).permute(0, 2, 3, 1)
+
+
+class SpatialTransformer(nn.Module):
+    """Predict a motion from maps and undo it, as a module for your own network.
+
+    At the input of a network it can make it invariant; at a feature map it moves feature vectors
+    and changes none of them, which undoes a shift of the input but no rotation or scaling.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from invariance_probe.stn.transformer import SpatialTransformer
+        >>> localizer = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU())
+        >>> network = nn.Sequential(SpatialTransformer(localizer, 32), nn.Flatten())
+        >>> network(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 784])
+
+    Attributes:
+        localizer: What was given.
+        regression: The last layer, from features to the numbers of the motion. Its weights and
+            biases start at 0, the identity.
+
+    Args:
+        localizer: Any module from maps (batch, channel, height, width) to (batch, feature).
+        features: How many features it returns.
+        parametrisation: Which motions: one of `PARAMETRISATIONS`.
+        mode: Sampler, one of `MODES`.
+        padding: What is read outside the maps, one of `PADDINGS`.
+
+    Raises:
+        InvalidInputError: If one of the names is unknown.
+    """
+
+    def __init__(
+        self,
+        localizer: nn.Module,
+        features: int,
+        *,
+        parametrisation: str = "affine",
+        mode: str = "bilinear",
+        padding: str = "border",
+    ) -> None:
+        super().__init__()
+        for what, given, known in (
+            ("parametrisation", parametrisation, tuple(PARAMETRISATIONS)),
+            ("mode", mode, MODES),
+            ("padding", padding, PADDINGS),
+        ):
+            if given not in known:
+                raise InvalidInputError(f"{what}={given!r}: choose from {', '.join(known)}")
+        self.localizer = localizer
+        self.parametrisation = PARAMETRISATIONS[parametrisation]
+        self.mode, self.padding = mode, padding
+        self.regression = nn.Linear(features, self.parametrisation.size)
+        nn.init.zeros_(self.regression.weight)
+        nn.init.zeros_(self.regression.bias)
+
+    def predict(
+        self, maps: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch 3 3"]:
+        """Predict pull-backs.
+
+        Args:
+            maps: What the localizer sees.
+
+        Returns:
+            Matrices, see the module's Convention; at least float32.
+        """
+        numbers = self.regression(self.localizer(maps))
+        numbers = numbers if numbers.dtype == torch.float64 else numbers.float()
+        height, width = maps.shape[-2:]
+        return self.parametrisation.matrices(numbers, height=height, width=width)
+
+    def resample(
+        self,
+        maps: Float[Tensor, "batch channel height width"],
+        pull_backs: Float[Tensor, "batch 3 3"],
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Read maps through pull-backs with this module's sampler.
+
+        Args:
+            maps: Maps to read from.
+            pull_backs: A matrix for each.
+
+        Returns:
+            Warped maps.
+        """
+        return resample(maps, pull_backs, mode=self.mode, padding=self.padding)
+
+    def forward(
+        self, maps: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Warp maps by what is predicted from them.
+
+        Args:
+            maps: Images or feature maps.
+
+        Returns:
+            Warped maps, of the same size.
+        """
+        return self.resample(maps, self.predict(maps))

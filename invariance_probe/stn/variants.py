@@ -1,0 +1,248 @@
+"""Where transformers sit in a classifier, and what their localizers see: CNN, C0, CX, DLX, SLX.
+
+Source: Finnveden, Jansson, Lindeberg, "Understanding when spatial transformer networks do not
+support invariance, and what to do about it" (ICPR 2020), section 4.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.stn import networks
+from invariance_probe.stn.networks import Classifier
+from invariance_probe.stn.transformer import SpatialTransformer
+
+_PART = re.compile(r"(c|dl|sl)(\d{1,3})(?:x(\d{1,3}))?")
+_HOW = (
+    "write cnn, c0, cX, dlX or slX for a layer X, with xN for N steps (c0x2, sl1x2), several "
+    "joined with + (c0+c1)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """One transformer.
+
+    Attributes:
+        kind: ``"c"``: sees and transforms the map after layer `depth` (0: the image); ``"dl"``:
+            transforms the image and sees it through its own copy of the first `depth` layers;
+            ``"sl"``: the same, through the classifier's own first layers.
+        depth: The layer.
+        steps: Times that the image is looked at; the matrices are multiplied.
+    """
+
+    kind: str
+    depth: int
+    steps: int = 1
+
+    @property
+    def at_input(self) -> bool:
+        """Whether the image is transformed, and not a map."""
+        return self.kind != "c" or self.depth == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A network of the papers.
+
+    Attributes:
+        name: As on the command line, in lower case.
+        placements: Its transformers, the one at the input first; none for the CNN.
+    """
+
+    name: str
+    placements: tuple[Placement, ...]
+
+    @property
+    def depth(self) -> int:
+        """The deepest layer that a transformer uses."""
+        return max((placement.depth for placement in self.placements), default=0)
+
+
+def parse_variant(text: str) -> Variant:
+    """Read a variant as it is written on the command line.
+
+    Args:
+        text: ``cnn``; ``c0``; ``cX``, ``dlX`` or ``slX`` for any layer X; with ``xN`` for N steps
+            (``c0x2``, ``sl1x3``); transformers at several depths joined by ``+`` (``c0+c1``).
+
+    Returns:
+        The variant.
+
+    Raises:
+        InvalidInputError: If it cannot be read, or asks for what is none of the papers'.
+    """
+    name = text.strip().lower()
+    if name == "cnn":
+        return Variant(name=name, placements=())
+    placements = []
+    for part in name.split("+"):
+        match = _PART.fullmatch(part)
+        if match is None:
+            raise InvalidInputError(f"variant {text!r} is unknown; {_HOW}")
+        kind, depth, steps = match[1], int(match[2]), int(match[3] or 1)
+        if steps < 1:
+            raise InvalidInputError(f"variant {text!r}: at least one step is needed")
+        if kind != "c" and depth == 0:
+            raise InvalidInputError(f"variant {text!r}: without layers {part!r} is c0; write c0")
+        placement = Placement(kind=kind, depth=depth, steps=steps)
+        if steps > 1 and not placement.at_input:
+            raise InvalidInputError(
+                f"variant {text!r}: only transformers of the image iterate (c0, dlX, slX)"
+            )
+        placements.append(placement)
+    places = [0 if placement.at_input else placement.depth for placement in placements]
+    if len(set(places)) < len(places):
+        raise InvalidInputError(f"variant {text!r}: two transformers sit at the same place")
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    return Variant(name=name, placements=tuple(placements[i] for i in order))
+
+
+class Prediction(NamedTuple):
+    """What a network says about a batch.
+
+    Attributes:
+        logits: By image, slot and class.
+        pull_backs: By image, all transformers multiplied (see the Convention of `transformer`);
+            identities for the CNN.
+    """
+
+    logits: Float[Tensor, "batch slot class"]
+    pull_backs: Float[Tensor, "batch 3 3"]
+
+
+class VariantNetwork(nn.Module):
+    """A classifier with the transformers of a variant.
+
+    Attributes:
+        classifier: The classifier.
+        transformers: One `SpatialTransformer` for each placement, in the same order.
+        trunks: The layers that DLX localizers have for themselves; empty for others.
+
+    Args:
+        classifier: The classifier; taken over, not copied.
+        variant: Which transformers.
+        localizer: ``"fc"``, ``"conv"`` or ``"auto"``: ``fc`` for images of up to 32 pixels.
+        localizer_width: Factor of the numbers of the localizers' units.
+        parametrisation: Which motions are predicted, see `transformer.PARAMETRISATIONS`.
+        mode: Sampler.
+        padding: What is read outside images and maps.
+
+    Raises:
+        InvalidInputError: If the variant is deeper than the classifier, or a name is unknown.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        variant: Variant,
+        *,
+        localizer: str = "auto",
+        localizer_width: float = 1.0,
+        parametrisation: str = "affine",
+        mode: str = "bilinear",
+        padding: str = "border",
+    ) -> None:
+        super().__init__()
+        layers = len(classifier.layers)
+        if variant.depth > layers:
+            raise InvalidInputError(
+                f"variant {variant.name!r} is deeper than the network "
+                f"{classifier.architecture.name!r}, which has {layers} layers; "
+                f"choose a layer of at most {layers}"
+            )
+        self.classifier, self.variant = classifier, variant
+        if localizer == "auto":
+            localizer = "fc" if classifier.sizes[0][1] <= networks.SMALL_SIDE else "conv"
+        self.transformers, self.trunks = nn.ModuleList(), nn.ModuleList()
+        for placement in variant.placements:
+            size = classifier.sizes[placement.depth]
+            body, features = networks.build_localizer(localizer, size, width=localizer_width)
+            self.transformers.append(
+                SpatialTransformer(
+                    body, features, parametrisation=parametrisation, mode=mode, padding=padding
+                )
+            )
+            own = placement.kind == "dl"
+            self.trunks.append(
+                classifier.copy_of_layers(placement.depth) if own else nn.Sequential()
+            )
+
+    def localizer_parameters(self) -> list[nn.Parameter]:
+        """List what only serves to predict motions; layers shared with the classifier do not.
+
+        Returns:
+            Parameters of the localizers and of their own trunks.
+        """
+        return [*self.transformers.parameters(), *self.trunks.parameters()]
+
+    def _transformer(self, number: int) -> SpatialTransformer:
+        transformer = self.transformers[number]
+        assert isinstance(transformer, SpatialTransformer)
+        return transformer
+
+    def _seen(self, number: int, images: Tensor) -> Tensor:
+        """What the localizer of an input transformer sees."""
+        placement = self.variant.placements[number]
+        if placement.kind == "sl":
+            for layer in self.classifier.layers[: placement.depth]:
+                images = layer(images)
+            return images
+        seen: Tensor = self.trunks[number](images)
+        return seen
+
+    def _predict_at_input(self, number: int, images: Tensor) -> Tensor:
+        """Pull-backs of all steps multiplied; each step looks at the original, resampled once."""
+        transformer = self._transformer(number)
+        total = transformer.predict(self._seen(number, images))
+        for _ in range(1, self.variant.placements[number].steps):
+            total = total @ transformer.predict(
+                self._seen(number, transformer.resample(images, total))
+            )
+        return total
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        pull_backs: Float[Tensor, "batch 3 3"] | None = None,
+    ) -> Prediction:
+        """Predict motions, undo them and classify.
+
+        Args:
+            images: Perturbed images.
+            pull_backs: What to use in place of all predictions, such as the inverse of the motion
+                that was applied: the transformer nearest the input is given them, others are left
+                out. By default the networks predict.
+
+        Returns:
+            Logits and pull-backs.
+        """
+        maps = images
+        total: Tensor | None = None
+        places = {
+            0 if placement.at_input else placement.depth: number
+            for number, placement in enumerate(self.variant.placements)
+        }
+        for depth in range(len(self.classifier.layers) + 1):
+            if depth > 0:
+                maps = self.classifier.layers[depth - 1](maps)
+            if depth not in places or (pull_backs is not None and total is not None):
+                continue
+            number = places[depth]
+            transformer = self._transformer(number)
+            if pull_backs is not None:
+                step = pull_backs
+            elif depth == 0:
+                step = self._predict_at_input(number, maps)
+            else:
+                step = transformer.predict(maps)
+            maps = transformer.resample(maps, step)
+            total = step if total is None else total @ step
+        if total is None:
+            total = torch.eye(3, device=images.device).expand(len(images), 3, 3)
+        return Prediction(self.classifier.classify(maps), total)

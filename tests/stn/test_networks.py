@@ -1,0 +1,102 @@
+"""The papers' networks, and a convolution that computes what torch's does."""
+
+import pytest
+import torch
+from torch import nn
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.stn.convolution import ImageConvolution
+from invariance_probe.stn.networks import ARCHITECTURES, Classifier, build_localizer
+
+
+def test_mnist_network_is_the_papers() -> None:
+    """Conv 9x9/64, pool, ReLU, conv 7x7/64, pool, ReLU, linear, with these maps and parameters."""
+    network = Classifier(ARCHITECTURES["mnist"], channels=1, side=28, classes=10)
+    assert network.sizes == [(1, 28, 28), (64, 10, 10), (64, 2, 2)]
+    kinds = [type(part).__name__ for layer in network.layers for part in layer]
+    assert kinds == ["ImageConvolution", "MaxPool2d", "ReLU"] * 2
+    count = sum(p.numel() for p in network.parameters())
+    assert count == (81 * 64 + 64) + (49 * 64 * 64 + 64) + (256 * 10 + 10)
+    assert network(torch.rand(3, 1, 28, 28)).shape == (3, 1, 10)
+
+
+def test_svhn_network_is_the_papers() -> None:
+    """Eight convolutions 5x5, pooling after 1, 3, 5, 7, three layers of 3072, five heads of 11."""
+    with torch.device("meta"):
+        network = Classifier(ARCHITECTURES["svhn"], channels=3, side=64, classes=11, slots=5)
+        assert network(torch.rand(2, 3, 64, 64)).shape == (2, 5, 11)
+    assert [size[0] for size in network.sizes[1:]] == [48, 64, 128, 160, 192, 192, 192, 192]
+    assert [size[1] for size in network.sizes] == [64, 32, 32, 16, 16, 8, 8, 4, 4]
+    linear = [part.out_features for part in network.head if isinstance(part, nn.Linear)]
+    assert linear == [3072, 3072, 3072, 55]
+    dropped = [any(isinstance(p, nn.Dropout) for p in layer) for layer in network.layers]
+    assert dropped == [False] + [True] * 7
+
+
+def test_width_scales_filters_and_hidden_units() -> None:
+    """Half the width halves every number of filters and hidden units, and no head."""
+    network = Classifier(
+        ARCHITECTURES["plankton"], channels=1, side=64, classes=121, slots=1, width=0.5
+    )
+    full = ARCHITECTURES["plankton"]
+    assert [size[0] for size in network.sizes[1:]] == [c // 2 for c in full.channels]
+    assert network(torch.rand(1, 1, 64, 64)).shape == (1, 1, 121)
+
+
+def test_too_small_images_are_refused() -> None:
+    """Images that leave nothing of a map are named, with the layer."""
+    with pytest.raises(InvalidInputError, match=r"14 pixels are too small .* layer 2"):
+        Classifier(ARCHITECTURES["mnist"], channels=1, side=14, classes=10)
+
+
+@pytest.mark.parametrize("kind", ["fc", "conv"])
+@pytest.mark.parametrize("size", [(1, 28, 28), (64, 10, 10), (64, 2, 2), (3, 1, 1), (1, 60, 60)])
+def test_localizers_take_any_map(kind: str, size: tuple[int, int, int]) -> None:
+    """Both localizers return as many features as they say, on images and on the smallest maps."""
+    body, features = build_localizer(kind, size)
+    assert body(torch.rand(2, *size)).shape == (2, features)
+
+
+def test_unknown_localizer_is_refused() -> None:
+    """A localizer of another name is named, with the choices."""
+    with pytest.raises(InvalidInputError, match="'deep' is unknown; choose from auto, fc, conv"):
+        build_localizer("deep", (1, 28, 28))
+
+
+@pytest.mark.parametrize(("channels", "padding"), [(1, 0), (1, 2), (3, 2), (3, 0), (6, 1)])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_image_convolution_is_torchs(
+    channels: int, padding: int, memory: torch.memory_format
+) -> None:
+    """Maps and all three gradients are those of nn.Conv2d, whatever the memory format."""
+    torch.manual_seed(0)
+    ours = ImageConvolution(channels, 7, 5, padding=padding).double().to(memory_format=memory)
+    theirs = nn.Conv2d(channels, 7, 5, padding=padding).double()
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.rand(70, channels, 9, 11, dtype=torch.float64)
+    gradients = []
+    for convolution in (ours, theirs):
+        leaf = images.clone(memory_format=memory).requires_grad_()
+        out = convolution(leaf)
+        (out**2).sum().backward()
+        gradients.append([out.detach(), leaf.grad, *(p.grad for p in convolution.parameters())])
+    for ours_is, theirs_is in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours_is, theirs_is, rtol=1e-10, atol=1e-10)
+
+
+def test_image_convolution_in_half_precision_is_the_same_but_for_noise() -> None:
+    """Under autocast maps are bfloat16, and maps and gradients those of single precision to 2 %."""
+    torch.manual_seed(0)
+    convolution = ImageConvolution(1, 16, 9)
+    images = torch.rand(8, 1, 28, 28)
+    found = []
+    for half in (False, True):
+        leaf = images.clone().requires_grad_()
+        convolution.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            maps = convolution(leaf)
+        assert (maps.dtype == torch.bfloat16) == half
+        maps.float().square().sum().backward()
+        found.append([maps.detach().float(), leaf.grad, convolution.weight.grad.clone()])
+    for single, half_is in zip(*found, strict=True):
+        assert float((half_is - single).norm() / single.norm()) < 0.02

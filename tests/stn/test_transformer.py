@@ -1,0 +1,129 @@
+"""`SpatialTransformer`: the identity at first, exact geometry, and of use in anybody's network."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invariance_probe import Rotation, geometry
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.stn import pose
+from invariance_probe.stn.transformer import (
+    PADDINGS,
+    PARAMETRISATIONS,
+    SpatialTransformer,
+    resample,
+)
+
+
+@pytest.mark.parametrize("name", PARAMETRISATIONS)
+def test_it_begins_as_the_identity(name: str) -> None:
+    """With its first weights, whatever the localizer says, nothing moves."""
+    localizer = nn.Sequential(nn.Flatten(), nn.Linear(2 * 9 * 12, 4))
+    transformer = SpatialTransformer(localizer, 4, parametrisation=name)
+    maps = torch.rand(3, 2, 9, 12)
+    assert torch.equal(transformer.predict(maps), torch.eye(3).expand(3, 3, 3))
+    torch.testing.assert_close(transformer(maps), maps, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 12)])
+def test_resampling_is_the_engines(size: tuple[int, int]) -> None:
+    """Maps read through random matrices are those of `geometry.warp`, and of affine_grid."""
+    torch.manual_seed(1)
+    maps = torch.rand(6, 3, *size, dtype=torch.float64)
+    theta = torch.eye(2, 3) + 0.4 * torch.randn(6, 2, 3)
+    pull_backs = geometry.homogeneous(theta)
+    ours = resample(maps, pull_backs)
+    torch.testing.assert_close(ours, geometry.warp(maps, theta.double()), rtol=1e-9, atol=1e-9)
+    grid = F.affine_grid(theta.double(), list(maps.shape), align_corners=False)
+    zeros = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
+    torch.testing.assert_close(
+        resample(maps, pull_backs, padding="zeros"), zeros, rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "content"),
+    [
+        ("rotation", [math.radians(30)], Rotation(30).matrix),
+        ("scale", [math.log(0.5)], torch.diag(torch.tensor([2.0, 2, 1]).double())),
+        ("translation", [0.5, -0.25], torch.tensor([[1, 0, -3], [0, 1, 1], [0, 0, 1.0]])),
+        ("similarity", [0.0, math.radians(30), 0, 0], Rotation(30).matrix),
+    ],
+)
+def test_families_move_content_as_they_say(
+    name: str, numbers: list[float], content: Tensor
+) -> None:
+    """Angles, factors and shifts are the content's in pixels, on maps that are not square."""
+    family = PARAMETRISATIONS[name]
+    pull_back = family.matrices(torch.tensor([numbers], dtype=torch.float64), height=8, width=12)
+    moved = pose.performed_moves(pull_back, 8, 12)[0]
+    torch.testing.assert_close(moved, content.double(), rtol=1e-9, atol=1e-9)
+
+
+def test_affine_numbers_are_the_entries_less_the_identitys() -> None:
+    """The six numbers of the papers' family are the entries of the matrix."""
+    numbers = torch.arange(6.0)[None] / 10
+    matrix = PARAMETRISATIONS["affine"].matrices(numbers, height=5, width=9)
+    wanted = torch.tensor([[1.0, 0.1, 0.2], [0.3, 1.4, 0.5], [0, 0, 1]])
+    torch.testing.assert_close(matrix[0], wanted)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38])
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_predictions_that_are_no_numbers_crash_nothing(value: float, padding: str) -> None:
+    """Maps read through such a matrix, and their gradients, exist; other samples do not notice."""
+    maps = torch.rand(3, 2, 9, 9, requires_grad=True)
+    matrices = torch.eye(3).repeat(3, 1, 1)
+    matrices[1, 0] = value
+    matrices.requires_grad_()
+    read = resample(maps, matrices, padding=padding)
+    read.sum().backward()
+    torch.testing.assert_close(read[[0, 2]], maps[[0, 2]], rtol=0, atol=1e-5)
+    assert bool(read.isfinite().all())
+
+
+def test_two_warps_are_one_by_the_product() -> None:
+    """Reading through a, then through b, is reading once through a @ b."""
+    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
+    maps = (2 * x - y).double()[None, None]  # linear, so that interpolation is exact
+    a = geometry.homogeneous(torch.tensor([[[0.5, 0.1, 0.05], [-0.2, 0.6, 0.1]]]))
+    b = geometry.homogeneous(torch.tensor([[[0.7, -0.3, 0.0], [0.1, 0.5, -0.1]]]))
+    torch.testing.assert_close(resample(resample(maps, a), b), resample(maps, a @ b))
+
+
+def test_a_users_network_learns_a_shift() -> None:
+    """In a network of one's own it learns to centre a blob, which nothing else in it could."""
+    torch.manual_seed(0)
+    localizer = nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.ReLU())
+    transformer = SpatialTransformer(localizer, 32, parametrisation="translation")
+    optimizer = torch.optim.Adam(transformer.parameters(), lr=3e-3)
+    grid = torch.arange(16.0)
+
+    def blobs(shift: Tensor) -> Tensor:
+        x = torch.exp(-((grid - 7.5 - shift[:, :1]) ** 2) / 12)[:, None, None, :]
+        y = torch.exp(-((grid - 7.5 - shift[:, 1:]) ** 2) / 12)[:, None, :, None]
+        return x * y
+
+    for _ in range(250):
+        shift = torch.rand(32, 2) * 6 - 3
+        loss = (transformer(blobs(shift)) - blobs(0 * shift)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    shift = torch.rand(64, 2) * 6 - 3
+    untouched = (blobs(shift) - blobs(0 * shift)).square().mean()
+    left = (transformer(blobs(shift)) - blobs(0 * shift)).square().mean()
+    assert left.item() < 0.1 * untouched.item()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"parametrisation": "spin"}, {"mode": "nearest"}, {"padding": "wrap"}]
+)
+def test_unknown_names_are_refused(wrong: dict[str, str]) -> None:
+    """A name that is none of the choices is named, with the choices."""
+    (name, value), *_ = wrong.items()
+    with pytest.raises(InvalidInputError, match=f"{name}='{value}': choose from"):
+        SpatialTransformer(nn.Flatten(), 4, **wrong)  # type: ignore[arg-type]  # the point
