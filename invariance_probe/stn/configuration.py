@@ -126,13 +126,15 @@ class TrainConfig:
             other: What `as_dict` returned.
 
         Returns:
-            ``"rate=0.1 there, 0.2 here"`` for the first difference; empty if there is none.
+            ``"rate=0.1 there, 0.2 here"``, joined by semicolons; empty if it does not.
         """
         here = self.as_dict()
-        for name in sorted({*here, *other}):
-            if name not in here or name not in other or here[name] != other[name]:
-                return f"{name}={other.get(name)} there, {here.get(name)} here"
-        return ""
+        names = sorted({*here, *other})
+        return "; ".join(
+            f"{name}={other.get(name)} there, {here.get(name)} here"
+            for name in names
+            if name not in here or name not in other or here[name] != other[name]
+        )
 
     def rate_at(self, step: int) -> float:
         """Look the schedule up.
