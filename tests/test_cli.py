@@ -57,7 +57,7 @@ def test_probe_prints_a_table_and_writes_a_run(capsys: pytest.CaptureFixture[str
     assert re.search(r"layer\s+identity\s+oracle\s+affine\s+floor\s+unrelated", out)
     assert "rotation -45 to 45" in out
     assert "scaling 0.7 to 1.4" in out
-    assert re.search(r"4 x 32 x 32\s+\d\.\d\d–\d\.\d\d", out)
+    assert re.search(r"4x32x32\s+\d\.\d\d–\d\.\d\d", out)
     assert "Run folder: run" in out
     assert err == ""
     assert Path("run/results.parquet").is_file()

@@ -24,6 +24,8 @@ learnt ``linear`` leaves what there was, or an ``fvu`` of 1, whichever is less."
 
 RIDGES = tuple(10.0**power for power in range(-6, 4))
 """Penalties tried, relative to the variance (``orthogonal``: the mean power) of a channel."""
+_NOTHING = 1e-12
+"""Share of the largest eigenvalue below which one is rounding noise."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,10 @@ def choose_ridge(training: Moments, validation: Moments) -> tuple[float, float]:
     seen = _Standardised.of(training)
     other = _Standardised.of(validation, like=seen)
     values, vectors = torch.linalg.eigh(seen.outer)
-    shrink = 1 / (values.clamp(min=0) + torch.tensor(RIDGES).to(values)[:, None])
+    # fewer positions than channels leave directions without any data: nothing is fitted along them
+    first = int((values <= _NOTHING * values[-1]).sum())
+    values, vectors = values[first:], vectors[:, first:]
+    shrink = 1 / (values + torch.tensor(RIDGES).to(values)[:, None])
     # everything in the coordinates of the eigenvectors, computed once for both priors
     fitted, judged = seen.cross @ vectors, other.cross @ vectors
     judged_outer = other.outer @ vectors
