@@ -1,6 +1,7 @@
 """What the command line says: results and layers as tables on the terminal, or as JSON."""
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -42,10 +43,12 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
     for family in dict.fromkeys(fvu["transform"]):
         console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
     console.print(
-        "Under each mean its 95 % interval over images. 0: perfectly aligned; 1: no better than "
+        "Means over images, with 95 % intervals. 0: perfectly aligned; 1: no better than "
         "the channel means; floor: what interpolation alone costs; unrelated: chance."
     )
-    if explained:
+    if explained and len(result.config["images"]) < 2:
+        console.print("Why? A mixing of channels needs two images or more, to fit and to score.")
+    elif explained:
         parts = result.decomposition()
         for family in dict.fromkeys(parts["transform"]):
             console.print(_parts_table(result, parts[parts["transform"] == family], str(family)))
@@ -63,7 +66,7 @@ def _summary_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Tabl
     span = f" {values[0]:g} to {values[-1]:g}" if values and values[0] == values[0] else ""
     images = int(rows["n_images"].max())
     table = Table(
-        title=f"{family}{span}: fraction of variance unexplained, mean of {images} images",
+        title=f"{family}{span}: fraction of variance unexplained, {images} images",
         title_justify="left",
         box=box.SIMPLE,
         pad_edge=False,
@@ -78,7 +81,8 @@ def _summary_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Tabl
         for method in methods:
             row = rows[(rows["layer"] == layer.name) & (rows["method"] == method)].iloc[0]
             low, high = row["low"], row["high"]
-            cells.append(f"{row['mean']:.3f}\n" + ("" if low != low else f"{low:.2f}–{high:.2f}"))
+            mean = "–" if math.isnan(row["mean"]) else f"{row['mean']:.3f}"
+            cells.append(mean + ("" if math.isnan(low) else f"\n{low:.2f}–{high:.2f}"))
         size = f"{layer.channels}x{layer.height}x{layer.width}"
         table.add_row(f"{layer.name}\n[dim]{size}[/dim]", *cells)
     return table
@@ -102,7 +106,7 @@ def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
         for part in (*explain.PARTS[::-1], explain.CERTIFIED):
             row = one.loc[part]
             share = f"{100 * row['share']:.0f} %"
-            if row["share_low"] == row["share_low"]:
+            if not math.isnan(row["share_low"]):
                 share += f"\n({100 * row['share_low']:.0f}–{100 * row['share_high']:.0f})"
             cells.append(f"{row['mean']:.3f}\n{share}")
         table.add_row(layer, *cells)

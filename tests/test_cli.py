@@ -38,7 +38,37 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+PARTS = r"oracle\s+rewarp\s+permute\s+mix\s+left\s+floor\s+proven"
 PROBE = ["probe", "--model", "my_net:net", "--images", "pictures", "--layers", "1", "--crop", "32"]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_explain_prints_the_parts_and_draws_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """--explain adds a table of parts in 80 columns, two figures, and the parts to the JSON."""
+    words = [*PROBE, "--transform", "rotation=90", "--explain"]
+    cli.main([*words, "--out", "run"])
+    out, err = capsys.readouterr()
+    assert re.search(PARTS, out)
+    assert re.search(r"\d+ %", out)
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    assert err == ""
+    for kind in ("parts", "channels"):
+        assert Path(f"run/figures/{kind}.svg").stat().st_size > 2000
+    cli.main([*words, "--out", "again", "--json"])
+    parts = json.loads(capsys.readouterr().out)["decomposition"]
+    assert {row["part"] for row in parts} >= {"floor", "left", "beyond any warp"}
+    assert all(row["n_images"] == 3 for row in parts)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_explain_of_one_image_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """One image leaves nothing to score a mixing on: it is said, and no number is made up."""
+    for name in ("1.png", "2.png"):
+        Path("pictures", name).unlink()
+    cli.main([*PROBE, "--transform", "rotation=90", "--explain", "--out", "run"])
+    out = capsys.readouterr().out
+    assert "two images or more" in out
+    assert "nan" not in out
 
 
 @pytest.mark.usefixtures("workplace")
@@ -155,7 +185,7 @@ def test_skip_bad_goes_on_and_counts(capsys: pytest.CaptureFixture[str]) -> None
     cli.main([*PROBE, "--transform", "rotation=20", "--out", "run", "--skip-bad"])
     out, err = capsys.readouterr()
     assert "skipped 1 unreadable: bad.jpg" in err
-    assert "mean of 3 images" in out
+    assert "unexplained, 3 images" in out
 
 
 def test_help_shows_every_default(capsys: pytest.CaptureFixture[str]) -> None:

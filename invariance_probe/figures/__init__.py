@@ -30,7 +30,8 @@ def kinds(result: ProbeResult) -> list[str]:
     families = [str(kind) for kind in result.table["transform"].cat.categories]
     more = {
         "maps": bool(result.strips),
-        "parts": set(EXPLAINING_METHODS) <= set(result.config["methods"]),
+        "parts": set(EXPLAINING_METHODS) <= set(result.config["methods"])
+        and len(result.config["images"]) > 1,
         "channels": len(result.channels) > 0,
     }
     return [*families, "depth", *(kind for kind, there in more.items() if there)]
