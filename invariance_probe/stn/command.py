@@ -308,12 +308,13 @@ def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
         box=box.SIMPLE,
         pad_edge=False,
         caption="Interval: 95 %, over seeds. Slope of the undone against the applied pose: 1 is "
-        "full compensation; spread: what is left within a class, in the pose's unit.",
+        "full compensation; spread: what is left within a class, in the pose's unit; out: share of "
+        "the image that is read from beyond its border.",
         caption_justify="left",
     )
-    drawn.add_column("run", overflow="fold")
-    for name in ("seeds", "error %", "interval", "slope", "spread", "out of frame %", "min"):
-        drawn.add_column(name, justify="right", no_wrap=name != "out of frame %")
+    drawn.add_column("run", overflow="fold", min_width=18)
+    for name in ("seeds", "error %", "interval", "slope", "spread", "out %", "min"):
+        drawn.add_column(name, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
         shared = {name: value for name, value in row.items() if value == value}
         slopes = [f"{v:.2f}" for name, v in shared.items() if str(name).startswith("slope_")]
