@@ -2,9 +2,13 @@
 
 The public surface: transform the input (`Rotation`, `Scaling`, `Shear`, `Translation`,
 `Reflection`, `Affine`, `sweep`), list a model's layers (`list_layers`), measure (`probe`, which
-returns a `ProbeResult`), or align two maps at hand (`align`, which returns an `Alignment`).
+returns a `ProbeResult`), align two maps at hand (`align`, which returns an `Alignment`), or prove
+what no warp can beat (`any_warp_bound`, `certify`). `controls` holds networks whose answer is
+known, `stn` the trainings.
 """
 
+from invariance_probe.alignment.bounds import any_warp_bound
+from invariance_probe.alignment.certificate import CertificateOptions, certify
 from invariance_probe.alignment.search import Alignment, Outcome, SearchOptions, align
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.features import list_layers
@@ -26,6 +30,7 @@ __all__ = [
     "METHODS",
     "Affine",
     "Alignment",
+    "CertificateOptions",
     "InvalidInputError",
     "Outcome",
     "ProbeResult",
@@ -37,6 +42,8 @@ __all__ = [
     "Transform",
     "Translation",
     "align",
+    "any_warp_bound",
+    "certify",
     "list_layers",
     "probe",
     "sweep",

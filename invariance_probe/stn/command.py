@@ -302,7 +302,7 @@ def _said(result: runs.TrainResult, new: bool) -> str:
 def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
     """Runs down, error with interval and pose statistics across."""
     drawn = Table(
-        title="Test error, mean over seeds, and how far poses are undone"
+        title="Test error over seeds, poses undone"
         + (" (street-digits: synthetic images)" if synthetic else ""),
         title_justify="left",
         box=box.SIMPLE,
