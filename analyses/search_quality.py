@@ -14,7 +14,7 @@ from torch import Tensor
 import invariance_probe as ip
 from analyses.pairs import Pairs, efficientnet_pairs
 from invariance_probe import geometry, regions
-from invariance_probe.alignment import metrics, solver
+from invariance_probe.alignment import metrics, objectives, solver
 
 MAX_DISTORTION = 2.0
 
@@ -130,12 +130,12 @@ def _against_random_starts(
 def _best_of_random_starts(pairs: Pairs, i: int, count: int, generator: torch.Generator) -> Tensor:
     """Follow random starts, the oracle and the identity to convergence on the full map."""
     height, width = pairs.reference.shape[-2:]
-    change = solver.isotropic_from_normalised(height, width)
+    change = objectives.isotropic_from_normalised(height, width)
     oracle = (change @ geometry.homogeneous(pairs.oracle[i]) @ change.inverse())[:2].float()
     reference, moved = pairs.reference[i : i + 1], pairs.moved[i : i + 1]
     region = pairs.region[i : i + 1]
     mean = metrics.region_mean(reference, region)[:, :, None, None].float()
-    objective = solver.InnerProducts(
+    objective = objectives.InnerProducts(
         reference - mean, moved - mean, region.float(), (height, width)
     )
     starts = torch.cat([

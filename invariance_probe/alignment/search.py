@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invariance_probe import geometry, regions
-from invariance_probe.alignment import metrics, solver
+from invariance_probe.alignment import metrics, objectives, solver
 from invariance_probe.errors import InvalidInputError
 
 Rounds = tuple[tuple[int, int], ...]
@@ -252,13 +252,13 @@ def _outside(
 
 def _isotropic(theta: Tensor, height: int, width: int) -> Tensor:
     """Normalised to isotropic warps, float64."""
-    change = solver.isotropic_from_normalised(height, width).to(theta.device)
+    change = objectives.isotropic_from_normalised(height, width).to(theta.device)
     return (change @ geometry.homogeneous(theta) @ change.inverse())[..., :2, :]
 
 
 def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
     """Isotropic to normalised warps, float64."""
-    change = solver.isotropic_from_normalised(height, width).to(warps.device)
+    change = objectives.isotropic_from_normalised(height, width).to(warps.device)
     return (change.inverse() @ geometry.homogeneous(warps) @ change)[..., :2, :]
 
 
@@ -406,7 +406,7 @@ class _Steps:
 
     def take(
         self,
-        objective: solver.Objective,
+        objective: objectives.Objective,
         warps: Tensor,
         look: int,
         rounds: Rounds,
@@ -434,7 +434,7 @@ class _Steps:
         return candidates
 
 
-def _best_looking(objective: solver.Objective, warps: Tensor, count: int) -> Tensor:
+def _best_looking(objective: objectives.Objective, warps: Tensor, count: int) -> Tensor:
     """Keep the warps of each pair that have the least error as they are."""
     pairs, ranks = warps.shape[:2]
     index = torch.arange(pairs, device=warps.device).repeat_interleave(ranks)
@@ -483,7 +483,7 @@ def _shrink(
 
 def _table(
     target: Tensor, source: Tensor, weight: Tensor, full_size: tuple[int, int]
-) -> solver.InnerProducts:
+) -> objectives.InnerProducts:
     """Tabulate inner products; a map one cell wide is taken as two equal cells."""
     if min(target.shape[-2:]) < 2:
         shape = tuple(max(2, n) for n in target.shape[-2:])
@@ -491,14 +491,14 @@ def _table(
             F.interpolate(maps, size=shape) for maps in (target, source, weight[:, None])
         )
         weight = weight[:, 0]
-    return solver.InnerProducts(target, source, weight, full_size)
+    return objectives.InnerProducts(target, source, weight, full_size)
 
 
-def _residuals(target: Tensor, source: Tensor, weight: Tensor, count: int) -> solver.Residuals:
+def _residuals(target: Tensor, source: Tensor, weight: Tensor, count: int) -> objectives.Residuals:
     """Take the channels' residuals at some positions of the region."""
     positions, kept = _spread(weight.flatten(1), count)
     size = (target.shape[-2], target.shape[-1])
-    return solver.Residuals(target, source, positions, kept, size)
+    return objectives.Residuals(target, source, positions, kept, size)
 
 
 def _spread(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from invariance_probe.alignment import solver
+from invariance_probe.alignment import objectives, solver
 
 
 def _pairs(seed: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,7 +23,7 @@ def _naive(warps: Tensor, pairs: Tensor, maps: tuple[Tensor, Tensor, Tensor]) ->
     """The squared error through torch's own sampler."""
     reference, moved, mask = maps
     height, width = reference.shape[-2:]
-    change = solver.isotropic_from_normalised(height, width)
+    change = objectives.isotropic_from_normalised(height, width)
     last = torch.tensor([[[0.0, 0.0, 1.0]]]).double().expand(len(warps), 1, 3)
     theta = (torch.linalg.inv(change) @ torch.cat([warps, last], 1) @ change)[:, :2]
     grid = F.affine_grid(theta, [len(warps), 1, height, width], align_corners=False)
@@ -50,10 +50,12 @@ def test_objectives_have_the_exact_value_and_gradient_of_torchs_sampler(
     expected = _naive(warps, pairs, maps)
     (gradient,) = torch.autograd.grad(expected.sum(), warps)
     if table:
-        objective: solver.Objective = solver.InnerProducts(*maps, (height, width))
+        objective: objectives.Objective = objectives.InnerProducts(*maps, (height, width))
     else:
         positions = torch.arange(height * width).expand(2, -1)
-        objective = solver.Residuals(reference, moved, positions, mask.flatten(1), (height, width))
+        objective = objectives.Residuals(
+            reference, moved, positions, mask.flatten(1), (height, width)
+        )
     got = objective.normal(warps.detach(), pairs)
     torch.testing.assert_close(objective.error(warps.detach(), pairs), got.error)
     torch.testing.assert_close(got.error, expected.detach(), atol=1e-9, rtol=1e-9)
@@ -64,8 +66,8 @@ def test_both_objectives_have_the_same_gauss_newton_matrix() -> None:
     """The table's matrix is that of the channels, symmetric and positive semidefinite."""
     maps = _pairs(0, 6, 5)
     positions = torch.arange(30).expand(2, -1)
-    table = solver.InnerProducts(*maps, (6, 5))
-    direct = solver.Residuals(maps[0], maps[1], positions, maps[2].flatten(1), (6, 5))
+    table = objectives.InnerProducts(*maps, (6, 5))
+    direct = objectives.Residuals(maps[0], maps[1], positions, maps[2].flatten(1), (6, 5))
     warps = torch.eye(2, 3).double() + 0.3 * torch.randn(6, 2, 3).double()
     pairs = torch.tensor([0, 1] * 3)
     a, b = table.normal(warps, pairs).matrix, direct.normal(warps, pairs).matrix
@@ -111,7 +113,7 @@ def test_descent_finds_a_small_shift_at_any_scale(scale: float) -> None:
     reference = F.grid_sample(moved[None], grid, padding_mode="border", align_corners=False)
     mask = torch.zeros(1, 12, 12)
     mask[:, 2:-2, 2:-2] = 1
-    objective = solver.InnerProducts(
+    objective = objectives.InnerProducts(
         reference.double(), moved[None].double(), mask.double(), (12, 12)
     )
     start, pair = torch.eye(2, 3)[None].double(), torch.tensor([0])

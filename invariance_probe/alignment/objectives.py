@@ -1,0 +1,328 @@
+"""The squared error of affine warps and its exact derivative, for many warps of many maps at once.
+
+Convention:
+    Warps are 2 x 3 pull-backs in *isotropic* coordinates: pixels of the full map from its centre,
+    in units of half its longer side, so that a rotation is a rotation on maps of any shape and on
+    any coarser copy of them. `isotropic_from_normalised` leads there.
+
+A warp W of a moved map G is judged by the squared error  sum_p m(p) |G(phi(p)) - F(p)|^2  over the
+positions p of the reference F, m the mask of the region. Two objectives compute it, with its
+gradient and Gauss-Newton matrix in the six parameters:
+
+- `InnerProducts` never touches a channel while searching. Inside a cell, bilinear reading is
+  G(phi) = a + b u + c v + d u v with corner combinations a, b, c, d and fractions u, v; so the
+  error and its derivatives are polynomials in u, v whose coefficients are inner products: ten of
+  <a,a> ... <d,d> a cell, and <F(p), G(q)> for each pair of positions. One matrix product makes
+  them all; after it a warp costs the same whether the map has 3 channels or 3 000, and hundreds of
+  starts are affordable. The table has positions**2 entries, so it is for small and coarse maps.
+- `Residuals` reads the channels themselves: for large maps, and for the last digits.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_BLOCK = 2**17
+"""Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normal:
+    """Value, gradient and Gauss-Newton matrix of the squared error, one row a warp."""
+
+    error: Float[Tensor, " warp"]
+    gradient: Float[Tensor, "warp 6"]
+    matrix: Float[Tensor, "warp 6 6"]
+
+
+class Objective(ABC):
+    """A squared error of warps, each of them for one of several pairs of maps."""
+
+    warps_at_once: int
+    """Warps whose temporaries stay within a processor's cache."""
+
+    def normal(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
+        """Evaluate warps for a descent.
+
+        Args:
+            warps: Pull-backs in isotropic coordinates.
+            pairs: Which pair of maps each of them is for.
+
+        Returns:
+            Error, gradient and Gauss-Newton matrix.
+        """
+        blocks = [self._normal(*block) for block in self._blocks(warps, pairs)]
+        if len(blocks) == 1:
+            return blocks[0]
+        return Normal(
+            error=torch.cat([block.error for block in blocks]),
+            gradient=torch.cat([block.gradient for block in blocks]),
+            matrix=torch.cat([block.matrix for block in blocks]),
+        )
+
+    def error(
+        self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]
+    ) -> Float[Tensor, " warp"]:
+        """Evaluate warps for a comparison, at half the price.
+
+        Args:
+            warps: Pull-backs in isotropic coordinates.
+            pairs: Which pair of maps each of them is for.
+
+        Returns:
+            The squared error.
+        """
+        return torch.cat([self._error(*block) for block in self._blocks(warps, pairs)])
+
+    def _blocks(self, warps: Tensor, pairs: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        size = max(1, self.warps_at_once)
+        return zip(torch.split(warps, size), torch.split(pairs, size), strict=True)
+
+    @abstractmethod
+    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal: ...
+
+    @abstractmethod
+    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor: ...
+
+
+def isotropic_from_normalised(height: int, width: int) -> Float[Tensor, "3 3"]:
+    """Map normalised to isotropic coordinates.
+
+    Args:
+        height: Height of the full map, in cells.
+        width: Width of the full map, in cells.
+
+    Returns:
+        A 3 x 3 diagonal matrix, float64.
+    """
+    longer = max(height, width)
+    return torch.diag(torch.tensor([width / longer, height / longer, 1.0], dtype=torch.float64))
+
+
+class _Grid:
+    """Positions of a (perhaps coarser) map in isotropic coordinates, and the way to its cells."""
+
+    def __init__(self, size: tuple[int, int], full_size: tuple[int, int], like: Tensor) -> None:
+        height, width = size
+        self.width = width
+        longer = max(full_size)
+        self.scale = like.new_tensor([
+            [width / 2 * longer / full_size[1]],
+            [height / 2 * longer / full_size[0]],
+        ])
+        self.last = like.new_tensor([[width - 1.0], [height - 1.0]])
+        x = torch.arange(width).to(like) - (width - 1) / 2
+        y = torch.arange(height).to(like) - (height - 1) / 2
+        x, y = x.repeat(height) / self.scale[0], y.repeat_interleave(width) / self.scale[1]
+        self.points = torch.stack([x, y, torch.ones_like(x)])
+
+    def read(self, warps: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Follow warps to top-left corners, fractions, and index units per isotropic unit."""
+        # points are (3, position) or (warp, 3, position); corners are flat; fractions and units
+        # are (warp, 2, position), x before y; a unit is 0 where the position is clamped
+        index_warps = warps * self.scale
+        index_warps[:, :, 2] += self.last[:, 0] / 2
+        at = index_warps @ points
+        clamped = torch.minimum(at.clamp(min=0), self.last)
+        units = (at == clamped).to(at).mul_(self.scale)
+        corner = torch.minimum(clamped.floor(), self.last - 1)
+        flat = torch.add(corner[:, 0], corner[:, 1], alpha=self.width).long()
+        return flat, clamped.sub_(corner), units
+
+
+def _moments(points: Tensor) -> Tensor:
+    """(..., position, 6): 1, x, y, x^2, x y, y^2 of points (..., 3, position)."""
+    x, y, one = points.unbind(-2)
+    return torch.stack([one, x, y, x * x, x * y, y * y], dim=-1)
+
+
+_OUTER = torch.tensor([[3, 4, 1], [4, 5, 2], [1, 2, 0]])
+"""Which of the moments is which product of (x, y, 1) with itself."""
+
+
+def _assemble(error: Tensor, slopes: Tensor, products: Tensor, moments: Tensor) -> Normal:
+    """Sum over positions: error (warp, position), slopes (warp, 2, .), products (warp, 3, .)."""
+    # slopes are <dG/dx, r> and <dG/dy, r>, products those of the derivatives: xx, xy, yy
+    second = products @ moments
+    xx, xy, yy = second[..., _OUTER.to(second.device)].unbind(1)
+    matrix = torch.cat([torch.cat([xx, xy], dim=-1), torch.cat([xy, yy], dim=-1)], dim=-2)
+    gradient = (slopes @ moments[..., :3])[..., [1, 2, 0]].flatten(1)
+    return Normal(error=error.sum(-1), gradient=gradient, matrix=matrix)
+
+
+class InnerProducts(Objective):
+    """The squared error from a table of inner products; see the module's docstring.
+
+    Args:
+        reference: Reference maps F.
+        moved: Moved maps G, at least 2 x 2.
+        mask: 1 in the region, 0 outside.
+        full_size: Height and width of the maps that these are a coarser copy of.
+    """
+
+    def __init__(
+        self,
+        reference: Float[Tensor, "pair channel height width"],
+        moved: Float[Tensor, "pair channel height width"],
+        mask: Float[Tensor, "pair height width"],
+        full_size: tuple[int, int],
+    ) -> None:
+        pairs, _, height, width = reference.shape
+        self.grid = _Grid((height, width), full_size, reference)
+        self.mask = mask.flatten(1)
+        self.positions = height * width
+        self.warps_at_once = _BLOCK // self.positions
+        self.cross = (reference.flatten(2).transpose(1, 2) @ moved.flatten(2)).flatten()
+        self.squares = reference.square().sum(1).flatten(1)
+        a = moved[:, :, :-1, :-1]
+        b = moved[:, :, :-1, 1:] - a
+        c = moved[:, :, 1:, :-1] - a
+        d = moved[:, :, 1:, 1:] - a - b - c
+        bc = (b * c).sum(1)
+        gram = torch.stack([
+            *((a * corner).sum(1) for corner in (a, b, c)),
+            (a * d).sum(1) + bc,
+            (b * b).sum(1),
+            bc,
+            (c * c).sum(1),
+            *((d * corner).sum(1) for corner in (b, c, d)),
+        ])
+        # stored at every position, so that one index serves both tables
+        table = gram.new_zeros(10, pairs, height, width)
+        table[:, :, :-1, :-1] = gram
+        self.gram = table.reshape(10, -1)
+        self.moments = _moments(self.grid.points)
+
+    def _look_up(self, corner: Tensor, pairs: Tensor) -> tuple[Tensor, ...]:
+        """Coefficients of the error inside the cells at which warps read."""
+        # error(u, v) = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
+        #               + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
+        n, width = self.positions, self.grid.width
+        start = pairs[:, None] * n
+        cell = (corner + start).flatten()
+        aa, ab, ac, ad_bc, bb, bc, cc, bd, cd, dd = self.gram.index_select(1, cell).view(
+            10, *corner.shape
+        )
+        at = corner.add_((torch.arange(n, device=pairs.device) + start) * n)
+        fa, right, below, across = (self.cross.take(at + k) for k in (0, 1, width, width + 1))
+        q = ac.sub_(below).add_(fa)
+        p = ab.sub_(right).add_(fa)
+        r = ad_bc.sub_(across).add_(right).add_(below).sub_(fa)
+        e = aa.add_(fa, alpha=-2).add_(self.squares[pairs])
+        return e, p, q, r, bb, bc, cc, bd, cd, dd
+
+    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor:
+        corner, fractions, _ = self.grid.read(warps, self.grid.points)
+        u, v = fractions.unbind(1)
+        e, p, q, r, bb, _, cc, bd, cd, dd = self._look_up(corner, pairs)
+        along = torch.addcmul(bd.mul_(2), v, dd)
+        t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
+        e.addcmul_(u, torch.addcmul(t.mul_(2), u, torch.addcmul(bb, v, along)))
+        e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
+        return e.mul_(self.mask[pairs]).sum(-1)
+
+    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal:
+        n = self.positions
+        corner, fractions, units = self.grid.read(warps, self.grid.points)
+        u, v = fractions.unbind(1)
+        e, p, q, r, bb, bc, cc, bd, cd, dd = self._look_up(corner, pairs)
+        du = torch.addcmul(bd, v, dd)  # <d, b + d v>
+        dv = torch.addcmul(cd, u, dd)  # <d, c + d u>
+        mask = self.mask[pairs]
+        units.mul_(mask[:, None])
+        unit_x, unit_y = units.unbind(1)
+        products = torch.empty(len(warps), 3, n, dtype=u.dtype, device=u.device)
+        xx, xy, yy = products.unbind(1)
+        torch.addcmul(bb, v, du.add_(bd), out=xx)
+        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)
+        torch.addcmul(cc, u, dv.add_(cd), out=yy)
+        t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
+        slopes = torch.empty_like(fractions)
+        torch.addcmul(t, u, xx, out=slopes[:, 0])
+        torch.addcmul(torch.addcmul(q, u, torch.addcmul(r, u, bd)), v, yy, out=slopes[:, 1])
+        e.addcmul_(u, t.add_(slopes[:, 0]))
+        e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
+        xx.mul_(unit_x).mul_(unit_x)
+        xy.mul_(unit_x).mul_(unit_y)
+        yy.mul_(unit_y).mul_(unit_y)
+        return _assemble(e.mul_(mask), slopes.mul_(units), products, self.moments)
+
+
+class Residuals(Objective):
+    """The squared error from the channels themselves, over chosen positions of each pair.
+
+    Args:
+        reference: Reference maps F.
+        moved: Moved maps G, at least 2 x 2.
+        positions: Flat numbers of the positions that count.
+        mask: 1 where they lie in the region, else 0.
+        full_size: Height and width of the maps that these are a coarser copy of.
+    """
+
+    def __init__(
+        self,
+        reference: Float[Tensor, "pair channel height width"],
+        moved: Float[Tensor, "pair channel height width"],
+        positions: Int[Tensor, "pair position"],
+        mask: Float[Tensor, "pair position"],
+        full_size: tuple[int, int],
+    ) -> None:
+        _, channels, height, width = reference.shape
+        self.grid = _Grid((height, width), full_size, reference)
+        self.size = height * width
+        self.mask = mask
+        self.points = self.grid.points[:, positions].transpose(0, 1)
+        self.moments = _moments(self.points)
+        row = torch.arange(len(reference), device=reference.device)[:, None] * self.size
+        # channels last: a position's vector is contiguous
+        self.target = reference.flatten(2).transpose(1, 2).reshape(-1, channels)[row + positions]
+        self.warps_at_once = 4 * _BLOCK // self.target[0].numel()
+        self.source = moved.flatten(2).transpose(1, 2).reshape(-1, channels)
+
+    def _corners(self, corner: Tensor, pairs: Tensor) -> tuple[Tensor, ...]:
+        """Vectors at the four corners of the cells at which warps read."""
+        width = self.grid.width
+        corner = corner + pairs[:, None] * self.size
+        return tuple(
+            self.source.index_select(0, (corner + k).flatten()).view(*corner.shape, -1)
+            for k in (0, 1, width, width + 1)
+        )
+
+    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor:
+        corner, fractions, _ = self.grid.read(warps, self.points[pairs])
+        u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
+        a, b, c, d = self._corners(corner, pairs)
+        read = torch.lerp(torch.lerp(a, b, u), torch.lerp(c, d, u), v)
+        residual = read.sub_(self.target[pairs])
+        return _dot(residual, residual).mul_(self.mask[pairs]).sum(-1)
+
+    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal:
+        corner, fractions, units = self.grid.read(warps, self.points[pairs])
+        a, b, c, d = self._corners(corner, pairs)
+        u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
+        top, bottom = torch.lerp(a, b, u), torch.lerp(c, d, u)
+        g_u = torch.lerp(b.sub_(a), d.sub_(c), v)
+        g_v = bottom.sub_(top)
+        residual = torch.addcmul(top, v, g_v).sub_(self.target[pairs])
+        mask = self.mask[pairs]
+        unit_x, unit_y = units.mul_(mask[:, None]).unbind(1)
+        products = torch.stack(
+            [
+                _dot(g_u, g_u) * unit_x * unit_x,
+                _dot(g_u, g_v) * unit_x * unit_y,
+                _dot(g_v, g_v) * unit_y * unit_y,
+            ],
+            dim=1,
+        )
+        slopes = torch.stack([_dot(g_u, residual), _dot(g_v, residual)], dim=1).mul_(units)
+        error = _dot(residual, residual).mul_(mask)
+        return _assemble(error, slopes, products, self.moments[pairs])
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    products: Tensor = torch.linalg.vecdot(a, b)
+    return products
