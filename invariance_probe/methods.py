@@ -2,9 +2,6 @@
 
 from invariance_probe.alignment.channels import KINDS
 
-WARPS = ("oracle", "affine", "joint", "unrelated")
-"""Warps after which channels may be mixed. ``joint``: warp and mixing found in turns."""
-
 METHODS = (
     "identity",
     "oracle",
