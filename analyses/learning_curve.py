@@ -51,8 +51,8 @@ def measure(config: Config) -> pd.DataFrame:
     Returns:
         One row per ``layer``, ``warp`` (``oracle`` or ``affine``), ``kind`` (``none`` is the warp
         alone), ``images`` fitted to and ``draw``: ``value``, the fvu of the images outside the fit;
-        ``positions`` fitted to, ``channels``. A fit to one image takes the smallest penalty; of
-        more, the last one chooses it.
+        ``positions`` fitted to, ``channels``. A fit to one image takes a fixed penalty; of more,
+        the last one chooses it.
     """
     rng = np.random.default_rng(config.seed)
     subsets = [

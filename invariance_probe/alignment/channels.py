@@ -24,6 +24,8 @@ learnt ``linear`` leaves what there was, or an ``fvu`` of 1, whichever is less."
 
 RIDGES = tuple(10.0**power for power in range(-6, 4))
 """Penalties tried, relative to the variance (``orthogonal``: the mean power) of a channel."""
+UNCHECKED_RIDGE = 0.1
+"""Penalty where there are too few images to choose one: a tenth of a channel's variance."""
 _NOTHING = 1e-12
 """Share of the largest eigenvalue below which one is rounding noise."""
 
@@ -206,7 +208,7 @@ def fit(kind: str, training: Moments, validation: Moments | None = None) -> Mixi
         kind: One of `KINDS`.
         training: Moments to fit to; no leading axes.
         validation: Moments of other images, on which the penalty is chosen before the fit to both
-            together. Without them the penalty is the smallest of `RIDGES`.
+            together. Without them ``linear`` takes `UNCHECKED_RIDGE`, ``orthogonal`` none.
 
     Returns:
         The mixing.
@@ -215,12 +217,13 @@ def fit(kind: str, training: Moments, validation: Moments | None = None) -> Mixi
     if kind == "permutation":
         return fit_permutation(everything)
     if kind == "orthogonal":
-        ridges = RIDGES[:1] if validation is None else RIDGES
-        fits = [fit_orthogonal(training, ridge) for ridge in ridges]
-        best = _best(fits, training if validation is None else validation)
-        return fit_orthogonal(everything, ridges[best])
-    ridge, prior = (RIDGES[0], 0) if validation is None else choose_ridge(training, validation)
-    return fit_linear(everything, ridge, prior)
+        if validation is None:
+            return fit_orthogonal(training)
+        best = _best([fit_orthogonal(training, ridge) for ridge in RIDGES], validation)
+        return fit_orthogonal(everything, RIDGES[best])
+    if validation is None:
+        return fit_linear(training, UNCHECKED_RIDGE)
+    return fit_linear(everything, *choose_ridge(training, validation))
 
 
 def _best(fits: Sequence[Mixing], moments: Moments) -> int:
