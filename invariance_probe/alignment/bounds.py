@@ -264,7 +264,9 @@ def _sieved(cells: Cells, to_vectors: Tensor, rounding: Tensor) -> tuple[Tensor,
     """Do what `_to_nearest_hull` does for a few rows."""
     low, high = _planes(cells, to_vectors)
     margin = 1 + 8 * torch.finfo(torch.float32).eps
-    pair, row, y, x = torch.nonzero(low <= (high * margin)[:, :, None, None], as_tuple=True)
+    # on flat backgrounds rounding can leave `high` below 0, and all cells above it
+    most = high.clamp(min=0) * margin + 4 * rounding[:, :, 0].float()
+    pair, row, y, x = torch.nonzero(low <= most[:, :, None, None], as_tuple=True)
     at_row = pair * to_vectors.shape[1] + row
     corner = (at_row * cells.height + y) * cells.width + x
     cell = (pair * (cells.height - 1) + y) * (cells.width - 1) + x
@@ -280,4 +282,6 @@ def _sieved(cells: Cells, to_vectors: Tensor, rounding: Tensor) -> tuple[Tensor,
         start.scatter_reduce(0, at_row, side, "amin").view(shape)
         for side in (found.lower, found.upper)
     )
-    return low, high
+    # a position that has lost all its cells to rounding counts as 0, which is always valid
+    lost = low.isinf()
+    return low.masked_fill(lost, 0), high.masked_fill(lost, 0)

@@ -181,6 +181,22 @@ def test_pairs_do_not_see_each_other() -> None:
     assert unknown == [False, True, False, True, True]
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_flat_backgrounds_have_a_bound_below_what_a_warp_leaves(seed: int) -> None:
+    """Where nearly all vectors are the same to rounding, no position loses its bound."""
+    generator = torch.Generator().manual_seed(seed)
+    channels, side, corner = 2 + seed % 7, 4 + seed % 5, 1 + seed % 2
+    background = 1e-3 * torch.rand(channels, 1, 1, generator=generator).expand(-1, side, side)
+    noise = torch.randn(channels, side, side, generator=generator)
+    reference, moved = background.clone(), background * (1 + 1e-7 * noise)
+    for maps in (reference, moved):
+        maps[:, :corner, :corner] = torch.rand(channels, corner, corner, generator=generator)
+    region = torch.ones(1, side, side, dtype=torch.bool)
+    bound = bounds.any_warp_bound(reference[None], moved[None], region)
+    left = float((reference - moved).double().square().sum())
+    assert 0 <= float(bound.error) <= left
+
+
 def test_large_maps_get_a_weaker_bound_that_says_so() -> None:
     """Past the size limit only the positions that stand out count, each exactly."""
     reference, moved, region = _case(7, 3, (6, 6))
