@@ -129,7 +129,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     high = -(-len(layers) // columns)
     with sns.axes_style("ticks"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(3.3 * columns + 0.6, 2 * 2.9 * high + 1.4), layout="constrained")
-        blocks = figure.subfigures(2, 1, hspace=0.03)
+        blocks = list(figure.subfigures(2, 1, hspace=0.03, squeeze=False)[:, 0])
         for block, family, label in zip(
             blocks,
             ("rotation", "scaling"),
@@ -154,10 +154,8 @@ def plot(frame: pd.DataFrame) -> Figure:
             "ribbons: 95 % bootstrap over photographs",
             fontsize=12,
         )
-        sns.despine(figure)
-        for block in blocks:
-            for axes in block.axes:
-                sns.despine(ax=axes)
+        for axes in figure.axes:
+            sns.despine(ax=axes)
     return figure
 
 
