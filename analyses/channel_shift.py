@@ -288,7 +288,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                 title = f"layer {layer}" if name == CONTROL else layer
                 axes.set_title(title, fontsize=11)
             panels[row, 0].set_ylabel(f"{name}\nshare removed", fontsize=11)
-        figure.supxlabel("rotation of the input (degrees); grey: quarter turns", fontsize=12)
+        panels[-1, 0].set_xlabel("rotation of the input (degrees)", fontsize=11)
         handles = [
             Line2D([], [], color=colour, linestyle=line, marker="o", markersize=4, label=label)
             for colour, line, label in STYLES.values()
@@ -298,7 +298,8 @@ def plot(frame: pd.DataFrame) -> Figure:
         )
         figure.suptitle(
             "Share of the oracle-warped residual that reassigned or mixed channels remove on other "
-            f"images;\n{frame['image'].nunique()} photographs, ribbons: 95 % bootstrap over them",
+            f"images;\n{frame['image'].nunique()} photographs, ribbons: 95 % bootstrap over them; "
+            "grey: quarter turns",
             fontsize=12,
         )
         sns.despine(figure)

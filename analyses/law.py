@@ -227,7 +227,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     kinds = list(dict.fromkeys(frame["images"]))
     top = 1.05 * float(cloud[["predicted", "measured"]].to_numpy().max())
     with sns.axes_style("ticks"), sns.plotting_context("notebook"):
-        figure = Figure(figsize=(4 * len(kinds) + 0.8, 8.8), layout="constrained")
+        figure = Figure(figsize=(4 * len(kinds) + 0.8, 9.2), layout="constrained")
         panels = figure.subplots(2, len(kinds), sharex=True, sharey=True, squeeze=False)
         for row, kind in enumerate(KINDS):
             for column, images in enumerate(kinds):
@@ -237,7 +237,13 @@ def plot(frame: pd.DataFrame) -> Figure:
                 for family, colour in COLOURS.items():
                     one = here[here["transform"] == family]
                     axes.scatter(
-                        one["predicted"], one["measured"], s=9, color=colour, alpha=0.5, linewidth=0
+                        one["predicted"],
+                        one["measured"],
+                        s=11,
+                        color=colour,
+                        alpha=0.5,
+                        linewidth=0,
+                        rasterized=True,
                     )
                 fit = judged.loc[(images, kind)]
                 axes.text(
@@ -252,8 +258,9 @@ def plot(frame: pd.DataFrame) -> Figure:
                 axes.set_aspect("equal")
                 if row == 0:
                     axes.set_title(images, fontsize=12)
+                else:
+                    axes.set_xlabel("predicted residual")
             panels[row, 0].set_ylabel(f"measured residual, {kind}")
-        figure.supxlabel("residual predicted from weights and spectrum")
         handles = [
             Line2D([], [], color=c, marker="o", markersize=5, linestyle="", label=f)
             for f, c in COLOURS.items()

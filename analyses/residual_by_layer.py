@@ -14,9 +14,8 @@ import invariance_probe as ip
 from invariance_probe import figures, sources
 from invariance_probe.intervals import by_image, mean_interval
 
-CROP = 224
-CANVAS = 448
-"""Side of the photographs, in pixels: enough for any rotation of the crop and for halving it."""
+CANVAS = 2
+"""Side of the photographs, in crops: enough for any rotation of the crop and for halving it."""
 METHODS = ("identity", "oracle", "affine", "any-warp", "floor", "unrelated")
 KEPT = ["layer", "transform", "parameter", "image", "method", "value", "region_frac"]
 
@@ -30,6 +29,7 @@ class Config:
         degrees: Rotations of the input, above -180 up to 180.
         factors: Scalings of the input.
         images: Number of photographs (10 at most).
+        crop: Side of the square that the network sees, in pixels.
         seed: Root of all random choices.
     """
 
@@ -46,13 +46,18 @@ class Config:
     degrees: tuple[float, ...] = (-150, -120, -90, -60, -30, 0, 30, 60, 90, 120, 150, 180)
     factors: tuple[float, ...] = (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.4, 1.7, 2)
     images: int = 10
+    crop: int = 224
     seed: int = 0
 
 
 PRESETS = {
     "quick": Config(),
     "tiny": Config(
-        layers=("_blocks.4", "_blocks.15"), degrees=(0, 90, 180), factors=(0.5, 1.4), images=3
+        layers=("_blocks.4", "_blocks.10"),
+        degrees=(0, 90, 180),
+        factors=(0.5, 1.4),
+        images=3,
+        crop=112,
     ),
 }
 
@@ -68,7 +73,7 @@ def measure(config: Config) -> pd.DataFrame:
         the fvu, and ``region_frac``, the share of the map that was compared.
     """
     loaded = sources.load_model("efficientnet-lite0")
-    files, _ = sources.open_images("photographs", CANVAS)
+    files, _ = sources.open_images("photographs", CANVAS * config.crop)
     result = ip.probe(
         loaded.module,
         torch.stack([files[i] for i in range(min(config.images, len(files)))]),
@@ -78,7 +83,7 @@ def measure(config: Config) -> pd.DataFrame:
             *(ip.Scaling(f) for f in config.factors),
         ],
         methods=METHODS,
-        crop=CROP,
+        crop=config.crop,
         mean=loaded.mean,
         std=loaded.std,
         seed=config.seed,

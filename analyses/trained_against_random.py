@@ -1,6 +1,7 @@
 """Did training make the maps more or less alignable than those of a random network?"""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,9 +25,6 @@ statistics of the trained weights, a random network's activations explode or die
 COLOURS = dict(zip(NETWORKS, ("#0072B2", "#56B4E9", "#E69F00", "#CC79A7"), strict=True))
 METHODS = ("oracle", "affine", "floor", "unrelated")
 WARPS = ("oracle", "affine")
-CROP = 224
-CANVAS = 318
-"""Side of the photographs, in pixels: enough for any rotation of the crop."""
 KEPT = ["layer", "transform", "parameter", "image", "method", "value"]
 
 
@@ -39,6 +37,7 @@ class Config:
         degrees: Rotations of the input.
         factors: Scalings of the input.
         images: Number of photographs (10 at most).
+        crop: Side of the square that the networks see, in pixels.
         draws: How many networks of each random kind.
         seed: Root of all random choices.
     """
@@ -55,6 +54,7 @@ class Config:
     degrees: tuple[float, ...] = (45, 90, 150)
     factors: tuple[float, ...] = (0.7, 1.5)
     images: int = 10
+    crop: int = 224
     draws: int = 3
     seed: int = 0
 
@@ -62,7 +62,12 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "tiny": Config(
-        layers=("_blocks.4", "_blocks.15"), degrees=(90,), factors=(0.7,), images=3, draws=1
+        layers=("_blocks.4", "_blocks.10"),
+        degrees=(90,),
+        factors=(0.7,),
+        images=3,
+        crop=96,
+        draws=1,
     ),
 }
 
@@ -133,7 +138,7 @@ def recalibrated(
     return changed.eval()
 
 
-def photographs(count: int, canvas: int = CANVAS) -> Float[Tensor, "batch channel height width"]:
+def photographs(count: int, canvas: int) -> Float[Tensor, "batch channel height width"]:
     """Open the packaged photographs.
 
     Args:
@@ -161,7 +166,7 @@ def random_networks(
     """
     loaded = sources.load_model("efficientnet-lite0")
     mean, std = (torch.tensor(v)[:, None, None] for v in (loaded.mean, loaded.std))
-    seen = (ip.Rotation(0)(images, crop=CROP) - mean) / std
+    seen = (ip.Rotation(0)(images, crop=config.crop) - mean) / std
     yield TRAINED, 0, loaded.module
     with hooks.evaluating(loaded.module):
         yield RECALIBRATED, 0, recalibrated(loaded.module, seen)
@@ -182,7 +187,8 @@ def measure(config: Config) -> pd.DataFrame:
         One row per ``network``, ``draw``, ``layer``, ``transform``, ``parameter``, ``image`` and
         ``method``, with ``value``, the fvu.
     """
-    images = photographs(config.images)
+    # enough for any rotation of the crop
+    images = photographs(config.images, math.ceil(math.sqrt(2) * config.crop) + 1)
     loaded = sources.load_model("efficientnet-lite0")
     frames = []
     for name, draw, network in random_networks(config, images):
@@ -195,7 +201,7 @@ def measure(config: Config) -> pd.DataFrame:
                 *(ip.Scaling(f) for f in config.factors),
             ],
             methods=METHODS,
-            crop=CROP,
+            crop=config.crop,
             mean=loaded.mean,
             std=loaded.std,
             seed=config.seed,
