@@ -194,8 +194,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per ``network``, ``layer``, ``degrees`` (90 or 180) and ``kind``: ``residual``, the
-        fvu under the oracle warp there; ``share`` of it that the mixing removes, ``share_around``
-        at the neighbours, their ``difference`` with ``low`` and ``high`` (95 % bootstrap over
+        fvu under the oracle warp there; ``share`` of it that the mixing removes, with
+        ``share_low`` and ``share_high``; ``share_around`` at the neighbours, their ``difference`` with ``low`` and ``high`` (95 % bootstrap over
         photographs); ``share_unrelated``, what the mixing removes for unrelated images; ``excess``
         of the difference over theirs, with ``excess_low`` and ``excess_high``; ``verdict``, see
         `verdict`; for permutations the columns of `explain.channel_moves` at the quarter turn,
@@ -220,6 +220,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                     "kind": kind,
                     "residual": values[0].mean(),
                     "share": found[0],
+                    "share_low": low[0],
+                    "share_high": high[0],
                     "share_around": found[1],
                     "difference": found[2],
                     "low": low[2],
@@ -228,7 +230,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                     "excess": found[3],
                     "excess_low": low[3],
                     "excess_high": high[3],
-                    "verdict": verdict((low[2], low[3]), (high[2], high[3])),
+                    "verdict": verdict(low[0], (low[2], low[3]), (high[2], high[3])),
                 }
                 rows.append(row | _moves(one[one["parameter"] == quarter], kind))
     return pd.DataFrame(rows)
@@ -243,18 +245,21 @@ def _moves(rows: pd.DataFrame, kind: str) -> dict[str, float]:
     return out
 
 
-def verdict(lows: tuple[float, float], highs: tuple[float, float]) -> str:
+def verdict(share: float, lows: tuple[float, float], highs: tuple[float, float]) -> str:
     """Say whether a quarter turn stands out.
 
     Args:
+        share: Lower end of the interval of the share that is removed there.
         lows: Lower ends of the intervals of the difference to the neighbours, and of its excess
             over the control.
         highs: Upper ends.
 
     Returns:
-        ``stands out`` if both intervals lie above 0, ``falls behind`` if both lie below, else
-        ``undecided``.
+        ``removes nothing`` if the share's interval reaches 0; ``stands out`` if both others lie
+        above 0, ``falls behind`` if both lie below; else ``undecided``.
     """
+    if share <= 0:
+        return "removes nothing"
     if min(lows) > 0:
         return "stands out"
     return "falls behind" if max(highs) < 0 else "undecided"

@@ -73,16 +73,17 @@ def test_a_quarter_turn_like_its_neighbours_does_not_stand_out() -> None:
     quarter = frame[frame["parameter"] == 90]
     flat = pd.concat([quarter.assign(parameter=float(angle)) for angle in (75, 90, 105)])
     table = channel_shift.summary(flat)
-    assert (table["verdict"] == "undecided").all()
+    assert set(table["verdict"]) <= {"undecided", "removes nothing"}
     np.testing.assert_allclose(table["difference"], 0, atol=1e-9)
 
 
 def test_a_verdict_needs_both_intervals() -> None:
-    """Standing out is more than doing better where nothing was interpolated."""
-    assert channel_shift.verdict((0.1, 0.1), (0.2, 0.2)) == "stands out"
-    assert channel_shift.verdict((0.1, -0.1), (0.2, 0.2)) == "undecided"
-    assert channel_shift.verdict((-0.2, -0.2), (-0.1, -0.1)) == "falls behind"
-    assert channel_shift.verdict((-0.2, -0.2), (-0.1, 0.1)) == "undecided"
+    """Standing out is to remove something, more than nearby, and not for want of interpolation."""
+    assert channel_shift.verdict(0.1, (0.1, 0.1), (0.2, 0.2)) == "stands out"
+    assert channel_shift.verdict(-0.1, (0.1, 0.1), (0.2, 0.2)) == "removes nothing"
+    assert channel_shift.verdict(0.1, (0.1, -0.1), (0.2, 0.2)) == "undecided"
+    assert channel_shift.verdict(0.1, (-0.2, -0.2), (-0.1, -0.1)) == "falls behind"
+    assert channel_shift.verdict(0.1, (-0.2, -0.2), (-0.1, 0.1)) == "undecided"
 
 
 def small_network() -> nn.Module:
