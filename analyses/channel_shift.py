@@ -195,11 +195,12 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per ``network``, ``layer``, ``degrees`` (90 or 180) and ``kind``: ``residual``, the
         fvu under the oracle warp there; ``share`` of it that the mixing removes, with
-        ``share_low`` and ``share_high``; ``share_around`` at the neighbours, their ``difference`` with ``low`` and ``high`` (95 % bootstrap over
-        photographs); ``share_unrelated``, what the mixing removes for unrelated images; ``excess``
-        of the difference over theirs, with ``excess_low`` and ``excess_high``; ``verdict``, see
-        `verdict`; for permutations the columns of `explain.channel_moves` at the quarter turn,
-        those of unrelated images with the suffix ``_unrelated``.
+        ``share_low`` and ``share_high``; ``share_around`` at the neighbours, their ``difference``
+        with ``low`` and ``high`` (95 % bootstrap over photographs); ``share_unrelated``, what the
+        mixing removes for unrelated images; ``excess`` of the difference over theirs, with
+        ``excess_low`` and ``excess_high``; ``verdict``, see `verdict`; for permutations the columns
+        of `explain.channel_moves` at the quarter turn, those of unrelated images with the suffix
+        ``_unrelated``.
     """
     rows = []
     for (network, layer), one in frame.groupby(["network", "layer"], sort=False):
