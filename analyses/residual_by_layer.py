@@ -130,6 +130,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     half = means[(means["transform"] == "rotation") & (means["parameter"] == 180)]
     means = pd.concat([means, half.assign(parameter=-180.0)]).sort_values("parameter")
     layers = list(dict.fromkeys(frame["layer"]))
+    top = 1.02 * float(means[["mean", "high"]].max(axis=None))
     columns = min(4, len(layers))
     high = -(-len(layers) // columns)
     with sns.axes_style("ticks"), sns.plotting_context("notebook"):
@@ -148,6 +149,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                     continue
                 here = (means["layer"] == layers[number]) & (means["transform"] == family)
                 _draw(axes, means[here])
+                axes.set_ylim(0, top)
                 axes.set_title(layers[number], fontsize=12)
                 _ticks(axes, family)
             block.supxlabel(label, fontsize=12)
@@ -180,7 +182,6 @@ def _draw(axes: Axes, means: pd.DataFrame) -> None:
             linewidth=1.6,
             label=figures.METHOD_LABELS[method],
         )
-    axes.set_ylim(0, 2.6)
 
 
 def _ticks(axes: Axes, family: str) -> None:

@@ -222,7 +222,7 @@ def _places(values: np.ndarray) -> np.ndarray:
 
 
 def _with_gap(values: np.ndarray) -> np.ndarray:
-    """Places of the trained network and of another, and the former less the latter."""
+    """Places of the recalibrated network and of another, and the former less the latter."""
     place = _places(values)
     return np.vstack([place, place[:1] - place[1:]])
 
@@ -235,10 +235,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per ``layer``, ``transform``, ``warp`` and ``network``: ``fvu``, ``floor``,
-        ``chance``; ``place`` with ``low`` and ``high``; ``trained_less_this``, the trained
-        network's place less this one's (below 0: training made the maps more alignable), with
-        ``gap_low`` and ``gap_high`` (95 % bootstrap over photographs, draws averaged);
-        ``draws_low`` and ``draws_high``, the least and the greatest place of a single draw.
+        ``chance``; ``place`` with ``low`` and ``high``; ``trained_less_this``, the place of the
+        trained network with its statistics estimated anew, as those of the random ones are, less
+        this one's (below 0: the trained weights are the more alignable), with ``gap_low`` and
+        ``gap_high`` (95 % bootstrap over photographs, draws averaged); ``draws_low`` and
+        ``draws_high``, the least and the greatest place of a single draw.
     """
     rows = []
     wide = by_image(frame, ["layer", "transform", "network", "method"])
@@ -247,10 +248,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         for family in dict.fromkeys(frame["transform"]):
             for warp in WARPS:
                 needed = [warp, "floor", "unrelated"]
-                trained = wide.loc[[(layer, family, TRAINED, m) for m in needed]].to_numpy(float)
+                base = wide.loc[[(layer, family, RECALIBRATED, m) for m in needed]].to_numpy(float)
                 for network in NETWORKS:
                     own = wide.loc[[(layer, family, network, m) for m in needed]].to_numpy(float)
-                    found, low, high = statistic_interval(np.vstack([trained, own]), _with_gap, 0)
+                    found, low, high = statistic_interval(np.vstack([base, own]), _with_gap, 0)
                     each = single.loc[layer, family, network].unstack("method")[needed]
                     places = _places(each.to_numpy(float).T)[0]
                     residual, floor, chance = own.mean(1)
