@@ -1,0 +1,94 @@
+"""Rank correlations of points that come in cells and clusters, with bootstrap intervals."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+RESAMPLES, CONFIDENCE = 2000, 0.95
+"""Bootstrap resamples behind an interval, and its coverage (percentile bootstrap; Efron 1979)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """Points to correlate.
+
+    Attributes:
+        x: One number a point.
+        y: The other.
+        cell: Number of the cell, from 0, that a point lies in.
+        points: ``cells`` correlates the cells' means, ``within cells`` what is left when these are
+            taken off; anything else the points themselves.
+    """
+
+    x: Float[np.ndarray, " point"]
+    y: Float[np.ndarray, " point"]
+    cell: Int[np.ndarray, " point"]
+    points: str
+
+    def take(self, index: Int[np.ndarray, " taken"]) -> "Cloud":
+        """Take some of the points, some of them perhaps twice.
+
+        Args:
+            index: Their numbers.
+
+        Returns:
+            A cloud of these.
+        """
+        return replace(self, x=self.x[index], y=self.y[index], cell=self.cell[index])
+
+    def correlated(self) -> tuple[np.ndarray, np.ndarray]:
+        """Say what is correlated.
+
+        Returns:
+            The points, their means by cell, or what is left without these.
+        """
+        if self.points not in {"cells", "within cells"}:
+            return self.x, self.y
+        counts = np.bincount(self.cell)
+        held = np.maximum(counts, 1)
+        means = [np.bincount(self.cell, weights=each) / held for each in (self.x, self.y)]
+        if self.points == "cells":
+            return means[0][counts > 0], means[1][counts > 0]
+        return self.x - means[0][self.cell], self.y - means[1][self.cell]
+
+    def rho(self) -> float:
+        """Compute Spearman's rank correlation.
+
+        Returns:
+            From -1 to 1; NaN for fewer than three points or a constant.
+        """
+        x, y = (stats.rankdata(each) for each in self.correlated())
+        if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+            return math.nan
+        return float(np.corrcoef(x, y)[0, 1])
+
+
+def interval(cloud: Cloud, clusters: Int[np.ndarray, " point"], seed: int) -> tuple[float, float]:
+    """Resample clusters of points with all that they hold.
+
+    Args:
+        cloud: The points.
+        clusters: Which cluster each belongs to.
+        seed: Root of the bootstrap.
+
+    Returns:
+        Ends of the interval of `Cloud.rho`; NaN for fewer than three clusters.
+    """
+    members = [np.flatnonzero(clusters == one) for one in np.unique(clusters)]
+    if len(members) < 3:
+        return math.nan, math.nan
+    rng = np.random.default_rng(seed)
+    drawn = np.sort(rng.integers(len(members), size=(RESAMPLES, len(members))), axis=1)
+    # of few clusters there are far fewer multisets than resamples
+    kinds, inverse = np.unique(drawn, axis=0, return_inverse=True)
+    found = np.array([
+        cloud.take(np.concatenate([members[i] for i in each])).rho() for each in kinds
+    ])[inverse.reshape(-1)]
+    if not np.isfinite(found).any():
+        return math.nan, math.nan
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(found, [tail, 1 - tail])
+    return float(low), float(high)
