@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analyses import training_figures, trainings
 from analyses.trainings import Plan
@@ -147,6 +148,9 @@ def plot(frame: pd.DataFrame) -> Figure:
             errors.set_ylabel("test error (%)")
             errors.set_ylim(bottom=0)
             norms.set_yscale("log")
+            norms.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            norms.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            norms.yaxis.set_minor_formatter(NullFormatter())
             norms.set_ylabel("norm of the localizers' gradient")
             for axes in (errors, norms):
                 axes.set_xlabel("layer X that the localizer sees (0: the image)")

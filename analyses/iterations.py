@@ -143,11 +143,8 @@ def plot(frame: pd.DataFrame) -> Figure:
         for (errors, poses), (perturbation, depth) in zip(panels, rows, strict=True):
             # C0 has no layer, and stands beside all
             here = frame[(frame["perturbation"] == perturbation) & frame["depth"].isin([0, depth])]
-            slope = next(
-                name
-                for name in here
-                if str(name).startswith("slope_") and np.isfinite(here[name]).any()
-            )
+            slopes = [name for name in here if str(name).startswith("slope_")]
+            slope = next(name for name in slopes if np.isfinite(here[name]).any())
             training_figures.draw_lines(
                 errors, here, along="steps", value="error", convert=_percent
             )

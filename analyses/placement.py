@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -90,8 +91,8 @@ def measure(config: Config) -> pd.DataFrame:
     Returns:
         One row a run (``level`` is ``run``), as of `trainings.row`; and one for each of its first
         test images and each number of the pose (``level`` is ``pose``): ``image``, ``pose``,
-        ``applied``, ``predicted`` (as undone, in the unit of the pose) with ``perturbation``,
-        ``variant`` and ``seed``.
+        ``applied`` and ``predicted`` (its negative, where all is undone; in the pose's unit), with
+        ``perturbation``, ``variant`` and ``seed``.
     """
     runs, poses = [], []
     for result in config.plan().results():
@@ -182,7 +183,12 @@ def _draw_errors(axes: Axes, runs: pd.DataFrame, variants: list[str]) -> None:
     for number, variant in enumerate(variants):
         errors = runs.loc[runs["variant"] == variant, "error"].to_numpy(dtype=float)
         training_figures.draw_seeds(
-            axes, [number], [100 * errors], kind=training_figures.kind_of(variant), joined=False
+            axes,
+            [number],
+            [100 * errors],
+            kind=training_figures.kind_of(variant),
+            joined=False,
+            aside=0.18,
         )
     axes.set_xticks(range(len(variants)), [variant.upper() for variant in variants])
     axes.set_xlim(-0.6, len(variants) - 0.4)
@@ -197,25 +203,42 @@ def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
         return
     name = poses["pose"].iloc[0]
     part = poses[poses["pose"] == name]
-    limit = float(part["applied"].abs().max())
-    low = float(part["applied"].min())
-    ends = (low, limit) if low >= -1.5 and limit > 1.5 else (-limit, limit)
-    # full compensation lies within; what is predicted beyond is gathered at the edge
-    predicted = part["predicted"].clip(*ends)
-    counts, across, up = np.histogram2d(part["applied"], predicted, bins=_BINS, range=[ends, ends])
-    # a column is a distribution of its own, however many images have that pose
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.pcolormesh(across, up, np.sqrt(share.T), cmap="cividis", vmin=0, vmax=1, rasterized=True)
-    axes.plot(ends, ends, color="white", linewidth=1, linestyle=":")
+    share, edges = density(part)
+    axes.pcolormesh(
+        edges,
+        edges,
+        np.ma.masked_equal(np.sqrt(share.T), 0),
+        cmap="viridis_r",
+        vmin=0,
+        rasterized=True,
+    )
+    axes.plot(edges[[0, -1]], edges[[0, -1]], color="black", linewidth=1, linestyle=":")
     variant = poses["variant"].iloc[0]
     slopes = runs[f"slope_{name}"].to_numpy(dtype=float)
-    low_slope, high_slope = trainings.interval(slopes)
-    said = f"{variant.upper()}: slope {np.nanmean(slopes):.2f}"
-    axes.set_title(
-        said + (f"\n[{low_slope:.2f}, {high_slope:.2f}]" if np.isfinite(low_slope) else ""),
-        fontsize=12,
-    )
+    low, high = trainings.interval(slopes)
+    ends = f"\n[{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+    axes.set_title(f"{variant.upper()}: slope {np.nanmean(slopes):.2f}{ends}", fontsize=12)
     unit = training_figures.POSE_UNITS[name]
     axes.set_xlabel(f"applied ({unit})")
     axes.set_ylabel(f"undone ({unit})")
     axes.set_aspect("equal")
+
+
+def density(
+    poses: pd.DataFrame,
+) -> tuple[Float[np.ndarray, "applied undone"], Float[np.ndarray, " edge"]]:
+    """Say where undone poses lie, for each pose applied.
+
+    Args:
+        poses: Columns ``applied`` and ``predicted`` of one number of the pose.
+
+    Returns:
+        Shares by bin of the applied and of the undone pose, which is the negative of the predicted
+        one; all shares of one applied pose sum to 1. And the edges of the bins, which span what was
+        applied: what is undone beyond is gathered in the outermost.
+    """
+    applied = poses["applied"].to_numpy(dtype=float)
+    edges = np.linspace(applied.min(), applied.max(), _BINS + 1)
+    undone = np.clip(-poses["predicted"].to_numpy(dtype=float), edges[0], edges[-1])
+    counts, _, _ = np.histogram2d(applied, undone, bins=(edges, edges))
+    return counts / np.maximum(counts.sum(1, keepdims=True), 1), edges

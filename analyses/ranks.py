@@ -9,6 +9,7 @@ from scipy import stats
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 """Bootstrap resamples behind an interval, and its coverage (percentile bootstrap; Efron 1979)."""
+_DECIMALS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,9 @@ class Cloud:
         means = [np.bincount(self.cell, weights=each) / held for each in (self.x, self.y)]
         if self.points == "cells":
             return means[0][counts > 0], means[1][counts > 0]
-        return self.x - means[0][self.cell], self.y - means[1][self.cell]
+        left = (self.x - means[0][self.cell], self.y - means[1][self.cell])
+        # what rounding makes of equal values must not decide their order
+        return left[0].round(_DECIMALS), left[1].round(_DECIMALS)
 
     def rho(self) -> float:
         """Compute Spearman's rank correlation.

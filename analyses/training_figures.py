@@ -82,6 +82,7 @@ def draw_seeds(
     kind: str,
     joined: bool,
     label: str | None = None,
+    aside: float = 0.0,
 ) -> None:
     """Draw seeds, their mean and its interval.
 
@@ -92,11 +93,12 @@ def draw_seeds(
         kind: One of `KIND_COLOURS`.
         joined: Whether a line joins the means.
         label: For the legend.
+        aside: How far to the right of the means the seeds stand.
     """
     colour = KIND_COLOURS[kind]
     means = [float(np.nanmean(one)) if np.isfinite(one).any() else np.nan for one in values]
     for position, one in zip(positions, values, strict=True):
-        axes.plot([position] * len(one), one, ".", color=colour, alpha=0.45, markersize=6)
+        axes.plot([position + aside] * len(one), one, ".", color=colour, alpha=0.5, markersize=6)
     ends = np.array([interval(one) for one in values]).reshape(-1, 2)
     axes.vlines(positions, ends[:, 0], ends[:, 1], color=colour, linewidth=2)
     axes.plot(
@@ -141,6 +143,7 @@ def draw_lines(
             [convert(one[value].to_numpy(dtype=float)) for one in found.values()],
             kind=kind,
             joined=True,
+            aside=0.025,
             label=KIND_LABELS[kind],
         )
     axes.set_xticks(places)
