@@ -9,6 +9,8 @@ from scipy import stats
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 """Bootstrap resamples behind an interval, and its coverage (percentile bootstrap; Efron 1979)."""
+PAIRINGS = 9999
+"""Random pairings tried in a test where all of them would be more."""
 _DECIMALS = 10
 
 
@@ -67,6 +69,31 @@ class Cloud:
         if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
             return math.nan
         return float(np.corrcoef(x, y)[0, 1])
+
+
+def p_value(cloud: Cloud, seed: int) -> float:
+    """Test whether a rank correlation is chance: a permutation test over pairings.
+
+    Args:
+        cloud: The points, which must be exchangeable.
+        seed: Root of the pairings that are tried where all of them are too many.
+
+    Returns:
+        How often random pairings correlate as much either way, at least 2 / n! for n points; NaN
+        where there is no correlation.
+    """
+    if math.isnan(cloud.rho()):
+        return math.nan
+    x, y = (stats.rankdata(each) - (len(each) + 1) / 2 for each in cloud.correlated())
+    test = stats.permutation_test(
+        (x,),
+        lambda each, axis: (each * y).sum(axis),
+        permutation_type="pairings",
+        n_resamples=PAIRINGS,
+        rng=np.random.default_rng(seed),
+        vectorized=True,
+    )
+    return float(test.pvalue)
 
 
 def interval(cloud: Cloud, clusters: Int[np.ndarray, " point"], seed: int) -> tuple[float, float]:

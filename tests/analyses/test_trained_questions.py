@@ -1,5 +1,6 @@
 """Questions to trainings: what they ask for, share and refuse, and what they make of numbers."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -293,6 +294,21 @@ def test_intervals_resample_seeds_with_all_their_points() -> None:
     naive = np.quantile(found, [0.025, 0.975])
     assert ranks.interval(cloud, seeds, 0) == pytest.approx(tuple(naive), abs=1e-9)
     assert all(map(math.isnan, ranks.interval(cloud, np.minimum(seeds, 1), 0)))
+
+
+def test_chance_is_what_random_pairings_give() -> None:
+    """Of five points in order, 2 of all 120 pairings correlate as much; disorder is chance."""
+    order = np.arange(5.0)
+    cell = np.arange(5)
+    ordered = ranks.Cloud(x=order, y=order**3, cell=cell, points="cells")
+    assert ranks.p_value(ordered, 0) == pytest.approx(2 / 120)
+    mixed = ranks.Cloud(x=order, y=np.array([1.0, 0, 4, 2, 0.5]), cell=cell, points="cells")
+    naive = [
+        abs(stats.spearmanr(order, np.array(each)).statistic) >= abs(mixed.rho()) - 1e-12
+        for each in itertools.permutations(mixed.y)
+    ]
+    assert ranks.p_value(mixed, 0) == pytest.approx(np.mean(naive))
+    assert math.isnan(ranks.p_value(replace(mixed, y=0 * order), 0))
 
 
 def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
