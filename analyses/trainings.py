@@ -196,9 +196,10 @@ def row(result: TrainResult, preset: str) -> dict[str, Any]:
     placements = parse_variant(config["variant"]).placements
     first = placements[0] if placements else None
     gpu = made.get("gpu") if str(made.get("device", "cpu")) != "cpu" else None
+    threads = made["threads"]
     return {
         "preset": preset,
-        "machine": gpu or f"{made.get('processor')} CPU, {made.get('threads')} thread(s)",
+        "machine": gpu or f"{made['processor']} CPU, {threads} thread{'s' * (threads != 1)}",
         **{name: config[name] for name in ("data", "perturbation", "variant")},
         "kind": first.kind if first else "cnn",
         "depth": first.depth if first else 0,
