@@ -146,7 +146,7 @@ def plot(frame: pd.DataFrame) -> Figure:
             name = training_figures.spoken(perturbation)
             errors.set_title(f"{name}; diverged: {said or 'none'}")
             errors.set_ylabel("test error (%)")
-            errors.set_ylim(bottom=0)
+            training_figures.from_zero(errors)
             norms.set_yscale("log")
             norms.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             norms.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

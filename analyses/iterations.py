@@ -152,7 +152,7 @@ def plot(frame: pd.DataFrame) -> Figure:
             errors.set_title(
                 training_figures.spoken(perturbation) + (f", X = {depth}" if depth else "")
             )
-            errors.set_ylim(bottom=0)
+            training_figures.from_zero(errors)
             errors.set_ylabel("test error (%)")
             poses.axhline(1, color="#767676", linewidth=0.8, linestyle=":")
             poses.set_ylabel(

@@ -192,7 +192,7 @@ def _draw_errors(axes: Axes, runs: pd.DataFrame, variants: list[str]) -> None:
         )
     axes.set_xticks(range(len(variants)), [variant.upper() for variant in variants])
     axes.set_xlim(-0.6, len(variants) - 0.4)
-    axes.set_ylim(bottom=0)
+    training_figures.from_zero(axes)
     axes.set_ylabel("test error (%)")
 
 

@@ -66,12 +66,23 @@ def caption(frame: pd.DataFrame) -> str:
     Returns:
         Data, preset, number of seeds, machine, what the intervals are.
     """
+    seeds = frame["seed"].nunique()
     machines = "; ".join(dict.fromkeys(frame["machine"]))
     data = ", ".join(dict.fromkeys(frame["data"]))
     return (
-        f"{data}, {frame['preset'].iloc[0]} preset, {frame['seed'].nunique()} seeds; {machines}\n"
+        f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}; {machines}\n"
         "small marks: seeds; large marks: means; bars: 95 % t interval over seeds"
     )
+
+
+def from_zero(axes: Axes) -> None:
+    """Let an axis begin at 0 and end above all that is drawn.
+
+    Args:
+        axes: With something on it.
+    """
+    top = axes.dataLim.y1
+    axes.set_ylim(0, 1.06 * top if np.isfinite(top) and top > 0 else 1)
 
 
 def draw_seeds(
