@@ -17,7 +17,7 @@ from scipy import stats
 import invariance_probe as ip
 from analyses import consequences, depth, iterations, placement, ranks, trainings
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import runs
+from invariance_probe.stn import checkpoints, runs
 from invariance_probe.stn.command import TrainCommand
 from invariance_probe.stn.perturbations import parse_perturbation
 from invariance_probe.stn.runs import TrainResult
@@ -197,7 +197,11 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
     plan = replace(config.plan(), variants=("cnn",))
     assert len(list(plan.results())) == 1
     found = consequences._probe(config, plan, "rotation=180", 0)
-    classifier = plan.network(plan.config("rotation=180", "cnn", 0)).classifier
+    run = plan.config("rotation=180", "cnn", 0)
+    network = plan.network(run)
+    stored = checkpoints.read_tensors(tmp_path / run.name / runs.MODEL)
+    torch.testing.assert_close(dict(network.state_dict()), stored, rtol=0, atol=0)
+    classifier = network.classifier
     images = plan.dataset.test.images[:5].float() / 255
     for layers in (1, 2):
 
