@@ -1,0 +1,398 @@
+"""Does the residual, measured without training a transformer, predict what placing one there costs?
+
+For each trained CNN the engine measures how far the maps after layer X can be re-aligned by a
+warp, under motions of the perturbation that the CNN was trained on. Against it stands what the same
+architecture loses with a transformer of those maps (CX) over one that shares X layers and moves the
+image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits on a canvas that is
+large enough for every motion, without clutter, so that nothing is made up at the border.
+
+``quick`` is rotation at three ranges, two depths and five seeds. The papers' translated and scaled
+sets (60 x 60 and 112 x 112 pixels) take hours on two cores and belong to ``standard``.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import invariance_probe as ip
+from analyses import ranks
+from analyses.ranks import Cloud
+from analyses.training_figures import spoken
+from analyses.trainings import Plan, row
+from invariance_probe.figures.style import METHOD_COLOURS, METHOD_LABELS
+from invariance_probe.stn.configuration import TrainConfig
+from invariance_probe.stn.perturbations import (
+    Perturbation,
+    RandomRotation,
+    RandomScaling,
+    RandomTranslation,
+    parse_perturbation,
+)
+from invariance_probe.transforms import Transform
+
+METHODS = ("affine", "oracle", "identity", "any-warp", "floor")
+COSTS = ("over_sl", "over_cnn", "over_c0")
+"""Columns of the frame: error(CX) less that of SLX, of the CNN, of C0 with the same seed."""
+MARGIN = 0.0
+"""Cells kept from the maps' edges: nothing is padded, and the deepest maps are 2 x 2."""
+_GROUPS = {
+    "all": "all points",
+    "cells": "means over seeds",
+    "within cells": "seeds, means taken off",
+}
+_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to train and probe.
+
+    Attributes:
+        preset: How long networks are trained, see `invariance_probe.stn.presets`.
+        data: Data set; ``auto`` is MNIST where its files are, else ``mnist-5k``.
+        perturbations: What is done to the images, in training and in the probe.
+        depths: Layers X.
+        seeds: Trainings of each network.
+        images: Test images that are probed, the first ones.
+        motions: Motions of each perturbation, spread evenly over its range.
+        trainings: Folder of the run folders, see `trainings.Plan`.
+        data_root: Folder of the data's files, see `trainings.Plan`.
+        train_missing: Whether to train what is not there.
+        seed: Root of the bootstrap.
+    """
+
+    preset: str
+    data: str = "auto"
+    perturbations: tuple[str, ...] = ("rotation=30", "rotation", "rotation=180")
+    depths: tuple[int, ...] = (1, 2)
+    seeds: int = 5
+    images: int = 200
+    motions: int = 6
+    trainings: Path | None = None
+    data_root: Path | None = None
+    train_missing: bool = True
+    seed: int = 0
+
+    def plan(self) -> Plan:
+        """List the trainings.
+
+        Returns:
+            The CNN, CX and SLX of every depth.
+        """
+        placed = [f"{kind}{depth}" for depth in self.depths for kind in ("c", "sl")]
+        return Plan(
+            preset=self.preset,
+            data=self.data,
+            perturbations=self.perturbations,
+            variants=("cnn", *placed),
+            seeds=self.seeds,
+            folder=self.trainings,
+            data_root=self.data_root,
+            train_missing=self.train_missing,
+        )
+
+
+_PAPERS = ("rotation=30", "rotation", "rotation=180", "translation", "scaling")
+PRESETS = {
+    "tiny": Config(
+        preset="tiny", data="mnist-5k", perturbations=("rotation",), seeds=2, images=6, motions=2
+    ),
+    "quick": Config(preset="quick"),
+    "standard": Config(preset="standard", perturbations=_PAPERS, images=500, motions=12),
+    "paper": Config(preset="paper", perturbations=_PAPERS, seeds=10, images=500, motions=12),
+}
+
+
+def measure(config: Config) -> pd.DataFrame:
+    """Train what is missing, and probe every CNN.
+
+    Args:
+        config: What to train and probe.
+
+    Returns:
+        One row per ``perturbation``, ``seed`` (the two name a network) and ``depth``: the residuals
+        (fvu) `METHODS`, ``any_warp`` for ``any-warp``, means over images and motions; the costs
+        `COSTS` in fractions of the test images, NaN where a run diverged or, for C0, is not there;
+        ``error_cnn``, ``error_c``, ``error_sl``; ``data``, ``preset``, ``machine``, ``images``,
+        ``side`` (of the map, in cells), ``region_frac``.
+    """
+    plan = config.plan()
+    errors, machines = {}, []
+    for result in plan.results():
+        about = row(result, config.preset)
+        errors[about["perturbation"], about["variant"], about["seed"]] = float(about["error"])
+        machines.append(about["machine"])
+    machine = "; ".join(sorted(set(machines)))
+    rows = []
+    for perturbation in config.perturbations:
+        for seed in range(config.seeds):
+            alone = plan.stored(perturbation, "c0", seed)
+            c0 = float(alone.numbers["error"]) if alone is not None else math.nan
+            cnn = errors[perturbation, "cnn", seed]
+            # a CNN that diverged has no maps worth a look
+            probed = {} if math.isnan(cnn) else _probe(config, plan, perturbation, seed)
+            for depth in config.depths:
+                moved = errors[perturbation, f"c{depth}", seed]
+                shared = errors[perturbation, f"sl{depth}", seed]
+                rows.append({
+                    "preset": config.preset,
+                    "machine": machine,
+                    "data": plan.source,
+                    "perturbation": perturbation,
+                    "seed": seed,
+                    "depth": depth,
+                    "images": config.images,
+                    **probed.get(depth, dict.fromkeys(map(_column, METHODS), math.nan)),
+                    "error_cnn": cnn,
+                    "error_c": moved,
+                    "error_sl": shared,
+                    "over_sl": moved - shared,
+                    "over_cnn": moved - cnn,
+                    "over_c0": moved - c0,
+                })
+    return pd.DataFrame(rows)
+
+
+def _column(method: str) -> str:
+    return method.replace("-", "_")
+
+
+def _probe(config: Config, plan: Plan, perturbation: str, seed: int) -> dict[int, dict[str, float]]:
+    """Residuals of one CNN by depth."""
+    run: TrainConfig = plan.config(perturbation, "cnn", seed)
+    kind = parse_perturbation(perturbation)
+    images = plan.dataset.test.images[: config.images].float() / 255
+    crop = kind.canvas(images.shape[-1])
+    background = plan.dataset.background or 0.0
+    names = {depth: f"layers.{depth - 1}" for depth in config.depths}
+    result = ip.probe(
+        plan.network(run).classifier,
+        on_canvas(images, kind, background),
+        layers=list(names.values()),
+        transforms=motions(kind, config.motions),
+        methods=METHODS,
+        crop=crop,
+        fill=background,
+        margin=MARGIN,
+        device="cpu",
+        seed=config.seed,
+    )
+    table = result.summary()
+    means = table[table["metric"] == "fvu"].set_index(["layer", "method"])["mean"]
+    sides = result.layers.set_index("name")["height"]
+    regions = result.table.groupby("layer", observed=True)["region_frac"].mean()
+    return {
+        depth: {_column(method): float(means.loc[(name, method)]) for method in METHODS}
+        | {"side": int(sides[name]), "region_frac": float(regions[name])}
+        for depth, name in names.items()
+    }
+
+
+def motions(perturbation: Perturbation, count: int) -> list[Transform]:
+    """Spread motions evenly over the range that a perturbation draws from.
+
+    Args:
+        perturbation: A rotation, scaling or translation.
+        count: How many.
+
+    Returns:
+        Motions at the middles of `count` equal parts of the range: what a mean over them says is
+        about the perturbation, not about its extremes. Translations lie along a diagonal for even
+        and the other for odd numbers, in whole pixels.
+    """
+    middles = [(2 * number + 1) / count - 1 for number in range(count)]
+    if isinstance(perturbation, RandomRotation):
+        return [ip.Rotation(middle * perturbation.limit) for middle in middles]
+    if isinstance(perturbation, RandomScaling):
+        low, high = perturbation.low, perturbation.high
+        return [ip.Scaling(2 ** (low + (high - low) * (middle + 1) / 2)) for middle in middles]
+    assert isinstance(perturbation, RandomTranslation)
+    reach = (perturbation.canvas(28) - 28) // 2
+    steps = [round(middle * reach) for middle in middles]
+    return [ip.Translation(x, x if number % 2 == 0 else -x) for number, x in enumerate(steps)]
+
+
+def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> Tensor:
+    """Pad images so that no motion of a perturbation shows what is not there.
+
+    Args:
+        images: Images, ``(sample, channel, side, side)``.
+        perturbation: What will be done to them.
+        background: Value around them.
+
+    Returns:
+        The images in the middle of larger ones.
+    """
+    side = images.shape[-1]
+    crop = perturbation.canvas(side)
+    wanted = crop
+    if isinstance(perturbation, RandomRotation):
+        wanted = math.ceil(crop * math.sqrt(2)) + 2
+    elif isinstance(perturbation, RandomScaling):
+        wanted = math.ceil(crop * 2**-perturbation.low) + 2
+    elif isinstance(perturbation, RandomTranslation):
+        wanted = crop + (crop - side)
+    # as many pixels on either side, of the crop in the canvas too
+    edge = math.ceil((wanted - side) / 2)
+    return F.pad(images, (edge,) * 4, value=background)
+
+
+def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Correlate residuals with costs by rank.
+
+    Intervals resample seeds with everything that was trained from them: networks of one seed start
+    from the same weights and see the same batches, whatever is done to the images.
+
+    Args:
+        frame: What `measure` returned.
+        seed: Root of the bootstrap.
+
+    Returns:
+        One row per ``cost`` (`COSTS`), ``residual`` (`METHODS`) and ``points``: ``all``; each
+        perturbation and each depth alone; ``cells``, the means over seeds by perturbation and
+        depth; ``within cells``, what is left when these means are taken off. ``rho`` is Spearman's,
+        with ``low`` and ``high`` (95 %) over ``clusters`` seeds; ``n`` points;
+        for ``cells`` alone ``p_value``, two-sided, of so much by chance if costs and residuals of
+        cells were paired at random. The interval says what other seeds would change and, of five
+        seeds, is rather too narrow; the p-value says what other perturbations might.
+    """
+    out = []
+    for cost in COSTS:
+        for method in METHODS:
+            known = frame[np.isfinite(frame[cost]) & np.isfinite(frame[_column(method)])]
+            for points, part in _parts(known):
+                cells = part.groupby(["perturbation", "depth"], sort=False).ngroup()
+                cloud = Cloud(
+                    x=part[_column(method)].to_numpy(dtype=float),
+                    y=part[cost].to_numpy(dtype=float),
+                    cell=cells.to_numpy(),
+                    points=points,
+                )
+                seeds = part["seed"].to_numpy()
+                low, high = ranks.interval(cloud, seeds, seed)
+                out.append({
+                    "cost": cost,
+                    "residual": method,
+                    "points": points,
+                    "rho": cloud.rho(),
+                    "low": low,
+                    "high": high,
+                    "n": len(cloud.correlated()[0]),
+                    "clusters": len(np.unique(seeds)),
+                    "p_value": ranks.p_value(cloud, seed) if points == "cells" else math.nan,
+                })
+    return pd.DataFrame(out)
+
+
+def _parts(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    if frame.empty:
+        return
+    yield "all", frame
+    for perturbation, part in frame.groupby("perturbation", sort=False):
+        yield str(perturbation), part
+    for depth, part in frame.groupby("depth"):
+        yield f"depth {depth}", part
+    yield "cells", frame
+    yield "within cells", frame
+
+
+def plot(frame: pd.DataFrame) -> Figure:
+    """Draw cost against residual, a point a network and depth, and the rank correlations.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        The figure.
+    """
+    said = summary(frame)
+    said = said[said["cost"] == "over_sl"]
+    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(14, 6.2), layout="constrained")
+        points, forest = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        _draw_points(points, frame)
+        overall = said[(said["residual"] == "affine") & (said["points"] == "all")]
+        for rho, low, high in overall[["rho", "low", "high"]].to_numpy():
+            ends = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+            points.set_title(f"all points: Spearman's rho {rho:.2f}{ends}")
+        _draw_ranks(forest, said)
+        first = frame.iloc[0]
+        figure.suptitle(
+            "Does the residual of a trained CNN predict what a transformer of its maps costs?\n"
+            f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
+            f"{first['images']} images probed; {first['machine']}; "
+            "intervals: 95 %, bootstrap over seeds",
+            fontsize=12,
+        )
+        sns.despine(figure)
+    return figure
+
+
+def _draw_points(axes: Axes, frame: pd.DataFrame) -> None:
+    perturbations = list(dict.fromkeys(frame["perturbation"]))
+    colours = dict(zip(perturbations, sns.color_palette("colorblind"), strict=False))
+    for perturbation, colour in colours.items():
+        for depth, marker in zip(sorted(frame["depth"].unique()), _MARKERS, strict=False):
+            part = frame[(frame["perturbation"] == perturbation) & (frame["depth"] == depth)]
+            axes.scatter(
+                part["affine"],
+                100 * part["over_sl"],
+                color=colour,
+                marker=marker,
+                s=52,
+                alpha=0.85,
+                linewidths=0,
+                label=f"{spoken(perturbation)}, layer {depth}",
+            )
+    axes.axhline(0, color="#767676", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("residual of the CNN under the best affine warp\n(fraction of variance)")
+    axes.set_ylabel("error of CX less error of SLX (percentage points)")
+    axes.legend(
+        frameon=False, fontsize=10, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2
+    )
+
+
+def _draw_ranks(axes: Axes, said: pd.DataFrame) -> None:
+    """A line a group of points, a colour a residual."""
+    groups = list(dict.fromkeys(said["points"]))
+    methods = [m for m in METHODS if m in set(said["residual"])]
+    for number, method in enumerate(methods):
+        part = said[said["residual"] == method].set_index("points").reindex(groups)
+        height = np.arange(len(groups)) + 0.14 * (number - (len(methods) - 1) / 2)
+        axes.hlines(height, part["low"], part["high"], color=METHOD_COLOURS[method], linewidth=1.6)
+        axes.scatter(
+            part["rho"],
+            height,
+            color=METHOD_COLOURS[method],
+            s=28,
+            label=METHOD_LABELS[method],
+            zorder=3,
+        )
+    counts = said[said["residual"] == methods[0]].set_index("points")["n"] if methods else {}
+    axes.set_yticks(
+        range(len(groups)),
+        [f"{_named(group)} (n = {counts[group]})" for group in groups],
+    )
+    axes.invert_yaxis()
+    axes.axvline(0, color="#767676", linewidth=0.8, linestyle=":")
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_xlabel("Spearman's rank correlation of residual and cost")
+    axes.set_title("by group of points and kind of residual")
+    axes.legend(
+        frameon=False, fontsize=10, loc="upper center", bbox_to_anchor=(0.4, -0.13), ncols=2
+    )
+
+
+def _named(group: str) -> str:
+    if group.startswith("depth"):
+        return group.replace("depth", "layer")
+    return _GROUPS.get(group) or spoken(group)

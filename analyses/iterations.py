@@ -1,0 +1,174 @@
+"""Where does it help to look at the image again, and undo what is left?
+
+C0, DLX and SLX with one, two and three steps; each step sees the original image resampled once by
+the product of all matrices so far.
+
+``quick`` is rotated MNIST with one and two steps of C0 and SL1. Three steps, DLX, and the papers'
+translated and scaled sets take longer than two cores have today and belong to ``standard``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from analyses import training_figures, trainings
+from analyses.trainings import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to train.
+
+    Attributes:
+        preset: How long networks are trained, see `invariance_probe.stn.presets`.
+        data: Data set; ``auto`` is MNIST where its files are, else ``mnist-5k``.
+        perturbations: What is done to the images.
+        variants: Networks that look once.
+        steps: How often each of them looks.
+        seeds: Trainings of each.
+        trainings: Folder of the run folders, see `trainings.Plan`.
+        data_root: Folder of the data's files, see `trainings.Plan`.
+        train_missing: Whether to train what is not there.
+    """
+
+    preset: str
+    data: str = "auto"
+    perturbations: tuple[str, ...] = ("rotation",)
+    variants: tuple[str, ...] = ("c0", "dl1", "sl1")
+    steps: tuple[int, ...] = (1, 2, 3)
+    seeds: int = 5
+    trainings: Path | None = None
+    data_root: Path | None = None
+    train_missing: bool = True
+
+    def plan(self) -> Plan:
+        """List the trainings.
+
+        Returns:
+            Every variant with every number of steps.
+        """
+        return Plan(
+            preset=self.preset,
+            data=self.data,
+            perturbations=self.perturbations,
+            variants=tuple(
+                variant if steps == 1 else f"{variant}x{steps}"
+                for variant in self.variants
+                for steps in self.steps
+            ),
+            seeds=self.seeds,
+            folder=self.trainings,
+            data_root=self.data_root,
+            train_missing=self.train_missing,
+        )
+
+
+_PAPERS = ("rotation", "translation", "scaling")
+PRESETS = {
+    "tiny": Config(preset="tiny", data="mnist-5k", variants=("c0",), steps=(1, 2), seeds=2),
+    "quick": Config(preset="quick", variants=("c0", "sl1"), steps=(1, 2)),
+    "standard": Config(
+        preset="standard", variants=("c0", "dl1", "dl2", "sl1", "sl2"), perturbations=_PAPERS
+    ),
+    "paper": Config(
+        preset="paper",
+        variants=("c0", "dl1", "dl2", "sl1", "sl2"),
+        perturbations=_PAPERS,
+        seeds=10,
+    ),
+}
+
+
+def measure(config: Config) -> pd.DataFrame:
+    """Train what is missing, and read errors and poses.
+
+    Args:
+        config: What to train.
+
+    Returns:
+        One row a run, as of `trainings.row`.
+    """
+    return pd.DataFrame([
+        trainings.row(result, config.preset) for result in config.plan().results()
+    ])
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Average over seeds, and compare with a single step, seed by seed.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        As of `trainings.table`, with ``steps``: ``difference`` is the error less that of the same
+        network with one step and the same seed.
+    """
+    numbers = [name for name in frame if str(name).startswith(("slope_", "spread_"))]
+    tables = []
+    for once, group in frame.groupby(_once(frame), sort=False):
+        found = trainings.table(group, str(once), tuple(numbers))
+        steps = group.groupby("variant")["steps"].first()
+        tables.append(found.assign(steps=found["variant"].map(steps)))
+    out = pd.concat(tables, ignore_index=True)
+    return out.dropna(axis="columns", how="all")
+
+
+def _once(frame: pd.DataFrame) -> pd.Series:
+    """The variant that looks once."""
+    return frame["variant"].str.partition("x")[0]
+
+
+def plot(frame: pd.DataFrame) -> Figure:
+    """Draw errors and slopes against the number of steps, a line a kind of network.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        The figure: a row a perturbation and depth.
+    """
+    depths = [depth for depth in sorted(frame["depth"].unique()) if depth > 0] or [0]
+    rows = [
+        (str(perturbation), depth)
+        for perturbation in dict.fromkeys(frame["perturbation"])
+        for depth in depths
+    ]
+    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(12, 4.2 * len(rows) + 1.4), layout="constrained")
+        panels = figure.subplots(len(rows), 2, squeeze=False)
+        for (errors, poses), (perturbation, depth) in zip(panels, rows, strict=True):
+            # C0 has no layer, and stands beside all
+            here = frame[(frame["perturbation"] == perturbation) & frame["depth"].isin([0, depth])]
+            slopes = [name for name in here if str(name).startswith("slope_")]
+            slope = next(name for name in slopes if np.isfinite(here[name]).any())
+            training_figures.draw_lines(
+                errors, here, along="steps", value="error", convert=_percent
+            )
+            training_figures.draw_lines(poses, here, along="steps", value=slope)
+            errors.set_title(
+                training_figures.spoken(perturbation) + (f", X = {depth}" if depth else "")
+            )
+            training_figures.from_zero(errors)
+            errors.set_ylabel("test error (%)")
+            poses.axhline(1, color="#767676", linewidth=0.8, linestyle=":")
+            poses.set_ylabel(
+                f"slope of undone against applied\n{slope.removeprefix('slope_')} (1: all undone)"
+            )
+            for axes in (errors, poses):
+                axes.set_xlabel("steps")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=2)
+        figure.suptitle(
+            "Looking once, or again at what is left\n" + training_figures.caption(frame),
+            fontsize=12,
+        )
+        sns.despine(figure)
+    return figure
+
+
+def _percent(values: np.ndarray) -> np.ndarray:
+    return 100 * values

@@ -1,0 +1,267 @@
+"""The trainings that questions rest on: found where they exist, trained where they do not."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from torch import Tensor
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.stn import building, checkpoints, presets, runs, training
+from invariance_probe.stn.configuration import TrainConfig
+from invariance_probe.stn.datasets import Dataset, open_dataset
+from invariance_probe.stn.perturbations import parse_perturbation
+from invariance_probe.stn.runs import TrainResult
+from invariance_probe.stn.variants import VariantNetwork, parse_variant
+
+FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
+"""Environment variables: folder of the run folders; folder of the published files of MNIST."""
+_MNIST_FOLDERS = (Path("data/mnist"), Path("../shared/data/mnist"))
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which trainings a question needs, and where they lie.
+
+    Attributes:
+        preset: Of `invariance_probe.stn.presets`: how long each is trained.
+        data: Name of the data set; ``auto`` is MNIST where its files are found, else the 5 000
+            digits of ``mnist-5k``.
+        perturbations: What is done to the images.
+        variants: Networks.
+        seeds: Seeds of each.
+        folder: Folder of the run folders, as ``invariance-probe train`` names them; by default what
+            the environment variable `FOLDER` says, or ``runs/trainings/PRESET``.
+        data_root: Folder of the data's files; for MNIST by default what the environment variable
+            `MNIST` says, ``data/mnist`` or ``../shared/data/mnist``.
+        train_missing: Whether to train what is not there; if not, missing runs are an error.
+    """
+
+    preset: str
+    data: str
+    perturbations: tuple[str, ...]
+    variants: tuple[str, ...]
+    seeds: int
+    folder: Path | None = None
+    data_root: Path | None = None
+    train_missing: bool = True
+
+    @cached_property
+    def root(self) -> Path:
+        """Folder of the run folders."""
+        said = os.environ.get(FOLDER)
+        default = Path(said) if said else Path("runs") / "trainings" / self.preset
+        return self.folder or default
+
+    @cached_property
+    def files(self) -> Path | None:
+        """Folder of the data's files; None where they are not found."""
+        if self.data_root is not None or self.data not in {"auto", "mnist"}:
+            return self.data_root
+        said = os.environ.get(MNIST)
+        if said:
+            return Path(said)
+        return next((folder for folder in _MNIST_FOLDERS if folder.is_dir()), None)
+
+    @cached_property
+    def source(self) -> str:
+        """Name of the data set, ``auto`` resolved."""
+        if self.data != "auto":
+            return self.data
+        return "mnist" if self.files is not None else "mnist-5k"
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data; the same for all runs of the plan."""
+        count = self.config(self.perturbations[0], self.variants[0], 0).train_images
+        return open_dataset(self.source, self.files, train=count)
+
+    def config(self, perturbation: str, variant: str, seed: int) -> TrainConfig:
+        """Configure one run, as ``invariance-probe train`` does.
+
+        Args:
+            perturbation: What is done to the images.
+            variant: The network.
+            seed: Root of all random choices.
+
+        Returns:
+            The run.
+        """
+        return presets.configured(
+            self.preset,
+            data=self.source,
+            perturbation=perturbation,
+            variant=variant,
+            seed=seed,
+            overrides={},
+        )
+
+    def configs(self) -> list[TrainConfig]:
+        """List the runs.
+
+        Returns:
+            All combinations, seeds outermost, so that what is stopped holds whole comparisons.
+        """
+        return [
+            self.config(perturbation, variant, seed)
+            for seed in range(self.seeds)
+            for perturbation in self.perturbations
+            for variant in self.variants
+        ]
+
+    def missing(self) -> list[TrainConfig]:
+        """List the runs that are not finished.
+
+        Returns:
+            Those that `results` would train.
+        """
+        return [each for each in self.configs() if not runs.is_finished(self.root / each.name)]
+
+    def results(self) -> Iterator[TrainResult]:
+        """Train what is missing and read all: stopped, the same call goes on where it was.
+
+        Yields:
+            Results in the order of `configs`.
+
+        Raises:
+            InvalidInputError: If runs are missing and must not be trained, or a folder holds a run
+                of another configuration.
+        """
+        missing = self.missing()
+        if missing and not self.train_missing:
+            raise InvalidInputError(
+                f"{len(missing)} of {len(self.configs())} trainings are not in {str(self.root)!r} "
+                f"(the first is {missing[0].name}); train them, or set train_missing"
+            )
+        for config in self.configs():
+            folder = self.root / config.name
+            # a finished run is read, and needs no data
+            dataset = None if runs.is_finished(folder) else self.dataset
+            yield training.train(config, folder, dataset=dataset)
+
+    def stored(self, perturbation: str, variant: str, seed: int) -> TrainResult | None:
+        """Read a run that is no part of the plan, if it is there.
+
+        Args:
+            perturbation: What is done to the images.
+            variant: The network.
+            seed: Root of all random choices.
+
+        Returns:
+            The result of this very configuration; None if there is none.
+        """
+        config = self.config(perturbation, variant, seed)
+        folder = self.root / config.name
+        if not runs.is_finished(folder):
+            return None
+        result = TrainResult.load(folder)
+        return None if config.difference(result.config) else result
+
+    def network(self, config: TrainConfig) -> VariantNetwork:
+        """Build a trained network.
+
+        Args:
+            config: A finished run.
+
+        Returns:
+            The network with the weights of its folder, on the CPU, in evaluation mode.
+        """
+        perturbation = parse_perturbation(config.perturbation)
+        network = building.build_network(config, self.dataset, perturbation)
+        weights: dict[str, Tensor] = checkpoints.read_tensors(self.root / config.name / runs.MODEL)
+        network.load_state_dict(weights)
+        return network.eval()
+
+
+def row(result: TrainResult, preset: str) -> dict[str, Any]:
+    """Describe a run in one row.
+
+    Args:
+        result: A finished run.
+        preset: How long it was trained.
+
+    Returns:
+        ``preset``, ``machine``, ``data``, ``perturbation``, ``variant``, ``kind`` (``cnn``, ``c``,
+        ``dl``, ``sl``; of several transformers the first), ``depth``, ``steps``, ``alignment``,
+        ``seed``, then all final numbers.
+    """
+    config, made = result.config, result.provenance
+    placements = parse_variant(config["variant"]).placements
+    first = placements[0] if placements else None
+    gpu = made.get("gpu") if str(made.get("device", "cpu")) != "cpu" else None
+    threads = made["threads"]
+    return {
+        "preset": preset,
+        "machine": gpu or f"{made['processor']} CPU, {threads} thread{'s' * (threads != 1)}",
+        **{name: config[name] for name in ("data", "perturbation", "variant")},
+        "kind": first.kind if first else "cnn",
+        "depth": first.depth if first else 0,
+        "steps": first.steps if first else 0,
+        "alignment": config["alignment"],
+        "seed": config["seed"],
+        **result.numbers,
+    }
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Compute Student's t interval of a mean, coverage 95 %.
+
+    Args:
+        values: One number a seed; NaN is left out.
+
+    Returns:
+        Its ends; NaN for fewer than two values.
+    """
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return float("nan"), float("nan")
+    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(known) - 1) * stats.sem(known))
+    return float(known.mean() - half), float(known.mean() + half)
+
+
+def table(frame: pd.DataFrame, reference: str, numbers: tuple[str, ...]) -> pd.DataFrame:
+    """Average over seeds, and compare each variant with a reference seed by seed.
+
+    Args:
+        frame: Rows of `row`, one a run.
+        reference: The variant to compare errors with.
+        numbers: Columns to average besides ``error``; those that are not there are passed over.
+
+    Returns:
+        By ``data``, ``perturbation`` and ``variant``, in the order of their first run: ``seeds``,
+        ``diverged``; ``error`` and each of `numbers` with ``_low`` and ``_high`` (95 % t interval
+        over the runs that finished); ``difference``, error less that of `reference` with the same
+        seed, with its ends. Errors are fractions.
+    """
+    measured = ["error", *(name for name in numbers if name in frame)]
+    out = []
+    for (data, perturbation), group in frame.groupby(["data", "perturbation"], sort=False):
+        errors = group.pivot_table(index="seed", columns="variant", values="error", dropna=False)
+        for variant, one in group.groupby("variant", sort=False):
+            line: dict[str, Any] = {
+                "data": data,
+                "perturbation": perturbation,
+                "variant": variant,
+                "seeds": len(one),
+                "diverged": int((one["outcome"] != "finished").sum()),
+            }
+            for name in measured:
+                _add(line, name, one[name].to_numpy(dtype=float))
+            if reference in errors and variant != reference:
+                _add(line, "difference", (errors[variant] - errors[reference]).to_numpy())
+            out.append(line)
+    return pd.DataFrame(out)
+
+
+def _add(line: dict[str, Any], name: str, values: np.ndarray) -> None:
+    """Mean and ends of the interval under three names."""
+    known = values[np.isfinite(values)]
+    line[name] = float(known.mean()) if len(known) else float("nan")
+    line[f"{name}_low"], line[f"{name}_high"] = interval(values)

@@ -1,0 +1,392 @@
+"""Questions to trainings: what they ask for, share and refuse, and what they make of numbers."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from scipy import stats
+
+import invariance_probe as ip
+from analyses import consequences, depth, iterations, placement, ranks, trainings
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.stn import checkpoints, runs
+from invariance_probe.stn.command import TrainCommand
+from invariance_probe.stn.perturbations import parse_perturbation
+from invariance_probe.stn.runs import TrainResult
+
+QUESTIONS = (consequences, placement, depth, iterations)
+FILES = ("result.json", "curve.parquet", "images.parquet", "model.safetensors")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Trainings as small as these are slower on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all questions of this file look for their trainings."""
+    return tmp_path_factory.mktemp("trainings")
+
+
+@pytest.fixture(scope="module")
+def frames(folder: Path) -> dict[ModuleType, pd.DataFrame]:
+    """What the tiny preset of each question measures."""
+    return {
+        question: question.measure(replace(question.PRESETS["tiny"], trainings=folder))
+        for question in QUESTIONS
+    }
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each.__name__)
+def test_every_tiny_preset_ends_in_a_table_and_a_figure(
+    question: ModuleType, frames: dict[ModuleType, pd.DataFrame]
+) -> None:
+    """Each question's frame gives a summary and a figure that names preset, seeds and machine."""
+    table = question.summary(frames[question])
+    assert len(table) > 0
+    figure = question.plot(frames[question])
+    assert isinstance(figure, Figure)
+    figure.canvas.draw()  # type: ignore[attr-defined]  # of the default canvas
+    said = figure.get_suptitle()
+    for word in ("tiny preset, 2 seeds", "mnist-5k", "CPU"):
+        assert word in said
+
+
+def test_questions_share_their_trainings(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame]
+) -> None:
+    """One folder holds each training once, and asking again trains nothing."""
+    plans = [replace(question.PRESETS["tiny"], trainings=folder).plan() for question in QUESTIONS]
+    wanted = {config.name for plan in plans for config in plan.configs()}
+    assert wanted == {path.name for path in folder.iterdir()}
+    assert len(wanted) < sum(len(plan.configs()) for plan in plans)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = replace(depth.PRESETS["tiny"], trainings=folder, train_missing=False)
+    pd.testing.assert_frame_equal(depth.measure(again), frames[depth])
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert before == after
+
+
+def test_only_what_is_missing_is_trained(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame], tmp_path: Path
+) -> None:
+    """Of a plan with one run gone, that run alone is missing, and comes back as it was."""
+    plan = replace(iterations.PRESETS["tiny"], trainings=tmp_path).plan()
+    gone = plan.configs()[-1].name
+    for config in plan.configs()[:-1]:
+        (tmp_path / config.name).mkdir()
+        for name in FILES:
+            (tmp_path / config.name / name).write_bytes((folder / config.name / name).read_bytes())
+    assert [config.name for config in plan.missing()] == [gone]
+    errors = [result.numbers["error"] for result in plan.results()]
+    assert errors == frames[iterations]["error"].tolist()
+    assert (tmp_path / gone / runs.MODEL).is_file()
+
+
+def test_missing_trainings_are_an_error_where_none_may_be_trained(tmp_path: Path) -> None:
+    """The message counts them and names the first; nothing is written."""
+    config = replace(placement.PRESETS["tiny"], trainings=tmp_path / "none", train_missing=False)
+    with pytest.raises(InvalidInputError, match=r"8 of 8 .*mnist-5k-rotation-cnn-seed0"):
+        placement.measure(config)
+    assert not (tmp_path / "none").exists()
+
+
+def test_trainings_of_another_preset_are_refused(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame]
+) -> None:
+    """A folder of tiny trainings is no answer to a longer question."""
+    config = replace(placement.PRESETS["quick"], data="mnist-5k", trainings=folder)
+    with pytest.raises(InvalidInputError, match="another configuration"):
+        placement.measure(config)
+
+
+def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
+    """Names and configurations are those of `train --preset quick`, so that none is made twice."""
+    rotation = ("rotation",)
+    wanted = {
+        placement: (rotation, ("cnn", "c0", "c1", "dl1", "sl1")),
+        depth: (rotation, ("cnn", "c0", "c1", "dl1", "sl1", "c2", "dl2", "sl2")),
+        iterations: (rotation, ("c0", "c0x2", "sl1", "sl1x2")),
+        consequences: (
+            ("rotation=30", "rotation", "rotation=180"),
+            ("cnn", "c1", "sl1", "c2", "sl2"),
+        ),
+    }
+    for question, (perturbations, variants) in wanted.items():
+        plan = replace(question.PRESETS["quick"], data="mnist").plan()
+        command = TrainCommand(
+            preset="quick",
+            data=("mnist",),
+            perturbation=perturbations,
+            variant=variants,
+            seeds=5,
+        )
+        assert plan.configs() == command.configs()
+
+
+def test_environment_and_arguments_say_where_files_lie(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An argument goes before the variable, the variable before the default."""
+    monkeypatch.chdir(tmp_path)
+    for name in (trainings.FOLDER, trainings.MNIST):
+        monkeypatch.delenv(name, raising=False)
+    config = placement.PRESETS["quick"]
+    assert config.plan().root == Path("runs/trainings/quick")
+    assert config.plan().source == "mnist-5k"
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    assert config.plan().source == "mnist"
+    monkeypatch.setenv(trainings.FOLDER, "elsewhere")
+    monkeypatch.setenv(trainings.MNIST, "digits")
+    assert (config.plan().root, config.plan().files) == (Path("elsewhere"), Path("digits"))
+    said = replace(config, trainings=Path("here"), data_root=Path("there")).plan()
+    assert (said.root, said.files) == (Path("here"), Path("there"))
+
+
+def test_quick_consequences_rest_on_thirty_points() -> None:
+    """Perturbations times depths times seeds make at least 30."""
+    config = consequences.PRESETS["quick"]
+    assert len(config.perturbations) * len(config.depths) * config.seeds >= 30
+
+
+def test_costs_are_differences_of_the_stored_errors(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame]
+) -> None:
+    """Each cost is what CX got wrong less what another network of the same seed got wrong."""
+    frame = frames[consequences]
+    # C0 was not there when the question was first asked, and is now
+    config = replace(consequences.PRESETS["tiny"], trainings=folder, images=2)
+    now = consequences.measure(config)
+    assert frame["over_c0"].isna().all()
+    assert len(now) == 4
+
+    def error(variant: str, seed: int) -> float:
+        run = folder / f"mnist-5k-rotation-{variant}-seed{seed}"
+        return float(TrainResult.load(run).numbers["error"])
+
+    for line in now.to_dict("records"):
+        moved = error(f"c{line['depth']}", line["seed"])
+        shared = error(f"sl{line['depth']}", line["seed"])
+        assert line["over_sl"] == pytest.approx(moved - shared)
+        assert line["over_cnn"] == pytest.approx(moved - error("cnn", line["seed"]))
+        assert line["over_c0"] == pytest.approx(moved - error("c0", line["seed"]))
+
+
+def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path) -> None:
+    """For quarter turns, residuals without a warp and under the oracle are as found by hand."""
+    config = replace(
+        consequences.PRESETS["tiny"],
+        perturbations=("rotation=180",),  # whose two motions are quarter turns
+        seeds=1,
+        images=5,
+        trainings=tmp_path,
+    )
+    plan = replace(config.plan(), variants=("cnn",))
+    assert len(list(plan.results())) == 1
+    found = consequences._probe(config, plan, "rotation=180", 0)
+    run = plan.config("rotation=180", "cnn", 0)
+    network = plan.network(run)
+    stored = checkpoints.read_tensors(tmp_path / run.name / runs.MODEL)
+    torch.testing.assert_close(dict(network.state_dict()), stored, rtol=0, atol=0)
+    classifier = network.classifier
+    images = plan.dataset.test.images[:5].float() / 255
+    for layers in (1, 2):
+
+        def maps(batch: torch.Tensor, layers: int = layers) -> torch.Tensor:
+            with torch.no_grad():
+                for layer in classifier.layers[:layers]:
+                    batch = layer(batch)
+            return batch.double()
+
+        reference = maps(images)
+        spread = (reference - reference.mean((0, 2, 3), keepdim=True)).square().sum((1, 2, 3))
+        identity, oracle = [], []
+        for quarters in (-1, 1):
+            moved = maps(torch.rot90(images, quarters, (2, 3)))
+            back = torch.rot90(moved, -quarters, (2, 3))
+            identity.append((moved - reference).square().sum((1, 2, 3)) / spread)
+            oracle.append((back - reference).square().sum((1, 2, 3)) / spread)
+        line = found[layers]
+        assert line["region_frac"] == 1
+        assert line["identity"] == pytest.approx(float(torch.cat(identity).mean()), rel=1e-4)
+        assert line["oracle"] == pytest.approx(float(torch.cat(oracle).mean()), rel=1e-4)
+        assert line["any_warp"] <= line["affine"] + 1e-6
+        assert line["affine"] <= min(line["oracle"], line["identity"]) + 1e-6
+
+
+@pytest.mark.parametrize("name", ["rotation=30", "rotation", "translation=clean", "scaling=clean"])
+def test_motions_lie_in_the_range_and_show_nothing_invented(name: str) -> None:
+    """No motion goes beyond the perturbation's range, and the canvas covers the crop under all."""
+    perturbation = parse_perturbation(name)
+    moves = consequences.motions(perturbation, 6)
+    assert len({move.matrix.numpy().tobytes() for move in moves}) == 6
+    canvas = consequences.on_canvas(torch.ones(1, 1, 28, 28), perturbation, background=1.0)
+    crop = perturbation.canvas(28)
+    assert (canvas.shape[-1] - crop) % 2 == 0
+    extreme = {
+        "rotation": ip.Rotation(45),  # of all turns the one that reaches farthest
+        "translation": ip.Translation(16, -16),
+        "scaling": ip.Scaling(0.5),
+    }[perturbation.name]
+    for move in [*moves, extreme]:
+        if isinstance(move, ip.Rotation) and move is not extreme:
+            assert abs(move.degrees) < perturbation.limit  # type: ignore[attr-defined]
+        if isinstance(move, ip.Scaling):
+            assert 0.5 <= move.factor < 4
+        if isinstance(move, ip.Translation):
+            assert max(abs(move.dx), abs(move.dy)) <= 16
+        shown = move(canvas, crop=crop, fill=0.0)
+        torch.testing.assert_close(shown, torch.ones_like(shown), atol=2e-3, rtol=0)
+
+
+def _points(cells: int, seeds: int, within: float) -> pd.DataFrame:
+    """Costs that rise with the residual from cell to cell, and by `within` inside each."""
+    rows = []
+    for cell in range(cells):
+        for seed in range(seeds):
+            residual = cell + 0.1 * seed
+            cost = 10 * cell + within * seed
+            rows.append(
+                {"perturbation": f"rotation={30 * (cell + 1)}", "depth": 1, "seed": seed}
+                | dict.fromkeys(("affine", "oracle", "identity", "any_warp", "floor"), residual)
+                | dict.fromkeys(("over_sl", "over_cnn", "over_c0"), cost)
+            )
+    return pd.DataFrame(rows)
+
+
+def test_correlations_tell_cells_from_what_is_within_them() -> None:
+    """Costs that rise with the residual between cells and fall within them are told apart."""
+    table = consequences.summary(_points(cells=3, seeds=4, within=-1.0))
+    rho = table[(table["cost"] == "over_sl") & (table["residual"] == "affine")]
+    rho = rho.set_index("points")
+    assert rho.loc["cells", "rho"] == pytest.approx(1)
+    assert rho.loc["cells", "n"] == 3
+    assert rho.loc["within cells", "rho"] == pytest.approx(-1)
+    assert rho.loc["rotation=60", "rho"] == pytest.approx(-1)
+    assert 0.5 < rho.loc["all", "rho"] < 1
+    assert (rho["clusters"] == 4).all()
+    rising = consequences.summary(_points(cells=3, seeds=3, within=1.0))
+    assert rising.loc[rising["points"] == "all", ["rho", "low", "high"]].to_numpy() == (
+        pytest.approx(1)
+    )
+
+
+def test_intervals_resample_seeds_with_all_their_points() -> None:
+    """The interval is that of a bootstrap written out, which draws whole seeds."""
+    rng = np.random.default_rng(3)
+    seeds = np.repeat(np.arange(4), 3)
+    x = rng.normal(size=12) + seeds
+    y = rng.normal(size=12) + seeds
+    cloud = ranks.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
+    draws = np.random.default_rng(0)
+    found = []
+    for _ in range(ranks.RESAMPLES):
+        index = np.concatenate([np.flatnonzero(seeds == s) for s in draws.integers(4, size=4)])
+        found.append(stats.spearmanr(x[index], y[index]).statistic)
+    naive = np.quantile(found, [0.025, 0.975])
+    assert ranks.interval(cloud, seeds, 0) == pytest.approx(tuple(naive), abs=1e-9)
+    assert all(map(math.isnan, ranks.interval(cloud, np.minimum(seeds, 1), 0)))
+
+
+def test_chance_is_what_random_pairings_give() -> None:
+    """Of five points in order, 2 of all 120 pairings correlate as much; disorder is chance."""
+    order = np.arange(5.0)
+    cell = np.arange(5)
+    ordered = ranks.Cloud(x=order, y=order**3, cell=cell, points="cells")
+    assert ranks.p_value(ordered, 0) == pytest.approx(2 / 120)
+    mixed = ranks.Cloud(x=order, y=np.array([1.0, 0, 4, 2, 0.5]), cell=cell, points="cells")
+    naive = [
+        abs(stats.spearmanr(order, np.array(each)).statistic) >= abs(mixed.rho()) - 1e-12
+        for each in itertools.permutations(mixed.y)
+    ]
+    assert ranks.p_value(mixed, 0) == pytest.approx(np.mean(naive))
+    assert math.isnan(ranks.p_value(replace(mixed, y=0 * order), 0))
+
+
+def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
+    """Rows of trainings with given errors; NaN diverged."""
+    return pd.DataFrame([
+        {
+            "preset": "quick",
+            "machine": "CPU",
+            "data": "mnist",
+            "perturbation": "rotation",
+            "variant": variant,
+            "kind": variant.rstrip("0123456789x"),
+            "depth": int(variant[-1]) if variant != "cnn" else 0,
+            "seed": seed,
+            "outcome": "finished" if np.isfinite(error) else "diverged",
+            "error": error,
+            "gradient": 1.0 + error,
+        }
+        for variant, values in errors.items()
+        for seed, error in enumerate(values)
+    ])
+
+
+def test_tables_pair_runs_by_seed() -> None:
+    """Differences are taken seed by seed, with Student's interval, where both runs finished."""
+    frame = _runs({"c1": [0.30, 0.10, 0.20], "sl1": [0.25, 0.06, math.nan]})
+    table = trainings.table(frame.sample(frac=1, random_state=0), "c1", ()).set_index("variant")
+    lost = table.loc["sl1"]
+    assert (lost["seeds"], lost["diverged"]) == (3, 1)
+    assert lost["error"] == pytest.approx(0.155)
+    assert lost["difference"] == pytest.approx(-0.045)
+    expected = stats.t.interval(0.95, 1, loc=-0.045, scale=stats.sem([-0.05, -0.04]))
+    assert (lost["difference_low"], lost["difference_high"]) == pytest.approx(expected)
+    assert math.isnan(table.loc["c1", "difference"])
+
+
+def test_diverged_runs_are_counted_on_the_figure_of_depth() -> None:
+    """A run that diverged is neither drawn nor passed over."""
+    frame = _runs({"cnn": [0.2, 0.3], "dl1": [0.1, 0.2], "dl2": [math.nan, 0.4]})
+    figure = depth.plot(frame)
+    assert "diverged: 1 of DL2" in figure.axes[0].get_title()
+    table = depth.summary(frame).set_index("variant")
+    assert table.loc["dl2", "error"] == pytest.approx(0.4)
+    assert table["diverged"].tolist() == [0, 0, 1]
+
+
+def test_steps_are_compared_with_one_step(frames: dict[ModuleType, pd.DataFrame]) -> None:
+    """The difference of two steps is to one step of the same network, not to another network."""
+    frame = frames[iterations]
+    table = iterations.summary(frame).set_index("variant")
+    means = frame.groupby("variant")["error"].mean()
+    assert table["steps"].to_dict() == {"c0": 1, "c0x2": 2}
+    assert table.loc["c0x2", "difference"] == pytest.approx(means["c0x2"] - means["c0"])
+
+
+def test_a_pose_that_is_undone_lies_on_the_diagonal() -> None:
+    """Predicting the negative of what was applied fills the diagonal; predicting nothing, a row."""
+    applied = np.linspace(-90, 90, 4001)
+    undone, edges = placement.density(pd.DataFrame({"applied": applied, "predicted": -applied}))
+    assert np.diag(undone) == pytest.approx(np.ones(len(edges) - 1))
+    still, _ = placement.density(pd.DataFrame({"applied": applied, "predicted": 0 * applied}))
+    assert still.sum(1) == pytest.approx(np.ones(len(still)))
+    assert (still.max(0) == 1).sum() == 1
+
+
+def test_poses_kept_are_those_of_the_runs(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame]
+) -> None:
+    """The frame of poses holds the first test images of each run with a transformer, as stored."""
+    poses = frames[placement].query("level == 'pose' and variant == 'sl1' and seed == 1")
+    stored = TrainResult.load(folder / "mnist-5k-rotation-sl1-seed1").images.head(50)
+    assert poses["applied"].to_numpy() == pytest.approx(stored["applied_degrees"].to_numpy())
+    assert poses["predicted"].to_numpy() == pytest.approx(
+        stored["predicted_degrees"].to_numpy(), abs=1e-4
+    )
+    assert "cnn" not in set(frames[placement].query("level == 'pose'")["variant"])
