@@ -33,7 +33,7 @@ def page(found: Sequence[Found]) -> Page:
     """
     made = report.page(found)
     folders = [one.path for one in found if one.kind == answers.KIND]
-    answered = [answers.section(path) for path in folders]
+    answered = [answers.section(path, number) for number, path in enumerate(folders, 1)]
     runs = [one.path for one in found if one.kind == trained.KIND]
     tables = [trained.frame(runs)] if runs else []
     tables += answers.trainings(folders)

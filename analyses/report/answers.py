@@ -52,11 +52,12 @@ def is_answer(folder: Path) -> bool:
     return about is not None and answered(about) in NAMES and (folder / SUMMARY).is_file()
 
 
-def section(folder: Path) -> Section:
+def section(folder: Path, number: int = 1) -> Section:
     """Report an answer.
 
     Args:
         folder: What ``python -m analyses run`` wrote; summary, figure and configuration are enough.
+        number: Of the answer on its page.
 
     Returns:
         Its part of the page.
@@ -77,7 +78,7 @@ def section(folder: Path) -> Section:
     made = blocks.about(about.get("provenance") or {}, str(about.get("command", "")))
     config = about.get("config") or {}
     return Section(
-        id=f"analysis-{name}-{folder.resolve().name}".replace("_", "-"),
+        id=f"answer-{number}",
         title=name.replace("_", " ").capitalize(),
         kind="analysis",
         lead=(question, *([f"Made by {made['command']}."] if "command" in made else [])),

@@ -177,8 +177,8 @@ def section(trained: pd.DataFrame) -> Section:
         lead=(
             "Each line is a difference that the finding says is positive: its mean over seeds, "
             "paired, with a 95 % t interval. Confirmed: the interval lies above 0; not confirmed: "
-            "at or below; undecided: it holds 0. A finding is confirmed if all its lines are and none "
-            "is missing, and not confirmed if one of them is not.",
+            "at or below; undecided: it holds 0. A finding is confirmed if all its lines are and "
+            "none is missing, and not confirmed if one of them is not.",
         ),
         items=tuple(items),
     )

@@ -27,7 +27,13 @@ def page(found: Sequence[Found], title: str = "Can a spatial warp undo it?") -> 
     Returns:
         The page; folders that cannot be read are refused with an `InvalidInputError`.
     """
-    sections = [probes.section(one.path) for one in found if one.kind == probes.KIND]
+    sections: list[Section] = []
+    seen: set[str] = set()
+    for one in found:
+        # a run and the copy of it that a repository holds are one
+        if one.kind == probes.KIND and (said := probes.identity(one.path)) not in seen:
+            seen.add(said)
+            sections.append(probes.section(one.path, len(seen)))
     runs: list[Path] = [one.path for one in found if one.kind == trainings.KIND]
     if runs:
         sections += trainings.sections(trainings.frame(runs))

@@ -19,6 +19,8 @@ LARGEST_SVG = 220_000
 """Bytes of vectors, beyond which pixels are taken instead where there are any."""
 LARGEST_PNG = 120_000
 """Bytes of a PNG, beyond which its pixels are compressed with loss."""
+LARGEST_SCALE = 1.6
+"""Pixels a point, beyond which a small figure is not blown up."""
 WIDEST = 1600
 """Pixels across that a compressed figure keeps."""
 QUALITY = 82
@@ -99,6 +101,7 @@ def vectors(drawing: Drawing, prefix: str) -> str:
     _clean(root, prefix)
     root.attrib.clear()
     root.set("viewBox", box)
+    root.set("style", f"max-width:{LARGEST_SCALE * float(box.split()[2]):.0f}px")
     root.set("role", "img")
     root.set("aria-label", drawing.alt)
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)

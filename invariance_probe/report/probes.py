@@ -43,11 +43,24 @@ def is_probe(folder: Path) -> bool:
     return isinstance(about, dict) and {"moves", "methods", "model"} <= set(about)
 
 
-def section(folder: Path) -> Section:
+def identity(folder: Path) -> str:
+    """Tell two probes apart.
+
+    Args:
+        folder: What `is_probe` says yes to.
+
+    Returns:
+        Its configuration and provenance, as written.
+    """
+    return (folder / CONFIG).read_text(encoding="utf-8")
+
+
+def section(folder: Path, number: int = 1) -> Section:
     """Report a probe.
 
     Args:
         folder: What `ProbeResult.save` wrote; the summary and the figures are enough.
+        number: Of the probe on its page.
 
     Returns:
         Its part of the page.
@@ -73,7 +86,7 @@ def section(folder: Path) -> Section:
     if "any-warp" in about["methods"]:
         claims["P9"] = None
     return Section(
-        id=f"probe-{_word(folder.resolve().name)}",
+        id=f"probe-{number}",
         title=f"{model}: {', '.join(families)}",
         kind=f"probe, {images} image{'s' if images != 1 else ''}",
         lead=(
@@ -87,10 +100,6 @@ def section(folder: Path) -> Section:
         about=blocks.about(about.get("provenance", {})) | {"seed": str(about.get("seed", ""))},
         bears_on=tuple(sorted(claims, key=lambda claim: int(claim[1:]))),
     )
-
-
-def _word(text: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in text)
 
 
 def _grid(rows: pd.DataFrame, family: str, images: int) -> Grid:

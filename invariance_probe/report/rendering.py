@@ -37,11 +37,13 @@ def render(page: Page) -> str:
     )
     drawn = pictures.markup(list(chain.from_iterable(s.figures for s in page.sections)))
     left = iter(drawn)
-    figures = {
-        section.id: [(Markup(next(left)), each.caption) for each in section.figures]
+    figures = [
+        [(Markup(next(left)), each.caption) for each in section.figures]
         for section in page.sections
-    }
-    text = environment.get_template("page.html").render(page=page, figures=figures)
+    ]
+    claims = {item.id for section in page.sections for item in section.items}
+    template = environment.get_template("page.html")
+    text = template.render(page=page, figures=figures, claims=claims)
     if (size := len(text.encode())) > LARGEST_PAGE:
         raise InvalidInputError(
             f"the page would take {size / 1e6:.1f} MB, more than {LARGEST_PAGE / 1e6:.0f}; name "

@@ -138,8 +138,8 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, pd.DataFrame]]) -> 
         "can live": f"Under {family}, a spatial transformer can live at {where}: the best affine "
         f"warp leaves no more than {NEAR_FLOOR:g} times what interpolation alone costs ({listed}).",
         "no warp": f"Under {family}, no spatial transformer can align {maps}: at least "
-        f"{CERTIFIED_SHARE:.0%} of what the best affine warp leaves is proven to be beyond any "
-        f"warp ({listed}). Transform the input instead.",
+        f"{100 * CERTIFIED_SHARE:.0f} % of what the best affine warp leaves is proven to be beyond "
+        f"any warp ({listed}). Transform the input instead.",
         "mixing": f"Under {family}, at {where} the channels changed, and a mixing of them "
         "undoes most of it: use a group-equivariant layer, or mix the channels after the warp "
         f"({listed}).",
@@ -168,16 +168,16 @@ def _living(name: str, rows: pd.DataFrame) -> str:
 
 def _proven(name: str, rows: pd.DataFrame) -> str:
     share = _mean(rows, "any-warp") / _mean(rows, "affine")
-    return f"{name}: {_number(rows, 'any-warp')} of {_number(rows, 'affine')}, {share:.0%}"
+    return f"{name}: {_number(rows, 'any-warp')} of {_number(rows, 'affine')}, {100 * share:.1f} %"
 
 
 def _mixed(name: str, rows: pd.DataFrame) -> str:
     method, share = _removed(rows)
-    return f"{name}: {_MIXINGS[method]} removes {share:.0%} of {_number(rows, 'oracle')}"
+    return f"{name}: {_MIXINGS[method]} removes {100 * share:.1f} % of {_number(rows, 'oracle')}"
 
 
 def _remaining(name: str, rows: pd.DataFrame) -> str:
     times = _mean(rows, "affine") / floor if (floor := _mean(rows, "floor")) > 0 else math.inf
     method, share = _removed(rows)
-    mixed = f", {_MIXINGS[method]} removes {max(share, 0):.0%}" if method else ""
+    mixed = f", {_MIXINGS[method]} removes {100 * max(share, 0):.1f} %" if method else ""
     return f"{name}: {_number(rows, 'affine')}, {times:.1f} times the floor{mixed}"
