@@ -1,88 +1,100 @@
-"""``python -m analyses NAME``: answer one question; ``list`` names them."""
+"""``python -m analyses list``, ``run NAME --preset PRESET`` and ``report DIR...``."""
 
-import dataclasses
-import importlib
-import json
 import sys
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 import tyro
 
-from invariance_probe import figures, results
+from analyses import running
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.provenance import provenance
 
-NAMES = (
-    "speed",
-    "search_quality",
-    "certificates",
-    "controls",
-    "sensitivity",
-    "learning_curve",
-    "training_speed",
-    "kills",
-)
+NAMES = running.NAMES
 
 
-def main(
+@dataclass(frozen=True, kw_only=True)
+class ListCommand:
+    """Say what each question asks."""
+
+    def run(self) -> None:
+        """Print a line for each."""
+        names = running.there_are()
+        width = max(map(len, names))
+        for name in names:
+            print(f"{name:{width}}  {running.question_of(name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand:
+    """Answer a question with a table and a figure; the same command goes on after a kill."""
+
     name: Annotated[
         str,
         tyro.conf.Positional,
-        tyro.conf.arg(help=f"Which question: {', '.join(NAMES)}; `list` says what each asks."),
-    ],
+        tyro.conf.arg(metavar="NAME", help="Which question; `list` says what each asks."),
+    ]
     preset: Annotated[
-        Literal["quick", "tiny"], tyro.conf.arg(help="quick: minutes on 2 cores; tiny: seconds.")
-    ] = "quick",
+        Literal["quick", "standard", "paper", "tiny"],
+        tyro.conf.arg(
+            help="paper: as published; standard: hours, better on a GPU; quick: minutes on 2 "
+            "cores; tiny: seconds. Not every question has all."
+        ),
+    ] = "quick"
     out: Annotated[
         Path | None,
-        tyro.conf.arg(help="Folder for table, figure and provenance; runs/NAME by default."),
-    ] = None,
-) -> None:
-    """Answer a question with a table and a figure.
+        tyro.conf.arg(
+            help="Folder for table, figure, configuration and provenance.",
+            help_behavior_hint="(default: runs/NAME-PRESET)",
+        ),
+    ] = None
 
-    Args:
-        name: Which question.
-        preset: How thoroughly.
-        out: Where to write.
-
-    Raises:
-        InvalidInputError: If there is no such question.
-    """
-    if name == "list":
-        for each in NAMES:
-            first_line = (_module(each).__doc__ or "").partition("\n")[0]
-            print(f"{each:18} {first_line}")
-        return
-    if name not in NAMES:
-        raise InvalidInputError(f"there is no question {name!r}; choose from {', '.join(NAMES)}")
-    folder = results.check_out(out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    assert folder is not None
-    analysis = _module(name)
-    config = analysis.PRESETS[preset]
-    began = time.monotonic()
-    frame: pd.DataFrame = analysis.measure(config)
-    table: pd.DataFrame = analysis.summary(frame)
-    folder.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(folder / "results.parquet", index=False)
-    table.to_csv(folder / "summary.csv", index=False, float_format="%.4g")
-    figures.save(analysis.plot(frame), folder / name)
-    about = {
-        "command": f"python -m analyses {name} --preset {preset}",
-        "config": dataclasses.asdict(config),
-        "provenance": provenance(time.monotonic() - began),
-    }
-    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    with pd.option_context("display.width", 200, "display.max_columns", 20):
-        print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep=""))
-    print(f"Folder: {folder}")
+    def run(self) -> None:
+        """Measure or find, draw, print."""
+        folder = self.out or Path("runs") / f"{self.name}-{self.preset}"
+        found = running.answer(self.name, self.preset, folder)
+        with pd.option_context("display.width", 200, "display.max_columns", 20):
+            print(
+                found.summary.to_string(
+                    index=False, float_format=lambda value: f"{value:.4g}", na_rep=""
+                )
+            )
+        if not found.measured:
+            print("The table was there already; summary and figure are drawn anew.")
+        print(f"Folder: {folder}")
 
 
-def _module(name: str) -> Any:
-    return importlib.import_module(f"analyses.{name}")
+@dataclass(frozen=True, kw_only=True)
+class ReportCommand:
+    """Make one HTML page from answers, probes, trainings and verdicts of the proofs."""
+
+    folders: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(
+            metavar="DIR [DIR ...]", help="Result folders, or folders of result folders."
+        ),
+    ]
+    out: Annotated[Path, tyro.conf.arg(help="The page; an older one is replaced.")] = Path(
+        "report.html"
+    )
+
+    def run(self) -> None:
+        """Read, write, and say where."""
+        from analyses import report  # the claims take seconds to import
+        from invariance_probe.report import find, write
+
+        path = write(report.page(find(self.folders, report.SIGNS)), self.out)
+        print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+Command = (
+    Annotated[ListCommand, tyro.conf.subcommand("list")]
+    | Annotated[RunCommand, tyro.conf.subcommand("run")]
+    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -92,13 +104,23 @@ def run(arguments: Sequence[str] | None = None) -> None:
         arguments: Words after the command's name; those of the process by default.
 
     Raises:
-        SystemExit: With status 2 on bad usage.
+        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
+    command = tyro.cli(
+        Command,
+        prog="python -m analyses",
+        description="One question a command: what does the theory say, does it hold in numbers, "
+        "what does it cost?",
+        args=arguments,
+    )
     try:
-        tyro.cli(main, prog="python -m analyses", args=arguments)
+        command.run()
     except InvalidInputError as error:
         print(f"analyses: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        print("analyses: interrupted; the same command goes on", file=sys.stderr)
+        raise SystemExit(130) from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: ``invariance-probe layers | probe | demo | train``."""
+"""The command line: ``invariance-probe layers | probe | demo | train | report``."""
 
 import sys
 from collections.abc import Sequence
@@ -225,11 +225,34 @@ class DemoCommand:
         ).run()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportCommand:
+    """Make one HTML page from the run folders of probes and trainings."""
+
+    folders: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(help="Run folders, or folders of run folders.", metavar="DIR [DIR ...]"),
+    ]
+    out: Annotated[Path, tyro.conf.arg(help="The page; an older one is replaced.")] = Path(
+        "report.html"
+    )
+
+    def run(self) -> None:
+        """Read, write, and say where."""
+        from invariance_probe import report  # only this command needs the templates
+
+        found = report.find(self.folders, report.SIGNS)
+        path = report.write(report.page(found), self.out)
+        print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
 Command = (
     Annotated[LayersCommand, tyro.conf.subcommand("layers")]
     | Annotated[ProbeCommand, tyro.conf.subcommand("probe")]
     | Annotated[DemoCommand, tyro.conf.subcommand("demo")]
     | Annotated[TrainCommand, tyro.conf.subcommand("train")]
+    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
 )
 
 

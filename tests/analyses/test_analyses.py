@@ -57,7 +57,7 @@ def test_search_quality_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tiny preset writes frame, figure and provenance, and prints the shares."""
-    command.run(["search_quality", "--preset", "tiny", "--out", str(tmp_path / "run")])
+    command.run(["run", "search_quality", "--preset", "tiny", "--out", str(tmp_path / "run")])
     out = capsys.readouterr().out
     assert "planted" in out
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -70,12 +70,3 @@ def test_search_quality_is_measured_and_written(
     }
     about = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert about["config"]["planted"] == search_quality.PRESETS["tiny"].planted
-    with pytest.raises(SystemExit) as caught:
-        command.run(["search_quality", "--preset", "tiny", "--out", str(tmp_path / "run")])
-    assert caught.value.code == 2
-
-
-def test_the_questions_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    """`list` names each question in a line."""
-    command.run(["list"])
-    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(command.NAMES)

@@ -1,0 +1,40 @@
+"""One self-contained HTML page from run folders: of probes and of trainings.
+
+`analyses` adds answers, claims and findings to it; this room knows only what the engine writes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from invariance_probe.report import probes, trainings
+from invariance_probe.report.blocks import Drawing, Grid, Page, Section
+from invariance_probe.report.folders import Found, find
+from invariance_probe.report.rendering import write
+
+__all__ = ["SIGNS", "Drawing", "Found", "Grid", "Page", "Section", "find", "page", "write"]
+
+SIGNS = {probes.KIND: probes.is_probe, trainings.KIND: trainings.is_training}
+"""How folders that this room can report are told apart."""
+
+
+def page(found: Sequence[Found], title: str = "Can a spatial warp undo it?") -> Page:
+    """Put what the engine wrote on one page.
+
+    Args:
+        found: What `find` found; kinds other than those of `SIGNS` are passed over.
+        title: Of the page.
+
+    Returns:
+        The page; folders that cannot be read are refused with an `InvalidInputError`.
+    """
+    sections: list[Section] = []
+    seen: set[str] = set()
+    for one in found:
+        # a run and the copy of it that a repository holds are one
+        if one.kind == probes.KIND and (said := probes.identity(one.path)) not in seen:
+            seen.add(said)
+            sections.append(probes.section(one.path, len(seen)))
+    runs: list[Path] = [one.path for one in found if one.kind == trainings.KIND]
+    if runs:
+        sections += trainings.sections(trainings.frame(runs))
+    return Page(title=title, sections=tuple(sections))

@@ -1,0 +1,63 @@
+"""Which result folders lie at or below the folders that a user names."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from invariance_probe.errors import InvalidInputError
+
+DEEPEST = 4
+"""Levels of folders that are searched below one that is no result itself."""
+
+
+class Found(NamedTuple):
+    """A result folder.
+
+    Attributes:
+        kind: What it holds.
+        path: Where it is.
+    """
+
+    kind: str
+    path: Path
+
+
+def find(named: Sequence[Path], signs: Mapping[str, Callable[[Path], bool]]) -> list[Found]:
+    """Find result folders.
+
+    Args:
+        named: Result folders, or folders of such.
+        signs: By kind, whether a folder is one; the first that says so counts.
+
+    Returns:
+        Each folder once, in the order named, then of names.
+
+    Raises:
+        InvalidInputError: If one of the folders named is none, or holds no result.
+    """
+    if not named:
+        raise InvalidInputError("nothing to report; name one or more result folders")
+    out: dict[Path, Found] = {}
+    for top in named:
+        if not top.is_dir():
+            raise InvalidInputError(f"{str(top)!r} is no folder; name result folders")
+        below = _below(top, signs, DEEPEST)
+        if not below:
+            raise InvalidInputError(
+                f"folder {str(top)!r} holds nothing to report; name a folder of one of these "
+                f"kinds: {', '.join(signs)}"
+            )
+        for one in below:
+            out.setdefault(one.path.resolve(), one)
+    return list(out.values())
+
+
+def _below(top: Path, signs: Mapping[str, Callable[[Path], bool]], levels: int) -> list[Found]:
+    """The folder itself, or those below it."""
+    for kind, holds in signs.items():
+        if holds(top):
+            return [Found(kind, top)]
+    if levels == 0:
+        return []
+    inner = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [one for path in inner for one in _below(path, signs, levels - 1)]

@@ -1,0 +1,148 @@
+"""The part of a page that a probe's run folder makes."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.methods import METHODS
+from invariance_probe.report import blocks, rules
+from invariance_probe.report.blocks import Drawing, Grid, Section
+
+KIND = "probe"
+CONFIG, SUMMARY = "config.json", "summary.csv"
+
+_CAPTIONS = {
+    "depth": "Residual by depth, averaged over the transforms of a family.",
+    "parts": "What the exact inverse warp leaves, and what of it each remedy removes.",
+    "channels": "Which channel took whose place.",
+    "maps": "Maps of one image: as it is, transformed, and warped back.",
+}
+_BEARS = {"rotation": ("P5", "P7", "P8"), "scaling": ("P6", "P10", "P11"), "shear": ("P6",)}
+_BEARS |= {"translation": ("P1", "P14"), "reflection": ("P5", "P7", "P8")}
+
+
+def is_probe(folder: Path) -> bool:
+    """Tell a probe's run folder.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Whether it holds a probe's configuration and summary.
+    """
+    if not (folder / SUMMARY).is_file() or not (folder / CONFIG).is_file():
+        return False
+    try:
+        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and {"moves", "methods", "model"} <= set(about)
+
+
+def identity(folder: Path) -> str:
+    """Tell two probes apart.
+
+    Args:
+        folder: What `is_probe` says yes to.
+
+    Returns:
+        Its configuration and provenance, as written.
+    """
+    return (folder / CONFIG).read_text(encoding="utf-8")
+
+
+def section(folder: Path, number: int = 1) -> Section:
+    """Report a probe.
+
+    Args:
+        folder: What `ProbeResult.save` wrote; the summary and the figures are enough.
+        number: Of the probe on its page.
+
+    Returns:
+        Its part of the page.
+
+    Raises:
+        InvalidInputError: If the folder cannot be read.
+    """
+    try:
+        about: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        summary = pd.read_csv(folder / SUMMARY, keep_default_na=False, na_values=["", "nan"])
+        fvu = summary[summary["metric"] == "fvu"]
+        families = list(dict.fromkeys(fvu["transform"]))
+        images, model = len(about["images"]), str(about["model"])
+        remarks = rules.remarks(summary)
+        grids = tuple(_grid(fvu[fvu["transform"] == f], f, images) for f in families)
+        figures = _figures(folder, fvu, families)
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidInputError(
+            f"folder {str(folder)!r} holds no probe that can be read ({type(error).__name__}); "
+            "probe again, or leave it out"
+        ) from error
+    claims = dict.fromkeys(claim for family in families for claim in _BEARS.get(family, ()))
+    if "any-warp" in about["methods"]:
+        claims["P9"] = None
+    return Section(
+        id=f"probe-{number}",
+        title=f"{model}: {', '.join(families)}",
+        kind=f"probe, {images} image{'s' if images != 1 else ''}",
+        lead=(
+            f"Residuals are fractions of variance unexplained: 0 is perfect alignment, 1 is no "
+            f"better than the channel means. Means over {images} images, with 95 % bootstrap "
+            "intervals over images.",
+        ),
+        meaning=tuple(remark.text for remark in remarks),
+        figures=figures,
+        grids=grids,
+        about=blocks.about(about.get("provenance", {})) | {"seed": str(about.get("seed", ""))},
+        bears_on=tuple(sorted(claims, key=lambda claim: int(claim[1:]))),
+    )
+
+
+def _grid(rows: pd.DataFrame, family: str, images: int) -> Grid:
+    """Layers down, methods across."""
+    wide = rows.pivot_table(index="layer", columns="method", values="mean", sort=False)
+    order = [method for method in METHODS if method in wide.columns]
+    wide = wide.reindex(index=list(dict.fromkeys(rows["layer"])), columns=order)
+    title = f"{family}: mean fraction of variance unexplained, {images} images"
+    return Grid.of(wide.reset_index(), title, "any-warp is a certified lower bound.")
+
+
+def _figures(folder: Path, fvu: pd.DataFrame, families: Sequence[str]) -> tuple[Drawing, ...]:
+    """Those that lie in the folder, in the order in which they explain each other."""
+    out = []
+    for kind in (*families, "depth", "parts", "maps", "channels"):
+        stems = (folder / "figures" / kind, folder / kind)
+        files = [stem.with_suffix(end) for stem in stems for end in (".svg", ".png")]
+        svg, png = (
+            next((f for f in files if f.suffix == e and f.is_file()), None)
+            for e in (".svg", ".png")
+        )
+        if svg is None and png is None:
+            continue
+        caption = _CAPTIONS.get(kind, f"Residual by {kind} of the input, for each layer.")
+        shown = [kind] if kind in families else list(families)
+        out.append(
+            Drawing(
+                alt=f"{caption} " + " ".join(_words(fvu, family) for family in shown),
+                caption=caption,
+                svg=svg.read_bytes() if svg else b"",
+                png=png.read_bytes() if png else b"",
+            )
+        )
+    return tuple(out)
+
+
+def _words(fvu: pd.DataFrame, family: str) -> str:
+    """Numbers of a family for those who cannot see the figure."""
+    rows = fvu[fvu["transform"] == family]
+    layers = list(dict.fromkeys(rows["layer"]))
+    said = []
+    for method in ("oracle", "affine", "floor"):
+        mean = rows[rows["method"] == method].set_index("layer")["mean"]
+        if len(mean):
+            said.append(f"{method} {mean[layers[0]]:.2f} to {mean[layers[-1]]:.2f}")
+    return f"{family}, from {layers[0]} to {layers[-1]}: {', '.join(said)}."

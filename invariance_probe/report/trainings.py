@@ -1,0 +1,190 @@
+"""The part of a page that trainings make."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from invariance_probe.report.blocks import Drawing, Grid, Section
+from invariance_probe.stn import runs
+
+KIND = "training"
+_SHOWN = ("data", "perturbation", "variant", "alignment", "seeds", "diverged")
+_INK = "#0072B2"
+SETUP = (
+    "train_images",
+    "network",
+    "width",
+    "localizer",
+    "localizer_width",
+    "parametrisation",
+    "sampler",
+    "padding",
+    "optimizer",
+    "rate",
+    "localizer_rate",
+    "batch",
+    "precision",
+)
+"""What runs that are compared have in common, besides data and perturbation; and the number of
+steps. Runs that differ in it are never averaged."""
+
+
+def is_training(folder: Path) -> bool:
+    """Tell the run folder of a finished training.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Whether it holds a training's result.
+    """
+    return runs.is_finished(folder)
+
+
+def frame(folders: Sequence[Path]) -> pd.DataFrame:
+    """Read trainings.
+
+    Args:
+        folders: Run folders; one that cannot be read is refused with an `InvalidInputError`.
+
+    Returns:
+        A row for each, as of `runs.read_runs`.
+    """
+    return pd.concat([runs.read_runs(folder) for folder in folders], ignore_index=True)
+
+
+def sections(trained: pd.DataFrame) -> list[Section]:
+    """Report trainings.
+
+    Args:
+        trained: What `frame` returned.
+
+    Returns:
+        A part of the page for each setup: runs of other sizes or lengths are not averaged.
+    """
+    setups = [name for name in (*SETUP, "steps") if name in trained]
+    groups = [rows for _, rows in trained.groupby(setups, sort=False, dropna=False)]
+    return [_section(rows, number) for number, rows in enumerate(groups, 1)]
+
+
+def _section(trained: pd.DataFrame, number: int) -> Section:
+    """Report trainings of one setup."""
+    first = trained.iloc[0]
+    table = runs.table(trained)
+    table = table.sort_values(["data", "perturbation", "alignment", "variant"], kind="stable")
+    measured = [name for name in table if name.startswith(("error", "slope_", "spread_"))]
+    shown = table[[*_SHOWN, *measured, "images_per_second"]].rename(columns={"error": "error_mean"})
+    return Section(
+        id=f"trainings-{number}",
+        title=f"Trainings on {', '.join(dict.fromkeys(trained['data']))}: "
+        + ", ".join(dict.fromkeys(trained["perturbation"])),
+        kind=f"{len(trained)} trainings, {trained['seed'].nunique()} seeds",
+        lead=(
+            "Errors are fractions of test images, means over seeds with 95 % intervals (Student's "
+            "t). A slope of 1 is full compensation of the pose; spread is what is left within the "
+            "classes. Runs whose alignment is true are fed the pose instead of predicting it.",
+            f"Filters and units times {first['width']:g}, {first['steps']} steps of "
+            f"{first['batch']} images.",
+        ),
+        meaning=tuple(_sentences(table)),
+        figures=_drawings(trained, table),
+        grids=(Grid.of(shown, "Error and pose by variant"),),
+        bears_on=("P2", "P15", "P16"),
+    )
+
+
+def _percent(row: pd.Series) -> str:
+    """An error with its interval."""
+    text = f"{100 * row['error']:.2f} %"
+    if math.isnan(row["error_low"]):
+        return text
+    return f"{text} [{100 * row['error_low']:.2f}, {100 * row['error_high']:.2f}]"
+
+
+def _sentences(table: pd.DataFrame) -> list[str]:
+    """For each task the best variant, and what no transformer and one of the maps cost."""
+    out = []
+    predicted = table[(table["alignment"] == "predicted") & table["error"].notna()]
+    for (data, perturbation), rows in predicted.groupby(["data", "perturbation"], sort=False):
+        if len(rows) < 2:
+            continue
+        best = rows.loc[rows["error"].idxmin()]
+        said = [
+            f"On {data} under {perturbation}, {best['variant']} errs least: {_percent(best)} over "
+            f"{best['seeds']} seed{'s' if best['seeds'] > 1 else ''}"
+        ]
+        others = rows[rows["variant"] != best["variant"]]
+        said += [f"{row['variant']} {_percent(row)}" for _, row in others.iterrows()]
+        out.append("; ".join(said) + _call(best, others))
+    return out
+
+
+def _call(best: pd.Series, others: pd.DataFrame) -> str:
+    """Whether the best is told apart from the next by intervals that do not meet."""
+    near = others[others["error_low"] <= best["error_high"]]["variant"].tolist()
+    if math.isnan(best["error_high"]):
+        return ". One seed tells nothing apart."
+    if not near:
+        return ". Its interval meets no other."
+    return f". Its interval meets that of {', '.join(near)}: these are not told apart."
+
+
+def _drawings(trained: pd.DataFrame, table: pd.DataFrame) -> tuple[Drawing, ...]:
+    """Error by variant, a figure for each data set."""
+    out = []
+    for data in dict.fromkeys(trained["data"]):
+        rows = trained[(trained["data"] == data) & (trained["alignment"] == "predicted")]
+        rows = rows[rows["error"].notna()]
+        if rows.empty:
+            continue
+        some = table[(table["data"] == data) & (table["alignment"] == "predicted")]
+        words = "; ".join(
+            f"{row['variant']} under {row['perturbation']} {_percent(row)}"
+            for _, row in some[some["error"].notna()].iterrows()
+        )
+        caption = (
+            f"{data}: error by variant, {rows['seed'].nunique()} seeds. A dot a training; bars: "
+            "mean and 95 % t interval over seeds."
+        )
+        svg = io.BytesIO()
+        with rc_context({"svg.hashsalt": data}):
+            _plot(rows, some).savefig(svg, format="svg", metadata={"Date": None})
+        out.append(Drawing(alt=f"{caption} {words}.", caption=caption, svg=svg.getvalue()))
+    return tuple(out)
+
+
+def _plot(rows: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    """A panel for each perturbation."""
+    tasks = list(dict.fromkeys(rows["perturbation"]))
+    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(3.6 * len(tasks) + 1, 3.6), layout="constrained")
+        panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+        for axes, task in zip(panels, tasks, strict=True):
+            _panel(axes, rows[rows["perturbation"] == task], table[table["perturbation"] == task])
+            axes.set_title(task)
+        panels[0].set_ylabel("error (%)")
+        sns.despine(figure)
+    return figure
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, table: pd.DataFrame) -> None:
+    variants = sorted(dict.fromkeys(rows["variant"]), key=lambda name: (name != "cnn", name))
+    means = table.set_index("variant")
+    for place, variant in enumerate(variants):
+        errors = 100 * rows[rows["variant"] == variant]["error"]
+        axes.scatter([place - 0.15] * len(errors), errors, s=16, color="#767676", alpha=0.7)
+        mean, low, high = (
+            100 * means.loc[variant, n] for n in ("error", "error_low", "error_high")
+        )
+        ends = [[mean - low], [high - mean]] if math.isfinite(low) else None
+        axes.errorbar(place + 0.12, mean, yerr=ends, fmt="o", color=_INK, capsize=3)
+    axes.set_xticks(range(len(variants)), variants)
+    axes.set_xlim(-0.6, len(variants) - 0.4)
+    axes.set_ylim(bottom=0)
