@@ -33,7 +33,8 @@ class CrossFit:
     """All mixings of a run.
 
     An image's place in the run's seeded order decides on its fold, so that the table does not
-    depend on how many images are read at once.
+    depend on how many images are read at once. Joint methods, too, are fitted on other images, but
+    to warps of theirs (six numbers each) that were found under mixings which had seen it.
 
     Args:
         views: The layers.
