@@ -124,6 +124,8 @@ def trainings(folders: Sequence[Path]) -> list[pd.DataFrame]:
         table: pd.DataFrame = pd.read_parquet(folder / FRAME)
         if not set(table.columns) >= _TRAINED:
             continue
+        # a table may hold poses of single images below its runs
+        table = table[table["outcome"].notna()]
         if set(table.columns) >= _OTHER_STEPS:
             table = table.drop(columns=list(_OTHER_STEPS))
         about: dict[str, Any] = read_about(folder) or {}

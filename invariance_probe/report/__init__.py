@@ -27,13 +27,12 @@ def page(found: Sequence[Found], title: str = "Can a spatial warp undo it?") -> 
     Returns:
         The page; folders that cannot be read are refused with an `InvalidInputError`.
     """
-    sections: list[Section] = []
-    seen: set[str] = set()
-    for one in found:
-        # a run and the copy of it that a repository holds are one
-        if one.kind == probes.KIND and (said := probes.identity(one.path)) not in seen:
-            seen.add(said)
-            sections.append(probes.section(one.path, len(seen)))
+    # a run and the condensed copy of it that a repository holds are one: the fuller counts
+    fullest: dict[str, Path] = {}
+    for one in sorted(found, key=lambda each: not (each.path / probes.FIGURES).is_dir()):
+        if one.kind == probes.KIND:
+            fullest.setdefault(probes.identity(one.path), one.path)
+    sections = [probes.section(path, number) for number, path in enumerate(fullest.values(), 1)]
     runs: list[Path] = [one.path for one in found if one.kind == trainings.KIND]
     if runs:
         sections += trainings.sections(trainings.frame(runs))

@@ -13,7 +13,7 @@ from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
 
 KIND = "probe"
-CONFIG, SUMMARY = "config.json", "summary.csv"
+CONFIG, SUMMARY, FIGURES = "config.json", "summary.csv", "figures"
 
 _CAPTIONS = {
     "depth": "Residual by depth, averaged over the transforms of a family.",
@@ -115,7 +115,7 @@ def _figures(folder: Path, fvu: pd.DataFrame, families: Sequence[str]) -> tuple[
     """Those that lie in the folder, in the order in which they explain each other."""
     out = []
     for kind in (*families, "depth", "parts", "maps", "channels"):
-        stems = (folder / "figures" / kind, folder / kind)
+        stems = (folder / FIGURES / kind, folder / kind)
         files = [stem.with_suffix(end) for stem in stems for end in (".svg", ".png")]
         svg, png = (
             next((f for f in files if f.suffix == e and f.is_file()), None)

@@ -1,12 +1,13 @@
 """Each finding is confirmed, refuted or left open by planted trainings that call for it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.report import findings, paired
+from analyses.report import answers, findings, paired
 from analyses.report.findings import Task
 from analyses.report.paired import CONFIRMED, NOT_CONFIRMED, UNDECIDED
 
@@ -156,6 +157,16 @@ def test_setups_are_not_mixed_and_runs_count_once() -> None:
     true = one.assign(alignment="true", error=0.0)
     assert len(findings.gathered([one, one.drop(columns="width"), true])) == len(one)
     assert len(findings.tasks(findings.gathered([one, wide]))) == 2
+
+
+def test_tables_of_analyses_give_their_runs_and_no_more(tmp_path: Path) -> None:
+    """Rows of single images, which have no outcome, are no trainings."""
+    runs = trained(USUAL)
+    poses = runs.assign(error=float("nan"), outcome=None)
+    pd.concat([runs, poses]).to_parquet(tmp_path / "results.parquet", index=False)
+    (found,) = answers.trainings([tmp_path])
+    assert len(found) == len(runs)
+    assert len(findings.gathered([found])) == len(runs)
 
 
 def test_intervals_are_students() -> None:

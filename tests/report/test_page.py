@@ -181,6 +181,8 @@ def test_a_condensed_probe_is_enough(probe_folder: Path, tmp_path: Path) -> None
     made = report.page(report.find([tmp_path], report.SIGNS))
     assert [len(section.figures) for section in made.sections] == [1]
     assert made.sections[0].meaning
+    both = report.page(report.find([tmp_path, probe_folder], report.SIGNS))
+    assert [len(section.figures) > 1 for section in both.sections] == [True]
 
 
 def test_bad_folders_give_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
