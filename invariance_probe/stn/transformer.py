@@ -27,6 +27,9 @@ FAR = 1e6
 """Entries of matrices are taken to lie within this; what is not a number reads from out there."""
 
 Matrices = Callable[[Tensor, float], Tensor]
+_ALL_BORDER = 2
+"""Maps of so few cells a side have no inner one. Where positions are clipped, torch passes no
+gradient from the border itself, so that such maps would never be moved from the identity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +125,17 @@ def resample(
         # torch reads and writes out of bounds at coordinates that are not numbers
         rows = pull_backs[:, :2].to(wide).nan_to_num(nan=FAR).clamp(-FAR, FAR)
         grid = _grid(rows, *maps.shape[-2:])
+        if padding == "border" and mode == "bilinear" and min(maps.shape[-2:]) <= _ALL_BORDER:
+            wide, grid = _framed(wide, grid)
         read = F.grid_sample(wide, grid, mode=mode, padding_mode=padding, align_corners=False)
     return read.to(maps.dtype)
+
+
+def _framed(maps: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """The border repeated once around maps, and where the same values now lie."""
+    height, width = maps.shape[-2:]
+    shrunk = grid.new_tensor([width / (width + 2), height / (height + 2)])
+    return F.pad(maps, (1, 1, 1, 1), mode="replicate"), grid * shrunk
 
 
 def _grid(rows: Tensor, height: int, width: int) -> Tensor:

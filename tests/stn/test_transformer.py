@@ -28,7 +28,7 @@ def test_it_begins_as_the_identity(name: str) -> None:
     torch.testing.assert_close(transformer(maps), maps, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (7, 12)])
+@pytest.mark.parametrize("size", [(8, 8), (7, 12), (2, 2), (2, 5), (1, 3)])
 def test_resampling_is_the_engines(size: tuple[int, int]) -> None:
     """Maps read through random matrices are those of `geometry.warp`, and of affine_grid."""
     torch.manual_seed(1)
@@ -61,6 +61,18 @@ def test_families_move_content_as_they_say(
     pull_back = family.matrices(torch.tensor([numbers], dtype=torch.float64), height=8, width=12)
     moved = pose.performed_moves(pull_back, 8, 12)[0]
     torch.testing.assert_close(moved, content.double(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("side", [2, 3, 10])
+def test_the_smallest_maps_leave_the_identity_too(side: int) -> None:
+    """A loss of the warped maps reaches the first, still motionless, prediction."""
+    torch.manual_seed(0)
+    transformer = SpatialTransformer(nn.Flatten(), 2 * side * side)
+    maps = torch.rand(4, 2, side, side)
+    (transformer(maps) * torch.rand(4, 2, side, side)).sum().backward()
+    gradient = transformer.regression.bias.grad
+    assert gradient is not None
+    assert float(gradient.abs().min()) > 1e-3
 
 
 def test_affine_numbers_are_the_entries_less_the_identitys() -> None:
