@@ -6,14 +6,14 @@ architecture loses with a transformer of those maps (CX) over one that shares X 
 image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits on a canvas that is
 large enough for every motion, without clutter, so that nothing is made up at the border.
 
-``quick`` is rotation at three ranges, two depths and five seeds. The papers' translated and scaled
-sets (60 x 60 and 112 x 112 pixels) take hours on two cores and belong to ``standard``.
+``quick`` is twelve cells of five seeds: rotation at three ranges and two depths, translation, and
+scaling between 0.5 and 2, under the papers' network; rotation at four depths of one with eight
+layers.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,15 +21,17 @@ import seaborn as sns
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 import invariance_probe as ip
 from analyses import ranks
 from analyses.ranks import Cloud
 from analyses.training_figures import spoken
-from analyses.trainings import Plan, row
+from analyses.trainings import Plan, Setup, row
 from invariance_probe.figures.style import METHOD_COLOURS, METHOD_LABELS
-from invariance_probe.stn.configuration import TrainConfig
+from invariance_probe.progress import Progress
+from invariance_probe.stn.configuration import Network, TrainConfig
 from invariance_probe.stn.perturbations import (
     Perturbation,
     RandomRotation,
@@ -42,6 +44,8 @@ from invariance_probe.transforms import Transform
 METHODS = ("affine", "oracle", "identity", "any-warp", "floor")
 COSTS = ("over_sl", "over_cnn", "over_c0")
 """Columns of the frame: error(CX) less that of SLX, of the CNN, of C0 with the same seed."""
+CELL = ("network", "perturbation", "depth")
+"""What points have in common that differ in their seed alone."""
 MARGIN = 0.0
 """Cells kept from the maps' edges: nothing is padded, and the deepest maps are 2 x 2."""
 _GROUPS = {
@@ -53,62 +57,88 @@ _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """What to train and probe.
+class Probed:
+    """Networks that are probed.
 
     Attributes:
-        preset: How long networks are trained, see `invariance_probe.stn.presets`.
-        data: Data set; ``auto`` is MNIST where its files are, else ``mnist-5k``.
         perturbations: What is done to the images, in training and in the probe.
         depths: Layers X.
-        seeds: Trainings of each network.
-        images: Test images that are probed, the first ones.
-        motions: Motions of each perturbation, spread evenly over its range.
-        trainings: Folder of the run folders, see `trainings.Plan`.
-        data_root: Folder of the data's files, see `trainings.Plan`.
-        train_missing: Whether to train what is not there.
-        seed: Root of the bootstrap.
+        network: Classifier, as of `TrainConfig.network`.
+        width: Factor of its filters and hidden units; by default the preset's.
     """
 
-    preset: str
-    data: str = "auto"
-    perturbations: tuple[str, ...] = ("rotation=30", "rotation", "rotation=180")
-    depths: tuple[int, ...] = (1, 2)
-    seeds: int = 5
-    images: int = 200
-    motions: int = 6
-    trainings: Path | None = None
-    data_root: Path | None = None
-    train_missing: bool = True
-    seed: int = 0
+    perturbations: tuple[str, ...]
+    depths: tuple[int, ...]
+    network: Network = "auto"
+    width: float | None = None
 
-    def plan(self) -> Plan:
+    def setup(self) -> Setup:
         """List the trainings.
 
         Returns:
             The CNN, CX and SLX of every depth.
         """
         placed = [f"{kind}{depth}" for depth in self.depths for kind in ("c", "sl")]
-        return Plan(
-            preset=self.preset,
-            data=self.data,
+        return Setup(
             perturbations=self.perturbations,
             variants=("cnn", *placed),
-            seeds=self.seeds,
-            folder=self.trainings,
-            data_root=self.data_root,
-            train_missing=self.train_missing,
+            network=self.network,
+            width=self.width,
         )
 
 
-_PAPERS = ("rotation=30", "rotation", "rotation=180", "translation", "scaling")
+@dataclass(frozen=True, kw_only=True)
+class Config(Plan):
+    """What to train and probe, where `Plan` does not say it.
+
+    Attributes:
+        networks: Which networks, at which layers.
+        images: Test images that are probed, the first ones.
+        motions: Motions of each perturbation, spread evenly over its range.
+        seed: Root of the bootstrap.
+    """
+
+    networks: tuple[Probed, ...]
+    images: int = 200
+    motions: int = 6
+    seed: int = 0
+
+    def setups(self) -> tuple[Setup, ...]:
+        """List the trainings.
+
+        Returns:
+            Those of all networks.
+        """
+        return tuple(probed.setup() for probed in self.networks)
+
+
+_TURNED = ("rotation=30", "rotation", "rotation=180")
+_PAPERS = (
+    Probed(perturbations=(*_TURNED, "translation", "scaling"), depths=(1, 2)),
+    Probed(perturbations=("rotation",), depths=(1, 2, 4, 6), network="plankton"),
+)
 PRESETS = {
     "tiny": Config(
-        preset="tiny", data="mnist-5k", perturbations=("rotation",), seeds=2, images=6, motions=2
+        preset="tiny",
+        data="mnist-5k",
+        networks=(Probed(perturbations=("rotation",), depths=(1, 2)),),
+        seeds=2,
+        images=6,
+        motions=2,
+        processes=1,
     ),
-    "quick": Config(preset="quick"),
-    "standard": Config(preset="standard", perturbations=_PAPERS, images=500, motions=12),
-    "paper": Config(preset="paper", perturbations=_PAPERS, seeds=10, images=500, motions=12),
+    "quick": Config(
+        preset="quick",
+        networks=(
+            Probed(perturbations=_TURNED, depths=(1, 2)),
+            Probed(perturbations=("translation", "scaling=-1:1"), depths=(1,)),
+            Probed(
+                perturbations=("rotation",), depths=(1, 2, 4, 6), network="plankton", width=0.25
+            ),
+        ),
+    ),
+    "standard": Config(preset="standard", networks=_PAPERS, images=500, motions=12),
+    "paper": Config(preset="paper", networks=_PAPERS, seeds=10, images=500, motions=12),
 }
 
 
@@ -119,39 +149,49 @@ def measure(config: Config) -> pd.DataFrame:
         config: What to train and probe.
 
     Returns:
-        One row per ``perturbation``, ``seed`` (the two name a network) and ``depth``: the residuals
-        (fvu) `METHODS`, ``any_warp`` for ``any-warp``, means over images and motions; the costs
-        `COSTS` in fractions of the test images, NaN where a run diverged or, for C0, is not there;
-        ``error_cnn``, ``error_c``, ``error_sl``; ``data``, ``preset``, ``machine``, ``images``,
-        ``side`` (of the map, in cells), ``region_frac``.
+        One row per ``network``, ``perturbation``, ``seed`` (the three name a CNN) and ``depth``:
+        the residuals (fvu) `METHODS`, ``any_warp`` for ``any-warp``, means over images and motions;
+        the costs `COSTS` in fractions of the test images, NaN where a run diverged or, for C0, is
+        not there; ``error_cnn``, ``error_c``, ``error_sl``; ``data``, ``preset``, ``machine``,
+        ``images``, ``side`` (of the map, in cells), ``region_frac``.
     """
-    plan = config.plan()
     errors, machines = {}, []
-    for result in plan.results():
+    for result in config.results():
         about = row(result, config.preset)
-        errors[about["perturbation"], about["variant"], about["seed"]] = float(about["error"])
+        errors[result.config["network"], about["perturbation"], about["variant"], about["seed"]] = (
+            float(about["error"])
+        )
         machines.append(about["machine"])
     machine = "; ".join(sorted(set(machines)))
+    cases = [
+        (probed, perturbation, seed)
+        for probed in config.networks
+        for perturbation in probed.perturbations
+        for seed in range(config.seeds)
+    ]
     rows = []
-    for perturbation in config.perturbations:
-        for seed in range(config.seeds):
-            alone = plan.stored(perturbation, "c0", seed)
+    with Progress(True, doing="probing", units="networks") as bar:
+        bar.start(len(cases))
+        for probed, perturbation, seed in cases:
+            setup = probed.setup()
+            alone = config.stored(config.config(setup, perturbation, "c0", seed))
             c0 = float(alone.numbers["error"]) if alone is not None else math.nan
-            cnn = errors[perturbation, "cnn", seed]
+            cnn = errors[probed.network, perturbation, "cnn", seed]
             # a CNN that diverged has no maps worth a look
-            probed = {} if math.isnan(cnn) else _probe(config, plan, perturbation, seed)
-            for depth in config.depths:
-                moved = errors[perturbation, f"c{depth}", seed]
-                shared = errors[perturbation, f"sl{depth}", seed]
+            found = {} if math.isnan(cnn) else _probe(config, probed, perturbation, seed)
+            for depth in probed.depths:
+                moved = errors[probed.network, perturbation, f"c{depth}", seed]
+                shared = errors[probed.network, perturbation, f"sl{depth}", seed]
                 rows.append({
                     "preset": config.preset,
                     "machine": machine,
-                    "data": plan.source,
+                    "data": config.source,
+                    "network": probed.network,
                     "perturbation": perturbation,
                     "seed": seed,
                     "depth": depth,
                     "images": config.images,
-                    **probed.get(depth, dict.fromkeys(map(_column, METHODS), math.nan)),
+                    **found.get(depth, dict.fromkeys(map(_column, METHODS), math.nan)),
                     "error_cnn": cnn,
                     "error_c": moved,
                     "error_sl": shared,
@@ -159,6 +199,7 @@ def measure(config: Config) -> pd.DataFrame:
                     "over_cnn": moved - cnn,
                     "over_c0": moved - c0,
                 })
+            bar.advance(1)
     return pd.DataFrame(rows)
 
 
@@ -166,16 +207,18 @@ def _column(method: str) -> str:
     return method.replace("-", "_")
 
 
-def _probe(config: Config, plan: Plan, perturbation: str, seed: int) -> dict[int, dict[str, float]]:
+def _probe(
+    config: Config, probed: Probed, perturbation: str, seed: int
+) -> dict[int, dict[str, float]]:
     """Residuals of one CNN by depth."""
-    run: TrainConfig = plan.config(perturbation, "cnn", seed)
+    run: TrainConfig = config.config(probed.setup(), perturbation, "cnn", seed)
     kind = parse_perturbation(perturbation)
-    images = plan.dataset.test.images[: config.images].float() / 255
+    images = config.dataset.test.images[: config.images].float() / 255
     crop = kind.canvas(images.shape[-1])
-    background = plan.dataset.background or 0.0
-    names = {depth: f"layers.{depth - 1}" for depth in config.depths}
+    background = config.dataset.background or 0.0
+    names = {depth: f"layers.{depth - 1}" for depth in probed.depths}
     result = ip.probe(
-        plan.network(run).classifier,
+        config.trained(run).classifier,
         on_canvas(images, kind, background),
         layers=list(names.values()),
         transforms=motions(kind, config.motions),
@@ -258,8 +301,9 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     Returns:
         One row per ``cost`` (`COSTS`), ``residual`` (`METHODS`) and ``points``: ``all``; each
-        perturbation and each depth alone; ``cells``, the means over seeds by perturbation and
-        depth; ``within cells``, what is left when these means are taken off. ``rho`` is Spearman's,
+        network, perturbation and depth that has several cells; ``cells``, the means over seeds by
+        network, perturbation and depth; ``within cells``, what is left when these means are taken
+        off. ``rho`` is Spearman's,
         with ``low`` and ``high`` (95 %) over ``clusters`` seeds; ``n`` points;
         for ``cells`` alone ``p_value``, two-sided, of so much by chance if costs and residuals of
         cells were paired at random. The interval says what other seeds would change and, of five
@@ -270,7 +314,7 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         for method in METHODS:
             known = frame[np.isfinite(frame[cost]) & np.isfinite(frame[_column(method)])]
             for points, part in _parts(known):
-                cells = part.groupby(["perturbation", "depth"], sort=False).ngroup()
+                cells = part.groupby(list(CELL), sort=False).ngroup()
                 cloud = Cloud(
                     x=part[_column(method)].to_numpy(dtype=float),
                     y=part[cost].to_numpy(dtype=float),
@@ -294,13 +338,16 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def _parts(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Groups of points, of which each holds several cells."""
     if frame.empty:
         return
     yield "all", frame
-    for perturbation, part in frame.groupby("perturbation", sort=False):
-        yield str(perturbation), part
-    for depth, part in frame.groupby("depth"):
-        yield f"depth {depth}", part
+    for column in CELL:
+        parts = list(frame.groupby(column, sort=False))
+        for value, part in parts:
+            cells = part.groupby(list(CELL)).ngroups
+            if len(parts) > 1 and cells > 1:
+                yield f"{column} {value}", part
     yield "cells", frame
     yield "within cells", frame
 
@@ -338,26 +385,48 @@ def plot(frame: pd.DataFrame) -> Figure:
 
 
 def _draw_points(axes: Axes, frame: pd.DataFrame) -> None:
+    """Colours tell perturbations, shapes layers; markers of the papers' networks are filled."""
     perturbations = list(dict.fromkeys(frame["perturbation"]))
     colours = dict(zip(perturbations, sns.color_palette("colorblind"), strict=False))
-    for perturbation, colour in colours.items():
-        for depth, marker in zip(sorted(frame["depth"].unique()), _MARKERS, strict=False):
-            part = frame[(frame["perturbation"] == perturbation) & (frame["depth"] == depth)]
-            axes.scatter(
-                part["affine"],
-                100 * part["over_sl"],
-                color=colour,
-                marker=marker,
-                s=52,
-                alpha=0.85,
-                linewidths=0,
-                label=f"{spoken(perturbation)}, layer {depth}",
-            )
+    shapes = dict(zip(sorted(frame["depth"].unique()), _MARKERS, strict=False))
+    for (network, perturbation, depth), part in frame.groupby(list(CELL), sort=False):
+        colour = colours[perturbation]
+        axes.scatter(
+            part["affine"],
+            100 * part["over_sl"],
+            color=colour if network == "auto" else "none",
+            edgecolors=colour,
+            marker=shapes[depth],
+            s=52,
+            alpha=0.85,
+            linewidths=1.4,
+        )
     axes.axhline(0, color="#767676", linewidth=0.8, linestyle=":")
     axes.set_xlabel("residual of the CNN under the best affine warp\n(fraction of variance)")
     axes.set_ylabel("error of CX less error of SLX (percentage points)")
+    marks = [_mark("o", colour, spoken(name)) for name, colour in colours.items()]
+    marks += [_mark(shape, "#555555", f"layer {depth}") for depth, shape in shapes.items()]
+    others = [network for network in dict.fromkeys(frame["network"]) if network != "auto"]
+    marks += [_mark("o", "#555555", f"open: network {name!r}", "none") for name in others]
     axes.legend(
-        frameon=False, fontsize=10, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2
+        handles=marks,
+        frameon=False,
+        fontsize=10,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+        ncols=3,
+    )
+
+
+def _mark(shape: str, colour: object, label: str, inside: str | None = None) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker=shape,
+        color=colour,  # type: ignore[arg-type]  # any colour of matplotlib's
+        markerfacecolor=inside or colour,  # type: ignore[arg-type]  # as above
+        label=label,
     )
 
 
@@ -393,6 +462,11 @@ def _draw_ranks(axes: Axes, said: pd.DataFrame) -> None:
 
 
 def _named(group: str) -> str:
-    if group.startswith("depth"):
-        return group.replace("depth", "layer")
-    return _GROUPS.get(group) or spoken(group)
+    column, _, value = group.partition(" ")
+    if column == "depth":
+        return f"layer {value}"
+    if column == "network":
+        return "the papers' network" if value == "auto" else f"network {value!r}"
+    if column == "perturbation":
+        return spoken(value)
+    return _GROUPS[group]

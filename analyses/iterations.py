@@ -8,7 +8,6 @@ translated and scaled sets take longer than two cores have today and belong to `
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,61 +15,43 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from analyses import training_figures, trainings
-from analyses.trainings import Plan
+from analyses.trainings import Plan, Setup
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """What to train.
+class Config(Plan):
+    """What to train, where `Plan` does not say it.
 
     Attributes:
-        preset: How long networks are trained, see `invariance_probe.stn.presets`.
-        data: Data set; ``auto`` is MNIST where its files are, else ``mnist-5k``.
         perturbations: What is done to the images.
         variants: Networks that look once.
         steps: How often each of them looks.
-        seeds: Trainings of each.
-        trainings: Folder of the run folders, see `trainings.Plan`.
-        data_root: Folder of the data's files, see `trainings.Plan`.
-        train_missing: Whether to train what is not there.
     """
 
-    preset: str
-    data: str = "auto"
     perturbations: tuple[str, ...] = ("rotation",)
     variants: tuple[str, ...] = ("c0", "dl1", "sl1")
     steps: tuple[int, ...] = (1, 2, 3)
-    seeds: int = 5
-    trainings: Path | None = None
-    data_root: Path | None = None
-    train_missing: bool = True
 
-    def plan(self) -> Plan:
+    def setups(self) -> tuple[Setup, ...]:
         """List the trainings.
 
         Returns:
             Every variant with every number of steps.
         """
-        return Plan(
-            preset=self.preset,
-            data=self.data,
-            perturbations=self.perturbations,
-            variants=tuple(
-                variant if steps == 1 else f"{variant}x{steps}"
-                for variant in self.variants
-                for steps in self.steps
-            ),
-            seeds=self.seeds,
-            folder=self.trainings,
-            data_root=self.data_root,
-            train_missing=self.train_missing,
+        variants = tuple(
+            variant if steps == 1 else f"{variant}x{steps}"
+            for variant in self.variants
+            for steps in self.steps
         )
+        return (Setup(perturbations=self.perturbations, variants=variants),)
 
 
 _PAPERS = ("rotation", "translation", "scaling")
 PRESETS = {
-    "tiny": Config(preset="tiny", data="mnist-5k", variants=("c0",), steps=(1, 2), seeds=2),
-    "quick": Config(preset="quick", variants=("c0", "sl1"), steps=(1, 2)),
+    "tiny": Config(
+        preset="tiny", data="mnist-5k", variants=("c0",), steps=(1, 2), seeds=2, processes=1
+    ),
+    "quick": Config(preset="quick"),
     "standard": Config(
         preset="standard", variants=("c0", "dl1", "dl2", "sl1", "sl2"), perturbations=_PAPERS
     ),
@@ -92,9 +73,7 @@ def measure(config: Config) -> pd.DataFrame:
     Returns:
         One row a run, as of `trainings.row`.
     """
-    return pd.DataFrame([
-        trainings.row(result, config.preset) for result in config.plan().results()
-    ])
+    return pd.DataFrame([trainings.row(result, config.preset) for result in config.results()])
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

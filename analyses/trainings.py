@@ -13,8 +13,8 @@ from scipy import stats
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import building, checkpoints, presets, runs, training
-from invariance_probe.stn.configuration import TrainConfig
+from invariance_probe.stn import building, checkpoints, presets, runs, several, training
+from invariance_probe.stn.configuration import Network, TrainConfig
 from invariance_probe.stn.datasets import Dataset, open_dataset
 from invariance_probe.stn.perturbations import parse_perturbation
 from invariance_probe.stn.runs import TrainResult
@@ -27,38 +27,64 @@ _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Networks that are trained alike.
+
+    Attributes:
+        perturbations: What is done to the images.
+        variants: Where their transformers are.
+        network: Classifier, as of `TrainConfig.network`.
+        width: Factor of its filters and hidden units; by default the preset's.
+    """
+
+    perturbations: tuple[str, ...]
+    variants: tuple[str, ...]
+    network: Network = "auto"
+    width: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which trainings a question needs, and where they lie.
+    """Which trainings a question needs, and where they lie: the base of its configuration.
 
     Attributes:
         preset: Of `invariance_probe.stn.presets`: how long each is trained.
         data: Name of the data set; ``auto`` is MNIST where its files are found, else the 5 000
             digits of ``mnist-5k``.
-        perturbations: What is done to the images.
-        variants: Networks.
         seeds: Seeds of each.
-        folder: Folder of the run folders, as ``invariance-probe train`` names them; by default what
-            the environment variable `FOLDER` says, or ``runs/trainings/PRESET``.
+        trainings: Folder of the run folders, as ``invariance-probe train`` names them; by default
+            what the environment variable `FOLDER` says, or ``runs/trainings/PRESET``.
         data_root: Folder of the data's files; for MNIST by default what the environment variable
             `MNIST` says, ``data/mnist`` or ``../shared/data/mnist``.
         train_missing: Whether to train what is not there; if not, missing runs are an error.
+        processes: Trainings at once, see `several.train_all`; by default one a core.
     """
 
     preset: str
-    data: str
-    perturbations: tuple[str, ...]
-    variants: tuple[str, ...]
-    seeds: int
-    folder: Path | None = None
+    data: str = "auto"
+    seeds: int = 5
+    trainings: Path | None = None
     data_root: Path | None = None
     train_missing: bool = True
+    processes: int | None = None
+
+    def setups(self) -> tuple[Setup, ...]:
+        """List the networks of the question.
+
+        Returns:
+            Groups of networks that are trained alike.
+
+        Raises:
+            NotImplementedError: Each question has its own.
+        """
+        raise NotImplementedError
 
     @cached_property
     def root(self) -> Path:
         """Folder of the run folders."""
         said = os.environ.get(FOLDER)
         default = Path(said) if said else Path("runs") / "trainings" / self.preset
-        return self.folder or default
+        return self.trainings or default
 
     @cached_property
     def files(self) -> Path | None:
@@ -80,13 +106,13 @@ class Plan:
     @cached_property
     def dataset(self) -> Dataset:
         """The data; the same for all runs of the plan."""
-        count = self.config(self.perturbations[0], self.variants[0], 0).train_images
-        return open_dataset(self.source, self.files, train=count)
+        return open_dataset(self.source, self.files, train=self.configs()[0].train_images)
 
-    def config(self, perturbation: str, variant: str, seed: int) -> TrainConfig:
+    def config(self, setup: Setup, perturbation: str, variant: str, seed: int) -> TrainConfig:
         """Configure one run, as ``invariance-probe train`` does.
 
         Args:
+            setup: How it is trained.
             perturbation: What is done to the images.
             variant: The network.
             seed: Root of all random choices.
@@ -94,13 +120,16 @@ class Plan:
         Returns:
             The run.
         """
+        overrides: dict[str, Any] = {"network": setup.network}
+        if setup.width is not None:
+            overrides["width"] = setup.width
         return presets.configured(
             self.preset,
             data=self.source,
             perturbation=perturbation,
             variant=variant,
             seed=seed,
-            overrides={},
+            overrides=overrides,
         )
 
     def configs(self) -> list[TrainConfig]:
@@ -110,10 +139,11 @@ class Plan:
             All combinations, seeds outermost, so that what is stopped holds whole comparisons.
         """
         return [
-            self.config(perturbation, variant, seed)
+            self.config(setup, perturbation, variant, seed)
             for seed in range(self.seeds)
-            for perturbation in self.perturbations
-            for variant in self.variants
+            for setup in self.setups()
+            for perturbation in setup.perturbations
+            for variant in setup.variants
         ]
 
     def missing(self) -> list[TrainConfig]:
@@ -140,31 +170,36 @@ class Plan:
                 f"{len(missing)} of {len(self.configs())} trainings are not in {str(self.root)!r} "
                 f"(the first is {missing[0].name}); train them, or set train_missing"
             )
+        # what is there and does not belong is refused before the first hour, and not after it
         for config in self.configs():
-            folder = self.root / config.name
-            # a finished run is read, and needs no data
-            dataset = None if runs.is_finished(folder) else self.dataset
-            yield training.train(config, folder, dataset=dataset)
+            if config not in missing:
+                training.train(config, self.root / config.name)
+        several.train_all(
+            missing,
+            self.root,
+            data_root=self.files,
+            processes=self.processes,
+            progress=True,
+        )
+        for config in self.configs():
+            yield training.train(config, self.root / config.name)
 
-    def stored(self, perturbation: str, variant: str, seed: int) -> TrainResult | None:
+    def stored(self, config: TrainConfig) -> TrainResult | None:
         """Read a run that is no part of the plan, if it is there.
 
         Args:
-            perturbation: What is done to the images.
-            variant: The network.
-            seed: Root of all random choices.
+            config: The run.
 
         Returns:
             The result of this very configuration; None if there is none.
         """
-        config = self.config(perturbation, variant, seed)
         folder = self.root / config.name
         if not runs.is_finished(folder):
             return None
         result = TrainResult.load(folder)
         return None if config.difference(result.config) else result
 
-    def network(self, config: TrainConfig) -> VariantNetwork:
+    def trained(self, config: TrainConfig) -> VariantNetwork:
         """Build a trained network.
 
         Args:
@@ -188,9 +223,9 @@ def row(result: TrainResult, preset: str) -> dict[str, Any]:
         preset: How long it was trained.
 
     Returns:
-        ``preset``, ``machine``, ``data``, ``perturbation``, ``variant``, ``kind`` (``cnn``, ``c``,
-        ``dl``, ``sl``; of several transformers the first), ``depth``, ``steps``, ``alignment``,
-        ``seed``, then all final numbers.
+        ``preset``, ``machine``, ``data``, ``perturbation``, ``network``, ``width``, ``variant``,
+        ``kind`` (``cnn``, ``c``, ``dl``, ``sl``; of several transformers the first), ``depth``,
+        ``steps``, ``alignment``, ``seed``, then all final numbers.
     """
     config, made = result.config, result.provenance
     placements = parse_variant(config["variant"]).placements
@@ -200,7 +235,7 @@ def row(result: TrainResult, preset: str) -> dict[str, Any]:
     return {
         "preset": preset,
         "machine": gpu or f"{made['processor']} CPU, {threads} thread{'s' * (threads != 1)}",
-        **{name: config[name] for name in ("data", "perturbation", "variant")},
+        **{name: config[name] for name in ("data", "perturbation", "network", "width", "variant")},
         "kind": first.kind if first else "cnn",
         "depth": first.depth if first else 0,
         "steps": first.steps if first else 0,
@@ -235,19 +270,19 @@ def table(frame: pd.DataFrame, reference: str, numbers: tuple[str, ...]) -> pd.D
         numbers: Columns to average besides ``error``; those that are not there are passed over.
 
     Returns:
-        By ``data``, ``perturbation`` and ``variant``, in the order of their first run: ``seeds``,
-        ``diverged``; ``error`` and each of `numbers` with ``_low`` and ``_high`` (95 % t interval
-        over the runs that finished); ``difference``, error less that of `reference` with the same
-        seed, with its ends. Errors are fractions.
+        By ``data``, ``perturbation``, ``network`` and ``variant``, in the order of their first run:
+        ``seeds``, ``diverged``; ``error`` and each of `numbers` with ``_low`` and ``_high`` (95 % t
+        interval over the runs that finished); ``difference``, error less that of `reference` with
+        the same seed, with its ends. Errors are fractions.
     """
     measured = ["error", *(name for name in numbers if name in frame)]
     out = []
-    for (data, perturbation), group in frame.groupby(["data", "perturbation"], sort=False):
+    alike = ["data", "perturbation", "network"]
+    for about, group in frame.groupby(alike, sort=False):
         errors = group.pivot_table(index="seed", columns="variant", values="error", dropna=False)
         for variant, one in group.groupby("variant", sort=False):
             line: dict[str, Any] = {
-                "data": data,
-                "perturbation": perturbation,
+                **dict(zip(alike, about, strict=True)),
                 "variant": variant,
                 "seeds": len(one),
                 "diverged": int((one["outcome"] != "finished").sum()),

@@ -16,18 +16,21 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """A bar that counts forward passes of images; use it as a context.
+    """A bar that counts what is done; use it as a context.
 
     Args:
         shown: Whether to show it, if stderr is a terminal.
+        doing: What is under way.
+        units: What is counted.
     """
 
-    def __init__(self, shown: bool) -> None:
+    def __init__(self, shown: bool, *, doing: str = "probing", units: str = "images") -> None:
+        self._doing = doing
         self._bar = RichProgress(
-            TextColumn("probing"),
+            TextColumn(doing),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("images, elapsed"),
+            TextColumn(f"{units}, elapsed"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -54,15 +57,15 @@ class Progress:
         """Say how much there is to do.
 
         Args:
-            total: Number of images to pass through the model.
+            total: Number of units.
         """
-        self._task = self._bar.add_task("probing", total=total)
+        self._task = self._bar.add_task(self._doing, total=total)
 
     def advance(self, count: int) -> None:
         """Say how much was done.
 
         Args:
-            count: Images since the last call.
+            count: Units since the last call.
         """
         if self._task is not None:
             self._bar.advance(self._task, count)

@@ -108,6 +108,7 @@ class TrainConfig:
         """Name of the run among others of one preset."""
         words = [self.data, self.perturbation, self.variant]
         words += [] if self.alignment == "predicted" else ["true-poses"]
+        words += [] if self.network == "auto" else [self.network]
         stem = "-".join(words).replace("=", "-").replace(":", "-").replace("/", "-")
         return f"{stem}-seed{self.seed}"
 

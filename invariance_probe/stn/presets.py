@@ -1,9 +1,11 @@
 """Sizes of training: as published, for hours, for minutes, for seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from invariance_probe.stn.configuration import TrainConfig
+from invariance_probe.stn.perturbations import parse_perturbation
+from invariance_probe.stn.posing import SIDE
 
 Preset = Literal["paper", "standard", "quick", "tiny"]
 
@@ -14,6 +16,8 @@ class Plan:
 
     Attributes:
         settings: Attributes of `TrainConfig` that differ from its defaults.
+        on_canvas: Those that differ from `settings` where images lie on a larger canvas, whose
+            maps have several times as many cells.
         data: Data sets of the matrix.
         variants: Variants of the matrix.
         seeds: Seeds of the matrix.
@@ -23,6 +27,7 @@ class Plan:
     data: tuple[tuple[str, str], ...]
     variants: tuple[str, ...]
     seeds: int
+    on_canvas: dict[str, Any] = field(default_factory=dict)
 
 
 PLANS: dict[str, Plan] = {
@@ -61,9 +66,10 @@ PLANS: dict[str, Plan] = {
             "localizer_rate": 0.5,
             "evaluate_every": 470,
         },
-        data=(("mnist", "rotation"),),
+        data=(("mnist", "rotation"), ("mnist", "translation"), ("mnist", "scaling=-1:1")),
         variants=("cnn", "c0", "c1", "dl1", "sl1"),
         seeds=5,
+        on_canvas={"width": 0.25, "localizer_width": 0.5, "steps": 1_250},
     ),
     "tiny": Plan(
         settings={
@@ -116,7 +122,10 @@ def configured(
     Returns:
         The run.
     """
-    settings = dict(PLANS[preset].settings)
+    plan = PLANS[preset]
+    settings = dict(plan.settings)
+    if parse_perturbation(perturbation).canvas(SIDE) > SIDE:
+        settings |= plan.on_canvas
     if settings.get("train_images", 0) > AT_LEAST.get(data, 0):
         settings["train_images"] = None
     return TrainConfig(
