@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import building, presets, runs, training
+from invariance_probe.stn import building, presets, runs, several, training
 from invariance_probe.stn.configuration import (
     Alignment,
     Localizer,
@@ -94,8 +94,8 @@ class TrainCommand:
     preset: Annotated[
         presets.Preset,
         tyro.conf.arg(
-            help="paper: 150 000 steps of 256, as published; standard: hours; quick: minutes on "
-            "two cores, 20 000 images, half width; tiny: seconds."
+            help="paper: 150 000 steps of 256, as published; standard: hours; quick: a minute or "
+            "two on a core, 20 000 images, half width or less; tiny: seconds."
         ),
     ] = "quick"
     seeds: Annotated[
@@ -125,7 +125,10 @@ class TrainCommand:
         Localizer,
         tyro.conf.arg(help="Fully connected or convolutional; auto: fc up to 32 pixels."),
     ] = "auto"
-    localizer_width: Annotated[float, tyro.conf.arg(help="Factor of the localizers' units.")] = 1.0
+    localizer_width: Annotated[
+        float | None,
+        tyro.conf.arg(help="Factor of the localizers' units.", help_behavior_hint=_PRESETS),
+    ] = None
     parametrisation: Annotated[
         Motion, tyro.conf.arg(help="Motions that a localizer can predict.")
     ] = "affine"
@@ -152,6 +155,12 @@ class TrainCommand:
         "float32"
     )
     compiled: Annotated[bool, tyro.conf.arg(help="Use torch.compile.", name="compile")] = False
+    processes: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Trainings at once, each on a core of its own; with 1 a live line tells its steps."
+        ),
+    ] = 1
     device: Annotated[str, tyro.conf.arg(help="auto, cpu, cuda or cuda:K.")] = "auto"
     checkpoint_minutes: Annotated[
         float, tyro.conf.arg(help="Minutes from one checkpoint to the next.")
@@ -239,30 +248,32 @@ class TrainCommand:
             return open_dataset(name, self.data_root, download=self.download, train=count)
 
         self._check(configs, opened)
+        new = {config.name for config in configs if not runs.is_finished(out / config.name)}
+        how: dict[str, Any] = {
+            "device": self.device,
+            "checkpoint_minutes": self.checkpoint_minutes,
+            "checkpoint_steps": self.checkpoint_steps,
+            "progress": self.progress,
+        }
         finished = []
-        for number, config in enumerate(configs, start=1):
-            folder = out / config.name
-            new = not runs.is_finished(folder)
-            try:
-                result = training.train(
-                    config,
-                    folder,
-                    dataset=opened(config.data, config.train_images),
-                    device=self.device,
-                    checkpoint_minutes=self.checkpoint_minutes,
-                    checkpoint_steps=self.checkpoint_steps,
-                    progress=self.progress,
+        try:
+            if self.processes != 1:
+                several.train_all(
+                    configs, out, data_root=self.data_root, processes=self.processes, **how
                 )
-            except KeyboardInterrupt as error:
-                sys.stderr.write(
-                    f"invariance-probe: interrupted in {config.name}; the same command goes on "
-                    "from its last checkpoint\n"
-                )
-                raise SystemExit(130) from error
-            finished.append(result.frame())
-            if not self.json:
-                sys.stdout.write(f"[{number}/{len(configs)}] {config.name}: {_said(result, new)}\n")
-                sys.stdout.flush()
+            for number, config in enumerate(configs, start=1):
+                data = opened(config.data, config.train_images)
+                result = training.train(config, out / config.name, dataset=data, **how)
+                finished.append(result.frame())
+                if not self.json:
+                    said = _said(result, config.name in new)
+                    sys.stdout.write(f"[{number}/{len(configs)}] {config.name}: {said}\n")
+                    sys.stdout.flush()
+        except KeyboardInterrupt as error:
+            sys.stderr.write(
+                "invariance-probe: interrupted; the same command goes on from the last checkpoint\n"
+            )
+            raise SystemExit(130) from error
         frame = pd.concat(finished, ignore_index=True)
         table = runs.table(frame)
         if self.json:

@@ -17,7 +17,7 @@ RESULT, CURVE, IMAGES, MODEL = "result.json", "curve.parquet", "images.parquet",
 CONFIDENCE = 0.95
 """Coverage of intervals over seeds (Student's t)."""
 _POSE = ("slope_", "spread_")
-KEYS = ("data", "perturbation", "variant", "alignment")
+KEYS = ("data", "perturbation", "network", "variant", "alignment")
 """What distinguishes groups of runs that differ in the seed alone."""
 
 
@@ -142,10 +142,10 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `read_runs` returned.
 
     Returns:
-        By data, perturbation, variant and alignment, in the order of their first run: ``seeds``,
-        ``diverged``, ``error``, ``error_std``, ``error_low`` and ``error_high`` (95 % interval of
-        the mean), the means of the ``slope_``, ``spread_`` and ``out_of_frame`` columns there are,
-        ``images_per_second`` (median) and ``seconds``; errors of the runs that finished.
+        By data, perturbation, network, variant and alignment, in the order of their first run:
+        ``seeds``, ``diverged``, ``error``, ``error_std``, ``error_low`` and ``error_high`` (95 %
+        interval of the mean), the means of the ``slope_``, ``spread_`` and ``out_of_frame`` columns
+        there are, ``images_per_second`` (median) and ``seconds``; errors of the runs that finished.
     """
     rows = []
     measured = [name for name in frame if name.startswith((*_POSE, "out_of_frame"))]

@@ -9,11 +9,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,6 +43,9 @@ def train_all(
     *,
     data_root: Path | None = None,
     processes: int | None = None,
+    device: str = "auto",
+    checkpoint_minutes: float = 3.0,
+    checkpoint_steps: int | None = None,
     progress: bool = False,
 ) -> None:
     """Train what is not finished. Killed or interrupted, the same call goes on where it was.
@@ -51,6 +55,9 @@ def train_all(
         root: Folder of the run folders.
         data_root: Folder of the data's files.
         processes: Trainings at once; `default_processes` by default. 1 trains in this process.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:K``.
+        checkpoint_minutes: Minutes from one checkpoint of a run to the next.
+        checkpoint_steps: Also every so many steps.
         progress: Whether to show a bar, if stderr is a terminal.
 
     Raises:
@@ -61,23 +68,34 @@ def train_all(
         raise InvalidInputError(f"processes={processes}: give at least 1")
     missing = [config for config in configs if not runs.is_finished(root / config.name)]
     count = min(processes or default_processes(), len(missing))
+    train = partial(
+        _train,
+        root=root,
+        data_root=data_root,
+        device=device,
+        checkpoint_minutes=checkpoint_minutes,
+        checkpoint_steps=checkpoint_steps,
+    )
     with Progress(progress, doing="training", units="networks") as bar:
         bar.start(len(missing))
         if count > 1:
-            _side_by_side(missing, root, data_root, count, bar)
+            _side_by_side(missing, train, count, bar)
             return
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             for config in missing:
-                _train(config, root, data_root)
+                train(config)
                 bar.advance(1)
         finally:
             torch.set_num_threads(threads)
 
 
 def _side_by_side(
-    configs: Sequence[TrainConfig], root: Path, data_root: Path | None, count: int, bar: Progress
+    configs: Sequence[TrainConfig],
+    train: Callable[[TrainConfig], None],
+    count: int,
+    bar: Progress,
 ) -> None:
     # a forked child would inherit locks of torch's threads
     context = multiprocessing.get_context("spawn")
@@ -85,7 +103,7 @@ def _side_by_side(
     with ProcessPoolExecutor(
         count, mp_context=context, initializer=_begin, initargs=(stop,)
     ) as pool:
-        started = [pool.submit(_train, config, root, data_root) for config in configs]
+        started = [pool.submit(train, config) for config in configs]
         try:
             for done in as_completed(started):
                 done.result()
@@ -109,9 +127,9 @@ def _leave(stop: Event) -> None:
     os._exit(1)
 
 
-def _train(config: TrainConfig, root: Path, data_root: Path | None) -> None:
+def _train(config: TrainConfig, root: Path, data_root: Path | None, **how: Any) -> None:
     data = _opened(config.data, data_root, config.train_images)
-    training.train(config, root / config.name, dataset=data)
+    training.train(config, root / config.name, dataset=data, **how)
 
 
 @lru_cache(maxsize=2)

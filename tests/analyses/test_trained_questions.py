@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,9 @@ from scipy import stats
 import invariance_probe as ip
 from analyses import consequences, depth, iterations, placement, ranks, trainings
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import checkpoints, runs
+from invariance_probe.stn import checkpoints, runs, several
 from invariance_probe.stn.command import TrainCommand
+from invariance_probe.stn.configuration import TrainConfig
 from invariance_probe.stn.perturbations import parse_perturbation
 from invariance_probe.stn.runs import TrainResult
 
@@ -69,7 +71,7 @@ def test_questions_share_their_trainings(
     folder: Path, frames: dict[ModuleType, pd.DataFrame]
 ) -> None:
     """One folder holds each training once, and asking again trains nothing."""
-    plans = [replace(question.PRESETS["tiny"], trainings=folder).plan() for question in QUESTIONS]
+    plans = [replace(question.PRESETS["tiny"], trainings=folder) for question in QUESTIONS]
     wanted = {config.name for plan in plans for config in plan.configs()}
     assert wanted == {path.name for path in folder.iterdir()}
     assert len(wanted) < sum(len(plan.configs()) for plan in plans)
@@ -84,7 +86,7 @@ def test_only_what_is_missing_is_trained(
     folder: Path, frames: dict[ModuleType, pd.DataFrame], tmp_path: Path
 ) -> None:
     """Of a plan with one run gone, that run alone is missing, and comes back as it was."""
-    plan = replace(iterations.PRESETS["tiny"], trainings=tmp_path).plan()
+    plan = replace(iterations.PRESETS["tiny"], trainings=tmp_path)
     gone = plan.configs()[-1].name
     for config in plan.configs()[:-1]:
         (tmp_path / config.name).mkdir()
@@ -113,28 +115,37 @@ def test_trainings_of_another_preset_are_refused(
         placement.measure(config)
 
 
+def _commanded(*perturbations: str, variants: str, **more: Any) -> list[TrainConfig]:
+    """What ``invariance-probe train --preset quick`` trains."""
+    command = TrainCommand(
+        preset="quick",
+        data=("mnist",),
+        perturbation=perturbations,
+        variant=tuple(variants.split()),
+        seeds=5,
+        **more,
+    )
+    return command.configs()
+
+
 def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
     """Names and configurations are those of `train --preset quick`, so that none is made twice."""
-    rotation = ("rotation",)
+    papers = ("rotation", "translation", "scaling=-1:1")
+    turned = ("rotation=30", "rotation", "rotation=180")
+    eight: dict[str, Any] = {"network": "plankton", "width": 0.25}
+    deep = "c1 sl1 c2 sl2 c4 sl4 c6 sl6"
     wanted = {
-        placement: (rotation, ("cnn", "c0", "c1", "dl1", "sl1")),
-        depth: (rotation, ("cnn", "c0", "c1", "dl1", "sl1", "c2", "dl2", "sl2")),
-        iterations: (rotation, ("c0", "c0x2", "sl1", "sl1x2")),
-        consequences: (
-            ("rotation=30", "rotation", "rotation=180"),
-            ("cnn", "c1", "sl1", "c2", "sl2"),
-        ),
+        placement: _commanded(*papers, variants="cnn c0 c1 dl1 sl1"),
+        depth: _commanded("rotation", variants=f"cnn c0 {deep} dl1 dl2 dl4 dl6", **eight),
+        iterations: _commanded("rotation", variants="c0 c0x2 c0x3 dl1 dl1x2 dl1x3 sl1 sl1x2 sl1x3"),
+        consequences: _commanded(*turned, variants="cnn c1 sl1 c2 sl2")
+        + _commanded("translation", "scaling=-1:1", variants="cnn c1 sl1")
+        + _commanded("rotation", variants=f"cnn {deep}", **eight),
     }
-    for question, (perturbations, variants) in wanted.items():
-        plan = replace(question.PRESETS["quick"], data="mnist").plan()
-        command = TrainCommand(
-            preset="quick",
-            data=("mnist",),
-            perturbation=perturbations,
-            variant=variants,
-            seeds=5,
-        )
-        assert plan.configs() == command.configs()
+    for question, configs in wanted.items():
+        asked = replace(question.PRESETS["quick"], data="mnist").configs()
+        assert {each.name: each for each in asked} == {each.name: each for each in configs}
+        assert len({each.name for each in asked}) == len(asked)
 
 
 def test_environment_and_arguments_say_where_files_lie(
@@ -145,21 +156,23 @@ def test_environment_and_arguments_say_where_files_lie(
     for name in (trainings.FOLDER, trainings.MNIST):
         monkeypatch.delenv(name, raising=False)
     config = placement.PRESETS["quick"]
-    assert config.plan().root == Path("runs/trainings/quick")
-    assert config.plan().source == "mnist-5k"
+    assert replace(config).root == Path("runs/trainings/quick")
+    assert replace(config).source == "mnist-5k"
     (tmp_path / "data" / "mnist").mkdir(parents=True)
-    assert config.plan().source == "mnist"
+    assert replace(config).source == "mnist"
     monkeypatch.setenv(trainings.FOLDER, "elsewhere")
     monkeypatch.setenv(trainings.MNIST, "digits")
-    assert (config.plan().root, config.plan().files) == (Path("elsewhere"), Path("digits"))
-    said = replace(config, trainings=Path("here"), data_root=Path("there")).plan()
+    elsewhere = replace(config)
+    assert (elsewhere.root, elsewhere.files) == (Path("elsewhere"), Path("digits"))
+    said = replace(config, trainings=Path("here"), data_root=Path("there"))
     assert (said.root, said.files) == (Path("here"), Path("there"))
 
 
 def test_quick_consequences_rest_on_thirty_points() -> None:
-    """Perturbations times depths times seeds make at least 30."""
+    """Networks, perturbations and depths, times seeds, make at least 30."""
     config = consequences.PRESETS["quick"]
-    assert len(config.perturbations) * len(config.depths) * config.seeds >= 30
+    cells = sum(len(each.perturbations) * len(each.depths) for each in config.networks)
+    assert cells * config.seeds >= 30
 
 
 def test_costs_are_differences_of_the_stored_errors(
@@ -187,22 +200,19 @@ def test_costs_are_differences_of_the_stored_errors(
 
 def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path) -> None:
     """For quarter turns, residuals without a warp and under the oracle are as found by hand."""
+    # whose two motions are quarter turns
+    probed = consequences.Probed(perturbations=("rotation=180",), depths=(1, 2))
     config = replace(
-        consequences.PRESETS["tiny"],
-        perturbations=("rotation=180",),  # whose two motions are quarter turns
-        seeds=1,
-        images=5,
-        trainings=tmp_path,
+        consequences.PRESETS["tiny"], networks=(probed,), seeds=1, images=5, trainings=tmp_path
     )
-    plan = replace(config.plan(), variants=("cnn",))
-    assert len(list(plan.results())) == 1
-    found = consequences._probe(config, plan, "rotation=180", 0)
-    run = plan.config("rotation=180", "cnn", 0)
-    network = plan.network(run)
+    run = config.config(probed.setup(), "rotation=180", "cnn", 0)
+    several.train_all([run], tmp_path, processes=1)
+    found = consequences._probe(config, probed, "rotation=180", 0)
+    network = config.trained(run)
     stored = checkpoints.read_tensors(tmp_path / run.name / runs.MODEL)
     torch.testing.assert_close(dict(network.state_dict()), stored, rtol=0, atol=0)
     classifier = network.classifier
-    images = plan.dataset.test.images[:5].float() / 255
+    images = config.dataset.test.images[:5].float() / 255
     for layers in (1, 2):
 
         def maps(batch: torch.Tensor, layers: int = layers) -> torch.Tensor:
@@ -260,7 +270,8 @@ def _points(cells: int, seeds: int, within: float) -> pd.DataFrame:
             residual = cell + 0.1 * seed
             cost = 10 * cell + within * seed
             rows.append(
-                {"perturbation": f"rotation={30 * (cell + 1)}", "depth": 1, "seed": seed}
+                {"network": "auto", "perturbation": f"rotation={30 * (cell // 2 + 1)}"}
+                | {"depth": 1 + cell % 2, "seed": seed}
                 | dict.fromkeys(("affine", "oracle", "identity", "any_warp", "floor"), residual)
                 | dict.fromkeys(("over_sl", "over_cnn", "over_c0"), cost)
             )
@@ -269,13 +280,18 @@ def _points(cells: int, seeds: int, within: float) -> pd.DataFrame:
 
 def test_correlations_tell_cells_from_what_is_within_them() -> None:
     """Costs that rise with the residual between cells and fall within them are told apart."""
-    table = consequences.summary(_points(cells=3, seeds=4, within=-1.0))
+    table = consequences.summary(_points(cells=5, seeds=4, within=-1.0))
     rho = table[(table["cost"] == "over_sl") & (table["residual"] == "affine")]
     rho = rho.set_index("points")
     assert rho.loc["cells", "rho"] == pytest.approx(1)
-    assert rho.loc["cells", "n"] == 3
+    assert rho.loc["cells", "n"] == 5
     assert rho.loc["within cells", "rho"] == pytest.approx(-1)
-    assert rho.loc["rotation=60", "rho"] == pytest.approx(-1)
+    # of a third range there is one layer, and of networks one: no groups of their own
+    assert set(rho.index) == {
+        *("all", "cells", "within cells", "depth 1", "depth 2"),
+        *("perturbation rotation=30", "perturbation rotation=60"),
+    }
+    assert rho.loc["perturbation rotation=60", "n"] == 8
     assert 0.5 < rho.loc["all", "rho"] < 1
     assert (rho["clusters"] == 4).all()
     rising = consequences.summary(_points(cells=3, seeds=3, within=1.0))
@@ -324,6 +340,7 @@ def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
             "machine": "CPU",
             "data": "mnist",
             "perturbation": "rotation",
+            "network": "auto",
             "variant": variant,
             "kind": variant.rstrip("0123456789x"),
             "depth": int(variant[-1]) if variant != "cnn" else 0,

@@ -60,8 +60,14 @@ def test_the_matrix_is_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
     answer = json.loads(capsys.readouterr().out)
     assert [row["variant"] for row in answer["table"]] == ["cnn", "c0", "c1", "sl1"]
     configs = command.TrainCommand(preset="quick", matrix=True).configs()
-    assert len(configs) == 25
-    assert [c.seed for c in configs[:6]] == [0, 0, 0, 0, 0, 1]
+    assert len(configs) == 75
+    assert [c.seed for c in configs[:16]] == [0] * 15 + [1]
+    # larger canvases come with smaller networks
+    assert {(c.perturbation, c.width) for c in configs} == {
+        ("rotation", 0.5),
+        ("translation", 0.25),
+        ("scaling=-1:1", 0.25),
+    }
 
 
 def test_options_reach_the_run() -> None:
@@ -90,6 +96,7 @@ def test_options_reach_the_run() -> None:
         (["--variant", "stn"], "variant 'stn' is unknown; write cnn, c0"),
         (["--perturbation", "spin"], "perturbation 'spin' cannot be read"),
         (["--seeds", "0"], "seeds=0: give at least 1"),
+        (["--processes", "0"], "processes=0: give at least 1"),
         (["--steps", "0"], "steps=0: give at least 1"),
         (["--width", "-1"], "width=-1: give a positive number"),
         (["--device", "tpu"], "device='tpu': choose auto"),
