@@ -65,7 +65,7 @@ class Config(Plan):
 
 PRESETS = {
     "tiny": Config(preset="tiny", data="mnist-5k", kinds=("c", "sl"), seeds=2, processes=1),
-    "quick": Config(preset="quick", network="plankton", width=0.25, depths=(1, 2, 4, 6)),
+    "quick": Config(preset="quick", network="plankton", width=0.25, depths=(1, 3, 5)),
     "standard": Config(
         preset="standard", data="street-digits", perturbations=("none",), depths=(1, 2, 3, 4, 6, 8)
     ),

@@ -133,11 +133,11 @@ def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
     papers = ("rotation", "translation", "scaling=-1:1")
     turned = ("rotation=30", "rotation", "rotation=180")
     eight: dict[str, Any] = {"network": "plankton", "width": 0.25}
-    deep = "c1 sl1 c2 sl2 c4 sl4 c6 sl6"
+    deep = "c1 sl1 c3 sl3 c5 sl5"
     wanted = {
         placement: _commanded(*papers, variants="cnn c0 c1 dl1 sl1"),
-        depth: _commanded("rotation", variants=f"cnn c0 {deep} dl1 dl2 dl4 dl6", **eight),
-        iterations: _commanded("rotation", variants="c0 c0x2 c0x3 dl1 dl1x2 dl1x3 sl1 sl1x2 sl1x3"),
+        depth: _commanded("rotation", variants=f"cnn c0 {deep} dl1 dl3 dl5", **eight),
+        iterations: _commanded("rotation", variants="c0 c0x2 dl1 dl1x2 sl1 sl1x2"),
         consequences: _commanded(*turned, variants="cnn c1 sl1 c2 sl2")
         + _commanded("translation", "scaling=-1:1", variants="cnn c1 sl1")
         + _commanded("rotation", variants=f"cnn {deep}", **eight),
