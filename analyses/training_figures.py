@@ -7,7 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.trainings import interval
-from invariance_probe.stn.perturbations import RandomRotation, parse_perturbation
+from invariance_probe.stn.perturbations import (
+    MARGIN,
+    RandomRotation,
+    RandomScaling,
+    RandomTranslation,
+    parse_perturbation,
+)
 from invariance_probe.stn.variants import parse_variant
 
 KIND_COLOURS = {
@@ -51,10 +57,15 @@ def spoken(perturbation: str) -> str:
         perturbation: As on the command line.
 
     Returns:
-        A rotation with its largest angle; others as they are.
+        A rotation with its largest angle, a scaling with its factors, a translation with its reach
+        on images of 28 x 28 pixels.
     """
     kind = parse_perturbation(perturbation)
-    return f"rotation ±{kind.limit:g}°" if isinstance(kind, RandomRotation) else perturbation
+    if isinstance(kind, RandomRotation):
+        return f"rotation ±{kind.limit:g}°"
+    if isinstance(kind, RandomScaling):
+        return f"scaling {2**kind.low:g} to {2**kind.high:g}"
+    return f"translation ±{MARGIN} px" if isinstance(kind, RandomTranslation) else perturbation
 
 
 def caption(frame: pd.DataFrame) -> str:
