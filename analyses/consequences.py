@@ -18,36 +18,24 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from torch import Tensor
 
-import invariance_probe as ip
 from analyses import ranks
 from analyses.ranks import Cloud
+from analyses.trained_maps import METHODS, column, residuals
 from analyses.training_figures import spoken
 from analyses.trainings import Plan, Setup, row
 from invariance_probe.figures.style import METHOD_COLOURS, METHOD_LABELS
 from invariance_probe.progress import Progress
 from invariance_probe.stn.configuration import Network, TrainConfig
-from invariance_probe.stn.perturbations import (
-    Perturbation,
-    RandomRotation,
-    RandomScaling,
-    RandomTranslation,
-    parse_perturbation,
-)
-from invariance_probe.transforms import Transform
+from invariance_probe.stn.perturbations import parse_perturbation
 
-METHODS = ("affine", "oracle", "identity", "any-warp", "floor")
 COSTS = ("over_sl", "over_cnn", "over_c0")
 """Columns of the frame: error(CX) less that of SLX, of the CNN, of C0 with the same seed."""
 CELL = ("network", "perturbation", "depth")
 """What points have in common that differ in their seed alone."""
-MARGIN = 0.0
-"""Cells kept from the maps' edges: nothing is padded, and the deepest maps are 2 x 2."""
 _GROUPS = {
     "all": "all points",
     "cells": "means over seeds",
@@ -189,7 +177,7 @@ def measure(config: Config) -> pd.DataFrame:
                     "seed": seed,
                     "depth": depth,
                     "images": config.images,
-                    **found.get(depth, dict.fromkeys(map(_column, METHODS), math.nan)),
+                    **found.get(depth, dict.fromkeys(map(column, METHODS), math.nan)),
                     "error_cnn": cnn,
                     "error_c": moved,
                     "error_sl": shared,
@@ -201,90 +189,20 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _column(method: str) -> str:
-    return method.replace("-", "_")
-
-
 def _probe(
     config: Config, probed: Probed, perturbation: str, seed: int
 ) -> dict[int, dict[str, float]]:
     """Residuals of one CNN by depth."""
     run: TrainConfig = config.config(probed.setup(), perturbation, "cnn", seed)
-    kind = parse_perturbation(perturbation)
-    images = config.dataset.test.images[: config.images].float() / 255
-    crop = kind.canvas(images.shape[-1])
-    background = config.dataset.background or 0.0
-    names = {depth: f"layers.{depth - 1}" for depth in probed.depths}
-    result = ip.probe(
+    return residuals(
         config.trained(run).classifier,
-        on_canvas(images, kind, background),
-        layers=list(names.values()),
-        transforms=motions(kind, config.motions),
-        methods=METHODS,
-        crop=crop,
-        fill=background,
-        margin=MARGIN,
-        device="cpu",
+        config.dataset.test.images[: config.images].float() / 255,
+        parse_perturbation(perturbation),
+        depths=probed.depths,
+        count=config.motions,
+        background=config.dataset.background or 0.0,
         seed=config.seed,
     )
-    table = result.summary()
-    means = table[table["metric"] == "fvu"].set_index(["layer", "method"])["mean"]
-    sides = result.layers.set_index("name")["height"]
-    regions = result.table.groupby("layer", observed=True)["region_frac"].mean()
-    return {
-        depth: {_column(method): float(means.loc[(name, method)]) for method in METHODS}
-        | {"side": int(sides[name]), "region_frac": float(regions[name])}
-        for depth, name in names.items()
-    }
-
-
-def motions(perturbation: Perturbation, count: int) -> list[Transform]:
-    """Spread motions evenly over the range that a perturbation draws from.
-
-    Args:
-        perturbation: A rotation, scaling or translation.
-        count: How many.
-
-    Returns:
-        Motions at the middles of `count` equal parts of the range: what a mean over them says is
-        about the perturbation, not about its extremes. Translations lie along a diagonal for even
-        and the other for odd numbers, in whole pixels.
-    """
-    middles = [(2 * number + 1) / count - 1 for number in range(count)]
-    if isinstance(perturbation, RandomRotation):
-        return [ip.Rotation(middle * perturbation.limit) for middle in middles]
-    if isinstance(perturbation, RandomScaling):
-        low, high = perturbation.low, perturbation.high
-        return [ip.Scaling(2 ** (low + (high - low) * (middle + 1) / 2)) for middle in middles]
-    assert isinstance(perturbation, RandomTranslation)
-    reach = (perturbation.canvas(28) - 28) // 2
-    steps = [round(middle * reach) for middle in middles]
-    return [ip.Translation(x, x if number % 2 == 0 else -x) for number, x in enumerate(steps)]
-
-
-def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> Tensor:
-    """Pad images so that no motion of a perturbation shows what is not there.
-
-    Args:
-        images: Images, ``(sample, channel, side, side)``.
-        perturbation: What will be done to them.
-        background: Value around them.
-
-    Returns:
-        The images in the middle of larger ones.
-    """
-    side = images.shape[-1]
-    crop = perturbation.canvas(side)
-    wanted = crop
-    if isinstance(perturbation, RandomRotation):
-        wanted = math.ceil(crop * math.sqrt(2)) + 2
-    elif isinstance(perturbation, RandomScaling):
-        wanted = math.ceil(crop * 2**-perturbation.low) + 2
-    elif isinstance(perturbation, RandomTranslation):
-        wanted = crop + (crop - side)
-    # as many pixels on either side, of the crop in the canvas too
-    edge = math.ceil((wanted - side) / 2)
-    return F.pad(images, (edge,) * 4, value=background)
 
 
 def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -301,20 +219,19 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         One row per ``cost`` (`COSTS`), ``residual`` (`METHODS`) and ``points``: ``all``; each
         network, perturbation and depth that has several cells; ``cells``, the means over seeds by
         network, perturbation and depth; ``within cells``, what is left when these means are taken
-        off. ``rho`` is Spearman's,
-        with ``low`` and ``high`` (95 %) over ``clusters`` seeds; ``n`` points;
-        for ``cells`` alone ``p_value``, two-sided, of so much by chance if costs and residuals of
-        cells were paired at random. The interval says what other seeds would change and, of five
-        seeds, is rather too narrow; the p-value says what other perturbations might.
+        off. ``rho`` is Spearman's, with ``low`` and ``high`` (95 %) over ``clusters`` seeds; ``n``
+        points; for ``cells`` alone ``p_value``, two-sided, of so much by chance if costs and
+        residuals of cells were paired at random. The interval says what other seeds would change
+        and, of five seeds, is rather too narrow; the p-value says what other perturbations might.
     """
     out = []
     for cost in COSTS:
         for method in METHODS:
-            known = frame[np.isfinite(frame[cost]) & np.isfinite(frame[_column(method)])]
+            known = frame[np.isfinite(frame[cost]) & np.isfinite(frame[column(method)])]
             for points, part in _parts(known):
                 cells = part.groupby(list(CELL), sort=False).ngroup()
                 cloud = Cloud(
-                    x=part[_column(method)].to_numpy(dtype=float),
+                    x=part[column(method)].to_numpy(dtype=float),
                     y=part[cost].to_numpy(dtype=float),
                     cell=cells.to_numpy(),
                     points=points,

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import invariance_probe as ip
-from analyses import consequences, depth, iterations, placement, ranks, trainings
+from analyses import consequences, depth, iterations, placement, ranks, trained_maps, trainings
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.stn import checkpoints, runs, several
 from invariance_probe.stn.command import TrainCommand
@@ -241,9 +241,9 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
 def test_motions_lie_in_the_range_and_show_nothing_invented(name: str) -> None:
     """No motion goes beyond the perturbation's range, and the canvas covers the crop under all."""
     perturbation = parse_perturbation(name)
-    moves = consequences.motions(perturbation, 6)
+    moves = trained_maps.motions(perturbation, 6)
     assert len({move.matrix.numpy().tobytes() for move in moves}) == 6
-    canvas = consequences.on_canvas(torch.ones(1, 1, 28, 28), perturbation, background=1.0)
+    canvas = trained_maps.on_canvas(torch.ones(1, 1, 28, 28), perturbation, background=1.0)
     crop = perturbation.canvas(28)
     assert (canvas.shape[-1] - crop) % 2 == 0
     extreme = {

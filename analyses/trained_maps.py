@@ -1,0 +1,136 @@
+"""How far the maps of a trained classifier can be re-aligned under the motions it learnt from.
+
+Images lie on a canvas that is large enough for every motion, without clutter, so that nothing is
+made up at the border.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+import invariance_probe as ip
+from invariance_probe.stn.networks import Classifier
+from invariance_probe.stn.perturbations import (
+    Perturbation,
+    RandomRotation,
+    RandomScaling,
+    RandomTranslation,
+)
+from invariance_probe.transforms import Transform
+
+METHODS = ("affine", "oracle", "identity", "any-warp", "floor")
+MARGIN = 0.0
+"""Cells kept from the maps' edges: nothing is padded, and the deepest maps are 2 x 2."""
+
+
+def residuals(
+    classifier: Classifier,
+    images: Float[Tensor, "sample channel side side"],
+    perturbation: Perturbation,
+    *,
+    depths: Sequence[int],
+    count: int,
+    background: float,
+    seed: int,
+) -> dict[int, dict[str, float]]:
+    """Probe a classifier after some of its layers.
+
+    Args:
+        classifier: The network.
+        images: Images with values in [0, 1].
+        perturbation: What it was trained on: a rotation, scaling or translation.
+        depths: Layers, in the sense of the papers.
+        count: Motions, see `motions`.
+        background: Value around the images.
+        seed: Root of the probe.
+
+    Returns:
+        By depth: mean residuals (fvu) over images and motions, by `column` of each of `METHODS`;
+        ``side``, the height of the map in cells; ``region_frac``.
+    """
+    names = {depth: f"layers.{depth - 1}" for depth in depths}
+    result = ip.probe(
+        classifier,
+        on_canvas(images, perturbation, background),
+        layers=list(names.values()),
+        transforms=motions(perturbation, count),
+        methods=METHODS,
+        crop=perturbation.canvas(images.shape[-1]),
+        fill=background,
+        margin=MARGIN,
+        device="cpu",
+        seed=seed,
+    )
+    table = result.summary()
+    means = table[table["metric"] == "fvu"].set_index(["layer", "method"])["mean"]
+    sides = result.layers.set_index("name")["height"]
+    regions = result.table.groupby("layer", observed=True)["region_frac"].mean()
+    return {
+        depth: {column(method): float(means.loc[(name, method)]) for method in METHODS}
+        | {"side": int(sides[name]), "region_frac": float(regions[name])}
+        for depth, name in names.items()
+    }
+
+
+def column(method: str) -> str:
+    """Name a method's column.
+
+    Args:
+        method: One of `METHODS`.
+
+    Returns:
+        The method with underscores.
+    """
+    return method.replace("-", "_")
+
+
+def motions(perturbation: Perturbation, count: int) -> list[Transform]:
+    """Spread motions evenly over the range that a perturbation draws from.
+
+    Args:
+        perturbation: A rotation, scaling or translation.
+        count: How many.
+
+    Returns:
+        Motions at the middles of `count` equal parts of the range: what a mean over them says is
+        about the perturbation, not about its extremes. Translations lie along a diagonal for even
+        and the other for odd numbers, in whole pixels.
+    """
+    middles = [(2 * number + 1) / count - 1 for number in range(count)]
+    if isinstance(perturbation, RandomRotation):
+        return [ip.Rotation(middle * perturbation.limit) for middle in middles]
+    if isinstance(perturbation, RandomScaling):
+        low, high = perturbation.low, perturbation.high
+        return [ip.Scaling(2 ** (low + (high - low) * (middle + 1) / 2)) for middle in middles]
+    assert isinstance(perturbation, RandomTranslation)
+    reach = (perturbation.canvas(28) - 28) // 2
+    steps = [round(middle * reach) for middle in middles]
+    return [ip.Translation(x, x if number % 2 == 0 else -x) for number, x in enumerate(steps)]
+
+
+def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> Tensor:
+    """Pad images so that no motion of a perturbation shows what is not there.
+
+    Args:
+        images: Images, ``(sample, channel, side, side)``.
+        perturbation: What will be done to them.
+        background: Value around them.
+
+    Returns:
+        The images in the middle of larger ones.
+    """
+    side = images.shape[-1]
+    crop = perturbation.canvas(side)
+    wanted = crop
+    if isinstance(perturbation, RandomRotation):
+        wanted = math.ceil(crop * math.sqrt(2)) + 2
+    elif isinstance(perturbation, RandomScaling):
+        wanted = math.ceil(crop * 2**-perturbation.low) + 2
+    elif isinstance(perturbation, RandomTranslation):
+        wanted = crop + (crop - side)
+    # as many pixels on either side, of the crop in the canvas too
+    edge = math.ceil((wanted - side) / 2)
+    return F.pad(images, (edge,) * 4, value=background)
