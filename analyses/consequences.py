@@ -257,12 +257,12 @@ def _parts(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     if frame.empty:
         return
     yield "all", frame
-    for column in CELL:
-        parts = list(frame.groupby(column, sort=False))
+    for name in CELL:
+        parts = list(frame.groupby(name, sort=False))
         for value, part in parts:
             cells = part.groupby(list(CELL)).ngroups
             if len(parts) > 1 and cells > 1:
-                yield f"{column} {value}", part
+                yield f"{name} {value}", part
     yield "cells", frame
     yield "within cells", frame
 
