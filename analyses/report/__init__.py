@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.report import answers, claims, findings
+from analyses.running import NAMES, answered, read_about
 from invariance_probe import report
 from invariance_probe.report import Found, Page
 from invariance_probe.report import trainings as trained
@@ -28,17 +29,20 @@ def page(found: Sequence[Found]) -> Page:
         found: What `invariance_probe.report.find` found with `SIGNS`.
 
     Returns:
-        The page: findings, probes, trainings, answers, claims; a folder that cannot be read is
-        refused with an `InvalidInputError`.
+        The page: findings, probes, trainings, answers in the order of the questions, claims; a
+        folder that cannot be read is refused with an `InvalidInputError`.
     """
     made = report.page(found)
-    folders = [one.path for one in found if one.kind == answers.KIND]
-    answered = [answers.section(path, number) for number, path in enumerate(folders, 1)]
+    folders = sorted(
+        (one.path for one in found if one.kind == answers.KIND),
+        key=lambda path: NAMES.index(answered(read_about(path) or {})),
+    )
+    answering = [answers.section(path, number) for number, path in enumerate(folders, 1)]
     runs = [one.path for one in found if one.kind == trained.KIND]
     tables = [trained.frame(runs)] if runs else []
     tables += answers.trainings(folders)
     judged = findings.section(findings.gathered(tables) if tables else pd.DataFrame())
-    measured = [*made.sections, *answered]
+    measured = [*made.sections, *answering]
     verdicts: list[Path] = [one.path for one in found if one.kind == claims.KIND]
     checked = claims.section(verdicts, measured)
     return replace(made, sections=(judged, *measured, checked))

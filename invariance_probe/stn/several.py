@@ -34,7 +34,12 @@ def default_processes() -> int:
     Returns:
         As many as there are cores for this process; 1 where there is a GPU, which they would share.
     """
-    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    if torch.cuda.is_available():
+        return 1
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux tells which cores a process may use
+        return os.cpu_count() or 1
 
 
 def train_all(

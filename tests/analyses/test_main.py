@@ -12,7 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from analyses import __main__ as command
-from analyses import running
+from analyses import report, running
+from invariance_probe.report import find
 from tests.report.reading import Reader, complaints
 
 
@@ -206,3 +207,8 @@ def test_the_repositorys_results_make_a_page(tmp_path: Path) -> None:
     assert len(text.encode()) < 5_000_000
     drawn = sum(tag in {"svg", "img"} for tag, _ in Reader(text).tags)
     assert drawn >= len(list(results.glob("*/config.json")))
+    titles = [section.title for section in report.page(find([results], report.SIGNS)).sections]
+    named = [name.replace("_", " ").capitalize() for name in running.NAMES]
+    assert [title for title in titles if title in named] == [
+        title for title in named if title in titles
+    ]
