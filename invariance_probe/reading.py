@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from invariance_probe import features
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.images import ImageSource
 from invariance_probe.intervals import generator
 from invariance_probe.settings import ProbeOptions
-from invariance_probe.sources import ImageSource
 from invariance_probe.transforms import (
     Rotation,
     Transform,
