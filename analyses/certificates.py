@@ -15,8 +15,9 @@ from torch import Tensor
 import invariance_probe as ip
 from analyses import attacks
 from analyses.pairs import Pairs, efficientnet_pairs
-from invariance_probe import hooks, sources
+from invariance_probe import hooks
 from invariance_probe.alignment import bounds, certificate, families, metrics
+from invariance_probe.models import load_model
 
 _TIMED_PAIRS = 2
 
@@ -165,7 +166,7 @@ def _any_warp(pairs: Pairs, config: Config, generator: torch.Generator) -> list[
 def _side_by_side(pairs: Pairs, repeats: int) -> dict[str, float]:
     """Median milliseconds of a pair's bound and of the forward pass of one image, in turns."""
     few = slice(_TIMED_PAIRS)
-    loaded = sources.load_model("efficientnet-lite0")
+    loaded = load_model("efficientnet-lite0")
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     taken: dict[str, list[float]] = {"ms_bound": [], "ms_forward": []}
     with hooks.evaluating(loaded.module), torch.inference_mode():

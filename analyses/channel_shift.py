@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 import invariance_probe as ip
 from analyses import trained_against_random as networks
-from invariance_probe import controls, explain, sources
+from invariance_probe import controls, explain
 from invariance_probe.intervals import by_image, statistic_interval
+from invariance_probe.models import load_model
 
 KINDS = ("permutation", "linear")
 WARPS = ("oracle", "unrelated")
@@ -125,7 +126,7 @@ def _networks(
     config: Config,
 ) -> Iterator[tuple[str, nn.Module, Float[Tensor, "..."], int, tuple[str, ...], Pixel]]:
     """Name, network, images, crop, layers and normalisation of each probe."""
-    loaded = sources.load_model("efficientnet-lite0")
+    loaded = load_model("efficientnet-lite0")
     pixel = loaded.mean, loaded.std
     images = networks.photographs(config.images, CANVAS)
     for name in config.networks:

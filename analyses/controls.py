@@ -14,7 +14,8 @@ from matplotlib.patches import Patch
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe import controls, figures, sources
+from invariance_probe import controls, figures
+from invariance_probe.images import open_images
 from invariance_probe.methods import DEFAULT_METHODS
 
 EXACT = 1e-10
@@ -107,7 +108,7 @@ def measure(config: Config) -> pd.DataFrame:
         ``answer``, and ``recovered``, 1 where the permutation that the engine finds is the known
         one, 0 where it is another, else NaN.
     """
-    files, _ = sources.open_images("photographs", 2 * max(config.sizes))
+    files, _ = open_images("photographs", 2 * max(config.sizes))
     canvases = torch.stack([files[i] for i in range(min(config.images, len(files)))])
     names = list(files.names[: len(canvases)])
     frames = []

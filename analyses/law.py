@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from invariance_probe import sources
+from invariance_probe.images import open_images
 from invariance_probe.intervals import RESAMPLES, generator
 from proofs import plane, spectral
 from proofs.claims.p13_spectral_law import predicted
@@ -99,7 +99,7 @@ def _images(
 ) -> list[tuple[str, list[Grey], Float64[np.ndarray, " n"]]]:
     """Kinds of images with their spectra; the matched noise knows the photographs' alone."""
     frequencies = spectral.frequency_grid(SIDE)
-    files, _ = sources.open_images("photographs", SIDE)
+    files, _ = open_images("photographs", SIDE)
     colour = [
         files[i].double().permute(1, 2, 0).numpy() for i in range(min(config.images, len(files)))
     ]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invariance_probe import features, hooks, regions, sources, transforms
+from invariance_probe import features, hooks, regions, transforms
+from invariance_probe.images import open_images
+from invariance_probe.models import load_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,8 @@ def efficientnet_pairs(
     Returns:
         Pairs of each layer.
     """
-    loaded = sources.load_model("efficientnet-lite0")
-    files, _ = sources.open_images("photographs", 320)
+    loaded = load_model("efficientnet-lite0")
+    files, _ = open_images("photographs", 320)
     canvases = torch.stack([files[i] for i in range(min(images, len(files)))])
     mean, std = (torch.tensor(v)[:, None, None] for v in (loaded.mean, loaded.std))
 

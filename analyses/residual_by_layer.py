@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import invariance_probe as ip
-from invariance_probe import figures, sources
+from invariance_probe import figures
+from invariance_probe.images import open_images
 from invariance_probe.intervals import by_image, mean_interval
+from invariance_probe.models import load_model
 
 CANVAS = 2
 """Side of the photographs, in crops: enough for any rotation of the crop and for halving it."""
@@ -72,8 +74,8 @@ def measure(config: Config) -> pd.DataFrame:
         One row per ``layer``, ``transform``, ``parameter``, ``image`` and ``method``: ``value``,
         the fvu, and ``region_frac``, the share of the map that was compared.
     """
-    loaded = sources.load_model("efficientnet-lite0")
-    files, _ = sources.open_images("photographs", CANVAS * config.crop)
+    loaded = load_model("efficientnet-lite0")
+    files, _ = open_images("photographs", CANVAS * config.crop)
     result = ip.probe(
         loaded.module,
         torch.stack([files[i] for i in range(min(config.images, len(files)))]),

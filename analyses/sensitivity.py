@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
 import invariance_probe as ip
-from invariance_probe import sources
+from invariance_probe.images import open_images
 from invariance_probe.methods import EXPLAINING_METHODS
+from invariance_probe.models import load_model
 
 USUAL = "as usual"
 """Name of the run that the others are compared with."""
@@ -71,7 +72,7 @@ def measure(config: Config) -> pd.DataFrame:
 
 def _choices(config: Config) -> Iterator[tuple[str, torch.Tensor, dict[str, Any]]]:
     """Name, images and options of each run; the first is the usual one."""
-    files, _ = sources.open_images("photographs", CANVAS)
+    files, _ = open_images("photographs", CANVAS)
     photographs = torch.stack([files[i] for i in range(min(config.images, len(files)))])
     edge = (CANVAS - CROP) // 2
     half = len(photographs) // 2
@@ -87,7 +88,7 @@ def _choices(config: Config) -> Iterator[tuple[str, torch.Tensor, dict[str, Any]
 
 
 def _probe(config: Config, images: torch.Tensor, options: dict[str, Any]) -> ip.ProbeResult:
-    loaded = sources.load_model("efficientnet-lite0")
+    loaded = load_model("efficientnet-lite0")
     moves = [*(ip.Rotation(d) for d in config.degrees), *(ip.Scaling(f) for f in config.factors)]
     return ip.probe(
         loaded.module,

@@ -14,9 +14,11 @@ from torch import Tensor
 import invariance_probe as ip
 from analyses import baselines
 from analyses.pairs import Pairs, efficientnet_pairs
-from invariance_probe import geometry, sources
+from invariance_probe import geometry
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import SearchOptions
+from invariance_probe.images import open_images
+from invariance_probe.models import load_model
 
 OURS = "invariance_probe.align"
 
@@ -144,8 +146,8 @@ def _run_all(pairs: Pairs, batch: int) -> list[tuple[str, list[float], Tensor]]:
 
 def _whole_probe(images: int, repeat: int) -> list[dict[str, object]]:
     """Time a probe of six layers, and the forward passes of as many images alone."""
-    loaded = sources.load_model("efficientnet-lite0")
-    files, _ = sources.open_images("photographs", 320)
+    loaded = load_model("efficientnet-lite0")
+    files, _ = open_images("photographs", 320)
     some = torch.stack([files[i] for i in range(images)])
     moves = [*ip.sweep("rotation", -90, 90, 30), *ip.sweep("scaling", 0.5, 2, 0.25)]
     layers = [f"_blocks.{i}" for i in (0, 2, 4, 7, 10, 15)]

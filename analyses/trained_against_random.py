@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe import hooks, sources
+from invariance_probe import hooks
+from invariance_probe.images import open_images
 from invariance_probe.intervals import by_image, statistic_interval
+from invariance_probe.models import load_model
 
 TRAINED, RECALIBRATED = "trained", "trained, statistics anew"
 SHUFFLED, DRAWN = "shuffled", "drawn anew"
@@ -148,7 +150,7 @@ def photographs(count: int, canvas: int) -> Float[Tensor, "batch channel height 
     Returns:
         Pixel values in [0, 1].
     """
-    files, _ = sources.open_images("photographs", canvas)
+    files, _ = open_images("photographs", canvas)
     return torch.stack([files[i] for i in range(min(count, len(files)))])
 
 
@@ -164,7 +166,7 @@ def random_networks(
     Yields:
         Name, one of `NETWORKS`, number of the draw, and the network.
     """
-    loaded = sources.load_model("efficientnet-lite0")
+    loaded = load_model("efficientnet-lite0")
     mean, std = (torch.tensor(v)[:, None, None] for v in (loaded.mean, loaded.std))
     seen = (ip.Rotation(0)(images, crop=config.crop) - mean) / std
     yield TRAINED, 0, loaded.module
@@ -189,7 +191,7 @@ def measure(config: Config) -> pd.DataFrame:
     """
     # enough for any rotation of the crop
     images = photographs(config.images, math.ceil(math.sqrt(2) * config.crop) + 1)
-    loaded = sources.load_model("efficientnet-lite0")
+    loaded = load_model("efficientnet-lite0")
     frames = []
     for name, draw, network in random_networks(config, images):
         result = ip.probe(

@@ -7,9 +7,10 @@ what no warp can beat (`any_warp_bound`, `certify`). `controls` holds networks w
 known, `stn` the trainings.
 """
 
+from invariance_probe.alignment.aligning import Alignment, Outcome, align
 from invariance_probe.alignment.bounds import any_warp_bound
 from invariance_probe.alignment.certificate import CertificateOptions, certify
-from invariance_probe.alignment.search import Alignment, Outcome, SearchOptions, align
+from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.features import list_layers
 from invariance_probe.methods import METHODS

@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from invariance_probe import console, features, results, sources
+from invariance_probe import console, features, results
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.images import open_images
 from invariance_probe.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
+from invariance_probe.models import LITE_CROPS, load_model
 from invariance_probe.probe import probe
 from invariance_probe.regions import DEFAULT_MARGIN
 from invariance_probe.stn.command import TrainCommand
@@ -81,7 +83,7 @@ class LayersCommand:
 
     def run(self) -> None:
         """List them."""
-        model = sources.load_model(self.model, self.weights)
+        model = load_model(self.model, self.weights)
         side = self.crop or model.crop or DEFAULT_CROP
         image = torch.rand(1, self.channels, side, side)
         patterns = None if self.pattern is None else [self.pattern]
@@ -159,19 +161,19 @@ class ProbeCommand:
         out = results.check_out(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
-        if not self.layers and self.model not in sources.LITE_CROPS:
+        if not self.layers and self.model not in LITE_CROPS:
             raise InvalidInputError(
                 f"which layers of {self.model!r}? name them with --layers; "
                 f"`invariance-probe layers --model {self.model}` lists them"
             )
-        model = sources.load_model(self.model, self.weights)
+        model = load_model(self.model, self.weights)
         side = self.crop or model.crop or DEFAULT_CROP
         canvas = self.canvas or _canvas_for(side)
         if canvas < side:
             raise InvalidInputError(
                 f"canvas {canvas} is smaller than the crop {side}; give a larger --canvas"
             )
-        images, bad = sources.open_images(
+        images, bad = open_images(
             self.images, canvas, channels=self.channels, skip_bad=self.skip_bad
         )
         if bad:

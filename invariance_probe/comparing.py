@@ -8,11 +8,12 @@ from torch import Tensor
 
 from invariance_probe import features, geometry, regions
 from invariance_probe.alignment import bounds, metrics
-from invariance_probe.alignment.search import align_with
+from invariance_probe.alignment.aligning import align_with
 from invariance_probe.reading import Chunk
 from invariance_probe.records import Block, Strip, shown_transforms
+from invariance_probe.rendering import shrinking_blur
 from invariance_probe.settings import ProbeOptions
-from invariance_probe.transforms import Transform, shrinking_blur
+from invariance_probe.transforms import Transform
 
 
 class View:

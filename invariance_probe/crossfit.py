@@ -11,8 +11,9 @@ from torch import Tensor
 
 from invariance_probe import geometry
 from invariance_probe.alignment import channels, metrics
+from invariance_probe.alignment.aligning import align_with
 from invariance_probe.alignment.channels import Mixing, Moments, Permutation
-from invariance_probe.alignment.search import SearchOptions, align_with
+from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.comparing import Pairs, View, unknown
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.methods import warp_and_kind

@@ -14,12 +14,12 @@ from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.comparing import Pairs, Predecessors, View, compare, strips, unknown
 from invariance_probe.crossfit import JOINT_ROUNDS, CrossFit
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.images import ImageSource, TensorImages
 from invariance_probe.methods import DEFAULT_METHODS, warp_and_kind
 from invariance_probe.progress import Progress
 from invariance_probe.reading import Chunk, Reader, placed
 from invariance_probe.records import Block, Strip
 from invariance_probe.settings import ProbeOptions, values_by_channel
-from invariance_probe.sources import ImageSource, TensorImages
 from invariance_probe.transforms import Transform
 
 

@@ -10,16 +10,11 @@ from torch import Tensor, nn
 
 from invariance_probe import features
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.images import ImageSource
 from invariance_probe.intervals import generator
+from invariance_probe.rendering import crop_size, filled_fraction, render
 from invariance_probe.settings import ProbeOptions
-from invariance_probe.sources import ImageSource
-from invariance_probe.transforms import (
-    Rotation,
-    Transform,
-    crop_size,
-    filled_fraction,
-    render,
-)
+from invariance_probe.transforms import Rotation, Transform
 
 PAIRS_AT_ONCE = 64
 """Images and transformed images whose maps are held in memory together."""
@@ -109,7 +104,7 @@ class Reader:
         self.std = self._by_channel("std", options.std, 1.0, channels)
         self.fill = self._by_channel("fill", options.fill or options.mean, 0.0, channels)
         self.layers = self._find_layers(first, list(patterns))
-        self.filled = [filled_fraction(move, self.canvas, options.crop) for move in moves]
+        self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
         self.order: list[int] = generator(options.seed, "order").permutation(len(source)).tolist()
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
@@ -184,8 +179,9 @@ class Reader:
     def _render(self, canvases: Tensor, moves: Sequence[Transform]) -> Iterator[Tensor]:
         """Transform canvases, cut the crop out, normalise."""
         options, fill = self.options, self.fill.flatten().tolist()
+        matrices = [move.matrix for move in moves]
         for moved in render(
-            canvases, moves, crop=options.crop, fill=fill, antialias=options.antialias
+            canvases, matrices, crop=options.crop, fill=fill, antialias=options.antialias
         ):
             yield (moved - self.mean) / self.std
 

@@ -7,7 +7,7 @@ Convention:
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,10 +17,7 @@ from torch import Tensor
 
 from invariance_probe import geometry
 from invariance_probe.errors import InvalidInputError
-
-NOMINAL_BLUR = 0.5
-"""Standard deviation, in pixels, of the blur that an image is taken to have: Lowe, "Distinctive
-image features from scale-invariant keypoints" (2004), section 3.3. Shrinking restores it."""
+from invariance_probe.rendering import render
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Transform:
 
         Whole-pixel motions (quarter turns, flips, shifts) move pixels; everything else reads a
         cubic B-spline. Where content shrinks, the image is first blurred so that the result is as
-        sharp as an image usually is (`NOMINAL_BLUR`).
+        sharp as an image usually is (`rendering.NOMINAL_BLUR`).
 
         Args:
             images: Images, or canvases larger than the crop.
@@ -81,7 +78,7 @@ class Transform:
         Returns:
             Transformed images.
         """
-        return next(render(images, [self], crop=crop, fill=fill))
+        return next(render(images, [self.matrix], crop=crop, fill=fill))
 
 
 @dataclass(frozen=True)
@@ -331,124 +328,6 @@ def is_identity(transform: Transform) -> bool:
         True for the identity, such as ``Rotation(0)``.
     """
     return bool(torch.equal(transform.matrix, torch.eye(3, dtype=torch.float64)))
-
-
-def render(
-    images: Float[Tensor, "batch channel height width"],
-    transforms: Sequence[Transform],
-    *,
-    crop: int | tuple[int, int] | None = None,
-    fill: float | Sequence[float] = 0.0,
-    antialias: bool = True,
-) -> Iterator[Float[Tensor, "batch channel crop_height crop_width"]]:
-    """Transform the same images in several ways; see `Transform.__call__`.
-
-    Args:
-        images: Images, or canvases larger than the crop.
-        transforms: What to do with them, one after the other, each to the originals.
-        crop: Size of the results, cut from the centre; the size of `images` by default.
-        fill: Value, or one value a channel, where the content of a position is unknown.
-        antialias: Whether content is blurred before it shrinks.
-
-    Yields:
-        The transformed images, in the order of `transforms`.
-    """
-    height, width = images.shape[-2:]
-    size = crop_size(crop, height, width)
-    fill_values = images.new_tensor(fill).reshape(1, -1, 1, 1)
-    sharp: Tensor | None = None
-    for transform in transforms:
-        canvas_from_crop = _canvas_from_crop(transform, size, (height, width)).to(images.device)
-        x, y = geometry.read_positions(canvas_from_crop, *size)
-        lattice = geometry.lattice_positions(x, y)
-        if lattice is not None:
-            columns, rows = lattice
-            moved = images[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
-        else:
-            blur = shrinking_blur(canvas_from_crop[:2, :2].cpu()) if antialias else None
-            if blur is not None:
-                coefficients = geometry.spline_coefficients(images, blur)
-            else:
-                sharp = geometry.spline_coefficients(images) if sharp is None else sharp
-                coefficients = sharp
-            moved = geometry.sample_spline(coefficients, x, y)
-        known = geometry.inside(x, y, height, width, margin=0.0)
-        yield moved if bool(known.all()) else torch.where(known, moved, fill_values)
-
-
-def filled_fraction(
-    transform: Transform, canvas: tuple[int, int], crop: int | tuple[int, int] | None = None
-) -> float:
-    """Compute the share of a transformed crop whose content is not on the canvas.
-
-    Args:
-        transform: What is done to the canvas.
-        canvas: Height and width of the canvas, in pixels.
-        crop: Size of the result; that of the canvas by default.
-
-    Returns:
-        A number from 0 to 1.
-    """
-    size = crop_size(crop, *canvas)
-    x, y = geometry.read_positions(_canvas_from_crop(transform, size, canvas), *size)
-    return 1 - float(geometry.inside(x, y, *canvas, margin=0.0).double().mean())
-
-
-def crop_size(crop: int | tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
-    """Resolve the size of a crop.
-
-    Args:
-        crop: Side of a square, height and width, or None for the whole image.
-        height: Height of the image, in pixels.
-        width: Width of the image, in pixels.
-
-    Returns:
-        Height and width of the crop.
-
-    Raises:
-        InvalidInputError: If the image is smaller than the crop.
-    """
-    if crop is None:
-        return height, width
-    size = (crop, crop) if isinstance(crop, int) else crop
-    if min(size) < 1 or size[0] > height or size[1] > width:
-        raise InvalidInputError(
-            f"an image of {height} x {width} pixels holds no crop of {size[0]} x {size[1]}; give "
-            "larger images or a smaller crop"
-        )
-    return size
-
-
-def shrinking_blur(source_from_moved: Float[Tensor, "2 2"]) -> Float[Tensor, "2 2"] | None:
-    """Compute the blur that content needs before it is read at a smaller size.
-
-    An image is taken to be blurred by `NOMINAL_BLUR` on its own grid; the blur that the coarser
-    reading lacks is added first, along the axes that shrink.
-
-    Args:
-        source_from_moved: Linear part of the pull-back, in pixels of the source.
-
-    Returns:
-        Covariance of a Gaussian, in square pixels of the source; None where nothing shrinks.
-    """
-    gram = source_from_moved @ source_from_moved.T
-    values, vectors = torch.linalg.eigh(NOMINAL_BLUR**2 * (gram - torch.eye(2).to(gram)))
-    if float(values.max()) <= 1e-6:
-        return None
-    covariance: Tensor = (vectors * values.clamp(min=0)) @ vectors.T
-    return covariance
-
-
-def _canvas_from_crop(
-    transform: Transform, crop: tuple[int, int], canvas: tuple[int, int]
-) -> Tensor:
-    """Where each index position of the transformed crop reads from, on the canvas."""
-    top, left = (canvas[0] - crop[0]) // 2, (canvas[1] - crop[1]) // 2
-    index_from_centred = geometry.index_from_centred(*crop)
-    canvas_from_index = geometry.scale_and_shift(1.0, 1.0, left, top)
-    source_from_moved = transform.matrix.inverse()
-    centred_from_index = index_from_centred.inverse()
-    return canvas_from_index @ index_from_centred @ source_from_moved @ centred_from_index
 
 
 def _linear(xx: float, xy: float, yx: float, yy: float) -> Tensor:

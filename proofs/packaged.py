@@ -4,10 +4,10 @@ import numpy as np
 from jaxtyping import Float64
 from PIL import Image
 
-from invariance_probe import sources
+from invariance_probe import images, models
 
 PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee")
-"""Some of `sources.PHOTOGRAPHS`."""
+"""Some of `images.PHOTOGRAPHS`."""
 
 LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
 """Weights of red, green and blue in grey (ITU-R BT.709)."""
@@ -19,7 +19,7 @@ def stem_kernels() -> Float64[np.ndarray, "32 3 3"]:
     Returns:
         32 x 3 x 3: the kernels summed over the three colours.
     """
-    weights = sources.load_model("efficientnet-lite0").module.state_dict()
+    weights = models.load_model("efficientnet-lite0").module.state_dict()
     kernels: Float64[np.ndarray, "32 3 3"] = weights["_conv_stem.weight"].double().sum(1).numpy()
     return kernels
 
@@ -37,7 +37,7 @@ def photographs(side: int) -> list[Float64[np.ndarray, "side side"]]:
         ValueError: a photograph is smaller than the crop.
     """
     crops = []
-    for path in sources.photographs(PHOTOGRAPHS):
+    for path in images.photographs(PHOTOGRAPHS):
         grey = np.asarray(Image.open(path).convert("RGB"), dtype=np.float64) / 255 @ LUMINANCE
         if min(grey.shape) < side:
             raise ValueError(

@@ -14,7 +14,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
-from invariance_probe import sources
+from invariance_probe.images import open_images
+from invariance_probe.models import LoadedModel, load_model
 
 settings.register_profile(
     "ci",
@@ -29,15 +30,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def lite() -> sources.LoadedModel:
+def lite() -> LoadedModel:
     """EfficientNet-Lite0 with its ImageNet weights."""
-    return sources.load_model("efficientnet-lite0")
+    return load_model("efficientnet-lite0")
 
 
 @pytest.fixture(scope="session")
 def photographs() -> Tensor:
     """Four photographs on canvases of 320 x 320 pixels, in [0, 1]."""
-    images, _ = sources.open_images("photographs", 320)
+    images, _ = open_images("photographs", 320)
     return torch.stack([images[i] for i in range(4)])
 
 

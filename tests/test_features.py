@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe import features, hooks, sources
+from invariance_probe import features, hooks
+from invariance_probe.models import LoadedModel
 
 
 def _geometry(model: nn.Module, images: Tensor) -> dict[str, tuple[float, ...]]:
@@ -123,7 +124,7 @@ def test_stride_and_offset_follow_the_arithmetic_of_windows(
         assert got[str(i)] == pytest.approx((stride, stride, offset, offset), abs=0.05)
 
 
-def test_efficientnet_lite_geometry(lite: sources.LoadedModel) -> None:
+def test_efficientnet_lite_geometry(lite: LoadedModel) -> None:
     """Padding "same" puts the first cell at s - 1 on even sizes and at 0 on sizes 32 n + 1."""
     names = {"_blocks.0": 2, "_blocks.4": 8, "_blocks.10": 16, "_blocks.15": 32}
     for side, offsets in (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe import sources
+from invariance_probe.models import LoadedModel
 
 QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
 
@@ -94,7 +94,7 @@ def test_a_pointwise_network_stays_within_the_floor(photographs: Tensor) -> None
     assert got["identity"].min() > 0.3
 
 
-def test_order_of_methods_holds(lite: sources.LoadedModel, photographs: Tensor) -> None:
+def test_order_of_methods_holds(lite: LoadedModel, photographs: Tensor) -> None:
     """Affine <= oracle, and <= identity (which is in the family here), for each pair."""
     moves = [*ip.sweep("rotation", -90, 90, 45), ip.Scaling(0.6), ip.Scaling(1.6)]
     result = ip.probe(

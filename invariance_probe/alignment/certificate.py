@@ -23,7 +23,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe import geometry, regions
-from invariance_probe.alignment import bounds, families, metrics, relaxation, search, solver
+from invariance_probe.alignment import (
+    aligning,
+    bounds,
+    families,
+    metrics,
+    relaxation,
+    search,
+    solver,
+)
 from invariance_probe.errors import InvalidInputError
 
 LARGEST = 2**24
@@ -264,7 +272,7 @@ class _Search:
             settings = search.SearchOptions(max_distortion=asked.max_distortion)
             single = metrics.Target(F[None].float(), region[None], target.channel_mean)
             starts.append(
-                search.align_with(single, G[None].float(), oracle[None], settings).theta[0]
+                aligning.align_with(single, G[None].float(), oracle[None], settings).theta[0]
             )
         self.upper, self.best = math.inf, self.family.low
         self._descend(self.family.parameters(torch.stack([each.double() for each in starts])))

@@ -1,17 +1,15 @@
-"""Starts, coarse to fine, and what counts as the best affine warp."""
+"""The search for affine warps: starts, coarse to fine, and the steps between."""
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe import geometry, regions
+from invariance_probe import geometry
 from invariance_probe.alignment import metrics, objectives, solver
-from invariance_probe.errors import InvalidInputError
 
 Rounds = tuple[tuple[int, int], ...]
 
@@ -32,23 +30,6 @@ LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
 """On the full maps, before the last warps are followed to the end."""
 SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
 """Positions of a large map on which warps are compared, and on which the last one is polished."""
-
-
-class Outcome(StrEnum):
-    """How the search for one pair ended; the value says what it means and what to do."""
-
-    CONVERGED = "converged"
-    STEP_LIMIT = "step limit: the warp may still improve; raise max_steps"
-    DISTORTION_LIMIT = (
-        "at the distortion limit: a stronger distortion would fit better; raise max_distortion if "
-        "you would call that an alignment"
-    )
-    NON_FINITE = "non-finite: the maps hold NaN or infinity; look at the layer's activations"
-    CONSTANT = "constant maps: nothing to align; choose another layer or image"
-    EMPTY_REGION = (
-        "empty region: no position is visible in both maps; use a weaker transform, larger maps "
-        "or a smaller margin"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,179 +54,95 @@ class SearchOptions:
     mode: str = "bilinear"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alignment:
-    """The best affine warp found for each pair of maps.
+@dataclass
+class Found:
+    """How the searches went, pair by pair.
 
     Attributes:
-        theta: Pull-backs in normalised coordinates, as `torch.nn.functional.affine_grid` takes
-            them with ``align_corners=False``.
-        scores: What is left under `theta`, on the full maps.
-        identity: What is left without any warp.
-        oracle: What is left under the oracle's warp.
-        outcome: How each search ended.
-        n_iter: Levenberg-Marquardt evaluations on the way to the best warp.
-        region: Where the maps were compared.
-        mode: Sampler of the residual.
+        theta: The warps, normalised, float64.
+        n_iter: Levenberg-Marquardt evaluations on the way to each.
+        converged: Whether the descent to each came to its end.
+        at_limit: Whether its last step had to be brought back into the family.
     """
 
     theta: Float[Tensor, "pair 2 3"]
-    scores: metrics.Scores
-    identity: metrics.Scores
-    oracle: metrics.Scores
-    outcome: list[Outcome]
     n_iter: Int[Tensor, " pair"]
-    region: Bool[Tensor, "pair height width"]
-    mode: str = "bilinear"
+    converged: Bool[Tensor, " pair"]
+    at_limit: Bool[Tensor, " pair"]
 
-    @property
-    def fvu(self) -> Float[Tensor, " pair"]:
-        """Fraction of variance unexplained under `theta`."""
-        return self.scores.fvu
-
-    @property
-    def rel_l2(self) -> Float[Tensor, " pair"]:
-        """Relative L2 distance under `theta`."""
-        return self.scores.rel_l2
-
-    @property
-    def cosine(self) -> Float[Tensor, " pair"]:
-        """Cosine under `theta`."""
-        return self.scores.cosine
-
-    def warp(
-        self, moved: Float[Tensor, "pair channel height width"]
-    ) -> Float[Tensor, "pair channel height width"]:
-        """Read maps through the warps that were found.
+    @classmethod
+    def at(cls, theta: Float[Tensor, "pair 2 3"]) -> "Found":
+        """Begin with warps that nothing has improved.
 
         Args:
-            moved: Maps of the size that was aligned.
+            theta: The warps, normalised.
 
         Returns:
-            The warped maps.
+            A copy of them, after no evaluations.
         """
-        return geometry.warp(moved, self.theta, mode=self.mode)
+        flags = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
+        return cls(theta.clone(), flags.long(), flags.clone(), flags.clone())
+
+    def put(self, rows: Int[Tensor, " row"], part: "Found") -> None:
+        """Fill in the pairs that were searched.
+
+        Args:
+            rows: Their numbers.
+            part: What was found for them.
+        """
+        for mine, theirs in zip(vars(self).values(), vars(part).values(), strict=True):
+            mine[rows] = theirs
 
 
-def align(
-    reference: Float[Tensor, "pair channel height width"],
-    moved: Float[Tensor, "pair channel moved_height moved_width"],
-    *,
-    oracle: Float[Tensor, "pair 2 3"] | Float[Tensor, "2 3"] | None = None,
-    region: Bool[Tensor, "pair height width"] | Bool[Tensor, "height width"] | None = None,
-    channel_mean: Float[Tensor, "pair channel"] | None = None,
-    max_distortion: float = 2.0,
-    options: SearchOptions | None = None,
-) -> Alignment:
-    """Search the affine warp under which moved maps look most like their references.
-
-    All starts (oracle, identity, rotations x scalings x shifts relative to the oracle) are tried on
-    maps averaged down to the first of `TABLE_LEVELS`, the better ones followed to finer maps, and
-    the last steps taken on the full ones. The oracle and, where it is inside the family, the
-    identity are candidates to the end, so that the result is never worse than either.
-
-    Args:
-        reference: Reference maps F.
-        moved: Maps G to be warped.
-        oracle: The warp that theory leaves (inverse of the input transform), normalised; the
-            identity by default. `max_distortion` is relative to it.
-        region: Where to compare; by default where the oracle sees both maps, or everywhere if no
-            oracle is given.
-        channel_mean: Means behind ``fvu`` and ``cosine``; those of `reference` itself, over the
-            region and all pairs, by default.
-        max_distortion: Bound on the singular values of the linear part relative to the oracle.
-        options: Everything else; overrides `max_distortion` if given.
-
-    Returns:
-        Warps, residuals on the full maps, and an outcome for each pair.
-
-    Raises:
-        InvalidInputError: If the shapes do not fit, or the bound is below 1.
-    """  # noqa: DOC502  (raised by `_check`)
-    settings = options or SearchOptions(max_distortion=max_distortion)
-    _check(reference, moved, settings)
-    pairs, _, height, width = reference.shape
-    device = reference.device
-    theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
-    if oracle is not None:
-        theta0 = oracle.to(device, torch.float64).expand(pairs, 2, 3)
-    if region is not None:
-        mask = region.to(device).expand(pairs, height, width)
-    elif oracle is not None:
-        mask = regions.visible(theta0, height, width)
-    else:
-        mask = torch.ones(pairs, height, width, dtype=torch.bool, device=device)
-
-    if channel_mean is None:
-        channel_mean = metrics.pooled_mean(reference, mask, _finite(reference) & _finite(moved))
-    return align_with(metrics.Target(reference, mask, channel_mean), moved, theta0, settings)
-
-
-def align_with(
+def find_warps(
     target: metrics.Target,
     moved: Float[Tensor, "pair channel height width"],
     oracle: Float[Tensor, "pair 2 3"],
+    usable: Bool[Tensor, " pair"],
     settings: SearchOptions,
-) -> Alignment:
-    """Do what `align` does, for references that are prepared already.
+) -> Found:
+    """Search the warps under which moved maps look most like their references.
 
     Args:
         target: The references with their regions and channel means.
         moved: Maps G to be warped.
         oracle: The warp that theory leaves, normalised, float64.
+        usable: Which pairs to search; the others keep the oracle.
         settings: How thoroughly to search.
 
     Returns:
-        Warps, residuals on the full maps, and an outcome for each pair.
+        A warp for each pair, normalised, float64, and how its search went.
     """
-    reference, mask, theta0 = target.reference, target.region, oracle
-    height, width = reference.shape[-2:]
-    finite = _finite(reference) & _finite(moved)
-    seen, varied = mask.flatten(1).any(1), target.varied
-    found = _Found.at(theta0)
-    usable = torch.nonzero(finite & seen & varied).flatten()
+    reference, mask = target.reference, target.region
+    found = Found.at(oracle)
     mean = target.channel_mean[:, :, None, None].to(reference)
-    for rows in torch.split(usable, _pairs_at_once(reference)) if len(usable) else ():
+    numbers = torch.nonzero(usable).flatten()
+    for rows in torch.split(numbers, _pairs_at_once(reference)) if len(numbers) else ():
         # centring keeps inner products small beside the error that they add up to
         centred = reference[rows] - mean[rows], moved[rows] - mean[rows]
-        found.put(rows, _search(*centred, mask[rows], theta0[rows], settings))
-    identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
-    # in this order ties go to the oracle
-    candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
-    scores = {
-        name: target.score(
-            moved if name == "identity" else geometry.warp(moved, theta, mode=settings.mode)
-        )
-        for name, theta in candidates.items()
-    }
-    left = torch.stack([one.fvu for one in scores.values()]).nan_to_num(math.inf)
-    left[1].masked_fill_(_outside(identity, theta0, height, width, settings), math.inf)
-    choice = left.argmin(0)
-    given = choice < 2
-    flags = (finite, seen, varied, found.at_limit & ~given, found.converged | given)
-    return Alignment(
-        theta=_pick(list(candidates.values()), choice),
-        scores=metrics.Scores(**{
-            name: _pick([getattr(one, name) for one in scores.values()], choice)
-            for name in metrics.METRICS
-        }),
-        oracle=scores["oracle"],
-        identity=scores["identity"],
-        outcome=[_outcome(*row) for row in zip(*(f.tolist() for f in flags), strict=True)],
-        n_iter=found.n_iter,
-        region=mask,
-        mode=settings.mode,
-    )
+        found.put(rows, _search(*centred, mask[rows], oracle[rows], settings))
+    return found
 
 
-def _pick(options: list[Tensor], choice: Tensor) -> Tensor:
-    return torch.stack(options)[choice, torch.arange(len(choice), device=choice.device)]
+def outside(
+    theta: Float[Tensor, "pair 2 3"],
+    oracle: Float[Tensor, "pair 2 3"],
+    height: int,
+    width: int,
+    settings: SearchOptions,
+) -> Bool[Tensor, " pair"]:
+    """Tell which warps lie outside the family that is searched.
 
+    Args:
+        theta: Warps, normalised.
+        oracle: The warp that theory leaves, normalised.
+        height: Height of the maps, in cells.
+        width: Width of the maps, in cells.
+        settings: How far a warp may be from the oracle.
 
-def _outside(
-    theta: Tensor, oracle: Tensor, height: int, width: int, settings: SearchOptions
-) -> Tensor:
-    """Whether warps lie outside the family."""
+    Returns:
+        True where a warp distorts more than the settings allow.
+    """
     warps, centre = (_isotropic(t, height, width) for t in (theta, oracle))
     return solver.limit_distortion(warps, centre, settings.max_distortion)[1]
 
@@ -262,40 +159,6 @@ def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
     return (change.inverse() @ geometry.homogeneous(warps) @ change)[..., :2, :]
 
 
-def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: bool) -> Outcome:
-    if not finite:
-        return Outcome.NON_FINITE
-    if not seen:
-        return Outcome.EMPTY_REGION
-    if not varied:
-        return Outcome.CONSTANT
-    if not converged:
-        return Outcome.STEP_LIMIT
-    return Outcome.DISTORTION_LIMIT if at_limit else Outcome.CONVERGED
-
-
-def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
-    if reference.shape != moved.shape:
-        raise InvalidInputError(
-            f"align: reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ; "
-            "give maps of one shape (batch, channel, height, width)"
-        )
-    if reference.shape[-1] * reference.shape[-2] < 2:
-        raise InvalidInputError(
-            "align: a 1 x 1 map has no position to move; choose a layer with a larger map"
-        )
-    if not settings.max_distortion >= 1:
-        raise InvalidInputError(
-            f"max_distortion={settings.max_distortion:g}: a bound on stretching is at least 1"
-        )
-    if settings.mode not in {"bilinear", "bicubic"}:
-        raise InvalidInputError(f"mode={settings.mode!r}: choose 'bilinear' or 'bicubic'")
-
-
-def _finite(maps: Tensor) -> Tensor:
-    return maps.flatten(1).isfinite().all(1)
-
-
 def _pairs_at_once(maps: Tensor) -> int:
     """Pairs searched together, so that their tables stay within about 256 MB."""
     height, width = maps.shape[-2:]
@@ -303,25 +166,6 @@ def _pairs_at_once(maps: Tensor) -> int:
     cells = min(height, side) * min(width, side)
     channels_bytes = 8 * maps.shape[1:].numel() * maps.element_size()
     return max(1, min(64, 2**28 // (cells * cells * maps.element_size() + channels_bytes)))
-
-
-@dataclass
-class _Found:
-    theta: Tensor
-    n_iter: Tensor
-    converged: Tensor
-    at_limit: Tensor
-
-    @classmethod
-    def at(cls, theta: Tensor) -> "_Found":
-        """Begin with warps that nothing has improved."""
-        flags = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
-        return cls(theta.clone(), flags.long(), flags.clone(), flags.clone())
-
-    def put(self, rows: Tensor, part: "_Found") -> None:
-        """Fill in the pairs that were searched."""
-        for mine, theirs in zip(vars(self).values(), vars(part).values(), strict=True):
-            mine[rows] = theirs
 
 
 @dataclass
@@ -352,7 +196,7 @@ class _Candidates:
 
 def _search(
     target: Tensor, source: Tensor, mask: Tensor, theta0: Tensor, settings: SearchOptions
-) -> _Found:
+) -> Found:
     """Run the coarse-to-fine search on usable pairs of centred maps."""
     height, width = target.shape[-2:]
     unit = target.flatten(1).square().mean(1).sqrt().clamp(min=torch.finfo(target.dtype).tiny)
@@ -389,7 +233,7 @@ def _search(
         candidates = steps.take(polish, warps, 1, (final,))
         n_iter += sum(count for count, _ in rounds)
     state = candidates.state
-    return _Found(
+    return Found(
         theta=_normalised(state.warps, height, width),
         n_iter=state.n_iter + n_iter,
         converged=state.converged,

@@ -18,8 +18,8 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
-from invariance_probe import sources
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.images import photographs
 from invariance_probe.stn import caching
 from invariance_probe.stn.downloads import Progress
 
@@ -169,7 +169,7 @@ def _picture(
 @cache
 def _textures() -> tuple[Image.Image, ...]:
     opened = []
-    for path in sources.photographs(TEXTURES):
+    for path in photographs(TEXTURES):
         with Image.open(path) as image:
             opened.append(image.convert("RGB"))
     return tuple(opened)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe import controls, transforms
+from invariance_probe import controls, rendering
 from invariance_probe.controls import weights
 from tests.controls.measuring import EXACT, QUARTER_TURNS, relative_gap, residuals
 
@@ -198,7 +198,7 @@ def test_blur_leaves_what_its_closed_form_says(factor: float) -> None:
         return variance / total * torch.exp(-inner / (2 * total))
 
     # Lowe's blur before shrinking, in pixels of the original
-    before = transforms.NOMINAL_BLUR**2 * max(factor**-2 - 1, 0)
+    before = rendering.NOMINAL_BLUR**2 * max(factor**-2 - 1, 0)
     reference, warped = profile(sigma**2), profile((sigma / factor) ** 2 + before)
     expected = (warped - reference).square().sum() / (reference - reference.mean()).square().sum()
     assert got["oracle"].tolist() == pytest.approx([float(expected)] * 2, rel=0.05)

@@ -1,0 +1,228 @@
+"""The best affine warp for each pair of maps: what counts as best, and how its search ended."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from invariance_probe import geometry, regions
+from invariance_probe.alignment import metrics
+from invariance_probe.alignment.search import SearchOptions, find_warps, outside
+from invariance_probe.errors import InvalidInputError
+
+
+class Outcome(StrEnum):
+    """How the search for one pair ended; the value says what it means and what to do."""
+
+    CONVERGED = "converged"
+    STEP_LIMIT = "step limit: the warp may still improve; raise max_steps"
+    DISTORTION_LIMIT = (
+        "at the distortion limit: a stronger distortion would fit better; raise max_distortion if "
+        "you would call that an alignment"
+    )
+    NON_FINITE = "non-finite: the maps hold NaN or infinity; look at the layer's activations"
+    CONSTANT = "constant maps: nothing to align; choose another layer or image"
+    EMPTY_REGION = (
+        "empty region: no position is visible in both maps; use a weaker transform, larger maps "
+        "or a smaller margin"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """The best affine warp found for each pair of maps.
+
+    Attributes:
+        theta: Pull-backs in normalised coordinates, as `torch.nn.functional.affine_grid` takes
+            them with ``align_corners=False``.
+        scores: What is left under `theta`, on the full maps.
+        identity: What is left without any warp.
+        oracle: What is left under the oracle's warp.
+        outcome: How each search ended.
+        n_iter: Levenberg-Marquardt evaluations on the way to the best warp.
+        region: Where the maps were compared.
+        mode: Sampler of the residual.
+    """
+
+    theta: Float[Tensor, "pair 2 3"]
+    scores: metrics.Scores
+    identity: metrics.Scores
+    oracle: metrics.Scores
+    outcome: list[Outcome]
+    n_iter: Int[Tensor, " pair"]
+    region: Bool[Tensor, "pair height width"]
+    mode: str = "bilinear"
+
+    @property
+    def fvu(self) -> Float[Tensor, " pair"]:
+        """Fraction of variance unexplained under `theta`."""
+        return self.scores.fvu
+
+    @property
+    def rel_l2(self) -> Float[Tensor, " pair"]:
+        """Relative L2 distance under `theta`."""
+        return self.scores.rel_l2
+
+    @property
+    def cosine(self) -> Float[Tensor, " pair"]:
+        """Cosine under `theta`."""
+        return self.scores.cosine
+
+    def warp(
+        self, moved: Float[Tensor, "pair channel height width"]
+    ) -> Float[Tensor, "pair channel height width"]:
+        """Read maps through the warps that were found.
+
+        Args:
+            moved: Maps of the size that was aligned.
+
+        Returns:
+            The warped maps.
+        """
+        return geometry.warp(moved, self.theta, mode=self.mode)
+
+
+def align(
+    reference: Float[Tensor, "pair channel height width"],
+    moved: Float[Tensor, "pair channel moved_height moved_width"],
+    *,
+    oracle: Float[Tensor, "pair 2 3"] | Float[Tensor, "2 3"] | None = None,
+    region: Bool[Tensor, "pair height width"] | Bool[Tensor, "height width"] | None = None,
+    channel_mean: Float[Tensor, "pair channel"] | None = None,
+    max_distortion: float = 2.0,
+    options: SearchOptions | None = None,
+) -> Alignment:
+    """Search the affine warp under which moved maps look most like their references.
+
+    All starts (oracle, identity, rotations x scalings x shifts relative to the oracle) are tried on
+    maps averaged down to the first of `search.TABLE_LEVELS`, the better ones followed to finer
+    maps, and the last steps taken on the full ones. The oracle and, where it is inside the family,
+    the identity are candidates to the end, so that the result is never worse than either.
+
+    Args:
+        reference: Reference maps F.
+        moved: Maps G to be warped.
+        oracle: The warp that theory leaves (inverse of the input transform), normalised; the
+            identity by default. `max_distortion` is relative to it.
+        region: Where to compare; by default where the oracle sees both maps, or everywhere if no
+            oracle is given.
+        channel_mean: Means behind ``fvu`` and ``cosine``; those of `reference` itself, over the
+            region and all pairs, by default.
+        max_distortion: Bound on the singular values of the linear part relative to the oracle.
+        options: Everything else; overrides `max_distortion` if given.
+
+    Returns:
+        Warps, residuals on the full maps, and an outcome for each pair.
+
+    Raises:
+        InvalidInputError: If the shapes do not fit, or the bound is below 1.
+    """  # noqa: DOC502  (raised by `_check`)
+    settings = options or SearchOptions(max_distortion=max_distortion)
+    _check(reference, moved, settings)
+    pairs, _, height, width = reference.shape
+    device = reference.device
+    theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
+    if oracle is not None:
+        theta0 = oracle.to(device, torch.float64).expand(pairs, 2, 3)
+    if region is not None:
+        mask = region.to(device).expand(pairs, height, width)
+    elif oracle is not None:
+        mask = regions.visible(theta0, height, width)
+    else:
+        mask = torch.ones(pairs, height, width, dtype=torch.bool, device=device)
+
+    if channel_mean is None:
+        channel_mean = metrics.pooled_mean(reference, mask, _finite(reference) & _finite(moved))
+    return align_with(metrics.Target(reference, mask, channel_mean), moved, theta0, settings)
+
+
+def align_with(
+    target: metrics.Target,
+    moved: Float[Tensor, "pair channel height width"],
+    oracle: Float[Tensor, "pair 2 3"],
+    settings: SearchOptions,
+) -> Alignment:
+    """Do what `align` does, for references that are prepared already.
+
+    Args:
+        target: The references with their regions and channel means.
+        moved: Maps G to be warped.
+        oracle: The warp that theory leaves, normalised, float64.
+        settings: How thoroughly to search.
+
+    Returns:
+        Warps, residuals on the full maps, and an outcome for each pair.
+    """
+    reference, mask, theta0 = target.reference, target.region, oracle
+    height, width = reference.shape[-2:]
+    finite = _finite(reference) & _finite(moved)
+    seen, varied = mask.flatten(1).any(1), target.varied
+    found = find_warps(target, moved, theta0, finite & seen & varied, settings)
+    identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
+    # in this order ties go to the oracle
+    candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
+    scores = {
+        name: target.score(
+            moved if name == "identity" else geometry.warp(moved, theta, mode=settings.mode)
+        )
+        for name, theta in candidates.items()
+    }
+    left = torch.stack([one.fvu for one in scores.values()]).nan_to_num(math.inf)
+    left[1].masked_fill_(outside(identity, theta0, height, width, settings), math.inf)
+    choice = left.argmin(0)
+    given = choice < 2
+    flags = (finite, seen, varied, found.at_limit & ~given, found.converged | given)
+    return Alignment(
+        theta=_pick(list(candidates.values()), choice),
+        scores=metrics.Scores(**{
+            name: _pick([getattr(one, name) for one in scores.values()], choice)
+            for name in metrics.METRICS
+        }),
+        oracle=scores["oracle"],
+        identity=scores["identity"],
+        outcome=[_outcome(*row) for row in zip(*(f.tolist() for f in flags), strict=True)],
+        n_iter=found.n_iter,
+        region=mask,
+        mode=settings.mode,
+    )
+
+
+def _pick(options: list[Tensor], choice: Tensor) -> Tensor:
+    return torch.stack(options)[choice, torch.arange(len(choice), device=choice.device)]
+
+
+def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: bool) -> Outcome:
+    if not finite:
+        return Outcome.NON_FINITE
+    if not seen:
+        return Outcome.EMPTY_REGION
+    if not varied:
+        return Outcome.CONSTANT
+    if not converged:
+        return Outcome.STEP_LIMIT
+    return Outcome.DISTORTION_LIMIT if at_limit else Outcome.CONVERGED
+
+
+def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
+    if reference.shape != moved.shape:
+        raise InvalidInputError(
+            f"align: reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ; "
+            "give maps of one shape (batch, channel, height, width)"
+        )
+    if reference.shape[-1] * reference.shape[-2] < 2:
+        raise InvalidInputError(
+            "align: a 1 x 1 map has no position to move; choose a layer with a larger map"
+        )
+    if not settings.max_distortion >= 1:
+        raise InvalidInputError(
+            f"max_distortion={settings.max_distortion:g}: a bound on stretching is at least 1"
+        )
+    if settings.mode not in {"bilinear", "bicubic"}:
+        raise InvalidInputError(f"mode={settings.mode!r}: choose 'bilinear' or 'bicubic'")
+
+
+def _finite(maps: Tensor) -> Tensor:
+    return maps.flatten(1).isfinite().all(1)

@@ -1,0 +1,263 @@
+"""Images by name: packaged photographs, a folder of files, a tensor; each loaded when asked for."""
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from invariance_probe.errors import InvalidInputError
+
+PHOTOGRAPHS = (
+    "astronaut",
+    "camera",
+    "chelsea",
+    "coffee",
+    "coins",
+    "hubble_deep_field",
+    "ihc",
+    "motorcycle_left",
+    "retina",
+    "rocket",
+)
+"""Photographs in the wheel of scikit-image: people, animals, things, tissue, sky."""
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Images of one size, loaded when asked for."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What to call the images in a table."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> Float[Tensor, "channel height width"]:
+        """Load one.
+
+        Args:
+            index: Its number.
+
+        Returns:
+            Pixel values.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TensorImages:
+    """Images that are in memory already.
+
+    Attributes:
+        images: All of them.
+    """
+
+    images: Float[Tensor, "batch channel height width"]
+
+    @property
+    def names(self) -> list[str]:
+        """Their numbers."""
+        return [str(i) for i in range(len(self.images))]
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Float[Tensor, "channel height width"]:
+        """Return one.
+
+        Args:
+            index: Its number.
+
+        Returns:
+            Its pixel values.
+        """
+        return self.images[index]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFiles:
+    """Image files, each brought to one square canvas when it is loaded.
+
+    The shorter side is resized to the canvas (Pillow, bicubic, antialiased) and the middle cut out.
+    Grey, palette, RGBA (over grey, as transparency has no colour of its own) and 16-bit files
+    become RGB in [0, 1]; the orientation in the EXIF data is applied.
+
+    Attributes:
+        paths: The files.
+        canvas: Side of the canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+    """
+
+    paths: tuple[Path, ...]
+    canvas: int
+    channels: int = 3
+    _names: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        stems = [path.stem for path in self.paths]
+        unique = len(set(stems)) == len(stems)
+        names = tuple(stems) if unique else tuple(f"{p.parent.name}/{p.name}" for p in self.paths)
+        object.__setattr__(self, "_names", names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names without folder and suffix, where that tells them apart."""
+        return self._names
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Float[Tensor, "channel height width"]:
+        """Load one.
+
+        Args:
+            index: Its number.
+
+        Returns:
+            Pixel values in [0, 1].
+        """
+        return load_image(self.paths[index], self.canvas, self.channels)
+
+
+def load_image(
+    path: Path, canvas: int, channels: int = 3
+) -> Float[Tensor, "channel canvas canvas"]:
+    """Load an image file onto a square canvas; see `ImageFiles`.
+
+    Args:
+        path: Any file that Pillow reads.
+        canvas: Side of the canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+
+    Returns:
+        Pixel values in [0, 1].
+
+    Raises:
+        InvalidInputError: If the file is no image, or broken off.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            image: Image.Image = ImageOps.exif_transpose(opened)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise InvalidInputError(
+            f"image {str(path)!r} cannot be read ({first_line}); remove it, or go on without it "
+            "with --skip-bad"
+        ) from error
+    pixels = _plain(image, channels)
+    scale = canvas / min(pixels.size)
+    size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))
+    resized = pixels.resize(size, Image.Resampling.BICUBIC)
+    left, top = (size[0] - canvas) // 2, (size[1] - canvas) // 2
+    cut = np.asarray(resized.crop((left, top, left + canvas, top + canvas)))
+    values = torch.from_numpy(cut.astype(np.float32) / 255)
+    return values[None] if channels == 1 else values.permute(2, 0, 1).contiguous()
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    """Bring any mode to 8-bit grey or RGB."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
+        image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        colour = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colour.size, (128, 128, 128, 255)), colour)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def open_images(
+    images: str | Path, canvas: int, *, channels: int = 3, skip_bad: bool = False
+) -> tuple[ImageFiles, list[str]]:
+    """Find images by name.
+
+    Args:
+        images: ``photographs`` (those in the wheel of scikit-image) or a folder, searched to its
+            depths for files that Pillow knows by their suffix.
+        canvas: Side of the square canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+        skip_bad: Go on without images that cannot be read.
+
+    Returns:
+        The images, and the names of those that were left out.
+
+    Raises:
+        InvalidInputError: If there is no such folder, no image in it, or one cannot be read.
+    """
+    paths = photographs() if str(images) == "photographs" else _files_in(Path(images))
+    bad: list[str] = []
+    if skip_bad:
+        good = []
+        for path in paths:
+            try:
+                load_image(path, canvas=8, channels=channels)
+            except InvalidInputError:
+                bad.append(path.name)
+            else:
+                good.append(path)
+        paths = good
+        if not paths:
+            raise InvalidInputError(
+                f"folder {str(images)!r}: none of the {len(bad)} images can be read"
+            )
+    return ImageFiles(paths=tuple(paths), canvas=canvas, channels=channels), bad
+
+
+def _files_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InvalidInputError(
+            f"images {str(folder)!r} is no folder; give a folder or 'photographs'"
+        )
+    suffixes = Image.registered_extensions()
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+    if not paths:
+        raise InvalidInputError(
+            f"folder {str(folder)!r} holds no image; Pillow reads files such as .png, .jpg, .webp"
+        )
+    return paths
+
+
+def photographs(names: Iterable[str] = PHOTOGRAPHS) -> list[Path]:
+    """Find the photographs in the wheel of scikit-image.
+
+    Args:
+        names: Which of them, without suffix.
+
+    Returns:
+        Their files.
+
+    Raises:
+        InvalidInputError: If scikit-image is missing, or has no such photograph.
+    """
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise InvalidInputError(
+            "the photographs come with scikit-image; install it with `pip install scikit-image`, "
+            "or give a folder"
+        )
+    folder = Path(spec.origin).parent / "data"
+    found = []
+    for name in names:
+        matches = [folder / f"{name}{suffix}" for suffix in (".png", ".jpg")]
+        existing = [path for path in matches if path.is_file()]
+        if not existing:
+            raise InvalidInputError(f"scikit-image holds no photograph {name!r}")
+        found.append(existing[0])
+    return found
