@@ -69,7 +69,7 @@ PLANS: dict[str, Plan] = {
         data=(("mnist", "rotation"), ("mnist", "translation"), ("mnist", "scaling=-1:1")),
         variants=("cnn", "c0", "c1", "dl1", "sl1"),
         seeds=5,
-        on_canvas={"width": 0.25, "localizer_width": 0.5, "steps": 1_250},
+        on_canvas={"width": 0.25, "localizer_width": 0.5, "steps": 800},
     ),
     "tiny": Plan(
         settings={
