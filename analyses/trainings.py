@@ -1,6 +1,7 @@
 """The trainings that questions rest on: found where they exist, trained where they do not."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +45,7 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(ABC):
     """Which trainings a question needs, and where they lie: the base of its configuration.
 
     Attributes:
@@ -68,16 +69,13 @@ class Plan:
     train_missing: bool = True
     processes: int | None = None
 
+    @abstractmethod
     def setups(self) -> tuple[Setup, ...]:
         """List the networks of the question.
 
         Returns:
             Groups of networks that are trained alike.
-
-        Raises:
-            NotImplementedError: Each question has its own.
         """
-        raise NotImplementedError
 
     @cached_property
     def root(self) -> Path:
