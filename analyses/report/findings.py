@@ -32,6 +32,8 @@ and still count as stable."""
 TURNING = ("rotation", "scaling")
 """Perturbations of which a feature map cannot be relieved by a warp."""
 
+_PAPERS = "auto"
+"""The classifier that the papers use for the data."""
 _STATEMENTS = {
     1: "Transforming the input beats transforming a feature map under rotation and scaling, and "
     "less so under translation.",
@@ -48,7 +50,7 @@ class Task(NamedTuple):
     """Trainings that differ in variant and seed alone.
 
     Attributes:
-        words: Data and perturbation.
+        words: Data and perturbation, and the classifier where it is another than the papers'.
         kind: Of the perturbation, without its range.
         numbers: By variant and seed, a column each number.
     """
@@ -136,7 +138,11 @@ def tasks(trained: pd.DataFrame) -> list[Task]:
         once = rows.drop_duplicates(["variant", "seed"], keep="last")
         numbers = once.set_index(["variant", "seed"]).sort_index()
         kind = str(perturbation).partition("=")[0]
-        out.append(Task(words=f"{data} under {perturbation}", kind=kind, numbers=numbers))
+        words = f"{data} under {perturbation}"
+        network = once["network"].iloc[0] if "network" in once else _PAPERS
+        if network != _PAPERS:
+            words += f" ({network} network)"
+        out.append(Task(words=words, kind=kind, numbers=numbers))
     return out
 
 

@@ -159,6 +159,21 @@ def test_setups_are_not_mixed_and_runs_count_once() -> None:
     assert len(findings.tasks(findings.gathered([one, wide]))) == 2
 
 
+def test_another_classifier_is_another_task_and_named() -> None:
+    """Runs of two classifiers are never compared, and lines of the second say which it is."""
+    one = trained(USUAL).assign(network="auto")
+    other = trained({"c0": 0.3, "c5": 0.2}).assign(network="plankton")
+    found = findings.tasks(findings.gathered([one, other]))
+    assert [task.words for task in found] == [
+        "mnist under rotation",
+        "mnist under rotation (plankton network)",
+    ]
+    contrasts, _ = findings.input_beats_map(found)
+    assert {each.words for each in contrasts if "plankton" in each.words} == {
+        "mnist under rotation (plankton network), error of c5 less that of c0"
+    }
+
+
 def test_tables_of_analyses_give_their_runs_and_no_more(tmp_path: Path) -> None:
     """Rows of single images, which have no outcome, are no trainings."""
     runs = trained(USUAL)
