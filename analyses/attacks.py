@@ -173,7 +173,8 @@ def case(
         size: Height and width of the reference.
         moved_size: Height and width of the moved map.
         style: ``"noise"``; ``"levels"``, whole numbers, so that corners coincide; ``"related"``,
-            the reference a warp of the moved map; ``"offset"``, far from 0.
+            the reference a warp of the moved map; ``"offset"``, far from 0; ``"flat"``, a ground of
+            one value with little on it, the same in both maps up to rounding.
         dtype: Of the maps.
 
     Returns:
@@ -189,6 +190,13 @@ def case(
         reference = read(moved[0], grid) + 0.01 * reference
     if style == "offset":
         moved, reference = moved + 300, reference + 300
+    if style == "flat":
+        ground = torch.randn(1, channels, 1, 1, generator=generator)
+        drawn = torch.rand(1, 1, *moved_size, generator=generator) < 0.3
+        moved = ground + drawn * moved.relu()
+        drawn = torch.rand(1, 1, *size, generator=generator) < 0.3
+        rounding = torch.finfo(reference.dtype).eps * reference
+        reference = ground * (1 + rounding) + drawn * reference.relu()
     region = torch.rand(1, *size, generator=generator) < 0.8
     return Case(reference=reference.to(dtype), moved=moved.to(dtype), region=region)
 
@@ -201,7 +209,7 @@ cases = st.builds(
     channels=st.sampled_from([1, 2, 3, 7]),
     size=_SIZES,
     moved_size=_SIZES,
-    style=st.sampled_from(["noise", "levels", "related", "offset"]),
+    style=st.sampled_from(["noise", "levels", "related", "offset", "flat"]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 """Pairs of small maps of all temperaments."""
