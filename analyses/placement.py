@@ -147,11 +147,10 @@ def plot(frame: pd.DataFrame) -> Figure:
             here = runs[runs["perturbation"] == perturbation]
             _draw_errors(panels[line, 0], here, variants)
             panels[line, 0].set_title(training_figures.spoken(perturbation))
+            shown = poses[poses["perturbation"] == perturbation]
+            shown = shown[shown["pose"] == shown["pose"].iloc[0]] if len(shown) else shown
             for column, variant in enumerate(moved, start=1):
-                part = poses[
-                    (poses["perturbation"] == perturbation) & (poses["variant"] == variant)
-                ]
-                _draw_poses(panels[line, column], part, here[here["variant"] == variant])
+                _draw_poses(panels[line, column], shown, here[here["variant"] == variant])
                 if column > 1:
                     panels[line, column].set_yticklabels([])
                     panels[line, column].set_ylabel("")
@@ -182,23 +181,24 @@ def _draw_errors(axes: Axes, runs: pd.DataFrame, variants: list[str]) -> None:
 
 
 def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
-    """Density of the first number of the pose, all seeds together."""
-    if poses.empty:
+    """Density of one variant's poses, all seeds together, in the window of all variants."""
+    if runs.empty or poses.empty:
         axes.set_axis_off()
         return
-    name = poses["pose"].iloc[0]
-    part = poses[poses["pose"] == name]
-    share, edges = density(part)
+    variant = runs["variant"].iloc[0]
+    part = poses[poses["variant"] == variant]
+    across, up = bins(poses)
+    share = density(part, across, up)
     axes.pcolormesh(
-        edges,
-        edges,
+        across,
+        up,
         np.ma.masked_equal(np.sqrt(share.T), 0),
         cmap="viridis_r",
         vmin=0,
         rasterized=True,
     )
-    axes.plot(edges[[0, -1]], edges[[0, -1]], color="black", linewidth=1, linestyle=":")
-    variant = poses["variant"].iloc[0]
+    axes.plot(across[[0, -1]], across[[0, -1]], color="black", linewidth=1, linestyle=":")
+    name = poses["pose"].iloc[0]
     slopes = runs[f"slope_{name}"].to_numpy(dtype=float)
     low, high = trainings.interval(slopes)
     ends = f"\n[{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
@@ -209,21 +209,50 @@ def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
     axes.set_aspect("equal")
 
 
-def density(
+def bins(
     poses: pd.DataFrame,
-) -> tuple[Float[np.ndarray, "applied undone"], Float[np.ndarray, " edge"]]:
-    """Say where undone poses lie, for each pose applied.
+) -> tuple[Float[np.ndarray, " applied_edge"], Float[np.ndarray, " undone_edge"]]:
+    """Choose bins for applied and for undone poses, of the same width.
 
     Args:
         poses: Columns ``applied`` and ``predicted`` of one number of the pose.
 
     Returns:
-        Shares by bin of the applied and of the undone pose, which is the negative of the predicted
-        one; all shares of one applied pose sum to 1. And the edges of the bins, which span what was
-        applied: what is undone beyond is gathered in the outermost.
+        Edges along the applied pose, which span all of it, a bin for each value where there are
+        few; and along the undone one, which span the same and what more holds all but the outermost
+        hundredth on either side: the pose that a network turns to is its own choice.
     """
     applied = poses["applied"].to_numpy(dtype=float)
-    edges = np.linspace(applied.min(), applied.max(), _BINS + 1)
-    undone = np.clip(-poses["predicted"].to_numpy(dtype=float), edges[0], edges[-1])
-    counts, _, _ = np.histogram2d(applied, undone, bins=(edges, edges))
-    return counts / np.maximum(counts.sum(1, keepdims=True), 1), edges
+    values = np.unique(applied)
+    if len(values) <= _BINS:
+        step = float(np.diff(values).min()) if len(values) > 1 else 1.0
+        across = np.arange(values[0] - step / 2, values[-1] + step, step)
+    else:
+        across = np.linspace(values[0], values[-1], _BINS + 1)
+    step = across[1] - across[0]
+    low, high = np.quantile(-poses["predicted"].to_numpy(dtype=float), (0.01, 0.99))
+    below = max(0, int(np.ceil((across[0] - low) / step)))
+    above = max(0, int(np.ceil((high - across[-1]) / step)))
+    count = below + len(across) - 1 + above
+    return across, across[0] + step * (np.arange(count + 1) - below)
+
+
+def density(
+    poses: pd.DataFrame,
+    across: Float[np.ndarray, " applied_edge"],
+    up: Float[np.ndarray, " undone_edge"],
+) -> Float[np.ndarray, "applied undone"]:
+    """Say where undone poses lie, for each pose applied.
+
+    Args:
+        poses: Columns ``applied`` and ``predicted`` of one number of the pose.
+        across: Edges of bins of the applied pose.
+        up: Edges of bins of the undone pose, which is the negative of the predicted one; what lies
+            beyond is gathered in the outermost.
+
+    Returns:
+        Shares by bin; all of one applied pose sum to 1.
+    """
+    undone = np.clip(-poses["predicted"].to_numpy(dtype=float), up[0], up[-1])
+    counts, _, _ = np.histogram2d(poses["applied"].to_numpy(dtype=float), undone, bins=(across, up))
+    return counts / np.maximum(counts.sum(1, keepdims=True), 1)

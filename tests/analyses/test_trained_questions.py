@@ -389,11 +389,28 @@ def test_steps_are_compared_with_one_step(frames: dict[ModuleType, pd.DataFrame]
 def test_a_pose_that_is_undone_lies_on_the_diagonal() -> None:
     """Predicting the negative of what was applied fills the diagonal; predicting nothing, a row."""
     applied = np.linspace(-90, 90, 4001)
-    undone, edges = placement.density(pd.DataFrame({"applied": applied, "predicted": -applied}))
-    assert np.diag(undone) == pytest.approx(np.ones(len(edges) - 1))
-    still, _ = placement.density(pd.DataFrame({"applied": applied, "predicted": 0 * applied}))
+    undone = pd.DataFrame({"applied": applied, "predicted": -applied})
+    across, up = placement.bins(undone)
+    assert np.array_equal(across, up)
+    assert np.diag(placement.density(undone, across, up)) == pytest.approx(np.ones(len(up) - 1))
+    still = placement.density(undone.assign(predicted=0.0), across, up)
     assert still.sum(1) == pytest.approx(np.ones(len(still)))
     assert (still.max(0) == 1).sum() == 1
+
+
+def test_whole_pixels_and_far_poses_have_bins_of_their_own() -> None:
+    """Each whole pixel has its bin, and a network's own canonical pose stays in the window."""
+    applied = np.repeat(np.arange(-16.0, 17.0), 20)
+    poses = pd.DataFrame({"applied": applied, "predicted": -applied + 9.5})
+    across, up = placement.bins(poses)
+    assert len(across) == 34
+    share = placement.density(poses, across, up)
+    assert (share.sum(1) == 1).all()
+    assert (share.max(1) == 1).all()
+    # nothing but the outermost hundredth is gathered at the lower end
+    assert share[:, 0].sum() <= 1
+    assert up[0] <= -25
+    assert up[-1] == across[-1]
 
 
 def test_poses_kept_are_those_of_the_runs(
