@@ -1,10 +1,11 @@
 """``python -m analyses list``, ``run NAME --preset PRESET`` and ``report DIR...``."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import tyro
@@ -55,12 +56,7 @@ class RunCommand:
         """Measure or find, draw, print."""
         folder = self.out or Path("runs") / f"{self.name}-{self.preset}"
         found = running.answer(self.name, self.preset, folder)
-        with pd.option_context("display.width", 200, "display.max_columns", 20):
-            print(
-                found.summary.to_string(
-                    index=False, float_format=lambda value: f"{value:.4g}", na_rep=""
-                )
-            )
+        print(as_text(found.summary, shutil.get_terminal_size((120, 24)).columns))
         if not found.measured:
             print("The table was there already; summary and figure are drawn anew.")
         print(f"Folder: {folder}")
@@ -88,6 +84,46 @@ class ReportCommand:
 
         path = write(report.page(find(self.folders, report.SIGNS)), self.out)
         print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def as_text(summary: pd.DataFrame, width: int) -> str:
+    """Lay a summary out for a terminal.
+
+    Args:
+        summary: Columns ``x``, ``x_low`` and ``x_high`` are a number and its interval.
+        width: Of the terminal, in characters.
+
+    Returns:
+        The table, ``x [x_low, x_high]`` in one column, broken into blocks that fit.
+    """
+    shown = pd.DataFrame(index=summary.index)
+    for name in summary:
+        stem, _, end = str(name).rpartition("_")
+        if end in {"low", "high"} and stem in summary:
+            continue
+        shown[name] = summary[name].map(_short)
+        if {f"{name}_low", f"{name}_high"} <= set(summary):
+            ends = summary[[f"{name}_low", f"{name}_high"]]
+            words = " [" + ends.iloc[:, 0].map(_short) + ", " + ends.iloc[:, 1].map(_short) + "]"
+            shown[name] += words.where(ends.notna().all(axis=1), "")
+    words_first = [name for name in shown if not pd.api.types.is_numeric_dtype(summary[name])]
+    same = [name for name in words_first if len(shown) > 1 and shown[name].nunique() == 1]
+    labels = [name for name in words_first if name not in same]
+    text = ", ".join(f"{name} {shown[name].iloc[0]}" for name in same)
+    table = shown.drop(columns=same)
+    if labels and len(labels) < len(table.columns):
+        # an index stands in front of every block
+        table = table.set_index(labels)
+        text += "\n" + table.to_string(sparsify=False, line_width=width)
+    else:
+        text += "\n" + table.to_string(index=False, line_width=width)
+    return text.lstrip("\n")
+
+
+def _short(value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 Command = (

@@ -165,6 +165,29 @@ def test_questions_are_listed_by_their_first_line(
     assert all(line.rstrip().endswith("?") for line in lines)
 
 
+def test_summaries_fit_a_terminal() -> None:
+    """Intervals stand by their numbers, constant words once above, labels before every block."""
+    table = pd.DataFrame({
+        "data": "mnist",
+        "variant": ["c0", "c1"],
+        "error": [0.0251, 0.0309],
+        "error_low": [0.0227, float("nan")],
+        "error_high": [0.0275, float("nan")],
+        **{f"slope_{number}": [0.5, float("nan")] for number in range(12)},
+    })
+    lines = command.as_text(table, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "data mnist"
+    assert any("c0" in line and "0.0251 [0.0227, 0.0275]" in line for line in lines)
+    assert any(line.split()[:2] == ["c1", "0.0309"] for line in lines)
+    assert sum(line.startswith("c0") for line in lines) == 2
+    plain = pd.DataFrame({"layer": ["a", "b"], "count": [1, 2]})
+    assert [line.split() for line in command.as_text(plain, width=80).splitlines()[-2:]] == [
+        ["a", "1"],
+        ["b", "2"],
+    ]
+
+
 def test_everything_ends_on_one_page(
     planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
