@@ -123,7 +123,8 @@ def as_text(summary: pd.DataFrame, width: int) -> str:
 def _short(value: Any) -> str:
     if pd.isna(value):
         return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    text: str = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text
 
 
 Command = (

@@ -52,13 +52,13 @@ class Probed:
         perturbations: What is done to the images, in training and in the probe.
         depths: Layers X.
         network: Classifier, as of `TrainConfig.network`.
-        width: Factor of its filters and hidden units; by default the preset's.
+        steps: Batches to learn from; by default the preset's.
     """
 
     perturbations: tuple[str, ...]
     depths: tuple[int, ...]
     network: Network = "auto"
-    width: float | None = None
+    steps: int | None = None
 
     def setup(self) -> Setup:
         """List the trainings.
@@ -71,7 +71,7 @@ class Probed:
             perturbations=self.perturbations,
             variants=("cnn", *placed),
             network=self.network,
-            width=self.width,
+            steps=self.steps,
         )
 
 
@@ -103,7 +103,7 @@ class Config(Plan):
 _TURNED = ("rotation=30", "rotation", "rotation=180")
 _PAPERS = (
     Probed(perturbations=(*_TURNED, "translation", "scaling"), depths=(1, 2)),
-    Probed(perturbations=("rotation",), depths=(1, 3, 5), network="plankton"),
+    Probed(perturbations=("rotation",), depths=(1, 3, 5), network="mnist-deep"),
 )
 PRESETS = {
     "tiny": Config(
@@ -120,7 +120,7 @@ PRESETS = {
         networks=(
             Probed(perturbations=_TURNED, depths=(1, 2)),
             Probed(perturbations=("translation", "scaling=-1:1"), depths=(1,)),
-            Probed(perturbations=("rotation",), depths=(1, 3, 5), network="plankton", width=0.25),
+            Probed(perturbations=("rotation",), depths=(1, 3, 5), network="mnist-deep", steps=940),
         ),
     ),
     "standard": Config(preset="standard", networks=_PAPERS, images=500, motions=12),

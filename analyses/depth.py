@@ -4,10 +4,9 @@ Test error against X, how many runs diverged, and the norm of the localizers' gr
 over looks from one evaluation to the next and then the median over the training. DLX's norm counts
 the layers that it has for itself, the others' the localizer alone.
 
-``quick`` is rotated MNIST under the network of eight small convolutions that is otherwise for
-plankton, as the papers' for MNIST has but two layers. Street digits and their network take hours on
-two cores and belong to ``standard``, as do SVHN and PlanktonSet with `Config.data` and
-`Config.data_root` where their files are present.
+``quick`` is rotated MNIST under a network of eight small convolutions, as the papers' for MNIST has
+but two layers. Street digits and their network take hours on two cores and belong to ``standard``,
+as do SVHN and PlanktonSet with `Config.data` and `Config.data_root` where their files are present.
 """
 
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ class Config(Plan):
     Attributes:
         perturbations: What is done to the images.
         network: Classifier, as of `TrainConfig.network`.
-        width: Factor of its filters and hidden units; by default the preset's.
+        steps: Batches to learn from; by default the preset's.
         kinds: Kinds of transformer.
         depths: Layers X.
         references: Further variants.
@@ -41,7 +40,7 @@ class Config(Plan):
 
     perturbations: tuple[str, ...] = ("rotation",)
     network: Network = "auto"
-    width: float | None = None
+    steps: int | None = None
     kinds: tuple[str, ...] = ("c", "dl", "sl")
     depths: tuple[int, ...] = (1, 2)
     references: tuple[str, ...] = ("cnn", "c0")
@@ -58,14 +57,14 @@ class Config(Plan):
                 perturbations=self.perturbations,
                 variants=(*self.references, *placed),
                 network=self.network,
-                width=self.width,
+                steps=self.steps,
             ),
         )
 
 
 PRESETS = {
     "tiny": Config(preset="tiny", data="mnist-5k", kinds=("c", "sl"), seeds=2, processes=1),
-    "quick": Config(preset="quick", network="plankton", width=0.25, depths=(1, 3, 5)),
+    "quick": Config(preset="quick", network="mnist-deep", steps=940, depths=(1, 3, 5)),
     "standard": Config(
         preset="standard", data="street-digits", perturbations=("none",), depths=(1, 2, 3, 4, 6, 8)
     ),

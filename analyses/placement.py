@@ -255,4 +255,5 @@ def density(
     """
     undone = np.clip(-poses["predicted"].to_numpy(dtype=float), up[0], up[-1])
     counts, _, _ = np.histogram2d(poses["applied"].to_numpy(dtype=float), undone, bins=(across, up))
-    return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    share: np.ndarray = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return share

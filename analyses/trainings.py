@@ -35,13 +35,13 @@ class Setup:
         perturbations: What is done to the images.
         variants: Where their transformers are.
         network: Classifier, as of `TrainConfig.network`.
-        width: Factor of its filters and hidden units; by default the preset's.
+        steps: Batches to learn from; by default the preset's.
     """
 
     perturbations: tuple[str, ...]
     variants: tuple[str, ...]
     network: Network = "auto"
-    width: float | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +119,8 @@ class Plan(ABC):
             The run.
         """
         overrides: dict[str, Any] = {"network": setup.network}
-        if setup.width is not None:
-            overrides["width"] = setup.width
+        if setup.steps is not None:
+            overrides["steps"] = setup.steps
         return presets.configured(
             self.preset,
             data=self.source,

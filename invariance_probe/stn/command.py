@@ -226,12 +226,7 @@ class TrainCommand:
         own = {"data", "perturbation", "variant", "seed"}
         names = {field.name for field in dataclasses.fields(TrainConfig)} - own
         chosen = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        overrides = {name: value for name, value in chosen.items() if value is not None}
-        steps = overrides.get("steps")
-        if steps is not None:
-            every = presets.PLANS[self.preset].settings["evaluate_every"]
-            overrides["evaluate_every"] = min(every, max(1, steps // 4))
-        return overrides
+        return {name: value for name, value in chosen.items() if value is not None}
 
     def run(self) -> None:
         """Train, and print a table.

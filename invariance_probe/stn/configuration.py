@@ -17,7 +17,7 @@ Sampler = Literal["bilinear", "bicubic"]
 Padding = Literal["border", "zeros", "reflection"]
 Precision = Literal["float32", "bf16"]
 Alignment = Literal["predicted", "true"]
-Network = Literal["auto", "mnist", "svhn", "plankton"]
+Network = Literal["auto", "mnist", "mnist-deep", "svhn", "plankton"]
 
 STEP_EVERY, STEP_FACTOR = 1 / 3, 0.1
 """Of the step schedule: a tenth after each third of the run (Jaderberg et al. 2015, appendix)."""

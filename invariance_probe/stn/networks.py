@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.stn.convolution import ImageConvolution
 
+_SHALLOW = 2
+"""Layers up to which torch's first weights, which shrink signals by about a half, do no harm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -39,6 +42,11 @@ class Architecture:
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
 
+    @property
+    def deep(self) -> bool:
+        """Whether torch's first weights would let signals fade on the way through."""
+        return len(self.channels) > _SHALLOW
+
 
 ARCHITECTURES = {
     each.name: each
@@ -52,6 +60,14 @@ ARCHITECTURES = {
             pooled=(1, 3, 5, 7),
             hidden=(3072, 3072, 3072),
             dropout=0.5,
+        ),
+        # the papers' network for MNIST has two layers, too few to ask what depth does
+        Architecture(
+            name="mnist-deep",
+            channels=(16, 16, 32, 32, 64, 64, 64, 64),
+            kernels=(3,) * 8,
+            padded=True,
+            pooled=(2, 4, 6),
         ),
         # the papers give no table for plankton: eight small convolutions for grey 64 x 64 images
         Architecture(
@@ -67,7 +83,8 @@ ARCHITECTURES = {
 }
 """``mnist``: conv 9x9/64, pool, ReLU, conv 7x7/64, pool, ReLU, linear. ``svhn``: eight convolutions
 5x5, pooling after 1, 3, 5, 7, three hidden layers of 3072, dropout 0.5 after all but the first
-convolution. ``plankton``: eight convolutions 3x3, pooling after each second."""
+convolution. ``mnist-deep``: eight convolutions 3x3, pooling after 2, 4, 6, linear.
+``plankton``: eight convolutions 3x3, pooling after each second."""
 
 
 class Classifier(nn.Module):
@@ -116,6 +133,9 @@ class Classifier(nn.Module):
             head += [nn.Dropout(architecture.dropout)] if architecture.dropout else []
             features = narrowed
         self.head = nn.Sequential(*head, nn.Linear(features, slots * classes))
+        if architecture.deep:
+            for part in (self.layers, self.head):
+                begin_for_rectifiers(part)
 
     def _layer(
         self, number: int, size: tuple[int, int, int]
@@ -149,9 +169,12 @@ class Classifier(nn.Module):
         Returns:
             Layers with fresh weights.
         """
-        return nn.Sequential(
+        copy = nn.Sequential(
             *(self._layer(number, self.sizes[number - 1])[0] for number in range(1, count + 1))
         )
+        if self.architecture.deep:
+            begin_for_rectifiers(copy)
+        return copy
 
     def classify(
         self, maps: Float[Tensor, "batch channel height width"]
@@ -181,6 +204,22 @@ class Classifier(nn.Module):
         for layer in self.layers:
             images = layer(images)
         return self.classify(images)
+
+
+def begin_for_rectifiers(network: nn.Module) -> None:
+    """Draw weights that keep the size of signals through many ReLUs; biases begin at 0.
+
+    Source: He et al., "Delving deep into rectifiers" (2015). With torch's own an eight-layer
+    network of small filters stays at chance.
+
+    Args:
+        network: Its convolutions and linear layers are changed.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
 
 
 LOCALIZERS = ("fc", "conv")

@@ -126,6 +126,10 @@ def configured(
     settings = dict(plan.settings)
     if parse_perturbation(perturbation).canvas(SIDE) > SIDE:
         settings |= plan.on_canvas
+    if "steps" in overrides:
+        # a shorter run has a curve, too
+        every = max(1, overrides["steps"] // 4)
+        settings["evaluate_every"] = min(settings["evaluate_every"], every)
     if settings.get("train_images", 0) > AT_LEAST.get(data, 0):
         settings["train_images"] = None
     return TrainConfig(

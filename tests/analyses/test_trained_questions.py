@@ -132,7 +132,7 @@ def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
     """Names and configurations are those of `train --preset quick`, so that none is made twice."""
     papers = ("rotation", "translation", "scaling=-1:1")
     turned = ("rotation=30", "rotation", "rotation=180")
-    eight: dict[str, Any] = {"network": "plankton", "width": 0.25}
+    eight: dict[str, Any] = {"network": "mnist-deep", "steps": 940}
     deep = "c1 sl1 c3 sl3 c5 sl5"
     wanted = {
         placement: _commanded(*papers, variants="cnn c0 c1 dl1 sl1"),
