@@ -109,7 +109,7 @@ def as_text(summary: pd.DataFrame, width: int) -> str:
     words_first = [name for name in shown if not pd.api.types.is_numeric_dtype(summary[name])]
     same = [name for name in words_first if len(shown) > 1 and shown[name].nunique() == 1]
     labels = [name for name in words_first if name not in same]
-    text = ", ".join(f"{name} {shown[name].iloc[0]}" for name in same)
+    text: str = ", ".join(f"{name} {shown[name].iloc[0]}" for name in same)
     table = shown.drop(columns=same)
     if labels and len(labels) < len(table.columns):
         # an index stands in front of every block

@@ -16,9 +16,6 @@ from torch import Tensor, nn
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.stn.convolution import ImageConvolution
 
-_SHALLOW = 2
-"""Layers up to which torch's first weights, which shrink signals by about a half, do no harm."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -32,6 +29,7 @@ class Architecture:
         pooled: Numbers of the layers (from 1) that end in max pooling by 2.
         hidden: Units of the fully connected layers before the last.
         dropout: Share of values dropped after each layer but the first, and after hidden ones.
+        steady: Whether the first weights are `steady_weights`; torch's own otherwise.
     """
 
     name: str
@@ -41,11 +39,7 @@ class Architecture:
     pooled: tuple[int, ...]
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
-
-    @property
-    def deep(self) -> bool:
-        """Whether torch's first weights would let signals fade on the way through."""
-        return len(self.channels) > _SHALLOW
+    steady: bool = False
 
 
 ARCHITECTURES = {
@@ -68,6 +62,7 @@ ARCHITECTURES = {
             kernels=(3,) * 8,
             padded=True,
             pooled=(2, 4, 6),
+            steady=True,
         ),
         # the papers give no table for plankton: eight small convolutions for grey 64 x 64 images
         Architecture(
@@ -133,9 +128,9 @@ class Classifier(nn.Module):
             head += [nn.Dropout(architecture.dropout)] if architecture.dropout else []
             features = narrowed
         self.head = nn.Sequential(*head, nn.Linear(features, slots * classes))
-        if architecture.deep:
+        if architecture.steady:
             for part in (self.layers, self.head):
-                begin_for_rectifiers(part)
+                steady_weights(part)
 
     def _layer(
         self, number: int, size: tuple[int, int, int]
@@ -172,8 +167,8 @@ class Classifier(nn.Module):
         copy = nn.Sequential(
             *(self._layer(number, self.sizes[number - 1])[0] for number in range(1, count + 1))
         )
-        if self.architecture.deep:
-            begin_for_rectifiers(copy)
+        if self.architecture.steady:
+            steady_weights(copy)
         return copy
 
     def classify(
@@ -206,11 +201,11 @@ class Classifier(nn.Module):
         return self.classify(images)
 
 
-def begin_for_rectifiers(network: nn.Module) -> None:
+def steady_weights(network: nn.Module) -> None:
     """Draw weights that keep the size of signals through many ReLUs; biases begin at 0.
 
-    Source: He et al., "Delving deep into rectifiers" (2015). With torch's own an eight-layer
-    network of small filters stays at chance.
+    Source: He et al., "Delving deep into rectifiers" (2015). Torch's own shrink them by about a
+    half in every layer.
 
     Args:
         network: Its convolutions and linear layers are changed.

@@ -100,3 +100,16 @@ def test_image_convolution_in_half_precision_is_the_same_but_for_noise() -> None
         found.append([maps.detach().float(), leaf.grad, convolution.weight.grad.clone()])
     for single, half_is in zip(*found, strict=True):
         assert float((half_is - single).norm() / single.norm()) < 0.02
+
+
+def test_signals_survive_eight_layers() -> None:
+    """The deep network for digits, and copies of its layers, neither lose nor swell signals."""
+    torch.manual_seed(0)
+    network = Classifier(ARCHITECTURES["mnist-deep"], channels=1, side=28, classes=10).eval()
+    images = torch.rand(16, 1, 28, 28)
+    for layers in (network.layers, network.copy_of_layers(8)):
+        maps, spread = images, []
+        for layer in layers:
+            maps = layer(maps)
+            spread.append(float(maps.detach().std()))
+        assert 0.2 < spread[-1] / spread[0] < 5
