@@ -72,14 +72,17 @@ def caption(frame: pd.DataFrame) -> str:
     """Say what a figure of trainings rests on.
 
     Args:
-        frame: With ``data``, ``preset``, ``seed`` and ``machine``.
+        frame: With ``data``, ``network``, ``preset``, ``seed`` and ``machine``.
 
     Returns:
-        Data, preset, number of seeds, machine, what the intervals are.
+        Data, the network where it is another than the papers', preset, number of seeds, machine,
+        what the intervals are.
     """
     seeds = frame["seed"].nunique()
     machines = "; ".join(dict.fromkeys(frame["machine"]))
     data = ", ".join(dict.fromkeys(frame["data"]))
+    others = [name for name in dict.fromkeys(frame["network"]) if name != "auto"]
+    data += f", network {', '.join(others)}" if others else ""
     return (
         f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}; {machines}\n"
         "small marks: seeds; large marks: means; bars: 95 % t interval over seeds"

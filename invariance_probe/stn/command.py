@@ -329,6 +329,7 @@ def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
         lost = f" ({row['diverged']} diverged)" if row["diverged"] else ""
         words = [row["data"], row["perturbation"], row["variant"]]
         words += ["true poses"] if row["alignment"] == "true" else []
+        words += [] if row["network"] == "auto" else [row["network"]]
         drawn.add_row(
             " ".join(words),
             f"{row['seeds']}{lost}",

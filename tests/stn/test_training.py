@@ -263,6 +263,7 @@ def test_runs_over_seeds_are_summarised(tmp_path: Path) -> None:
     frame = pd.DataFrame({
         "data": "d",
         "perturbation": "p",
+        "network": ["auto", "auto", "auto", "mnist-deep"],
         "variant": ["a", "a", "a", "b"],
         "alignment": "predicted",
         "outcome": ["finished", "finished", "diverged", "finished"],
@@ -283,6 +284,8 @@ def test_runs_over_seeds_are_summarised(tmp_path: Path) -> None:
     assert row["slope_degrees"] == 0.75
     assert (row["seeds"], row["diverged"]) == (3, 1)
     assert math.isnan(table.loc["b", "error_low"])
+    # runs of two networks are never averaged
+    assert len(runs.table(frame.assign(variant="a"))) == 2
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
