@@ -64,7 +64,8 @@ def page(*figures: Drawing) -> Page:
 def training(folder: Path, variant: str, seed: int, error: float, **other: object) -> None:
     """A finished training's folder with planted numbers."""
     config = {"data": "mnist", "perturbation": "rotation", "variant": variant, "seed": seed}
-    config |= {"alignment": "predicted", "width": 0.5, "steps": 10, "batch": 64, **other}
+    config |= {"network": "auto", "alignment": "predicted", "width": 0.5, "steps": 10, "batch": 64}
+    config |= other
     numbers = {"outcome": "finished", "error": error, "slope_degrees": 0.5, "spread_degrees": 9.0}
     TrainResult(
         config=config,
