@@ -261,6 +261,7 @@ def depth_needs_sharing(found: Sequence[Task]) -> tuple[list[Contrast], list[str
         does not rise by more than `STABLE`, as what is left of that share. And what is missing.
     """
     contrasts, missing = [], []
+    grown, single = False, []
     for task in found:
         apart, shared = task.plain("dl"), task.plain("sl")
         depths = sorted(set(apart) & set(shared))
@@ -284,8 +285,9 @@ def depth_needs_sharing(found: Sequence[Task]) -> tuple[list[Contrast], list[str
         )
         contrasts.append(contrast(words, gaps.iloc[:, -1].tolist(), " points"))
         if len(depths) < 2:
-            missing.append(f"more than one depth of DLX and SLX, {task.words}")
+            single.append(f"more than one depth of DLX and SLX, {task.words}")
             continue
+        grown = True
         growth = [float(np.polyfit(depths, row, 1)[0]) for row in gaps.to_numpy(dtype=float)]
         words = f"{task.words}, growth of that difference from layer {depths[0]} to {last}"
         contrasts.append(contrast(words, growth, " points a layer"))
@@ -294,6 +296,8 @@ def depth_needs_sharing(found: Sequence[Task]) -> tuple[list[Contrast], list[str
         contrasts.append(contrast(words, [STABLE - float(value) for value in rise]))
     if not contrasts:
         missing.append("DLX and SLX at the same depths")
+    # depths of one task are enough to say how the difference grows
+    missing += [] if grown else single
     return contrasts, missing
 
 

@@ -108,6 +108,9 @@ def test_one_depth_is_not_enough_for_finding_2() -> None:
     """With one depth nothing is said of growth."""
     table = trained({"dl1": 0.05, "sl1": 0.03})
     assert judged(findings.depth_needs_sharing, table) == UNDECIDED
+    # beside a task that does say it, it is one more difference
+    deep = trained(DEEP, "scaling")
+    assert judged(findings.depth_needs_sharing, table, deep) == CONFIRMED
 
 
 STEPS = {"c0": 0.06, "c0x2": 0.045, "sl1": 0.03, "sl1x2": 0.029}
