@@ -17,10 +17,13 @@ from invariance_probe.stn.runs import TrainResult
 
 TIMES = ("seconds", "images_per_second")
 SCRIPT = """
+import signal
 from pathlib import Path
 from invariance_probe.stn import several
 from tests.stn.test_several import config
 if __name__ == "__main__":
+    # a shell that starts jobs in the background has them ignore interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     runs = [config("cnn", steps=10**6), config("c0", steps=10**6)]
     several.train_all(runs, Path("runs"), processes=2, checkpoint_steps=5)
 """
@@ -86,6 +89,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, how: signal.Signals) -> 
     finally:
         if _alive(parent.pid):
             os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
     assert len(list(tmp_path.glob("runs/*/checkpoint*"))) >= 2
     assert not list(tmp_path.glob("runs/*/result.json"))
 
