@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 
 from analyses import ranks
 from analyses.ranks import Cloud
-from analyses.trained_maps import METHODS, column, residuals
+from analyses.trained_maps import METHODS, residuals
 from analyses.training_figures import spoken
 from analyses.trainings import Plan, Setup, row
 from invariance_probe.figures.style import METHOD_COLOURS, METHOD_LABELS
@@ -136,8 +136,7 @@ def measure(config: Config) -> pd.DataFrame:
 
     Returns:
         One row per ``network``, ``perturbation``, ``seed`` (the three name a CNN) and ``depth``:
-        the residuals (fvu) `METHODS`, ``any_warp`` for ``any-warp``, means over images and motions;
-        the costs `COSTS` in fractions of the test images, NaN where a run diverged or, for C0, is
+        the residuals (fvu) `METHODS`, means over images and motions; the costs `COSTS` in fractions of the test images, NaN where a run diverged or, for C0, is
         not there; ``error_cnn``, ``error_c``, ``error_sl``; ``data``, ``preset``, ``machine``,
         ``images``, ``side`` (of the map, in cells), ``region_frac``.
     """
@@ -177,7 +176,7 @@ def measure(config: Config) -> pd.DataFrame:
                     "seed": seed,
                     "depth": depth,
                     "images": config.images,
-                    **found.get(depth, dict.fromkeys(map(column, METHODS), math.nan)),
+                    **found.get(depth, dict.fromkeys(METHODS, math.nan)),
                     "error_cnn": cnn,
                     "error_c": moved,
                     "error_sl": shared,
@@ -227,11 +226,11 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     out = []
     for cost in COSTS:
         for method in METHODS:
-            known = frame[np.isfinite(frame[cost]) & np.isfinite(frame[column(method)])]
+            known = frame[np.isfinite(frame[cost]) & np.isfinite(frame[method])]
             for points, part in _parts(known):
                 cells = part.groupby(list(CELL), sort=False).ngroup()
                 cloud = Cloud(
-                    x=part[column(method)].to_numpy(dtype=float),
+                    x=part[method].to_numpy(dtype=float),
                     y=part[cost].to_numpy(dtype=float),
                     cell=cells.to_numpy(),
                     points=points,

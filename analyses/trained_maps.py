@@ -21,7 +21,7 @@ from invariance_probe.stn.perturbations import (
 )
 from invariance_probe.transforms import Transform
 
-METHODS = ("affine", "oracle", "identity", "any-warp", "floor")
+METHODS = ("affine", "oracle", "identity", "floor")
 MARGIN = 0.0
 """Cells kept from the maps' edges: nothing is padded, and the deepest maps are 2 x 2."""
 
@@ -48,8 +48,7 @@ def residuals(
         seed: Root of the probe.
 
     Returns:
-        By depth: mean residuals (fvu) over images and motions, by `column` of each of `METHODS`;
-        ``side``, the height of the map in cells; ``region_frac``.
+        By depth: mean residuals (fvu) over images and motions, by each of `METHODS`; ``side``, the height of the map in cells; ``region_frac``.
     """
     names = {depth: f"layers.{depth - 1}" for depth in depths}
     result = ip.probe(
@@ -69,22 +68,10 @@ def residuals(
     sides = result.layers.set_index("name")["height"]
     regions = result.table.groupby("layer", observed=True)["region_frac"].mean()
     return {
-        depth: {column(method): float(means.loc[(name, method)]) for method in METHODS}
+        depth: {method: float(means.loc[(name, method)]) for method in METHODS}
         | {"side": int(sides[name]), "region_frac": float(regions[name])}
         for depth, name in names.items()
     }
-
-
-def column(method: str) -> str:
-    """Name a method's column.
-
-    Args:
-        method: One of `METHODS`.
-
-    Returns:
-        The method with underscores.
-    """
-    return method.replace("-", "_")
 
 
 def motions(perturbation: Perturbation, count: int) -> list[Transform]:

@@ -233,7 +233,6 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
         assert line["region_frac"] == 1
         assert line["identity"] == pytest.approx(float(torch.cat(identity).mean()), rel=1e-4)
         assert line["oracle"] == pytest.approx(float(torch.cat(oracle).mean()), rel=1e-4)
-        assert line["any_warp"] <= line["affine"] + 1e-6
         assert line["affine"] <= min(line["oracle"], line["identity"]) + 1e-6
 
 
@@ -272,7 +271,7 @@ def _points(cells: int, seeds: int, within: float) -> pd.DataFrame:
             rows.append(
                 {"network": "auto", "perturbation": f"rotation={30 * (cell // 2 + 1)}"}
                 | {"depth": 1 + cell % 2, "seed": seed}
-                | dict.fromkeys(("affine", "oracle", "identity", "any_warp", "floor"), residual)
+                | dict.fromkeys(("affine", "oracle", "identity", "floor"), residual)
                 | dict.fromkeys(("over_sl", "over_cnn", "over_c0"), cost)
             )
     return pd.DataFrame(rows)
