@@ -48,7 +48,8 @@ def residuals(
         seed: Root of the probe.
 
     Returns:
-        By depth: mean residuals (fvu) over images and motions, by each of `METHODS`; ``side``, the height of the map in cells; ``region_frac``.
+        By depth: mean residuals (fvu) over images and motions, by each of `METHODS`; ``side``, the
+        height of the map in cells; ``region_frac``.
     """
     names = {depth: f"layers.{depth - 1}" for depth in depths}
     result = ip.probe(
