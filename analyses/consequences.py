@@ -137,9 +137,9 @@ def measure(config: Config) -> pd.DataFrame:
     Returns:
         One row per ``network``, ``perturbation``, ``seed`` (the three name a CNN) and ``depth``:
         the residuals (fvu) `METHODS`, means over images and motions; the costs `COSTS` in fractions
-        of the test images, NaN where a run diverged or, for C0, is not there; ``error_cnn``, ``error_c``,
-        ``error_sl``; ``data``, ``preset``, ``machine``, ``images``, ``side`` (of the map, in
-        cells), ``region_frac``.
+        of the test images, NaN where a run diverged or, for C0, is not there; ``error_cnn``,
+        ``error_c``, ``error_sl``; ``data``, ``preset``, ``machine``, ``images``, ``side`` (of the
+        map, in cells), ``region_frac``.
     """
     errors, machines = {}, []
     for result in config.results():
