@@ -14,7 +14,7 @@ from torch import Tensor
 
 import invariance_probe as ip
 from analyses import attacks
-from analyses.pairs import Pairs, efficientnet_pairs
+from analyses.pairs import Pairs, efficientnet_pairs, turns_and_scalings
 from invariance_probe import hooks
 from invariance_probe.alignment import bounds, certificate, families, metrics
 from invariance_probe.models import load_model
@@ -100,7 +100,7 @@ def measure(config: Config) -> pd.DataFrame:
           ``boxes``, ``seconds``, ``outcome``, and the engine's ``affine``.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    moves = [*(ip.Rotation(d) for d in config.degrees), *(ip.Scaling(f) for f in config.factors)]
+    moves = turns_and_scalings(config.degrees, config.factors)
     rows: list[dict[str, object]] = []
     for pairs in efficientnet_pairs(config.layers, moves, config.images):
         rows += _any_warp(pairs, config, generator)

@@ -40,6 +40,21 @@ class Pairs:
         return len(self.reference)
 
 
+def turns_and_scalings(
+    degrees: Sequence[float], factors: Sequence[float]
+) -> list[transforms.Transform]:
+    """List the transforms that a question asks about.
+
+    Args:
+        degrees: Angles of rotations.
+        factors: Factors of scalings.
+
+    Returns:
+        The rotations, then the scalings.
+    """
+    return [*map(transforms.Rotation, degrees), *map(transforms.Scaling, factors)]
+
+
 def efficientnet_pairs(
     layers: Sequence[str], moves: Sequence[transforms.Transform], images: int
 ) -> list[Pairs]:

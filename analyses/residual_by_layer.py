@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import invariance_probe as ip
+from analyses.pairs import turns_and_scalings
 from invariance_probe import figures
 from invariance_probe.images import open_images
 from invariance_probe.intervals import by_image, mean_interval
@@ -80,10 +81,7 @@ def measure(config: Config) -> pd.DataFrame:
         loaded.module,
         torch.stack([files[i] for i in range(min(config.images, len(files)))]),
         layers=config.layers,
-        transforms=[
-            *(ip.Rotation(d) for d in config.degrees),
-            *(ip.Scaling(f) for f in config.factors),
-        ],
+        transforms=turns_and_scalings(config.degrees, config.factors),
         methods=METHODS,
         crop=config.crop,
         mean=loaded.mean,

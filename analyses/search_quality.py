@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 import invariance_probe as ip
-from analyses.pairs import Pairs, efficientnet_pairs
+from analyses.pairs import Pairs, efficientnet_pairs, turns_and_scalings
 from invariance_probe import geometry, regions
 from invariance_probe.alignment import metrics, objectives, solver
 
@@ -62,7 +62,7 @@ def measure(config: Config) -> pd.DataFrame:
         ``pixels``, the largest error over the region, and ``outcome``.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    moves = [*(ip.Rotation(d) for d in config.degrees), *(ip.Scaling(f) for f in config.factors)]
+    moves = turns_and_scalings(config.degrees, config.factors)
     all_pairs = efficientnet_pairs(config.layers, moves, config.images)
     rows: list[dict[str, object]] = []
     for pairs in all_pairs:

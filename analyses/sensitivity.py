@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
 import invariance_probe as ip
+from analyses.pairs import turns_and_scalings
 from invariance_probe.images import open_images
 from invariance_probe.methods import EXPLAINING_METHODS
 from invariance_probe.models import load_model
@@ -89,7 +90,7 @@ def _choices(config: Config) -> Iterator[tuple[str, torch.Tensor, dict[str, Any]
 
 def _probe(config: Config, images: torch.Tensor, options: dict[str, Any]) -> ip.ProbeResult:
     loaded = load_model("efficientnet-lite0")
-    moves = [*(ip.Rotation(d) for d in config.degrees), *(ip.Scaling(f) for f in config.factors)]
+    moves = turns_and_scalings(config.degrees, config.factors)
     return ip.probe(
         loaded.module,
         images,

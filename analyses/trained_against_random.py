@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import invariance_probe as ip
+from analyses.pairs import turns_and_scalings
 from invariance_probe import hooks
 from invariance_probe.images import open_images
 from invariance_probe.intervals import by_image, statistic_interval
@@ -198,10 +199,7 @@ def measure(config: Config) -> pd.DataFrame:
             network,
             images,
             layers=config.layers,
-            transforms=[
-                *(ip.Rotation(d) for d in config.degrees),
-                *(ip.Scaling(f) for f in config.factors),
-            ],
+            transforms=turns_and_scalings(config.degrees, config.factors),
             methods=METHODS,
             crop=config.crop,
             mean=loaded.mean,

@@ -169,9 +169,11 @@ class Plan(ABC):
                 f"(the first is {missing[0].name}); train them, or set train_missing"
             )
         # what is there and does not belong is refused before the first hour, and not after it
-        for config in self.configs():
-            if config not in missing:
-                training.train(config, self.root / config.name)
+        found = {
+            config.name: training.train(config, self.root / config.name)
+            for config in self.configs()
+            if config not in missing
+        }
         several.train_all(
             missing,
             self.root,
@@ -180,7 +182,8 @@ class Plan(ABC):
             progress=True,
         )
         for config in self.configs():
-            yield training.train(config, self.root / config.name)
+            read = found.pop(config.name, None)
+            yield read or training.train(config, self.root / config.name)
 
     def stored(self, config: TrainConfig) -> TrainResult | None:
         """Read a run that is no part of the plan, if it is there.

@@ -131,18 +131,15 @@ class ImageFiles:
         return load_image(self.paths[index], self.canvas, self.channels)
 
 
-def load_image(
-    path: Path, canvas: int, channels: int = 3
-) -> Float[Tensor, "channel canvas canvas"]:
-    """Load an image file onto a square canvas; see `ImageFiles`.
+def read_picture(path: Path, way_out: str) -> Image.Image:
+    """Read an image file as it is meant to be seen: whole, and turned as its EXIF data say.
 
     Args:
         path: Any file that Pillow reads.
-        canvas: Side of the canvas, in pixels.
-        channels: 3 for colour, 1 for grey.
+        way_out: What to do if it cannot be read; ends the error.
 
     Returns:
-        Pixel values in [0, 1].
+        The image, in its own mode.
 
     Raises:
         InvalidInputError: If the file is no image, or broken off.
@@ -154,9 +151,26 @@ def load_image(
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         first_line = str(error).partition("\n")[0]
         raise InvalidInputError(
-            f"image {str(path)!r} cannot be read ({first_line}); remove it, or go on without it "
-            "with --skip-bad"
+            f"image {str(path)!r} cannot be read ({first_line}); {way_out}"
         ) from error
+    return image
+
+
+def load_image(
+    path: Path, canvas: int, channels: int = 3
+) -> Float[Tensor, "channel canvas canvas"]:
+    """Load an image file onto a square canvas; see `ImageFiles`.
+
+    Args:
+        path: Any file that Pillow reads.
+        canvas: Side of the canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+
+    Returns:
+        Pixel values in [0, 1]; a file that is no image, or broken off, is refused with an
+        `InvalidInputError`.
+    """
+    image = read_picture(path, "remove it, or go on without it with --skip-bad")
     pixels = _plain(image, channels)
     scale = canvas / min(pixels.size)
     size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.images import read_picture
 
 GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "F"})
 """Pillow's modes without colour."""
@@ -79,15 +80,7 @@ def read_classes(
 
 def _load(path: Path, side: int, background: int | None) -> Image.Image:
     """Load an image as L or RGB, square, of the given side."""
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            image: Image.Image = ImageOps.exif_transpose(opened)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise InvalidInputError(
-            f"image {str(path)!r} cannot be read ({first_line}); remove it or copy it again"
-        ) from error
+    image = read_picture(path, "remove it or copy it again")
     if image.mode in {"I", "I;16", "F"}:
         values = np.asarray(image, dtype=np.float64)
         top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
