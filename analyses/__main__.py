@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from analyses import running
+from analyses import question
 from invariance_probe.errors import InvalidInputError
 
-NAMES = running.NAMES
+NAMES = question.NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class ListCommand:
 
     def run(self) -> None:
         """Print a line for each."""
-        names = running.there_are()
+        names = question.there_are()
         width = max(map(len, names))
         for name in names:
-            print(f"{name:{width}}  {running.question_of(name)}")
+            print(f"{name:{width}}  {question.question_of(name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class RunCommand:
     def run(self) -> None:
         """Measure or find, draw, print."""
         folder = self.out or Path("runs") / f"{self.name}-{self.preset}"
-        found = running.answer(self.name, self.preset, folder)
+        found = question.answer(self.name, self.preset, folder)
         print(as_text(found.summary, shutil.get_terminal_size((120, 24)).columns))
         if not found.measured:
             print("The table was there already; summary and figure are drawn anew.")

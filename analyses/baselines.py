@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from invariance_probe import geometry
+from invariance_probe.plane import coordinates
 
 
 def _read(moved: Tensor, theta: Tensor) -> Tensor:
@@ -104,4 +104,4 @@ def kornia_similarity(reference: Tensor, moved: Tensor, oracle: Tensor, region: 
         warnings.simplefilter("ignore")
         homography = registrator.register(_read(moved, oracle.to(moved)), reference)
     assert isinstance(homography, Tensor)
-    return (geometry.homogeneous(oracle) @ homography.detach().double())[:, :2]
+    return (coordinates.homogeneous(oracle) @ homography.detach().double())[:, :2]

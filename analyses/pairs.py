@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invariance_probe import features, hooks, regions, transforms
-from invariance_probe.images import open_images
-from invariance_probe.models import load_model
+from invariance_probe.data.pictures import open_images
+from invariance_probe.network import features, hooks
+from invariance_probe.network.models import load_model
+from invariance_probe.plane import regions, transforms
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 import invariance_probe as ip
-from invariance_probe.stn.networks import Classifier
-from invariance_probe.stn.perturbations import (
+from invariance_probe.perturbations.kinds import (
     Perturbation,
     RandomRotation,
     RandomScaling,
     RandomTranslation,
 )
-from invariance_probe.transforms import Transform
+from invariance_probe.plane.transforms import Transform
+from invariance_probe.stn.networks import Classifier
 
 METHODS = ("affine", "oracle", "identity", "floor")
 MARGIN = 0.0

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.trainings import interval
-from invariance_probe.stn.perturbations import (
+from invariance_probe.perturbations.kinds import (
     MARGIN,
     RandomRotation,
     RandomScaling,

@@ -13,13 +13,13 @@ import pandas as pd
 from scipy import stats
 from torch import Tensor
 
+from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import building, checkpoints, presets, runs, several, training
-from invariance_probe.stn.configuration import Network, TrainConfig
-from invariance_probe.stn.datasets import Dataset, open_dataset
-from invariance_probe.stn.perturbations import parse_perturbation
-from invariance_probe.stn.runs import TrainResult
+from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
+from invariance_probe.training import checkpoints, factory, jobs, presets, runs, trainer
+from invariance_probe.training.configuration import Network, TrainConfig
+from invariance_probe.training.runs import TrainResult
 
 FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
 """Environment variables: folder of the run folders; folder of the published files of MNIST."""
@@ -49,7 +49,7 @@ class Plan(ABC):
     """Which trainings a question needs, and where they lie: the base of its configuration.
 
     Attributes:
-        preset: Of `invariance_probe.stn.presets`: how long each is trained.
+        preset: Of `invariance_probe.training.presets`: how long each is trained.
         data: Name of the data set; ``auto`` is MNIST where its files are found, else the 5 000
             digits of ``mnist-5k``.
         seeds: Seeds of each.
@@ -58,7 +58,7 @@ class Plan(ABC):
         data_root: Folder of the data's files; for MNIST by default what the environment variable
             `MNIST` says, ``data/mnist`` or ``../shared/data/mnist``.
         train_missing: Whether to train what is not there; if not, missing runs are an error.
-        processes: Trainings at once, see `several.train_all`; by default one a core.
+        processes: Trainings at once, see `jobs.train_all`; by default one a core.
     """
 
     preset: str
@@ -170,11 +170,11 @@ class Plan(ABC):
             )
         # what is there and does not belong is refused before the first hour, and not after it
         found = {
-            config.name: training.train(config, self.root / config.name)
+            config.name: trainer.train(config, self.root / config.name)
             for config in self.configs()
             if config not in missing
         }
-        several.train_all(
+        jobs.train_all(
             missing,
             self.root,
             data_root=self.files,
@@ -183,7 +183,7 @@ class Plan(ABC):
         )
         for config in self.configs():
             read = found.pop(config.name, None)
-            yield read or training.train(config, self.root / config.name)
+            yield read or trainer.train(config, self.root / config.name)
 
     def stored(self, config: TrainConfig) -> TrainResult | None:
         """Read a run that is no part of the plan, if it is there.
@@ -210,7 +210,7 @@ class Plan(ABC):
             The network with the weights of its folder, on the CPU, in evaluation mode.
         """
         perturbation = parse_perturbation(config.perturbation)
-        network = building.build_network(config, self.dataset, perturbation)
+        network = factory.build_network(config, self.dataset, perturbation)
         weights: dict[str, Tensor] = checkpoints.read_tensors(self.root / config.name / runs.MODEL)
         network.load_state_dict(weights)
         return network.eval()

@@ -8,15 +8,12 @@ known, `stn` the trainings.
 """
 
 from invariance_probe.alignment.aligning import Alignment, Outcome, align
-from invariance_probe.alignment.bounds import any_warp_bound
-from invariance_probe.alignment.certificate import CertificateOptions, certify
 from invariance_probe.alignment.search import SearchOptions
+from invariance_probe.certificates.any_warp import any_warp_bound
+from invariance_probe.certificates.branch_and_bound import CertificateOptions, certify
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.features import list_layers
-from invariance_probe.methods import METHODS
-from invariance_probe.probe import probe
-from invariance_probe.results import ProbeResult
-from invariance_probe.transforms import (
+from invariance_probe.network.features import list_layers
+from invariance_probe.plane.transforms import (
     Affine,
     Reflection,
     Rotation,
@@ -26,6 +23,9 @@ from invariance_probe.transforms import (
     Translation,
     sweep,
 )
+from invariance_probe.probing.probe import probe
+from invariance_probe.results.methods import METHODS
+from invariance_probe.results.result import ProbeResult
 
 __all__ = [
     "METHODS",

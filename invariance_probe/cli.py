@@ -10,15 +10,17 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from invariance_probe import console, features, results
+from invariance_probe import console
+from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.images import open_images
-from invariance_probe.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
-from invariance_probe.models import LITE_CROPS, load_model
-from invariance_probe.probe import probe
-from invariance_probe.regions import DEFAULT_MARGIN
-from invariance_probe.stn.command import TrainCommand
-from invariance_probe.transforms import Transform, sweep
+from invariance_probe.network import features
+from invariance_probe.network.models import LITE_CROPS, load_model
+from invariance_probe.plane.regions import DEFAULT_MARGIN
+from invariance_probe.plane.transforms import Transform, sweep
+from invariance_probe.probing.probe import probe
+from invariance_probe.results import result as results
+from invariance_probe.results.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
+from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
 """Six depths of EfficientNet-Lite0: each of its resolutions from 112 to 7, 14 twice."""

@@ -9,15 +9,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from invariance_probe import explain
-from invariance_probe.methods import EXPLAINING_METHODS, METHODS
-from invariance_probe.results import ProbeResult
+from invariance_probe.results import decomposition
+from invariance_probe.results.methods import EXPLAINING_METHODS, METHODS
+from invariance_probe.results.result import ProbeResult
 
 _HEADINGS = {
     "other warp": "rewarp",
     "permutation": "permute",
     "mixing": "mix",
-    explain.CERTIFIED: "proven",
+    decomposition.CERTIFIED: "proven",
 }
 
 
@@ -98,12 +98,12 @@ def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
         padding=(0, 1, 0, 0),
     )
     table.add_column("layer", overflow="fold", min_width=10)
-    for part in ("oracle", *explain.PARTS[::-1], explain.CERTIFIED):
+    for part in ("oracle", *decomposition.PARTS[::-1], decomposition.CERTIFIED):
         table.add_column(_HEADINGS.get(part, part), justify="right", no_wrap=True)
     for layer in result.layers["name"]:
         one = rows[rows["layer"] == layer].set_index("part")
-        cells = [f"{one.loc[list(explain.PARTS), 'mean'].sum():.3f}"]
-        for part in (*explain.PARTS[::-1], explain.CERTIFIED):
+        cells = [f"{one.loc[list(decomposition.PARTS), 'mean'].sum():.3f}"]
+        for part in (*decomposition.PARTS[::-1], decomposition.CERTIFIED):
             row = one.loc[part]
             share = f"{100 * row['share']:.0f} %"
             if not math.isnan(row["share_low"]):

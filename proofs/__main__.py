@@ -20,7 +20,7 @@ from rich.console import Console
 from proofs import reporting
 from proofs.checking import word
 from proofs.claims import CLAIMS
-from proofs.running import run
+from proofs.runner import run
 
 EXAMPLES = 120
 """Cases a setting, unless said otherwise."""

@@ -14,8 +14,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
-from invariance_probe.images import open_images
-from invariance_probe.models import LoadedModel, load_model
+from invariance_probe.data.pictures import open_images
+from invariance_probe.network.models import LoadedModel, load_model
 
 settings.register_profile(
     "ci",

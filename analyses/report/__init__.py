@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses.question import NAMES, answered, read_about
 from analyses.report import answers, claims, findings
-from analyses.running import NAMES, answered, read_about
 from invariance_probe import report
 from invariance_probe.report import Found, Page
 from invariance_probe.report import trainings as trained

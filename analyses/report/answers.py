@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.running import FRAME, NAMES, SUMMARY, answered, question_of, read_about
+from analyses.question import FRAME, NAMES, SUMMARY, answered, question_of, read_about
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import blocks
 from invariance_probe.report.blocks import Drawing, Grid, Section

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe import geometry, regions
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.plane import coordinates, regions
 
 
 class Outcome(StrEnum):
@@ -82,7 +82,7 @@ class Alignment:
         Returns:
             The warped maps.
         """
-        return geometry.warp(moved, self.theta, mode=self.mode)
+        return coordinates.warp(moved, self.theta, mode=self.mode)
 
 
 def align(
@@ -166,7 +166,7 @@ def align_with(
     candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
     scores = {
         name: target.score(
-            moved if name == "identity" else geometry.warp(moved, theta, mode=settings.mode)
+            moved if name == "identity" else coordinates.warp(moved, theta, mode=settings.mode)
         )
         for name, theta in candidates.items()
     }

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe import geometry
 from invariance_probe.alignment import metrics, objectives, solver
+from invariance_probe.plane import coordinates
 
 Rounds = tuple[tuple[int, int], ...]
 
@@ -150,13 +150,13 @@ def outside(
 def _isotropic(theta: Tensor, height: int, width: int) -> Tensor:
     """Normalised to isotropic warps, float64."""
     change = objectives.isotropic_from_normalised(height, width).to(theta.device)
-    return (change @ geometry.homogeneous(theta) @ change.inverse())[..., :2, :]
+    return (change @ coordinates.homogeneous(theta) @ change.inverse())[..., :2, :]
 
 
 def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
     """Isotropic to normalised warps, float64."""
     change = objectives.isotropic_from_normalised(height, width).to(warps.device)
-    return (change.inverse() @ geometry.homogeneous(warps) @ change)[..., :2, :]
+    return (change.inverse() @ coordinates.homogeneous(warps) @ change)[..., :2, :]
 
 
 def _pairs_at_once(maps: Tensor) -> int:

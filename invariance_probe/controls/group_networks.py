@@ -13,7 +13,7 @@ from invariance_probe.controls.groups import (
     SquareGroup,
 )
 from invariance_probe.controls.weights import require_positive
-from invariance_probe.transforms import Transform
+from invariance_probe.plane.transforms import Transform
 
 
 class GroupNetwork(nn.Sequential):

@@ -25,7 +25,7 @@ from invariance_probe.controls.weights import (
     without_mean,
 )
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.transforms import Reflection, Rotation, Transform
+from invariance_probe.plane.transforms import Reflection, Rotation, Transform
 
 _TOLERANCE = 1e-9
 """How far the entries of a transform's matrix may lie from a group element's."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from invariance_probe.report import probes, trainings
 from invariance_probe.report.blocks import Drawing, Grid, Page, Section
 from invariance_probe.report.folders import Found, find
-from invariance_probe.report.rendering import write
+from invariance_probe.report.html import write
 
 __all__ = ["SIGNS", "Drawing", "Found", "Grid", "Page", "Section", "find", "page", "write"]
 

@@ -157,7 +157,7 @@ def about(provenance: dict[str, object], command: str = "") -> dict[str, str]:
     """Say where a result came from.
 
     Args:
-        provenance: What `provenance.provenance` returned.
+        provenance: What `machine.provenance` returned.
         command: What made it.
 
     Returns:

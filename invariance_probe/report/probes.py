@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.methods import METHODS
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
+from invariance_probe.results.methods import METHODS
 
 KIND = "probe"
 CONFIG, SUMMARY, FIGURES = "config.json", "summary.csv", "figures"

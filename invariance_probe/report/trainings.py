@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from invariance_probe.report.blocks import Drawing, Grid, Section
-from invariance_probe.stn import runs
+from invariance_probe.training import runs
 
 KIND = "training"
 _SHOWN = ("data", "perturbation", "variant", "alignment", "seeds", "diverged")

@@ -27,12 +27,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import gaussian
-from proofs.lattice import LatticeNetwork, relative_gap, shifted
-from proofs.lattice_strategies import cnns, pixel_images, shifts
-from proofs.networks import Image, Network, feature_gap, image_shifted, probes
-from proofs.plane import Points, Vector
-from proofs.strategies import images, networks, vectors
+from proofs.draws.gaussians import images, networks, vectors
+from proofs.draws.lattice import cnns, pixel_images, shifts
+from proofs.worlds.gaussian_networks import Image, Network, feature_gap, image_shifted, probes
+from proofs.worlds.gaussians import gaussian
+from proofs.worlds.lattice import LatticeNetwork, relative_gap, shifted
+from proofs.worlds.plane_maps import Points, Vector
 
 SIDE = 9
 

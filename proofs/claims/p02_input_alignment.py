@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from torch import Tensor
 
-from proofs import plane
 from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.lattice import LatticeNetwork, Symmetry, relative_gap
-from proofs.lattice_strategies import cnns, pixel_images, symmetries
-from proofs.networks import Image, Network, feature_gap, image_moved, probes
-from proofs.plane import Matrix
-from proofs.strategies import images, linear_maps, networks
+from proofs.draws.gaussians import images, linear_maps, networks
+from proofs.draws.lattice import cnns, pixel_images, symmetries
+from proofs.worlds import plane_maps
+from proofs.worlds.gaussian_networks import Image, Network, feature_gap, image_moved, probes
+from proofs.worlds.lattice import LatticeNetwork, Symmetry, relative_gap
+from proofs.worlds.plane_maps import Matrix
 
 SIDE = 9
 
@@ -63,7 +63,7 @@ def undoing(h: Matrix) -> Matrix:
     Returns:
         h^-1.
     """
-    return plane.inverse(h)
+    return plane_maps.inverse(h)
 
 
 def undoing_symmetry(h: Symmetry) -> Symmetry:

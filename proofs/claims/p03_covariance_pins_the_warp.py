@@ -37,12 +37,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs import plane
 from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import gaussian
-from proofs.networks import Image, image_moved
-from proofs.plane import Matrix, Points, Vector
-from proofs.strategies import (
+from proofs.draws.gaussians import (
     covariances,
     linear_maps,
     nonzero_quarters,
@@ -50,6 +46,10 @@ from proofs.strategies import (
     rotations,
     vectors,
 )
+from proofs.worlds import plane_maps
+from proofs.worlds.gaussian_networks import Image, image_moved
+from proofs.worlds.gaussians import gaussian
+from proofs.worlds.plane_maps import Matrix, Points, Vector
 
 POSITIONS = np.array([[0.0, 0.0], [1.5, -0.75], [-1.0, 1.5]])
 CORNER = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -103,7 +103,7 @@ def predicted_displacement(h: Matrix, step: Points) -> Points:
     Returns:
         h times each displacement, n x 2.
     """
-    return plane.move(h, step)
+    return plane_maps.move(h, step)
 
 
 def features(image: Image, case: Case) -> Image:
@@ -179,7 +179,9 @@ def pulled_residual(case: Case) -> float:
         Largest deviation.
     """
     phi = found_warp(case)
-    return float(np.abs(phi - phi[0] - plane.move(plane.inverse(case.h), POSITIONS)).max())
+    return float(
+        np.abs(phi - phi[0] - plane_maps.move(plane_maps.inverse(case.h), POSITIONS)).max()
+    )
 
 
 CLAIM = Claim(

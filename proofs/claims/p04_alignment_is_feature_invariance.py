@@ -27,11 +27,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs import plane
 from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.networks import Image, Layer, Network, image_moved, probes
-from proofs.plane import Matrix, Vector
-from proofs.strategies import images, linear_maps, networks, reflections, rotations, vectors
+from proofs.draws.gaussians import images, linear_maps, networks, reflections, rotations, vectors
+from proofs.worlds import plane_maps
+from proofs.worlds.gaussian_networks import Image, Layer, Network, image_moved, probes
+from proofs.worlds.plane_maps import Matrix, Vector
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def deviations(case: Case) -> tuple[float, float]:
         the functions at h x + b, both relative to what the features could reach.
     """
     x = probes()
-    warped = plane.move(case.h, x) + case.b
+    warped = plane_maps.move(case.h, x) + case.b
     moved = image_moved(case.image, case.h)
     scale = max(case.network.magnitude(case.image, x), case.network.magnitude(moved, warped))
     aligned = np.abs(case.network(moved, warped) - case.network(case.image, x)).max()

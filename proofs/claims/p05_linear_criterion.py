@@ -36,14 +36,21 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs import gaussians, plane
 from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum, gaussian
-from proofs.lattice import QUARTER_TURNS, Conv, Symmetry, relative_gap, symmetrised
-from proofs.lattice_strategies import kernel_tensors, pixel_images, symmetries
-from proofs.networks import Image, Layer, Network, image_moved, probes
-from proofs.plane import Matrix, Vector
-from proofs.strategies import gaussian_sums, images, linear_maps, reflections, rotations, vectors
+from proofs.draws.gaussians import (
+    gaussian_sums,
+    images,
+    linear_maps,
+    reflections,
+    rotations,
+    vectors,
+)
+from proofs.draws.lattice import kernel_tensors, pixel_images, symmetries
+from proofs.worlds import gaussians, plane_maps
+from proofs.worlds.gaussian_networks import Image, Layer, Network, image_moved, probes
+from proofs.worlds.gaussians import GaussianSum, gaussian
+from proofs.worlds.lattice import QUARTER_TURNS, Conv, Symmetry, relative_gap, symmetrised
+from proofs.worlds.plane_maps import Matrix, Vector
 
 SIDE = 9
 
@@ -108,7 +115,7 @@ def off_by_one_cases(draw: DrawFn) -> ContinuumCase:
     """
     isotropic = draw(gaussian_sums(isotropic=True), "isotropic filter")
     filter_ = isotropic + gaussian(0.25, (1.0, 0.0), 0.25)
-    h = plane.rotation(90)
+    h = plane_maps.rotation(90)
     return ContinuumCase(filter_, draw(images(), "image"), h, np.zeros(2), True)
 
 
@@ -180,7 +187,7 @@ def misalignment(filter_: GaussianSum, image: Image, h: Matrix, b: Vector) -> tu
         The largest misalignment over probed points, and the scale of rounding there.
     """
     x = probes()
-    warped = plane.move(h, x) + b
+    warped = plane_maps.move(h, x) + b
     moved = image_moved(image, h)
     network = layer(filter_)
     gap = np.abs(network(moved, warped) - network(image, x)).max()
@@ -202,7 +209,7 @@ def continuum_residual(case: ContinuumCase) -> float:
     seen = seen_filter(case.filter, case.h, case.b)
     x = probes()
     moved = image_moved(case.image, case.h)
-    warped = layer(case.filter)(moved, plane.move(case.h, x) + case.b)
+    warped = layer(case.filter)(moved, plane_maps.move(case.h, x) + case.b)
     gap, scale = misalignment(case.filter, case.image, case.h, case.b)
     substitution = float(np.abs(warped - layer(seen)(case.image, x)).max()) / scale
     d = seen - case.filter

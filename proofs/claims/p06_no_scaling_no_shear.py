@@ -36,11 +36,8 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from proofs import defects
 from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum
-from proofs.plane import Matrix, determinant
-from proofs.strategies import (
+from proofs.draws.gaussians import (
     gaussian_sums,
     hyperbolic_maps,
     linear_maps,
@@ -49,6 +46,9 @@ from proofs.strategies import (
     scalings,
     shears,
 )
+from proofs.worlds import defects
+from proofs.worlds.gaussians import GaussianSum
+from proofs.worlds.plane_maps import Matrix, determinant
 
 VANISHING = 1e-3
 """A bound this small is no obstruction: among the cases drawn the smallest is some 0.01."""

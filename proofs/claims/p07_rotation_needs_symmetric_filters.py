@@ -29,13 +29,20 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs import defects, plane
 from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum, total, warped_back
-from proofs.lattice import QUARTER_TURNS, SYMMETRIES, Conv, Symmetry, relative_gap, symmetrised
-from proofs.lattice_strategies import kernel_tensors, pixel_images, symmetries
-from proofs.plane import Matrix
-from proofs.strategies import gaussian_sums
+from proofs.draws.gaussians import gaussian_sums
+from proofs.draws.lattice import kernel_tensors, pixel_images, symmetries
+from proofs.worlds import defects, plane_maps
+from proofs.worlds.gaussians import GaussianSum, total, warped_back
+from proofs.worlds.lattice import (
+    QUARTER_TURNS,
+    SYMMETRIES,
+    Conv,
+    Symmetry,
+    relative_gap,
+    symmetrised,
+)
+from proofs.worlds.plane_maps import Matrix
 
 SIDE = 9
 ANGLES = {90: 4, 180: 2, 120: 3, 60: 6, 72: 5, 144: 5, 45: 8}
@@ -91,9 +98,9 @@ def finite_maps() -> st.SearchStrategy[tuple[Matrix, int]]:
         Strategy of pairs.
     """
     turns = st.sampled_from(sorted(ANGLES, key=lambda a: (a != 90, a))).map(
-        lambda degrees: (plane.rotation(degrees), ANGLES[degrees])
+        lambda degrees: (plane_maps.rotation(degrees), ANGLES[degrees])
     )
-    return turns | st.sampled_from([0, 45, 30]).map(lambda a: (plane.reflection(a), 2))
+    return turns | st.sampled_from([0, 45, 30]).map(lambda a: (plane_maps.reflection(a), 2))
 
 
 continuum_cases = st.builds(
@@ -114,13 +121,13 @@ def generic_cases(draw: DrawFn) -> GenericCase:
     Returns:
         The case.
     """
-    h = plane.rotation(draw(st.sampled_from(GENERIC_ANGLES), "degrees"))
+    h = plane_maps.rotation(draw(st.sampled_from(GENERIC_ANGLES), "degrees"))
     if draw(st.booleans(), "isotropic"):
         return GenericCase(draw(gaussian_sums(isotropic=True), "filter"), h, True)
     fold = draw(st.sampled_from([4, 2, 3, 1]), "fold")
     centre = np.array([1.5, 0.0])
     one = draw(gaussian_sums(1, isotropic=True), "blob").shifted(centre)
-    return GenericCase(total([one.moved(g) for g in plane.cyclic_group(fold)]), h, False)
+    return GenericCase(total([one.moved(g) for g in plane_maps.cyclic_group(fold)]), h, False)
 
 
 def symmetric_part(filter_: GaussianSum, h: Matrix, order: int) -> GaussianSum:
@@ -246,7 +253,7 @@ def fourfold_residual(case: GenericCase) -> float:
     Returns:
         Relative defect of the filter made 4-fold.
     """
-    filter_ = total([case.filter.moved(g) for g in plane.cyclic_group(4)])
+    filter_ = total([case.filter.moved(g) for g in plane_maps.cyclic_group(4)])
     return defects.pointwise_defect(filter_, case.h)
 
 

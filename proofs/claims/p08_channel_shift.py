@@ -32,14 +32,14 @@ from jaxtyping import Float64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from proofs import plane
 from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum
-from proofs.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Pool, Relu
-from proofs.lattice_strategies import kernel_tensors, pixel_images
-from proofs.networks import Image, Layer, Network, image_moved, probes
-from proofs.plane import Matrix
-from proofs.strategies import gaussian_sums, images, polynomials
+from proofs.draws.gaussians import gaussian_sums, images, polynomials
+from proofs.draws.lattice import kernel_tensors, pixel_images
+from proofs.worlds import plane_maps
+from proofs.worlds.gaussian_networks import Image, Layer, Network, image_moved, probes
+from proofs.worlds.gaussians import GaussianSum
+from proofs.worlds.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Pool, Relu
+from proofs.worlds.plane_maps import Matrix
 
 SIDE = 9
 DISTINCT = 1e-6
@@ -71,8 +71,8 @@ class ContinuumCase:
     @property
     def group(self) -> list[Matrix]:
         """The maps, the identity first."""
-        back = plane.inverse(self.frame)
-        return [self.frame @ g @ back for g in plane.cyclic_group(self.order)]
+        back = plane_maps.inverse(self.frame)
+        return [self.frame @ g @ back for g in plane_maps.cyclic_group(self.order)]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def continuum_cases(draw: DrawFn) -> ContinuumCase:
     """
     order = draw(st.sampled_from([4, 2, 3, 6]), "order")
     generators = st.lists(gaussian_sums(), min_size=1, max_size=2).map(tuple)
-    frames = [np.eye(2), plane.shear(0.5), np.diag([1.5, 1.0]), plane.shear(-1)]
+    frames = [np.eye(2), plane_maps.shear(0.5), np.diag([1.5, 1.0]), plane_maps.shear(-1)]
     return ContinuumCase(
         draw(generators, "generators"),
         draw(images(), "image"),
@@ -162,7 +162,7 @@ def continuum_features(case: ContinuumCase) -> tuple[Features, Features]:
     network = Network((Layer(bank, case.polynomial),))
     h = case.group[case.power]
     x = probes()
-    moved, warped = image_moved(case.image, h), plane.move(h, x)
+    moved, warped = image_moved(case.image, h), plane_maps.move(h, x)
     scale = max(network.magnitude(case.image, x), network.magnitude(moved, warped))
     return network(case.image, x) / scale, network(moved, warped) / scale
 

@@ -20,7 +20,7 @@ horizontal edge: every feature vector of it has the form (0, t) (away from the e
 has every mixture. The distance from (e, 0) is at least e. If the bank has only the first channel,
 the vectors offered are 0 and the distance is e as well. QED
 
-The nearest point of a hull of four points is found exactly (`proofs.hulls`). Thousands of warps,
+The nearest point of a hull of four points is found exactly (`proofs.worlds.hull_distances`). Thousands of warps,
 affine, smooth and torn, and an exhaustive search over sampling positions try to beat the bound.
 """
 
@@ -34,10 +34,10 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.nn import functional
 
-from proofs import hulls
 from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Kind, Setting, Source
-from proofs.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Relu, Symmetry, symmetrised
-from proofs.lattice_strategies import kernel_tensors, pixel_images, symmetries
+from proofs.draws.lattice import kernel_tensors, pixel_images, symmetries
+from proofs.worlds import hull_distances
+from proofs.worlds.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Relu, Symmetry, symmetrised
 
 SIDE = 7
 WARPS = 24
@@ -125,7 +125,7 @@ def bounds(reference: Tensor, offered: Tensor) -> Float64[np.ndarray, "height wi
     Returns:
         H x W distances.
     """
-    return hulls.any_warp_bounds(reference.numpy(), offered.numpy())
+    return hull_distances.any_warp_bounds(reference.numpy(), offered.numpy())
 
 
 def network(case: Case) -> LatticeNetwork:

@@ -28,11 +28,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum
-from proofs.plane import Vector
-from proofs.stencil_strategies import stencil_networks
-from proofs.stencils import Bump, Scene, StencilNetwork, felt, felt_taps, told_apart
-from proofs.strategies import gaussian_sums, vectors
+from proofs.draws.gaussians import gaussian_sums, vectors
+from proofs.draws.stencils import stencil_networks
+from proofs.worlds.gaussians import GaussianSum
+from proofs.worlds.plane_maps import Vector
+from proofs.worlds.stencils import Bump, Scene, StencilNetwork, felt, felt_taps, told_apart
 
 
 @dataclass(frozen=True)

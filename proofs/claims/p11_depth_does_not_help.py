@@ -37,12 +37,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from proofs.claim import COMPANION, MULTI_LAYER, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum
-from proofs.networks import probes
-from proofs.plane import Vector
-from proofs.stencil_strategies import stencil_networks
-from proofs.stencils import Scene, StencilNetwork, felt, felt_taps, told_apart
-from proofs.strategies import gaussian_sums, vectors
+from proofs.draws.gaussians import gaussian_sums, vectors
+from proofs.draws.stencils import stencil_networks
+from proofs.worlds.gaussian_networks import probes
+from proofs.worlds.gaussians import GaussianSum
+from proofs.worlds.plane_maps import Vector
+from proofs.worlds.stencils import Scene, StencilNetwork, felt, felt_taps, told_apart
 
 NEXT_TO_NOTHING = 1e-9
 """Taps this close to c are at c, but for rounding."""

@@ -29,13 +29,13 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs import plane
 from proofs.claim import COMPANION, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum
-from proofs.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Relu, Symmetry, relative_gap
-from proofs.lattice_strategies import kernel_tensors, pixel_images
-from proofs.networks import Image, Layer, Network, image_moved, probes
-from proofs.strategies import gaussian_sums, images, polynomials
+from proofs.draws.gaussians import gaussian_sums, images, polynomials
+from proofs.draws.lattice import kernel_tensors, pixel_images
+from proofs.worlds import plane_maps
+from proofs.worlds.gaussian_networks import Image, Layer, Network, image_moved, probes
+from proofs.worlds.gaussians import GaussianSum
+from proofs.worlds.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Relu, Symmetry, relative_gap
 
 SIDE = 9
 PART = 5
@@ -171,10 +171,10 @@ def continuum_residual(case: ContinuumCase, *, part_of_orbit: int = 1) -> float:
     Returns:
         Relative gap.
     """
-    group = plane.cyclic_group(case.order)
+    group = plane_maps.cyclic_group(case.order)
     network = Network((Layer(tuple((case.filter.moved(g),) for g in group), case.polynomial),))
     h, x = group[case.power], probes()
-    moved, warped = image_moved(case.image, h), plane.move(h, x)
+    moved, warped = image_moved(case.image, h), plane_maps.move(h, x)
     scale = max(network.magnitude(case.image, x), network.magnitude(moved, warped))
     before, after = network(case.image, x), network(moved, warped)
     gaps = [

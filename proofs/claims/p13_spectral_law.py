@@ -48,18 +48,18 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs import plane, spectral
 from proofs.claim import Claim, Control, Setting, Source
-from proofs.packaged import photographs, stem_kernels
-from proofs.plane import Matrix
-from proofs.spectral import Bank
-from proofs.strategies import kernels, linear_maps, quarters
+from proofs.draws.gaussians import kernels, linear_maps, quarters
+from proofs.worlds import plane_maps, spectral
+from proofs.worlds.packaged import photographs, stem_kernels
+from proofs.worlds.plane_maps import Matrix
+from proofs.worlds.spectral import Bank
 
 SIDE = 256
 IMAGES = 8
 TRANSFORMS = (
-    *(plane.rotation(a) for a in (5, 10, 20, 30, 45, 60, 90)),
-    *(plane.scaling(s) for s in (0.8, 0.9, 1.1, 1.2, 1.4)),
+    *(plane_maps.rotation(a) for a in (5, 10, 20, 30, 45, 60, 90)),
+    *(plane_maps.scaling(s) for s in (0.8, 0.9, 1.1, 1.2, 1.4)),
 )
 
 
@@ -171,12 +171,12 @@ def wave_moments(case: WaveCase) -> np.ndarray:
     Returns:
         C x 4.
     """
-    x, back = np.array([0.3, -0.2]), plane.inverse(case.h)
+    x, back = np.array([0.3, -0.2]), plane_maps.inverse(case.h)
     taps = spectral.taps(case.bank.shape[-1])
     weights = case.bank.reshape(len(case.bank), -1)
     phases = list(product(np.arange(4) * np.pi / 2, repeat=len(case.waves)))
 
-    def image(points: plane.Points, phase: tuple[float, ...]) -> np.ndarray:
+    def image(points: plane_maps.Points, phase: tuple[float, ...]) -> np.ndarray:
         terms = [
             np.sqrt(2 * power) * np.cos(2 * np.pi * (points @ [u, v]) + shift)
             for (u, v, power), shift in zip(case.waves, phase, strict=True)
@@ -184,7 +184,7 @@ def wave_moments(case: WaveCase) -> np.ndarray:
         return np.asarray(sum(terms))
 
     before = np.array([weights @ image(x + taps, p) for p in phases])
-    moved = plane.move(back, plane.move(case.h, x[None]) + taps)
+    moved = plane_maps.move(back, plane_maps.move(case.h, x[None]) + taps)
     after = np.array([weights @ image(moved, p) for p in phases])
     products = before**2, after**2, before * after, (after - before) ** 2
     return np.stack([values.mean(axis=0) for values in products], axis=1)
@@ -222,7 +222,7 @@ def inverse_read_residual(case: WaveCase) -> float:
         Difference of the residuals.
     """
     w = np.array(case.waves)
-    law, _ = predicted(case.bank, w[:, :2], w[:, 2], plane.inverse(case.h))
+    law, _ = predicted(case.bank, w[:, :2], w[:, 2], plane_maps.inverse(case.h))
     before, _, _, difference = wave_moments(case).T
     gap = np.abs(law - difference / before).max()
     return float(gap / max(1.0, law.max()))

@@ -35,8 +35,8 @@ from hypothesis.strategies import DrawFn
 from torch import Tensor
 
 from proofs.claim import Claim, Control, Setting, Source
-from proofs.lattice import Conv, LatticeNetwork, Pool, Symmetry, relative_gap, shifted
-from proofs.lattice_strategies import cnns, pixel_images, symmetries
+from proofs.draws.lattice import cnns, pixel_images, symmetries
+from proofs.worlds.lattice import Conv, LatticeNetwork, Pool, Symmetry, relative_gap, shifted
 
 TORUS = 16
 """Width of the images for shifts: divisible by every total stride drawn."""

@@ -26,12 +26,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs import plane
 from proofs.claim import ICPR, Claim, Control, Setting, Source
-from proofs.gaussians import GaussianSum
-from proofs.networks import Image, Layer, Network, feature_gap, image_moved, probes
-from proofs.plane import Matrix, Vector
-from proofs.strategies import gaussian_sums, images, linear_maps, networks
+from proofs.draws.gaussians import gaussian_sums, images, linear_maps, networks
+from proofs.worlds import plane_maps
+from proofs.worlds.gaussian_networks import Image, Layer, Network, feature_gap, image_moved, probes
+from proofs.worlds.gaussians import GaussianSum
+from proofs.worlds.plane_maps import Matrix, Vector
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def aligned_input(image: Image, shared: Network) -> Image:
     Returns:
         T_(q^-1) f.
     """
-    return image_moved(image, plane.inverse(predicted_pose(shared.maps(image), shared)))
+    return image_moved(image, plane_maps.inverse(predicted_pose(shared.maps(image), shared)))
 
 
 def residual(case: Case) -> float:
@@ -156,9 +156,9 @@ def moved_features_residual(case: Case) -> float:
     moved = image_moved(case.image, case.h)
     here = predicted_pose(case.shared.maps(moved), case.shared)
     there = predicted_pose(case.shared.maps(case.image), case.shared)
-    predicted = here @ plane.inverse(there)
+    predicted = here @ plane_maps.inverse(there)
     x = probes()
-    return feature_gap(case.classifier, moved, plane.move(predicted, x), case.image, x)
+    return feature_gap(case.classifier, moved, plane_maps.move(predicted, x), case.image, x)
 
 
 CLAIM = Claim(

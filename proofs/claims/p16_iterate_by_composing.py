@@ -31,9 +31,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from proofs.claim import ICPR, Claim, Control, Setting, Source
-from proofs.networks import Image, Network, feature_gap, image_moved, probes
-from proofs.plane import Matrix
-from proofs.strategies import images, linear_maps, networks
+from proofs.draws.gaussians import images, linear_maps, networks
+from proofs.worlds.gaussian_networks import Image, Network, feature_gap, image_moved, probes
+from proofs.worlds.plane_maps import Matrix
 
 SIDE = 16
 

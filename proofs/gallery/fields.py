@@ -4,14 +4,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from proofs import plane
 from proofs.claims import p03_covariance_pins_the_warp as p03
 from proofs.claims import p11_depth_does_not_help as p11
 from proofs.claims import p15_deep_features_may_steer as p15
 from proofs.gallery.panels import figure, grid, of_plane
-from proofs.gaussians import GaussianSum, gaussian
-from proofs.networks import Layer, Network, image_moved
-from proofs.stencils import Bump, Scene, Stencil, StencilNetwork, felt
+from proofs.worlds import plane_maps
+from proofs.worlds.gaussian_networks import Layer, Network, image_moved
+from proofs.worlds.gaussians import GaussianSum, gaussian
+from proofs.worlds.stencils import Bump, Scene, Stencil, StencilNetwork, felt
 
 
 def letter() -> GaussianSum:
@@ -54,11 +54,11 @@ def input_moved_back() -> Figure:
     Returns:
         The picture.
     """
-    f, h, network = letter(), plane.shear(0.75), one_layer(edge_filter())
+    f, h, network = letter(), plane_maps.shear(0.75), one_layer(edge_filter())
     moved = f.moved(h)
-    restored = moved.moved(plane.inverse(h))
+    restored = moved.moved(plane_maps.inverse(h))
     before, after, again = (network.maps((g,))[0] for g in (f, moved, restored))
-    limit = float(np.abs(before(plane.move(h, before.means))).max()) * 2
+    limit = float(np.abs(before(plane_maps.move(h, before.means))).max()) * 2
     return figure(
         "P2. Whatever a shear does to the features (below), moving the input back restores them.",
         [
@@ -83,7 +83,7 @@ def warp_found() -> Figure:
         The picture.
     """
     image = tuple(gaussian(1.0, m, 1.0) for m in ((0.0, -1.0), (1.0, 0.6), (-1.0, 0.5)))
-    h, centre = plane.rotation(60), np.array([0.8, 0.3])
+    h, centre = plane_maps.rotation(60), np.array([0.8, 0.3])
     case = p03.Case(image, h, 0.5, centre)
     found = p03.found_warp(case)
     x = p03.POSITIONS
@@ -98,7 +98,7 @@ def warp_found() -> Figure:
             ]
         ],
     )
-    expected = plane.move(h, x) + centre - h @ centre
+    expected = plane_maps.move(h, x) + centre - h @ centre
     axes[0][0].plot(*x.T, "k+", ms=10, mew=2)
     for start, end in zip(x, found, strict=True):
         axes[0][1].annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 1.2})
@@ -113,7 +113,7 @@ def isotropic_and_oriented() -> Figure:
     Returns:
         The picture.
     """
-    f, h = letter(), plane.rotation(60)
+    f, h = letter(), plane_maps.rotation(60)
     rows = []
     for name, filter_ in (
         ("isotropic", gaussian(1.0, (0, 0), 0.1) - gaussian(0.25, (0, 0), 0.4)),
@@ -227,12 +227,12 @@ def steered_not_moved() -> Figure:
         (gaussian(0.4, (0, -0.3), 0.3), gaussian(1.0, (0.1, 0.2), 0.5)),
     )
     shared, network = Network((Layer(bank),)), Network((Layer(((edge_filter(), edge_filter()),)),))
-    h = plane.shear(0.8) @ plane.rotation(30)
+    h = plane_maps.shear(0.8) @ plane_maps.rotation(30)
     moved = image_moved(image, h)
-    predicted = p15.predicted_pose(shared.maps(moved), shared) @ plane.inverse(
+    predicted = p15.predicted_pose(shared.maps(moved), shared) @ plane_maps.inverse(
         p15.predicted_pose(shared.maps(image), shared)
     )
-    restored = image_moved(moved, plane.inverse(predicted))
+    restored = image_moved(moved, plane_maps.inverse(predicted))
     reference = network.maps(image)[0]
     limit = float(np.abs(reference(reference.means)).max()) * 1.1
     error = np.abs(predicted - h).max()
@@ -246,7 +246,7 @@ def steered_not_moved() -> Figure:
                 of_plane(reference, "classifier's features of f", limit),
                 of_plane(network.maps(restored)[0], "input moved back", limit),
                 of_plane(
-                    network.maps(moved)[0].moved(plane.inverse(predicted)),
+                    network.maps(moved)[0].moved(plane_maps.inverse(predicted)),
                     "features moved back",
                     limit,
                 ),

@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from proofs import defects, plane
 from proofs.gallery.panels import Panel, figure, of_plane
-from proofs.gaussians import GaussianSum, gaussian, total, warped_back
-from proofs.plane import Matrix, Vector
+from proofs.worlds import defects, plane_maps
+from proofs.worlds.gaussians import GaussianSum, gaussian, total, warped_back
+from proofs.worlds.plane_maps import Matrix, Vector
 
 
 def seen_row(filter_: GaussianSum, h: Matrix, b: Vector, name: str) -> list[Panel]:
@@ -35,7 +35,7 @@ def off_centre_and_off_by_one() -> Figure:
     Returns:
         The picture.
     """
-    h, centre = plane.rotation(60), np.array([1.2, 0.6])
+    h, centre = plane_maps.rotation(60), np.array([1.2, 0.6])
     isotropic = (gaussian(1.0, (0, 0), 1.0) - gaussian(0.9, (0, 0), 0.3)).shifted(centre)
     spoilt = isotropic + gaussian(0.4, (2.2, 0.6), 0.1)
     b = centre - h @ centre
@@ -58,9 +58,9 @@ def orbit_of_a_filter() -> Figure:
     filter_ = gaussian(1.0, (0, 0), 0.5) - gaussian(0.6, (0.8, 0.3), 0.3)
     rows = []
     for name, h in (
-        ("scaling by 1.4", plane.scaling(1.4)),
-        ("shear by 0.7", plane.shear(0.7)),
-        ("rotation by 45 degrees", plane.rotation(45)),
+        ("scaling by 1.4", plane_maps.scaling(1.4)),
+        ("shear by 0.7", plane_maps.shear(0.7)),
+        ("rotation by 45 degrees", plane_maps.rotation(45)),
     ):
         row, seen = [], filter_
         for n in range(5):
@@ -85,14 +85,14 @@ def symmetric_filters() -> Figure:
     angles = (0, 180, 120, 90, 30, 17)
     rows = []
     for fold in (1, 2, 4):
-        filter_ = total([blob.moved(g) for g in plane.cyclic_group(fold)])
+        filter_ = total([blob.moved(g) for g in plane_maps.cyclic_group(fold)])
         rows.append([(filter_, f"{fold}-fold")])
     rows.append([(gaussian(1.0, (0, 0), 1.5) - gaussian(1.0, (0, 0), 0.4), "isotropic")])
     panels = []
     for ((filter_, name),) in rows:
         row = []
         for angle in angles:
-            h = plane.rotation(angle)
+            h = plane_maps.rotation(angle)
             missed = defects.pointwise_defect(filter_, h)
             verdict = "same" if missed < 1e-12 else f"off by {missed:.2f}"
             title = name if angle == 0 else f"turned by {angle}: {verdict}"

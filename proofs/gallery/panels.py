@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from proofs.plane import Points
+from proofs.worlds.plane_maps import Points
 
 EXTENT = 4.0
 """Half width of the part of the plane that is drawn."""

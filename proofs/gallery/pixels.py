@@ -8,8 +8,15 @@ from torch import Tensor
 from proofs.claims import p12_pooling_over_the_orbit as p12
 from proofs.claims import p16_iterate_by_composing as p16
 from proofs.gallery.panels import Panel, figure, of_pixels
-from proofs.hulls import any_warp_bounds
-from proofs.lattice import QUARTER_TURNS, SYMMETRIES, Conv, relative_gap, shifted, symmetrised
+from proofs.worlds.hull_distances import any_warp_bounds
+from proofs.worlds.lattice import (
+    QUARTER_TURNS,
+    SYMMETRIES,
+    Conv,
+    relative_gap,
+    shifted,
+    symmetrised,
+)
 
 DERIVATIVE = torch.tensor([[[[0.0, 0, 0], [-1, 0, 1], [0, 0, 0]]]], dtype=torch.float64)
 """Answers to upright edges."""

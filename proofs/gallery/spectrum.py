@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from proofs import plane, spectral
 from proofs.claims import p13_spectral_law as p13
 from proofs.gallery.panels import Panel, show
-from proofs.packaged import stem_kernels
+from proofs.worlds import plane_maps, spectral
+from proofs.worlds.packaged import stem_kernels
 
 FILTERS = 3
 """How many of the most and of the least affected filters are drawn."""
@@ -27,7 +27,7 @@ def predicted_and_measured() -> Figure:
     bank = bank[(bank**2).sum(axis=(1, 2)) > 1]  # the others are switched off
     power = spectral.noise_power(spectral.frequency_grid(p13.SIDE), 0.35)
     images = [spectral.noise(p13.SIDE, 0.35, seed) for seed in range(4)]
-    turns, scalings = plane.rotation, plane.scaling
+    turns, scalings = plane_maps.rotation, plane_maps.scaling
     order = np.argsort(p13.curves(bank, power, (turns(90),))[0, 0])
     chosen = bank[[*order[-FILTERS:][::-1], *order[:FILTERS]]]
     columns = (

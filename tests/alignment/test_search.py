@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import invariance_probe as ip
-from invariance_probe import geometry, regions
 from invariance_probe.alignment.search import SearchOptions
+from invariance_probe.plane import coordinates, regions
 
 
 def _maps(count: int, channels: int, side: int, seed: int = 0) -> Tensor:
@@ -49,13 +49,15 @@ def test_planted_warps_are_recovered(
     theta = _theta(angle, s1, s2, axis, dx, dy)
     moved = _maps(1, 8, side)
     region = regions.visible(theta, side, side)
-    reference = geometry.warp(moved, theta)
+    reference = coordinates.warp(moved, theta)
     noise = torch.randn(reference.shape, generator=torch.Generator().manual_seed(1))
     found = ip.align(reference + 0.01 * reference.std() * noise, moved, region=region)
-    here = geometry.read_positions(
-        geometry.index_matrix_from_theta(found.theta, side, side), side, side
+    here = coordinates.read_positions(
+        coordinates.index_matrix_from_theta(found.theta, side, side), side, side
     )
-    truth = geometry.read_positions(geometry.index_matrix_from_theta(theta, side, side), side, side)
+    truth = coordinates.read_positions(
+        coordinates.index_matrix_from_theta(theta, side, side), side, side
+    )
     distance = torch.hypot(here[0] - truth[0], here[1] - truth[1])[region]
     assert float(distance.max()) < 0.05
     assert found.outcome[0] in {ip.Outcome.CONVERGED, ip.Outcome.DISTORTION_LIMIT}
@@ -101,7 +103,7 @@ def test_warps_stay_within_the_distortion_limit() -> None:
     """The singular values relative to the oracle stay within bounds, and the outcome says so."""
     moved = _maps(4, 6, 14)
     theta = _theta(0.3, 2.6, 1.0, 0.4, 0, 0).expand(4, 2, 3)
-    reference = geometry.warp(moved, theta)
+    reference = coordinates.warp(moved, theta)
     for bound in (1.0, 1.5, 2.0):
         found = ip.align(reference, moved, max_distortion=bound)
         values = torch.linalg.svdvals(found.theta[:, :, :2])

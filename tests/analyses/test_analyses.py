@@ -8,10 +8,11 @@ import torch
 
 import invariance_probe as ip
 from analyses import __main__ as command
-from analyses import baselines, search_quality
+from analyses import baselines
 from analyses.pairs import Pairs, efficientnet_pairs
-from invariance_probe import geometry
+from analyses.questions import search_quality
 from invariance_probe.alignment import metrics
+from invariance_probe.plane import coordinates
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_baselines_improve_on_the_oracle_they_begin_at(pairs: Pairs, solve: obje
     )
     one = [maps[:1] for maps in (pairs.reference, pairs.moved, pairs.oracle, pairs.region)]
     theta = torch.cat([solve(*one), pairs.oracle[1:]])  # type: ignore[operator]  # any baseline
-    left = [target.score(geometry.warp(pairs.moved, warp)).fvu for warp in (theta, pairs.oracle)]
+    left = [target.score(coordinates.warp(pairs.moved, warp)).fvu for warp in (theta, pairs.oracle)]
     assert float(left[0][0]) < float(left[1][0])
 
 
@@ -46,10 +47,10 @@ def test_kornias_warp_is_kornias_own_reading(pairs: Pairs) -> None:
         maps[:1] for maps in (pairs.reference, pairs.moved, pairs.oracle, pairs.region)
     )
     theta = baselines.kornia_similarity(reference, moved, oracle, region)
-    own = geometry.homogeneous(oracle).inverse() @ geometry.homogeneous(theta)
-    start = geometry.warp(moved, oracle)
+    own = coordinates.homogeneous(oracle).inverse() @ coordinates.homogeneous(theta)
+    start = coordinates.warp(moved, oracle)
     target = metrics.Target(reference, region, metrics.region_mean(reference, region))
-    left = [float(target.score(maps).fvu) for maps in (geometry.warp(start, own[:, :2]), start)]
+    left = [float(target.score(maps).fvu) for maps in (coordinates.warp(start, own[:, :2]), start)]
     assert left[0] < left[1]
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from analyses import __main__ as command
-from analyses import attacks, certificates
+from analyses import attacks
+from analyses.questions import certificates
 
 
 @pytest.fixture(scope="module")

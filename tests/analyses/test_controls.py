@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analyses import __main__ as command
-from analyses import controls as analysis
+from analyses.questions import controls as analysis
 from invariance_probe import controls
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from analyses import channel_shift, law, residual_by_layer, trained_against_random
-from proofs import spectral
+from analyses.questions import channel_shift, law, residual_by_layer, trained_against_random
+from proofs.worlds import spectral
 
 QUESTIONS = (residual_by_layer, channel_shift, trained_against_random, law)
 

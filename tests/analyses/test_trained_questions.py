@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import invariance_probe as ip
-from analyses import consequences, depth, iterations, placement, ranks, trained_maps, trainings
+from analyses import ranks, trained_maps, trainings
+from analyses.questions import consequences, depth, iterations, placement
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import checkpoints, runs, several
-from invariance_probe.stn.command import TrainCommand
-from invariance_probe.stn.configuration import TrainConfig
-from invariance_probe.stn.perturbations import parse_perturbation
-from invariance_probe.stn.runs import TrainResult
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.training import checkpoints, jobs, runs
+from invariance_probe.training.command import TrainCommand
+from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.training.runs import TrainResult
 
 QUESTIONS = (consequences, placement, depth, iterations)
 FILES = ("result.json", "curve.parquet", "images.parquet", "model.safetensors")
@@ -206,7 +207,7 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
         consequences.PRESETS["tiny"], networks=(probed,), seeds=1, images=5, trainings=tmp_path
     )
     run = config.config(probed.setup(), "rotation=180", "cnn", 0)
-    several.train_all([run], tmp_path, processes=1)
+    jobs.train_all([run], tmp_path, processes=1)
     found = consequences._probe(config, probed, "rotation=180", 0)
     network = config.trained(run)
     stored = checkpoints.read_tensors(tmp_path / run.name / runs.MODEL)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from analyses import __main__ as command
-from analyses import training_speed
-from invariance_probe.stn import building
-from invariance_probe.stn.configuration import TrainConfig
-from invariance_probe.stn.perturbations import parse_perturbation
+from analyses.questions import training_speed
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.training import factory
+from invariance_probe.training.configuration import TrainConfig
 
 
 def test_training_speed_is_measured_and_written(
@@ -31,7 +31,7 @@ def test_the_baseline_is_the_same_network(variant: str) -> None:
     """With our weights, the papers' pipeline's network says what ours says."""
     data = training_speed._dataset(training_speed.PRESETS["tiny"])
     config = TrainConfig(data="noise", perturbation="rotation", variant=variant, network="mnist")
-    ours = building.build_network(config, data, parse_perturbation("rotation"))
+    ours = factory.build_network(config, data, parse_perturbation("rotation"))
     theirs = training_speed._PlainTransformer(variant)
     with torch.no_grad():
         pairs = zip(

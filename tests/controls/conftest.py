@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invariance_probe.images import open_images
+from invariance_probe.data.pictures import open_images
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe import controls, rendering
+from invariance_probe import controls
 from invariance_probe.controls import weights
+from invariance_probe.plane import rendering
 from tests.controls.measuring import EXACT, QUARTER_TURNS, relative_gap, residuals
 
 Build = Callable[[], nn.Sequential]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proofs import __main__ as command
-from proofs import checking, running
+from proofs import checking, runner
 from proofs.claims import CLAIMS
 
 
@@ -28,7 +28,7 @@ def test_checks_chosen_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_same_command_same_verdicts() -> None:
     """Verdicts do not change from run to run."""
-    assert running.run(["P6"], 20, 1) == running.run(["P6"], 20, 1)
+    assert runner.run(["P6"], 20, 1) == runner.run(["P6"], 20, 1)
 
 
 def test_a_failing_claim_exits_1(
@@ -66,4 +66,4 @@ def test_bad_number_exits_2(bad: str, capsys: pytest.CaptureFixture[str]) -> Non
 def test_no_workers() -> None:
     """At least one process is needed."""
     with pytest.raises(ValueError, match="workers = 0"):
-        running.run(["P1"], 10, 0)
+        runner.run(["P1"], 10, 0)

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from proofs import defects, plane
 from proofs.claims import p05_linear_criterion as p05
 from proofs.claims import p12_pooling_over_the_orbit as p12
-from proofs.gaussians import gaussian, warped_back
-from proofs.lattice import QUARTER_TURNS, Conv, relative_gap
-from proofs.lattice import shifted as rolled
-from proofs.networks import Layer, Network, probes
-from proofs.stencils import Scene, Stencil, StencilNetwork
+from proofs.worlds import defects, plane_maps
+from proofs.worlds.gaussian_networks import Layer, Network, probes
+from proofs.worlds.gaussians import gaussian, warped_back
+from proofs.worlds.lattice import QUARTER_TURNS, Conv, relative_gap
+from proofs.worlds.lattice import shifted as rolled
+from proofs.worlds.stencils import Scene, Stencil, StencilNetwork
 
 
 def test_p5_needs_the_shift_in_the_continuum() -> None:
     """A filter isotropic about c != 0 is alignable, though l(h y) abs(det h) != l(y)."""
-    c, h = np.array([1.0, 0.5]), plane.rotation(30)
+    c, h = np.array([1.0, 0.5]), plane_maps.rotation(30)
     l_ = gaussian(1.0, c.tolist(), 0.5)
     image = (gaussian(1.0, (0.3, 0.7), np.array([[1.0, 0.3], [0.3, 0.5]])),)
     gap, scale = p05.misalignment(l_, image, h, c - h @ c)
@@ -41,7 +41,7 @@ def test_p5_needs_the_shift_on_the_lattice() -> None:
 
 def test_p5_and_p11_are_about_warps_that_do_not_see_the_image() -> None:
     """One Gaussian channel, magnified: a warp chosen for the image reaches every value."""
-    l_, h = gaussian(1 / (2 * np.pi)), plane.scaling(2)
+    l_, h = gaussian(1 / (2 * np.pi)), plane_maps.scaling(2)
     image = (gaussian(1.0, (0.5, 0), 0.3) + gaussian(-0.7, (-1, 0.4), 0.6),)
     layer = Network((Layer(((l_,),)),))
     side = np.linspace(-6, 6, 201)

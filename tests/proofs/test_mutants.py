@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from proofs import claims, defects, hulls, plane, spectral
+from proofs import claims
 from proofs.checking import measure
 from proofs.claim import Kind
-from proofs.gaussians import warped_back
-from proofs.lattice import Symmetry
+from proofs.worlds import defects, hull_distances, plane_maps, spectral
+from proofs.worlds.gaussians import warped_back
+from proofs.worlds.lattice import Symmetry
 
 
 def nearest_vectors(reference, offered):
@@ -23,14 +24,14 @@ def nearest_vectors(reference, offered):
 
 def two_corners(reference, offered):
     """Hulls of the diagonals of the cells only."""
-    corners = hulls.cell_corners(offered.numpy())[:, [0, 3, 0, 3]]
+    corners = hull_distances.cell_corners(offered.numpy())[:, [0, 3, 0, 3]]
     flat = reference.reshape(len(reference), -1).T.numpy()
-    return hulls.distances_to_hulls(flat, corners).min(axis=1).reshape(reference.shape[1:])
+    return hull_distances.distances_to_hulls(flat, corners).min(axis=1).reshape(reference.shape[1:])
 
 
 def unmoved(reference, offered):
     """The map itself in place of the map that is offered."""
-    return hulls.any_warp_bounds(reference.numpy(), reference.numpy())
+    return hull_distances.any_warp_bounds(reference.numpy(), reference.numpy())
 
 
 def pose_without_correction(features, shared):
@@ -75,41 +76,44 @@ MUTANTS = {
     "P2 h for its inverse": (P2, 0, P2, "undoing", lambda h: h),
     "P2 transpose for inverse": (P2, 0, P2, "undoing", lambda h: h.T),
     "P2 adjugate for inverse": (
-        P2, 0, P2, "undoing", lambda h: plane.inverse(h) * plane.determinant(h)
+        P2, 0, P2, "undoing", lambda h: plane_maps.inverse(h) * plane_maps.determinant(h)
     ),
     "P2 turned on": (P2, 1, P2, "undoing_symmetry", lambda h: h),
     "P2 flip forgotten": (P2, 1, P2, "undoing_symmetry", lambda h: Symmetry(-h.turns % 4)),
     "P3 inverse": (
-        P3, 0, P3, "predicted_displacement", lambda h, x: plane.move(plane.inverse(h), x)
+        P3, 0, P3, "predicted_displacement", lambda h, x: plane_maps.move(plane_maps.inverse(h), x)
     ),
     "P3 identity": (P3, 0, P3, "predicted_displacement", lambda h, x: x),
-    "P3 transpose": (P3, 0, P3, "predicted_displacement", lambda h, x: plane.move(h.T, x)),
+    "P3 transpose": (P3, 0, P3, "predicted_displacement", lambda h, x: plane_maps.move(h.T, x)),
     "P4 shift forgotten": (P4, 0, P4, "moved_maps", lambda m, h, b: tuple(f.moved(h) for f in m)),
     "P4 shift before": (
         P4, 0, P4, "moved_maps", lambda m, h, b: tuple(f.shifted(b).moved(h) for f in m)
     ),
     "P4 inverse": (
         P4, 0, P4, "moved_maps",
-        lambda m, h, b: tuple(f.moved(plane.inverse(h)).shifted(b) for f in m),
+        lambda m, h, b: tuple(f.moved(plane_maps.inverse(h)).shifted(b) for f in m),
     ),
     "P5 no determinant": (
         P5, 0, P5, "seen_filter",
-        lambda f, h, b: 1 / abs(plane.determinant(h)) * warped_back(f, h, b),
+        lambda f, h, b: 1 / abs(plane_maps.determinant(h)) * warped_back(f, h, b),
     ),
-    "P5 inverse": (P5, 0, P5, "seen_filter", lambda f, h, b: warped_back(f, plane.inverse(h), b)),
+    "P5 inverse": (
+        P5, 0, P5, "seen_filter",
+        lambda f, h, b: warped_back(f, plane_maps.inverse(h), b),
+    ),
     "P5 shift forgotten": (P5, 0, P5, "seen_filter", lambda f, h, b: warped_back(f, h)),
     "P5 signed determinant": (
         P5, 0, P5, "seen_filter",
-        lambda f, h, b: np.sign(plane.determinant(h)) * warped_back(f, h, b),
+        lambda f, h, b: np.sign(plane_maps.determinant(h)) * warped_back(f, h, b),
     ),
     "P5 kernel moved the wrong way": (P5, 1, P5, "seen_kernel", lambda k, h: h(k)),
     "P6 areas only": (P6, 0, P6, "forced_defect", lambda f, h: defects.norm_bound(h)),
     "P6 determinant without root": (
-        P6, 0, defects, "norm_bound", lambda h: abs(abs(plane.determinant(h)) - 1)
+        P6, 0, defects, "norm_bound", lambda h: abs(abs(plane_maps.determinant(h)) - 1)
     ),
     "P6 steps not counted": (P6, 0, defects, "orbit_bound", lambda f, h: math.sqrt(2)),
     "P6 norms added": (
-        P6, 0, defects, "norm_bound", lambda h: math.sqrt(abs(plane.determinant(h))) + 1
+        P6, 0, defects, "norm_bound", lambda h: math.sqrt(abs(plane_maps.determinant(h))) + 1
     ),
     "P7 one element short": (
         P7, 0, P7, "symmetric_part", lambda f, h, q: right_mean(f, h, max(1, q - 1))
@@ -125,7 +129,7 @@ MUTANTS = {
     "P9 diagonals": (P9, 0, P9, "bounds", two_corners),
     "P9 unmoved map": (P9, 1, P9, "bounds", unmoved),
     "P9 no ring of zeros": (
-        P9, 0, hulls, "cell_corners",
+        P9, 0, hull_distances, "cell_corners",
         lambda m: np.stack(
             [m[:, :-1, :-1], m[:, :-1, 1:], m[:, 1:, :-1], m[:, 1:, 1:]], axis=0
         ).reshape(4, len(m), -1).transpose(2, 0, 1),
@@ -140,9 +144,12 @@ MUTANTS = {
     "P12 weighted": (P12, 0, P12, "pooled_over_orbit", lambda v, mean: v @ np.arange(v.shape[1])),
     "P12 first of the orbit": (P12, 1, P12, "pooled", lambda m, q: m[:, ::q]),
     "P12 difference": (P12, 2, P12, "pooled", lambda m, q: m[:, ::q] - 2 * m[:, 1::q]),
-    "P13 h": (P13, 0, spectral, "transported", lambda w, h: plane.move(h, w)),
-    "P13 inverse": (P13, 0, spectral, "transported", lambda w, h: plane.move(plane.inverse(h), w)),
-    "P13 transpose": (P13, 0, spectral, "transported", lambda w, h: plane.move(h.T, w)),
+    "P13 h": (P13, 0, spectral, "transported", lambda w, h: plane_maps.move(h, w)),
+    "P13 inverse": (
+        P13, 0, spectral, "transported",
+        lambda w, h: plane_maps.move(plane_maps.inverse(h), w),
+    ),
+    "P13 transpose": (P13, 0, spectral, "transported", lambda w, h: plane_maps.move(h.T, w)),
     "P13 normalised by the other": (
         P13, 0, spectral, "linear_residual", lambda m: (m[:, 0] + m[:, 1] - 2 * m[:, 2]) / m[:, 1]
     ),
@@ -157,7 +164,7 @@ MUTANTS = {
     "P15 transposed": (P15, 0, P15, "predicted_pose", lambda m, g: right_pose(m, g).T),
     "P15 filters ignored": (P15, 0, P15, "predicted_pose", pose_without_correction),
     "P15 inverse": (
-        P15, 0, P15, "predicted_pose", lambda m, g: plane.inverse(right_pose(m, g))
+        P15, 0, P15, "predicted_pose", lambda m, g: plane_maps.inverse(right_pose(m, g))
     ),
     "P16 reversed": (P16, 0, P16, "composed", lambda hs: np.linalg.multi_dot([*hs, np.eye(2)])),
     "P16 last step only": (P16, 0, P16, "composed", lambda hs: hs[-1]),

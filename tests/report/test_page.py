@@ -16,9 +16,9 @@ from PIL import Image
 import invariance_probe as ip
 from invariance_probe import cli, report
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.report import Drawing, Grid, Page, Section, pictures, rendering
-from invariance_probe.stn.runs import TrainResult
-from tests.report.reading import Reader, complaints
+from invariance_probe.report import Drawing, Grid, Page, Section, html, pictures
+from invariance_probe.training.runs import TrainResult
+from tests.report.parsed import Reader, complaints
 
 HOSTILE = b"""<?xml version="1.0"?>
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
@@ -116,7 +116,7 @@ def test_the_reader_of_pages_can_complain() -> None:
 
 def test_a_page_stands_alone() -> None:
     """Two figures, a table and words that look like markup give one self-contained document."""
-    text = rendering.render(page(drawing("one"), drawing("two")))
+    text = html.render(page(drawing("one"), drawing("two")))
     assert complaints(text) == []
     tags = Reader(text).tags
     assert [tag for tag, _ in tags].count("svg") == 2
@@ -161,7 +161,7 @@ def test_a_probe_and_trainings_make_a_page(
     assert str(out) in capsys.readouterr().out.replace("\n", "")
     text = out.read_text(encoding="utf-8")
     assert complaints(text) == []
-    assert out.stat().st_size < rendering.LARGEST_PAGE
+    assert out.stat().st_size < html.LARGEST_PAGE
     words = Reader(text).words
     said = [w for w in words if w.startswith("On mnist under rotation")]
     assert said == [
@@ -218,7 +218,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: chromium)")
 def test_a_browser_shows_it_at_any_width_and_sorts(tmp_path: Path) -> None:
     """In Chromium, at phone width too, the page is no wider than the window, and a click sorts."""
-    text = rendering.render(page(drawing("one")))
+    text = html.render(page(drawing("one")))
     script = """<script>
     const th = document.querySelectorAll("th button");
     th[0].click();

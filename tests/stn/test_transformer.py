@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invariance_probe import Rotation, geometry
+from invariance_probe import Rotation
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import pose
+from invariance_probe.plane import coordinates
 from invariance_probe.stn.transformer import (
     PADDINGS,
     PARAMETRISATIONS,
     SpatialTransformer,
     resample,
 )
+from invariance_probe.training import pose
 
 
 @pytest.mark.parametrize("name", PARAMETRISATIONS)
@@ -30,13 +31,13 @@ def test_it_begins_as_the_identity(name: str) -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 12), (2, 2), (2, 5), (1, 3)])
 def test_resampling_is_the_engines(size: tuple[int, int]) -> None:
-    """Maps read through random matrices are those of `geometry.warp`, and of affine_grid."""
+    """Maps read through random matrices are those of `coordinates.warp`, and of affine_grid."""
     torch.manual_seed(1)
     maps = torch.rand(6, 3, *size, dtype=torch.float64)
     theta = torch.eye(2, 3) + 0.4 * torch.randn(6, 2, 3)
-    pull_backs = geometry.homogeneous(theta)
+    pull_backs = coordinates.homogeneous(theta)
     ours = resample(maps, pull_backs)
-    torch.testing.assert_close(ours, geometry.warp(maps, theta.double()), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(ours, coordinates.warp(maps, theta.double()), rtol=1e-9, atol=1e-9)
     grid = F.affine_grid(theta.double(), list(maps.shape), align_corners=False)
     zeros = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
     torch.testing.assert_close(
@@ -101,8 +102,8 @@ def test_two_warps_are_one_by_the_product() -> None:
     """Reading through a, then through b, is reading once through a @ b."""
     y, x = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
     maps = (2 * x - y).double()[None, None]  # linear, so that interpolation is exact
-    a = geometry.homogeneous(torch.tensor([[[0.5, 0.1, 0.05], [-0.2, 0.6, 0.1]]]))
-    b = geometry.homogeneous(torch.tensor([[[0.7, -0.3, 0.0], [0.1, 0.5, -0.1]]]))
+    a = coordinates.homogeneous(torch.tensor([[[0.5, 0.1, 0.05], [-0.2, 0.6, 0.1]]]))
+    b = coordinates.homogeneous(torch.tensor([[[0.7, -0.3, 0.0], [0.1, 0.5, -0.1]]]))
     torch.testing.assert_close(resample(resample(maps, a), b), resample(maps, a @ b))
 
 

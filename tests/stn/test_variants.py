@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invariance_probe import geometry
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.stn import pose
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.plane import coordinates
 from invariance_probe.stn.networks import Architecture, Classifier
-from invariance_probe.stn.perturbations import parse_perturbation
 from invariance_probe.stn.transformer import resample
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
+from invariance_probe.training import pose
 
 SMALL = Architecture(name="small", channels=(4, 5), kernels=(5, 3), padded=False, pooled=(1,))
 
@@ -209,8 +209,8 @@ def test_a_map_is_warped_and_not_the_image() -> None:
     net, images = network("c1"), motif()
     theta = torch.eye(2, 3) + 0.1 * torch.randn(6, 2, 3)
     maps = net.classifier.layers[0](images)
-    wanted = net.classifier.layers[1](geometry.warp(maps, theta))
-    found = at_the_end(net, images, geometry.homogeneous(theta).float())
+    wanted = net.classifier.layers[1](coordinates.warp(maps, theta))
+    found = at_the_end(net, images, coordinates.homogeneous(theta).float())
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 

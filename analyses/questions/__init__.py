@@ -1,0 +1,1 @@
+"""One question a file: a configuration, a frame and a figure."""

@@ -1,0 +1,278 @@
+"""Does the spectral law predict a first layer's residual from its weights and a spectrum?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from invariance_probe.data.pictures import open_images
+from invariance_probe.statistics import RESAMPLES, generator
+from proofs.claims.p13_spectral_law import predicted
+from proofs.worlds import plane_maps, spectral
+from proofs.worlds.packaged import LUMINANCE, stem_kernels
+from proofs.worlds.plane_maps import Matrix
+from proofs.worlds.spectral import Grey
+
+SIDE = 256
+"""Side of the images, in pixels."""
+RADIUS, STEP = 60.0, 2
+"""Of the disc that is compared, in pixels: twice as large, it still lies in the image."""
+CUT = 0.35
+"""Highest frequency of the noise, in cycles per pixel: shrunk by 0.7 it can still be sampled."""
+NOISE, MATCHED, PHOTOGRAPHS = "1/f noise", "noise, photographs' spectrum", "photographs"
+KINDS = ("linear", "after ReLU")
+COLOURS = {"rotation": "#0072B2", "scaling": "#D55E00"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to predict and to measure.
+
+    Attributes:
+        degrees: Rotations of the images.
+        factors: Scalings of the images, 0.7 to 2.
+        images: Number of images of each kind; photographs 10 at most.
+        seed: Of the noise.
+    """
+
+    degrees: tuple[float, ...] = (5, 10, 20, 30, 45, 60, 90, 135, 180)
+    factors: tuple[float, ...] = (0.7, 0.8, 0.9, 1.1, 1.2, 1.4, 2)
+    images: int = 10
+    seed: int = 0
+
+
+PRESETS = {
+    "quick": Config(),
+    "tiny": Config(degrees=(10, 90), factors=(0.8, 1.4), images=2),
+}
+
+
+def measure(config: Config) -> pd.DataFrame:
+    """Predict the residuals of EfficientNet-Lite0's stem, at stride 1 on grey images, and measure.
+
+    Args:
+        config: What to predict and to measure.
+
+    Returns:
+        One row per ``images`` (kind), ``image``, ``transform``, ``parameter``, ``kind`` (linear or
+        after ReLU) and ``channel``: ``error``, the mean squared difference that warping back leaves
+        on this image, and ``energy``, the mean square of its reference map, both divided by the
+        mean energy over images, so that the sum of errors over the sum of energies is the measured
+        residual; ``predicted``, the residual that the law states for this kind of images.
+    """
+    bank = stem_kernels()
+    moves: list[tuple[str, float, Matrix]] = [
+        *(("rotation", d, plane_maps.rotation(d)) for d in config.degrees),
+        *(("scaling", f, plane_maps.scaling(f)) for f in config.factors),
+    ]
+    frequencies = spectral.frequency_grid(SIDE)
+    frames = []
+    for name, images, power in _images(config):
+        law = np.stack([predicted(bank, frequencies, power, h) for *_, h in moves], axis=1)
+        error, energy = _errors(images, bank, [h for *_, h in moves], negatives=name != PHOTOGRAPHS)
+        unit = energy.mean(axis=0)
+        index = pd.MultiIndex.from_product(
+            [range(len(images)), KINDS, range(len(moves)), range(len(bank))],
+            names=["image", "kind", "move", "channel"],
+        )
+        rows = index.to_frame(index=False).assign(
+            images=name,
+            error=(error / unit).ravel(),
+            energy=np.broadcast_to(energy / unit, error.shape).ravel(),
+            predicted=np.broadcast_to(law, error.shape).ravel(),
+        )
+        frames.append(rows)
+    frame = pd.concat(frames, ignore_index=True)
+    frame.insert(2, "transform", [moves[number][0] for number in frame["move"]])
+    frame.insert(3, "parameter", [float(moves[number][1]) for number in frame.pop("move")])
+    return frame.astype(dict.fromkeys(("error", "energy", "predicted"), "float32"))
+
+
+def _images(
+    config: Config,
+) -> list[tuple[str, list[Grey], Float64[np.ndarray, " n"]]]:
+    """Kinds of images with their spectra; the matched noise knows the photographs' alone."""
+    frequencies = spectral.frequency_grid(SIDE)
+    files, _ = open_images("photographs", SIDE)
+    colour = [
+        files[i].double().permute(1, 2, 0).numpy() for i in range(min(config.images, len(files)))
+    ]
+    grey = [pixels @ LUMINANCE - (pixels @ LUMINANCE).mean() for pixels in colour]
+    power = spectral.periodogram(grey)
+    below = power * ((frequencies**2).sum(axis=1) <= CUT**2)
+    seeds = [config.seed + i for i in range(config.images)]
+    return [
+        (
+            NOISE,
+            [spectral.noise(SIDE, CUT, s) for s in seeds],
+            spectral.noise_power(frequencies, CUT),
+        ),
+        (MATCHED, [shaped_noise(below, s) for s in seeds], below),
+        (PHOTOGRAPHS, grey, power),
+    ]
+
+
+def shaped_noise(power: Float64[np.ndarray, " n"], seed: int) -> Grey:
+    """Periodic Gaussian noise with a given spectrum.
+
+    Args:
+        power: S on `spectral.frequency_grid`, even in the frequency.
+        seed: Of the generator.
+
+    Returns:
+        One image of variance 1 on average.
+    """
+    side = round(len(power) ** 0.5)
+    white = np.fft.fft2(np.random.default_rng(seed).standard_normal((side, side)))
+    shaped = white * np.sqrt(power / power.sum()).reshape(side, side) * side
+    return np.asarray(np.fft.ifft2(shaped).real)
+
+
+def _errors(
+    images: Sequence[Grey], bank: spectral.Bank, transforms: Sequence[Matrix], *, negatives: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squared errors and energies: image x kind x transform (1 for energies) x channel."""
+    positions = spectral.disc(RADIUS, STEP)
+    errors, energies = [], []
+    for image in images:
+        ratio = spectral.measured_residuals(
+            [image], bank, transforms, negatives=negatives, radius=RADIUS, step=STEP
+        )
+        maps = spectral.features_at(image, bank, positions, stride=1)
+        rectified = (maps**2).mean(1) / 2 if negatives else (np.maximum(maps, 0) ** 2).mean(1)
+        energy = np.stack([(maps**2).mean(1), rectified])[:, None]
+        errors.append(ratio * energy)
+        energies.append(energy)
+    return np.stack(errors), np.stack(energies)
+
+
+def points(frame: pd.DataFrame) -> pd.DataFrame:
+    """Sum over images.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        One row per kind of images, kind of layer, transform, parameter and channel: ``predicted``
+        and ``measured`` residual.
+    """
+    keys = ["images", "kind", "transform", "parameter", "channel"]
+    sums = frame.groupby(keys, sort=False, as_index=False).agg(
+        error=("error", "sum"), energy=("energy", "sum"), predicted=("predicted", "first")
+    )
+    return sums.assign(measured=sums.pop("error") / sums.pop("energy"))
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Judge the law by kind of images, kind of layer and family.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        One row each, ``transform`` also ``all``: ``r_squared`` of the prediction as it is, without
+        any fit, with ``low`` and ``high`` (95 % bootstrap over images); ``bias``, the mean of
+        measured less predicted residuals; ``error``, their root mean square difference;
+        ``correlation``; ``n_points``, ``n_images``.
+    """
+    rows = []
+    for (images, kind), one in frame.groupby(["images", "kind"], sort=False):
+        for family in ("all", *dict.fromkeys(one["transform"])):
+            here = one if family == "all" else one[one["transform"] == family]
+            rows.append({"images": images, "kind": kind, "transform": family} | _judged(here))
+    return pd.DataFrame(rows)
+
+
+def _judged(rows: pd.DataFrame) -> dict[str, float]:
+    """How well the law does on some points."""
+    keys = ["transform", "parameter", "channel"]
+    wide = rows.pivot(index=keys, columns="image", values=["error", "energy", "predicted"])
+    errors, energies = (wide[c].to_numpy(float) for c in ("error", "energy"))
+    law = wide["predicted"].to_numpy(float)[:, 0]
+    found = errors.sum(1) / energies.sum(1)
+    count = errors.shape[1]
+    drawn = generator(0, "bootstrap").multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    resampled = (errors @ drawn.T) / (energies @ drawn.T)
+    fits = [spectral.explained(law, values) for values in resampled.T]
+    low, high = np.quantile(fits, [0.025, 0.975])
+    return {
+        "r_squared": spectral.explained(law, found),
+        "low": float(low),
+        "high": float(high),
+        "bias": float((found - law).mean()),
+        "error": float(np.sqrt(((found - law) ** 2).mean())),
+        "correlation": float(np.corrcoef(law, found)[0, 1]),
+        "n_points": len(found),
+        "n_images": count,
+    }
+
+
+def plot(frame: pd.DataFrame) -> Figure:
+    """Draw measured against predicted residuals, a panel a kind of images and of layer.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        The figure.
+    """
+    cloud, judged = points(frame), summary(frame)
+    judged = judged[judged["transform"] == "all"].set_index(["images", "kind"])
+    kinds = list(dict.fromkeys(frame["images"]))
+    top = 1.05 * float(cloud[["predicted", "measured"]].to_numpy().max())
+    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(4 * len(kinds) + 0.8, 9.2), layout="constrained")
+        panels = figure.subplots(2, len(kinds), sharex=True, sharey=True, squeeze=False)
+        for row, kind in enumerate(KINDS):
+            for column, images in enumerate(kinds):
+                axes: Axes = panels[row, column]
+                here = cloud[(cloud["images"] == images) & (cloud["kind"] == kind)]
+                axes.plot([0, top], [0, top], color="black", linewidth=0.9, linestyle="--")
+                for family, colour in COLOURS.items():
+                    one = here[here["transform"] == family]
+                    axes.scatter(
+                        one["predicted"],
+                        one["measured"],
+                        s=11,
+                        color=colour,
+                        alpha=0.5,
+                        linewidth=0,
+                        rasterized=True,
+                    )
+                fit = judged.loc[(images, kind)]
+                axes.text(
+                    0.04,
+                    0.96,
+                    f"$R^2$ = {fit['r_squared']:.3f}\n[{fit['low']:.3f}, {fit['high']:.3f}]",
+                    transform=axes.transAxes,
+                    va="top",
+                )
+                axes.set_xlim(0, top)
+                axes.set_ylim(0, top)
+                axes.set_aspect("equal")
+                if row == 0:
+                    axes.set_title(images, fontsize=12)
+                else:
+                    axes.set_xlabel("predicted residual")
+            panels[row, 0].set_ylabel(f"measured residual, {kind}")
+        handles = [
+            Line2D([], [], color=c, marker="o", markersize=5, linestyle="", label=f)
+            for f, c in COLOURS.items()
+        ]
+        handles.append(Line2D([], [], color="black", linestyle="--", label="prediction is right"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+        channels, count = frame["channel"].nunique(), frame["image"].nunique()
+        figure.suptitle(
+            f"EfficientNet-Lite0's stem, stride 1: {channels} channels, {count} images of each "
+            "kind; a point a channel and transform\n"
+            "relative mean squared residual; brackets: 95 % bootstrap over images",
+            fontsize=11,
+        )
+        sns.despine(figure)
+    return figure

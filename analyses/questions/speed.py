@@ -1,0 +1,250 @@
+"""How fast is the search, side by side with what is used today, and how good is each result?"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import invariance_probe as ip
+from analyses import baselines
+from analyses.pairs import Pairs, efficientnet_pairs
+from invariance_probe.alignment import metrics
+from invariance_probe.alignment.search import SearchOptions
+from invariance_probe.data.pictures import open_images
+from invariance_probe.network.models import load_model
+from invariance_probe.plane import coordinates
+
+OURS = "invariance_probe.align"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to compare.
+
+    Attributes:
+        layers: Layers of EfficientNet-Lite0.
+        degrees: Rotations of the input.
+        images: Number of photographs.
+        batch: Pairs that `align` is given at once.
+        repeats: Timed repetitions of everything.
+        probe_images: Photographs of the whole probe that is set against its forward passes.
+        seed: Root of all random choices.
+    """
+
+    layers: tuple[str, ...] = ("_blocks.3", "_blocks.5")
+    degrees: tuple[float, ...] = (30.0, -30.0, 90.0, 150.0)
+    images: int = 8
+    batch: int = 32
+    repeats: int = 1
+    probe_images: int = 10
+    seed: int = 0
+
+
+PRESETS = {
+    "quick": Config(),
+    "tiny": Config(layers=("_blocks.5",), degrees=(30.0,), images=2, repeats=1, probe_images=1),
+}
+
+BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "Adam, 300 steps": baselines.adam,
+    "scipy least_squares": baselines.scipy_least_squares,
+    "kornia ImageRegistrator": baselines.kornia_similarity,
+}
+
+
+def measure(config: Config) -> pd.DataFrame:
+    """Time all methods on the same maps and regions, in turn.
+
+    Args:
+        config: What to compare.
+
+    Returns:
+        One row for each layer, pair, method and repetition: ``seconds`` a pair, ``fvu`` of the warp
+        under one sampler, and ``in_family``, whether the warp keeps the distortion limit, which
+        only `align` knows of; and, with method ``probe`` or ``forward passes``, the seconds of a
+        whole probe and of its passes.
+    """
+    moves = [ip.Rotation(degrees) for degrees in config.degrees]
+    rows: list[dict[str, object]] = []
+    for pairs in efficientnet_pairs(config.layers, moves, config.images):
+        channel_mean = metrics.region_mean(pairs.reference, pairs.region)
+        target = metrics.Target(pairs.reference, pairs.region, channel_mean)
+        _align(pairs, slice(0, 2))  # warm up
+        for repeat in range(config.repeats):
+            for method, seconds, theta in _run_all(pairs, config.batch):
+                fvu = target.score(coordinates.warp(pairs.moved, theta)).fvu.tolist()
+                allowed = _in_family(theta, pairs.oracle)
+                rows += [
+                    {
+                        "layer": pairs.layer,
+                        "degrees": pairs.parameter[i],
+                        "image": pairs.image[i],
+                        "method": method,
+                        "repeat": repeat,
+                        "seconds": seconds[i],
+                        "fvu": fvu[i],
+                        "in_family": allowed[i],
+                    }
+                    for i in range(len(pairs))
+                ]
+    for repeat in range(config.repeats):
+        rows += _whole_probe(config.probe_images, repeat)
+    return pd.DataFrame(rows)
+
+
+def _align(pairs: Pairs, rows: slice) -> Tensor:
+    found = ip.align(
+        pairs.reference[rows],
+        pairs.moved[rows],
+        oracle=pairs.oracle[rows],
+        region=pairs.region[rows],
+    )
+    return found.theta
+
+
+def _in_family(theta: Tensor, oracle: Tensor) -> list[bool]:
+    """Whether warps of square maps keep the distortion limit, up to rounding."""
+    values = torch.linalg.svdvals(theta[:, :, :2] @ torch.linalg.inv(oracle[:, :, :2]))
+    bound = SearchOptions().max_distortion * 1.001
+    return [bool(inside) for inside in ((values <= bound) & (values >= 1 / bound)).all(1)]
+
+
+def _run_all(pairs: Pairs, batch: int) -> list[tuple[str, list[float], Tensor]]:
+    """Every method on every pair: seconds a pair and warps."""
+    results = []
+    seconds: list[float] = []
+    warps = []
+    for start in range(0, len(pairs), batch):
+        rows = slice(start, start + batch)
+        began = time.perf_counter()
+        warps.append(_align(pairs, rows))
+        share = (time.perf_counter() - began) / len(warps[-1])
+        seconds += [share] * len(warps[-1])
+    results.append((OURS, seconds, torch.cat(warps)))
+    began = time.perf_counter()
+    together = baselines.adam(pairs.reference, pairs.moved, pairs.oracle, pairs.region)
+    share = (time.perf_counter() - began) / len(pairs)
+    results.append(("Adam, 300 steps, batched", [share] * len(pairs), together))
+    for name, solve in BASELINES.items():
+        seconds, warps = [], []
+        for i in range(len(pairs)):
+            one = slice(i, i + 1)
+            began = time.perf_counter()
+            warps.append(
+                solve(pairs.reference[one], pairs.moved[one], pairs.oracle[one], pairs.region[one])
+            )
+            seconds.append(time.perf_counter() - began)
+        results.append((name, seconds, torch.cat(warps)))
+    return results
+
+
+def _whole_probe(images: int, repeat: int) -> list[dict[str, object]]:
+    """Time a probe of six layers, and the forward passes of as many images alone."""
+    loaded = load_model("efficientnet-lite0")
+    files, _ = open_images("photographs", 320)
+    some = torch.stack([files[i] for i in range(images)])
+    moves = [*ip.sweep("rotation", -90, 90, 30), *ip.sweep("scaling", 0.5, 2, 0.25)]
+    layers = [f"_blocks.{i}" for i in (0, 2, 4, 7, 10, 15)]
+    passes = len(some) * (len(moves) + 1)
+    batch = torch.rand(16, 3, 224, 224)
+    with torch.no_grad():
+        loaded.module(batch)
+        began = time.perf_counter()
+        for start in range(0, passes, len(batch)):
+            loaded.module(batch[: min(len(batch), passes - start)])
+        forward = time.perf_counter() - began
+    began = time.perf_counter()
+    ip.probe(
+        loaded.module,
+        some,
+        layers=layers,
+        transforms=moves,
+        crop=224,
+        mean=loaded.mean,
+        std=loaded.std,
+    )
+    whole = time.perf_counter() - began
+    return [
+        {"layer": "six layers", "method": method, "repeat": repeat, "seconds": seconds}
+        for method, seconds in (("probe", whole), ("forward passes", forward))
+    ]
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Condense to what is asked of the search.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        By layer and method: median milliseconds a pair, how many times slower than `align` (ratio
+        of the means of one repetition, then the median over repetitions), mean fvu, share of warps
+        within the family and, for `align`, the share of pairs where it leaves no more than the
+        best warp of the family that any other found, plus 0.5 %.
+    """
+    pairs = frame[frame["fvu"].notna()]
+    rows = []
+    for layer, part in pairs.groupby("layer"):
+        wide = part.pivot_table(index=["degrees", "image"], columns="method", values="fvu")
+        allowed = part[part["in_family"].astype(bool) & (part["method"] != OURS)]
+        bar = 1.005 * allowed.groupby(["degrees", "image"])["fvu"].min().reindex(wide.index)
+        medians = part.groupby(["method", "repeat"])["seconds"].mean().unstack("repeat")
+        for method, seconds in medians.iterrows():
+            rows.append({
+                "layer": layer,
+                "method": method,
+                "ms_a_pair": 1e3 * seconds.median(),
+                "times_slower": (seconds / medians.loc[OURS]).median(),
+                "mean_fvu": wide[method].mean(),
+                "no_worse_than_best": (
+                    float((wide[OURS] <= bar).mean()) if method == OURS else np.nan
+                ),
+                "in_family": part[part["method"] == method]["in_family"].mean(),
+            })
+    whole = frame[frame["layer"] == "six layers"].pivot_table(
+        index="repeat", columns="method", values="seconds"
+    )
+    rows.append({
+        "layer": "six layers",
+        "method": "whole probe / forward passes",
+        "times_slower": (whole["probe"] / whole["forward passes"]).median(),
+    })
+    return pd.DataFrame(rows)
+
+
+def plot(frame: pd.DataFrame) -> Figure:
+    """Draw residual against time, a point a method and layer.
+
+    Args:
+        frame: What `measure` returned.
+
+    Returns:
+        The figure.
+    """
+    table = summary(frame)
+    table = table[table["ms_a_pair"].notna()]
+    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+        layers = list(dict.fromkeys(table["layer"]))
+        figure = Figure(figsize=(4.6 * len(layers) + 2.8, 4.2), layout="constrained")
+        panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
+        methods = list(dict.fromkeys(table["method"]))
+        colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+        for axes, layer in zip(panels, layers, strict=True):
+            for row in table[table["layer"] == layer].itertuples():
+                axes.scatter(
+                    row.ms_a_pair, row.mean_fvu, s=90, color=colours[row.method], label=row.method
+                )
+            axes.set_xscale("log")
+            axes.set_xlabel("milliseconds a pair (median)")
+            axes.set_title(f"{layer} of EfficientNet-Lite0")
+        panels[0].set_ylabel("fraction of variance unexplained (mean)")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", frameon=False)
+        sns.despine(figure)
+    return figure

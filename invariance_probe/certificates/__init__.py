@@ -1,0 +1,1 @@
+"""What no warp can beat: proven bounds, for any warp and for families of warps."""

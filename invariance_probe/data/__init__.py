@@ -1,0 +1,1 @@
+"""Images: pictures to probe with, and data sets to train on."""

@@ -1,0 +1,308 @@
+"""Street View House Numbers in both official formats (Netzer et al., 2011).
+
+Cropped digits: ``train_32x32.mat`` and ``test_32x32.mat``, MATLAB files of 32 x 32 images. Full
+numbers: folders ``train``, ``extra`` and ``test`` of photographs, each with a ``digitStruct.mat``
+(MATLAB 7.3, which is HDF5) that holds the boxes of the digits. Numbers are cut out as in Goodfellow
+et al., "Multi-digit number recognition from Street View imagery using deep convolutional neural
+networks" (2014), section 5.1: the box round all digits, expanded by 30 %, resized to 64 x 64.
+"""
+
+import importlib
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from invariance_probe.data.downloads import Progress, RemoteFile
+from invariance_probe.data.formats import AGAIN, check_labels
+from invariance_probe.errors import InvalidInputError
+
+SIDE, SLOTS, NO_DIGIT = 64, 5, 10
+EXPANSION = 1.3
+"""The box round the digits is made this much wider and higher before it is cut out."""
+_ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
+
+
+def _published(name: str, sha256: str, size: int) -> RemoteFile:
+    return RemoteFile(name=name, urls=(_ADDRESS + name,), sha256=sha256, size=size)
+
+
+# Checksums and sizes as recorded by the datasets library of Hugging Face (datasets/svhn).
+CROPPED = {
+    "train": _published(
+        "train_32x32.mat",
+        "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+        182_040_794,
+    ),
+    "test": _published(
+        "test_32x32.mat",
+        "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+        64_275_384,
+    ),
+}
+"""The published files of cropped digits."""
+FULL = {
+    "train": _published(
+        "train.tar.gz",
+        "4b17bb33b6cd8f963493168f80143da956f28ec406cc12f8e5745a9f91a51898",
+        404_141_560,
+    ),
+    "extra": _published(
+        "extra.tar.gz",
+        "e857e27d1e65bd1e7d3959b094061777f6506bbc39889a0df3bba6a729d60f9c",
+        1_955_489_752,
+    ),
+    "test": _published(
+        "test.tar.gz",
+        "57ac9ceb530e4aa85b55d991be8fc49c695b3d71c6f6a88afea86549efde7fb5",
+        276_555_967,
+    ),
+}
+"""The published archives of full numbers."""
+
+
+def read_cropped(
+    path: Path,
+) -> tuple[UInt8[Tensor, "sample 3 32 32"], Int64[Tensor, "sample 1"]]:
+    """Read a file of cropped digits.
+
+    Args:
+        path: ``train_32x32.mat`` or ``test_32x32.mat``.
+
+    Returns:
+        Images, and digits from 0 to 9 (the file says 10 for 0).
+
+    Raises:
+        InvalidInputError: If the file is damaged or holds something else.
+    """
+    from scipy.io import loadmat
+
+    try:
+        with path.open("rb") as file:
+            held = loadmat(file, variable_names=["X", "y"])
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"file {str(path)!r} does not exist") from error
+    except Exception as error:  # loadmat lets through whatever a damaged file makes it stumble over
+        first_line = str(error).partition("\n")[0]
+        raise InvalidInputError(
+            f"file {str(path)!r} is damaged or no MATLAB 5 file ({first_line}); {AGAIN}"
+        ) from error
+    if not {"X", "y"} <= held.keys():
+        raise InvalidInputError(f"file {str(path)!r} holds no X and y; is it one of SVHN's?")
+    pixels, digits = held["X"], held["y"].reshape(-1)
+    if pixels.ndim != 4 or pixels.shape[:3] != (32, 32, 3) or pixels.dtype != np.uint8:
+        raise InvalidInputError(
+            f"file {str(path)!r}: X is {pixels.dtype} of shape {pixels.shape}; SVHN's is uint8 of "
+            "(32, 32, 3, samples)"
+        )
+    if pixels.shape[3] != len(digits):
+        raise InvalidInputError(
+            f"file {str(path)!r} holds {pixels.shape[3]} images and {len(digits)} labels; {AGAIN}"
+        )
+    labels = _digits(digits.astype(np.int64), path)
+    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)))
+    return images, torch.from_numpy(labels)[:, None]
+
+
+def _digits(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Turn the labels 1 to 10 into the digits they stand for."""
+    check_labels(labels, 10, path, first=1)
+    return labels % 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A house number in a photograph.
+
+    Attributes:
+        name: File of the photograph.
+        labels: As in the file, from left to right: 1 to 9, and 10 for 0.
+        left: First column of each digit's box, counted from 1.
+        top: First row of each digit's box, counted from 1.
+        width: Width of each box, in pixels.
+        height: Height of each box, in pixels.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    left: tuple[float, ...]
+    top: tuple[float, ...]
+    width: tuple[float, ...]
+    height: tuple[float, ...]
+
+    def crop(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Compute what is cut out of the photograph.
+
+        Args:
+            width: Of the photograph, in pixels.
+            height: Of the photograph, in pixels.
+
+        Returns:
+            Left, top, right and bottom edge, from 0, within the photograph: the box round all
+            digits, expanded by 30 % about its middle and clipped.
+        """
+        x0, y0 = min(self.left) - 1, min(self.top) - 1
+        x1 = max(x + w for x, w in zip(self.left, self.width, strict=True)) - 1
+        y1 = max(y + h for y, h in zip(self.top, self.height, strict=True)) - 1
+        more_x, more_y = (EXPANSION - 1) / 2 * (x1 - x0), (EXPANSION - 1) / 2 * (y1 - y0)
+        return (
+            max(0.0, x0 - more_x),
+            max(0.0, y0 - more_y),
+            min(float(width), x1 + more_x),
+            min(float(height), y1 + more_y),
+        )
+
+
+def read_digit_struct(path: Path) -> list[Number]:
+    """Read the boxes of the digits of a folder of photographs.
+
+    Args:
+        path: A ``digitStruct.mat``.
+
+    Returns:
+        A number for each photograph, in the order of the file.
+
+    Raises:
+        InvalidInputError: If h5py is missing, or the file is damaged.
+    """
+    try:
+        h5py = importlib.import_module("h5py")
+    except ImportError as error:
+        raise InvalidInputError(
+            f"{str(path)!r} is a MATLAB 7.3 file, which h5py reads; install it with `pip install "
+            "h5py`, or use --data svhn-cropped"
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            return list(numbers_in(file))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"file {str(path)!r} does not exist") from error
+    except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise InvalidInputError(
+            f"file {str(path)!r} is damaged or no digitStruct ({first_line}); {AGAIN}"
+        ) from error
+
+
+def numbers_in(file: Any) -> Iterator[Number]:
+    """Walk through an open digitStruct.
+
+    MATLAB stores the struct array as two data sets of references: to the characters of each name,
+    and to a group of the fields of each box, which hold the value itself for one digit and
+    references to values for more.
+
+    Args:
+        file: Anything indexed as an ``h5py.File`` is, by paths and by references.
+
+    Yields:
+        The numbers, in the order of the file.
+    """
+    names, boxes = file["digitStruct/name"], file["digitStruct/bbox"]
+    for name, box in zip(np.asarray(names).flat, np.asarray(boxes).flat, strict=True):
+        fields = file[box]
+
+        def values(field: str, fields: Any = fields) -> tuple[float, ...]:
+            held = np.asarray(fields[field]).reshape(-1)
+            if len(held) == 1 and held.dtype != object:
+                return (float(held[0]),)
+            return tuple(float(np.asarray(file[reference]).reshape(-1)[0]) for reference in held)
+
+        yield Number(
+            name="".join(chr(int(c)) for c in np.asarray(file[name]).reshape(-1)),
+            labels=tuple(int(label) for label in values("label")),
+            left=values("left"),
+            top=values("top"),
+            width=values("width"),
+            height=values("height"),
+        )
+
+
+def cut_out(
+    folder: Path, numbers: Sequence[Number], progress: Progress | None = None
+) -> tuple[UInt8[Tensor, "sample 3 64 64"], Int64[Tensor, "sample 5"], int]:
+    """Cut numbers of up to five digits out of their photographs.
+
+    Args:
+        folder: Where the photographs lie.
+        numbers: What `read_digit_struct` returned.
+        progress: Called now and then.
+
+    Returns:
+        Images; labels, 10 in the slots after the last digit; and how many numbers were left out
+        because they have more than five digits.
+
+    Raises:
+        InvalidInputError: If a photograph is missing or damaged, a label is out of range or a box
+            is empty.
+    """
+    kept = [number for number in numbers if len(number.labels) <= SLOTS]
+    images = np.empty((len(kept), SIDE, SIDE, 3), dtype=np.uint8)
+    labels = np.full((len(kept), SLOTS), NO_DIGIT, dtype=np.int64)
+    for i, number in enumerate(kept):
+        path = folder / number.name
+        labels[i, : len(number.labels)] = _digits(np.array(number.labels), path)
+        try:
+            with Image.open(path) as photograph:
+                box = number.crop(*photograph.size)
+                if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+                    raise InvalidInputError(
+                        f"photograph {str(path)!r}: the box round its digits is empty; {AGAIN}"
+                    )
+                cut = photograph.convert("RGB").resize(
+                    (SIDE, SIDE), Image.Resampling.BILINEAR, box=box
+                )
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            first_line = str(error).partition("\n")[0]
+            raise InvalidInputError(
+                f"photograph {str(path)!r} cannot be read ({first_line}); unpack the archive again"
+            ) from error
+        images[i] = np.asarray(cut)
+        if progress is not None and (i + 1) % 100 == 0:
+            progress(f"photographs of {folder.name}/", i + 1, len(kept))
+    left_out = len(numbers) - len(kept)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return pixels, torch.from_numpy(labels), left_out
+
+
+def unpack(archive: Path, folder: str) -> Path:
+    """Unpack an archive beside itself; the folder appears only when it is whole.
+
+    Args:
+        archive: A ``.tar.gz``.
+        folder: What it holds.
+
+    Returns:
+        Path of the folder.
+
+    Raises:
+        InvalidInputError: If the archive is damaged, holds something else, or there is no space.
+    """
+    target = archive.parent / folder
+    part = Path(tempfile.mkdtemp(dir=archive.parent, prefix=f".{folder}-", suffix=".part"))
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(part, filter="data")
+        if not (part / folder).is_dir():
+            raise InvalidInputError(f"archive {str(archive)!r} holds no folder {folder!r}; {AGAIN}")
+        (part / folder).replace(target)
+    except (tarfile.TarError, EOFError) as error:
+        raise InvalidInputError(
+            f"archive {str(archive)!r} is damaged or broken off ({error}); {AGAIN}"
+        ) from error
+    except OSError as error:
+        raise InvalidInputError(
+            f"archive {str(archive)!r} cannot be unpacked ({error.strerror or error}); make room in"
+            f" {str(archive.parent)!r}, or remove and download it again"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target

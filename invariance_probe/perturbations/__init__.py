@@ -1,0 +1,1 @@
+"""How training images are moved and cluttered, and the poses that say how."""

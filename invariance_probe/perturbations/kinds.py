@@ -1,0 +1,261 @@
+"""How training images are perturbed, a batch at a time, and the poses that say how.
+
+Convention:
+    A pose says how the *content* moves, with the signs of `invariance_probe.plane.transforms`: degrees
+    counter-clockwise as displayed, pixels to the right and down, the binary logarithm of the
+    factor. `Perturbation.moves` gives the same motion as a matrix from the centred pixels of the
+    image to the centred pixels of the canvas (x right, y down, the origin of each at its middle).
+    Sources: Jansson et al., "Inability of spatial transformations of CNN feature maps to support
+    invariant recognition", and Finnveden et al., "Understanding when spatial transformer networks
+    do not support invariance", the sections on MNIST; the clutter goes back to Mnih et al.,
+    "Recurrent models of visual attention" (2014).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations import resampling
+from invariance_probe.perturbations.perturbation import PIECES, SIDE, Perturbation, in_proportion
+
+__all__ = [
+    "NoPerturbation",
+    "Perturbation",
+    "RandomRotation",
+    "RandomScaling",
+    "RandomTranslation",
+    "parse_perturbation",
+    "test_clutter",
+    "test_poses",
+]
+
+MARGIN = 16
+"""Pixels that the canvas of translations adds on either side (both papers: 60 x 60)."""
+SCALED_SIDES = tuple(range(2, 19, 2))
+"""Sides to which crops are resized on the scaled set: 2 s with s in 1..9 (both papers)."""
+_TEST_POSES, _TEST_CLUTTER = 5_100_000, 5_200_000
+"""Seeds that no training run draws from, far apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPerturbation(Perturbation):
+    """Images as they are; poses hold no number."""
+
+    name = "none"
+    pose_names = ()
+
+    def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
+        return uniform
+
+    def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
+        pass
+
+    def _moved(self, images: Tensor, _poses: Tensor, _background: float | None) -> Tensor:
+        return images
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomRotation(Perturbation):
+    """Turn the content about the centre, uniformly; what leaves the image is lost (28 x 28).
+
+    Attributes:
+        limit: Largest angle either way, in degrees.
+    """
+
+    name = "rotation"
+    pose_names = ("degrees",)
+    limit: float = 90.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit <= 180:
+            raise InvalidInputError(
+                f"perturbation 'rotation={self.limit:g}': the largest angle must lie in (0, 180] "
+                "degrees"
+            )
+
+    def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
+        return (2 * uniform - 1) * self.limit
+
+    def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
+        radians = torch.deg2rad(poses[:, 0])
+        matrices[:, 0, 0] = matrices[:, 1, 1] = radians.cos()
+        matrices[:, 0, 1] = radians.sin()
+        matrices[:, 1, 0] = -radians.sin()
+
+    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
+        return resampling.rotated(images, self.moves(poses), background)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomTranslation(Perturbation):
+    """Put the image on a larger canvas, uniformly at any whole pixel where all of it lies there.
+
+    A 28 x 28 image goes on a canvas of 60 x 60, so that either number of its pose lies in -16..16.
+    """
+
+    name = "translation"
+    pose_names = ("x", "y")
+    pieces: int = PIECES
+
+    def canvas(self, side: int) -> int:
+        """Say how large the canvas is: 16/28 of the side is added on either side.
+
+        Args:
+            side: Side of the images, in pixels.
+
+        Returns:
+            60 for 28; as many pixels on either side for any other.
+        """
+        return side + 2 * in_proportion(MARGIN, side)
+
+    def _poses_from(self, uniform: Tensor, side: int) -> Tensor:
+        margin = in_proportion(MARGIN, side)
+        return (uniform * (2 * margin + 1)).floor() - margin
+
+    def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
+        matrices[:, :2, 2] = poses
+
+    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
+        canvas = self.canvas(images.shape[-1])
+        return resampling.moved_along_axes(images, self.moves(poses), canvas, background)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomScaling(Perturbation):
+    """Change the size of the content about the centre of a canvas that holds it at its largest.
+
+    Attributes:
+        low: Binary logarithm of the smallest factor; factors are uniform in their logarithm.
+        high: Binary logarithm of the largest factor.
+    """
+
+    name = "scaling"
+    pose_names = ("log2_factor",)
+    pieces: int = PIECES
+    low: float = -1.0
+    high: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not (-4 <= self.low < self.high <= 4):
+            raise InvalidInputError(
+                f"perturbation 'scaling={self.low:g}:{self.high:g}': give binary logarithms "
+                "LOW:HIGH of the factor with -4 <= LOW < HIGH <= 4"
+            )
+
+    def canvas(self, side: int) -> int:
+        """Say how large the canvas is: the image times the largest factor, at least the image.
+
+        Args:
+            side: Side of the images, in pixels.
+
+        Returns:
+            112 for 28 and factors up to 4; as many pixels on either side of the image for any.
+        """
+        return side + 2 * math.ceil(side * max(0.0, 2**self.high - 1) / 2)
+
+    def piece_sides(self, side: int) -> tuple[int, ...]:
+        """List the sides that crops may have on the canvas: 2 s with s in 1..9 for 28 x 28.
+
+        Args:
+            side: Side of the images, in pixels.
+
+        Returns:
+            Sides in pixels; for images of another side than 28, in proportion to it.
+        """
+        return tuple(sorted({in_proportion(s, side) for s in SCALED_SIDES}))
+
+    def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
+        return self.low + (self.high - self.low) * uniform
+
+    def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
+        matrices[:, 0, 0] = matrices[:, 1, 1] = poses[:, 0].exp2()
+
+    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
+        canvas = self.canvas(images.shape[-1])
+        return resampling.moved_along_axes(images, self.moves(poses), canvas, background)
+
+
+def parse_perturbation(text: str) -> Perturbation:
+    """Read a perturbation as it is written on the command line.
+
+    Args:
+        text: ``none``; ``rotation`` or ``rotation=90`` (largest angle, degrees); ``translation`` or
+            ``translation=clean`` (no clutter); ``scaling``, ``scaling=-1:2`` (binary logarithms of
+            the smallest and largest factor) or ``scaling=clean``.
+
+    Returns:
+        The perturbation.
+
+    Raises:
+        InvalidInputError: If there is no such perturbation, or its value cannot be used.
+    """
+    name, equals, value = text.strip().partition("=")
+    try:
+        if name == "none" and not equals:
+            return NoPerturbation()
+        if name == "rotation":
+            return RandomRotation(limit=float(value)) if equals else RandomRotation()
+        if name == "translation" and (not equals or value == "clean"):
+            return RandomTranslation(pieces=0) if equals else RandomTranslation()
+        if name == "scaling":
+            if value == "clean":
+                return RandomScaling(pieces=0)
+            if equals:
+                low, high = (float(number) for number in value.split(":"))
+                return RandomScaling(low=low, high=high)
+            return RandomScaling()
+    except InvalidInputError:
+        raise
+    except ValueError:
+        pass
+    raise InvalidInputError(
+        f"perturbation {text!r} cannot be read; give none, rotation, rotation=DEGREES, "
+        "translation, translation=clean, scaling, scaling=LOW:HIGH or scaling=clean"
+    )
+
+
+def test_poses(
+    perturbation: Perturbation,
+    count: int,
+    seed: int = 0,  # noqa: PT028 (no pytest test)
+    side: int = SIDE,  # noqa: PT028 (no pytest test)
+) -> Float[Tensor, "count pose"]:
+    """List the poses of the test images: the same for every variant, seed of training and machine.
+
+    Args:
+        perturbation: What is done to the images.
+        count: How many; a shorter list is the beginning of a longer one.
+        seed: Which list.
+        side: Side of the images, in pixels.
+
+    Returns:
+        A pose for each test image, on the CPU.
+    """
+    return perturbation.draw(count, torch.Generator().manual_seed(_TEST_POSES + seed), side)
+
+
+def test_clutter(
+    perturbation: Perturbation,
+    count: int,
+    side: int = SIDE,  # noqa: PT028 (no pytest test)
+    seed: int = 0,  # noqa: PT028 (no pytest test)
+) -> Int64[Tensor, "count piece choice"] | None:
+    """Choose the clutter of the test images, cut from each other, as fixedly as their poses.
+
+    Args:
+        perturbation: What is done to the images.
+        count: How many test images there are.
+        side: Side of the images, in pixels.
+        seed: Which list.
+
+    Returns:
+        Choices for `Perturbation.clutter_layer`, on the CPU; None for a perturbation without.
+    """
+    if perturbation.pieces == 0:
+        return None
+    generator = torch.Generator().manual_seed(_TEST_CLUTTER + seed)
+    return perturbation.draw_clutter(torch.arange(count), count, side, generator)

@@ -1,0 +1,217 @@
+"""What every perturbation does: draw poses, move the content of a batch, strew clutter over it.
+
+The convention is that of `invariance_probe.perturbations.kinds`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations.clutter import Clutter
+
+SIDE = 28
+"""Side of the images for which the papers give sizes in pixels."""
+PIECE = 6
+"""Side of a crop that clutters the canvas, in pixels of a 28 x 28 digit (both papers)."""
+PIECES = 6
+"""Crops on each cluttered canvas (both papers)."""
+
+
+def in_proportion(pixels: int, side: int) -> int:
+    """Scale a length that the papers give for 28 x 28 images.
+
+    Args:
+        pixels: The length.
+        side: Side of the images, in pixels.
+
+    Returns:
+        Whole pixels, at least one.
+    """
+    return max(1, (2 * pixels * side + SIDE) // (2 * SIDE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation(ABC):
+    """A random motion of the content, drawn anew for every image.
+
+    Attributes:
+        name: As it is written on the command line and in the tables.
+        pose_names: What the numbers of a pose are.
+        pieces: Crops of other digits on each canvas; 0 for none.
+    """
+
+    name: ClassVar[str]
+    pose_names: ClassVar[tuple[str, ...]]
+    pieces: int = 0
+
+    def canvas(self, side: int) -> int:
+        """Say how large the perturbed images are.
+
+        Args:
+            side: Side of the images, in pixels.
+
+        Returns:
+            Side of the canvas, in pixels; even where `side` is even and odd where it is odd.
+        """
+        return side
+
+    def draw(
+        self, count: int, generator: torch.Generator, side: int = SIDE
+    ) -> Float[Tensor, "sample pose"]:
+        """Draw poses.
+
+        Args:
+            count: How many.
+            generator: Where the randomness comes from; the poses lie on its device.
+            side: Side of the images, in pixels; what is counted in pixels depends on it.
+
+        Returns:
+            A row for each image, as `pose_names` has it; float32.
+        """
+        shape = (count, len(self.pose_names))
+        uniform = torch.rand(shape, generator=generator, device=generator.device)
+        return self._poses_from(uniform, side)
+
+    def moves(self, poses: Float[Tensor, "sample pose"]) -> Float[Tensor, "sample 3 3"]:
+        """Express poses as motions of the content.
+
+        Args:
+            poses: What `draw` returned, or any others.
+
+        Returns:
+            Matrices from the centred pixels of the image to those of the canvas; float64. They are
+            those of `transforms.Rotation`, `transforms.Translation` and `transforms.Scaling`.
+        """
+        matrices = torch.eye(3, dtype=torch.float64, device=poses.device).repeat(len(poses), 1, 1)
+        self._write_moves(poses.double(), matrices)
+        return matrices
+
+    @abstractmethod
+    def _poses_from(self, uniform: Tensor, side: int) -> Tensor:
+        """Turn numbers from [0, 1) into poses."""
+
+    @abstractmethod
+    def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
+        """Write motions over identities."""
+
+    @abstractmethod
+    def _moved(
+        self,
+        images: Float[Tensor, "sample channel side side"],
+        poses: Float[Tensor, "sample pose"],
+        background: float | None,
+    ) -> Float[Tensor, "sample channel canvas canvas"]:
+        """Put the moved content on the canvas."""
+
+    def apply(
+        self,
+        images: UInt8[Tensor, "sample channel side side"]
+        | Float[Tensor, "sample channel side side"],
+        poses: Float[Tensor, "sample pose"],
+        *,
+        clutter: Float[Tensor, "sample channel canvas canvas"] | None = None,
+        background: float | None = 0.0,
+    ) -> Float[Tensor, "sample channel canvas canvas"]:
+        """Perturb a batch of images.
+
+        Bilinear interpolation; where content shrinks, the interpolating triangle widens with it,
+        so that nothing is aliased. Whole-pixel shifts move pixels.
+
+        Args:
+            images: Bytes, or floats in [0, 1].
+            poses: A pose for each; best left on the CPU, so that a GPU need not be waited for.
+            clutter: What is added before values are clamped at 1; see `clutter_layer`.
+            background: Value in [0, 1] around the images (0 for MNIST, 1 for plankton), or None to
+                continue the nearest border values, as for photographs. `Dataset.background` says
+                which.
+
+        Returns:
+            Values in [0, 1], on the device of `images`, in float32 unless `images` is in another
+            float.
+
+        Raises:
+            InvalidInputError: If clutter is to be added to a background that is not black.
+        """
+        if images.dtype == torch.uint8:
+            images = images.float().div_(255)
+        moved = self._moved(images, poses, background)
+        if clutter is None:
+            return moved
+        if background != 0:
+            raise InvalidInputError(
+                f"perturbation {self.name!r}: clutter adds light to a black background and this "
+                f"data's is {'its border' if background is None else f'{background:g}'}; use "
+                f"'{self.name}=clean'"
+            )
+        return moved.add_(clutter.to(moved)).clamp_(max=1)
+
+    def piece_sides(self, side: int) -> tuple[int, ...]:
+        """List the sides that crops may have on the canvas, each as likely as the others.
+
+        Args:
+            side: Side of the images, in pixels.
+
+        Returns:
+            Sides in pixels; for images of another side than 28, in proportion to it.
+        """
+        return (in_proportion(PIECE, side),)
+
+    def draw_clutter(
+        self,
+        samples: Int64[Tensor, " sample"],
+        sources: int,
+        side: int,
+        generator: torch.Generator,
+    ) -> Int64[Tensor, "sample piece choice"]:
+        """Choose the crops that clutter each canvas and where they lie.
+
+        Args:
+            samples: Numbers of the images among the sources; no image clutters itself.
+            sources: How many images crops are taken from; at least 2.
+            side: Side of the images, in pixels.
+            generator: Where the randomness comes from; the choices lie on its device.
+
+        Returns:
+            For each of `pieces` crops: number of the source, column and row of the crop in it, side
+            to which it is resized, column and row on the canvas.
+
+        Raises:
+            InvalidInputError: If there is no other image to take a crop from.
+        """
+        if sources < 2:
+            raise InvalidInputError(
+                f"perturbation {self.name!r}: clutter is cut from other images and there "
+                f"are only {sources}; give at least 2, or use '{self.name}=clean'"
+            )
+        layout = self._clutter(side)
+        return layout.draw(samples, sources, self.pieces, generator)
+
+    def clutter_layer(
+        self,
+        choices: Int64[Tensor, "sample piece choice"],
+        sources: UInt8[Tensor, "source channel side side"]
+        | Float[Tensor, "source channel side side"],
+    ) -> Float[Tensor, "sample channel canvas canvas"]:
+        """Paint clutter on empty canvases.
+
+        Args:
+            choices: What `draw_clutter` returned.
+            sources: The images that crops are taken from.
+
+        Returns:
+            Sums of the crops, not yet clamped, on the device of `sources`.
+        """
+        return self._clutter(sources.shape[-1]).paint(choices, sources)
+
+    def _clutter(self, side: int) -> Clutter:
+        return Clutter(
+            side=side,
+            canvas=self.canvas(side),
+            crop=in_proportion(PIECE, side),
+            sides=self.piece_sides(side),
+        )

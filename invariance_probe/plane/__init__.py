@@ -1,0 +1,1 @@
+"""The one geometric convention: coordinates, samplers, transforms, regions."""

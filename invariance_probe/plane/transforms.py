@@ -1,0 +1,342 @@
+"""What is done to the input: rotation, scaling, shear, translation, reflection, any affine map.
+
+Convention:
+    A transform says how the *content* moves, about the centre of the image: ``Rotation(30)`` turns
+    it 30 degrees counter-clockwise as displayed, ``Scaling(1.4)`` makes it larger. Its `matrix`
+    acts on centred pixel coordinates (x right, y down). ``t @ u`` does u first, then t.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.plane import coordinates
+from invariance_probe.plane.rendering import render
+
+
+@dataclass(frozen=True)
+class Transform:
+    """An affine motion of image content; use one of the subclasses.
+
+    Attributes:
+        kind: Name of the family, as in the column ``transform`` of the tables.
+        parameter: The value that says which member of the family, as in the column ``parameter``;
+            NaN where one number cannot say it.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name of the family."""
+        return type(self).__name__.lower()
+
+    @property
+    def parameter(self) -> float:
+        """Which member of the family."""
+        return math.nan
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to, in centred pixel coordinates; float64."""
+        raise NotImplementedError
+
+    def inverse(self) -> "Transform":
+        """Return the transform that moves the content back.
+
+        Returns:
+            The inverse, of the same family where the family holds it.
+        """
+        return Affine(torch.linalg.inv(self.matrix))
+
+    def __matmul__(self, first: "Transform") -> "Transform":
+        """Compose: `first` is done first."""
+        return Affine(self.matrix @ first.matrix)
+
+    def __call__(
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        *,
+        crop: int | tuple[int, int] | None = None,
+        fill: float | Sequence[float] = 0.0,
+    ) -> Float[Tensor, "batch channel crop_height crop_width"]:
+        """Transform images about their centre.
+
+        Whole-pixel motions (quarter turns, flips, shifts) move pixels; everything else reads a
+        cubic B-spline. Where content shrinks, the image is first blurred so that the result is as
+        sharp as an image usually is (`rendering.NOMINAL_BLUR`).
+
+        Args:
+            images: Images, or canvases larger than the crop.
+            crop: Size of the result, cut from the centre; the size of `images` by default.
+            fill: Value, or one value a channel, where the content of a position is unknown.
+
+        Returns:
+            Transformed images.
+        """
+        return next(render(images, [self.matrix], crop=crop, fill=fill))
+
+
+@dataclass(frozen=True)
+class Rotation(Transform):
+    """Turn the content counter-clockwise as displayed.
+
+    Attributes:
+        degrees: The angle, in degrees.
+    """
+
+    degrees: float
+
+    @property
+    def parameter(self) -> float:
+        """The angle, in degrees."""
+        return float(self.degrees)
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to; quarter turns hold exact zeros and ones."""
+        quarters, rest = divmod(_finite(self, "degrees", self.degrees), 90)
+        if rest == 0:
+            cos, sin = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][int(quarters) % 4]
+        else:
+            cos, sin = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
+        return _linear(cos, sin, -sin, cos)
+
+    def inverse(self) -> "Rotation":
+        """Return the rotation by the opposite angle.
+
+        Returns:
+            The inverse.
+        """
+        return Rotation(-self.degrees)
+
+
+@dataclass(frozen=True)
+class Scaling(Transform):
+    """Make the content larger (factor > 1) or smaller.
+
+    Attributes:
+        factor: Ratio of lengths after and before; positive.
+    """
+
+    factor: float
+
+    @property
+    def parameter(self) -> float:
+        """The factor."""
+        return float(self.factor)
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to.
+
+        Raises:
+            InvalidInputError: If the factor is not positive.
+        """
+        if _finite(self, "factor", self.factor) <= 0:
+            raise InvalidInputError(
+                f"Scaling(factor={self.factor:g}): a factor must be positive; use Reflection to "
+                "mirror the content"
+            )
+        return _linear(self.factor, 0.0, 0.0, self.factor)
+
+    def inverse(self) -> "Scaling":
+        """Return the scaling by the reciprocal factor.
+
+        Returns:
+            The inverse.
+        """
+        return Scaling(1 / self.factor)
+
+
+@dataclass(frozen=True)
+class Shear(Transform):
+    """Shear the content: ``(x, y) -> (x + X y, y + Y x)`` with x right and y down.
+
+    Attributes:
+        x: Pixels to the right for each pixel further down.
+        y: Pixels down for each pixel further right.
+    """
+
+    x: float
+    y: float = 0.0
+
+    @property
+    def parameter(self) -> float:
+        """The horizontal shear, where there is no vertical one."""
+        return float(self.x) if self.y == 0 else math.nan
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to.
+
+        Raises:
+            InvalidInputError: If the two shears make the matrix singular.
+        """
+        x, y = _finite(self, "x", self.x), _finite(self, "y", self.y)
+        if x * y == 1:
+            raise InvalidInputError(f"Shear(x={x:g}, y={y:g}) is singular; x * y must not be 1")
+        return _linear(1.0, x, y, 1.0)
+
+
+@dataclass(frozen=True)
+class Translation(Transform):
+    """Move the content, in pixels of the input.
+
+    Attributes:
+        dx: Pixels to the right.
+        dy: Pixels down.
+    """
+
+    dx: float
+    dy: float = 0.0
+
+    @property
+    def parameter(self) -> float:
+        """The horizontal shift, where there is no vertical one."""
+        return float(self.dx) if self.dy == 0 else math.nan
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to."""
+        dx, dy = _finite(self, "dx", self.dx), _finite(self, "dy", self.dy)
+        return coordinates.scale_and_shift(1.0, 1.0, dx, dy)
+
+    def inverse(self) -> "Translation":
+        """Return the shift back.
+
+        Returns:
+            The inverse.
+        """
+        return Translation(-self.dx, -self.dy)
+
+
+@dataclass(frozen=True)
+class Reflection(Transform):
+    """Mirror the content at a line through the centre.
+
+    Attributes:
+        axis_degrees: Angle of the line, counter-clockwise from the horizontal, in degrees: 0 swaps
+            top and bottom, 90 swaps left and right.
+    """
+
+    axis_degrees: float
+
+    @property
+    def parameter(self) -> float:
+        """The angle of the axis, in degrees."""
+        return float(self.axis_degrees)
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to; axes at multiples of 45 degrees hold exact zeros and ones."""
+        turn = Rotation(2 * _finite(self, "axis_degrees", self.axis_degrees)).matrix
+        return turn @ coordinates.scale_and_shift(1.0, -1.0, 0.0, 0.0)
+
+    def inverse(self) -> "Reflection":
+        """Return the reflection itself.
+
+        Returns:
+            The inverse.
+        """
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Transform):
+    """Any invertible affine motion of the content.
+
+    Attributes:
+        affine_matrix: 2 x 2, 2 x 3 or 3 x 3, acting on centred pixel coordinates (x right, y down).
+    """
+
+    affine_matrix: Tensor | Sequence[Sequence[float]]
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to.
+
+        Raises:
+            InvalidInputError: If the matrix has another shape, is singular or not finite.
+        """
+        given = torch.as_tensor(self.affine_matrix, dtype=torch.float64)
+        if tuple(given.shape) not in {(2, 2), (2, 3), (3, 3)}:
+            raise InvalidInputError(
+                f"Affine: a matrix of shape {tuple(given.shape)} was given; give 2 x 2, 2 x 3 or "
+                "3 x 3"
+            )
+        if len(given) == 3 and not torch.allclose(given[2], given.new_tensor([0, 0, 1])):
+            raise InvalidInputError(
+                f"Affine: the last row is {given[2].tolist()}; an affine map has (0, 0, 1)"
+            )
+        full = torch.eye(3, dtype=torch.float64)
+        full[:2, : given.shape[1]] = given[:2]
+        if not bool(full.isfinite().all()) or abs(float(torch.linalg.det(full))) < 1e-12:
+            raise InvalidInputError(
+                f"Affine: {given.tolist()} is singular or not finite; give an invertible matrix"
+            )
+        return full
+
+
+def sweep(kind: str, start: float, stop: float, step: float) -> list[Transform]:
+    """List transforms of one family at equal steps, both ends included.
+
+    Args:
+        kind: ``"rotation"`` (degrees), ``"scaling"`` (factors), ``"shear"`` (horizontal),
+            ``"translation"`` (pixels to the right) or ``"reflection"`` (axis, degrees).
+        start: First value.
+        stop: Last value; it is included where the steps meet it.
+        step: Distance between values; for scaling too.
+
+    Returns:
+        One transform for each value.
+
+    Raises:
+        InvalidInputError: If the family is unknown or the range is empty.
+    """
+    families: dict[str, type[Rotation | Scaling | Shear | Translation | Reflection]] = {
+        family.__name__.lower(): family
+        for family in (Rotation, Scaling, Shear, Translation, Reflection)
+    }
+    if kind not in families:
+        raise InvalidInputError(f"unknown transform {kind!r}; one of {', '.join(families)}")
+    if not all(map(math.isfinite, (start, stop, step))) or step <= 0 or stop < start:
+        raise InvalidInputError(
+            f"sweep {kind}={start:g}:{stop:g}:{step:g} is empty; give START:STOP:STEP with "
+            "START <= STOP and STEP > 0"
+        )
+    count = math.floor((stop - start) / step + 1e-9) + 1
+    transforms: list[Transform] = [
+        families[kind](round(start + i * step, 12)) for i in range(count)
+    ]
+    for transform in transforms:
+        _ = transform.matrix  # an impossible member is refused here, with its value
+    return transforms
+
+
+def is_identity(transform: Transform) -> bool:
+    """Tell whether a transform leaves everything where it is.
+
+    Args:
+        transform: Any transform.
+
+    Returns:
+        True for the identity, such as ``Rotation(0)``.
+    """
+    return bool(torch.equal(transform.matrix, torch.eye(3, dtype=torch.float64)))
+
+
+def _linear(xx: float, xy: float, yx: float, yy: float) -> Tensor:
+    return torch.tensor([[xx, xy, 0.0], [yx, yy, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+
+
+def _finite(transform: Transform, name: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise InvalidInputError(
+            f"{type(transform).__name__}({name}={value}): the value must be a finite number"
+        )
+    return float(value)

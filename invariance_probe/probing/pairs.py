@@ -1,0 +1,341 @@
+"""Pairs of maps, and the methods that need nothing but the pair."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from invariance_probe.alignment import metrics
+from invariance_probe.alignment.aligning import align_with
+from invariance_probe.certificates import any_warp
+from invariance_probe.network import features
+from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane.rendering import shrinking_blur
+from invariance_probe.plane.transforms import Transform
+from invariance_probe.probing.options import ProbeOptions
+from invariance_probe.probing.passes import Chunk
+from invariance_probe.results.records import Block, Strip, shown_transforms
+
+
+class View:
+    """One layer of a run: oracle warps, regions and channel means, one for each transform.
+
+    Args:
+        layer: The layer.
+        moves: The run's transforms.
+        size: Height and width of what the model sees, in pixels.
+        margin: Distance that compared positions keep from the maps' outer edges, in cells.
+        device: Where its maps are.
+    """
+
+    def __init__(
+        self,
+        layer: features.Layer,
+        moves: Sequence[Transform],
+        size: tuple[int, int],
+        margin: float,
+        device: torch.device,
+    ) -> None:
+        self.layer = layer
+        oracle = torch.stack([layer.oracle(move.matrix, *size) for move in moves])
+        self.oracle: Float[Tensor, "transform 2 3"] = oracle.to(device)
+        self.region: Bool[Tensor, "transform height width"] = regions.visible(
+            self.oracle, layer.height, layer.width, margin
+        )
+        self._total: Tensor | None = None
+        self._count = 0
+
+    def add_to_mean(self, maps: Float[Tensor, "image channel height width"]) -> None:
+        """Take reference maps into the channel means.
+
+        Args:
+            maps: Maps of some images.
+        """
+        flat = maps.flatten(2).double().sum(0)  # the mean over images is all that is needed
+        total = self.region.flatten(1).double() @ flat.T
+        self._total = total if self._total is None else self._total + total
+        self._count += len(maps)
+
+    @property
+    def mean(self) -> Float[Tensor, "transform channel"]:
+        """Channel means of all reference maps over the region."""
+        assert self._total is not None
+        cells = self.region.flatten(1).sum(1, keepdim=True).clamp(min=1)
+        return self._total / (cells * self._count)
+
+    def pairs(self, chunk: Chunk) -> Iterator["Pairs"]:
+        """Pair the images of a chunk with themselves, transformed.
+
+        Args:
+            chunk: Maps of some images.
+
+        Yields:
+            Pairs of all these images, for some transforms at a time.
+        """
+        reference, moved = chunk.reference[self.layer.name], chunk.moved[self.layer.name]
+        for group in self.groups(reference):
+            yield Pairs(self, group, chunk.numbers, reference, moved[group])
+
+    def groups(self, reference: Float[Tensor, "image channel height width"]) -> list[list[int]]:
+        """Split the transforms, so that a copy of a group's maps stays within about 32 MB.
+
+        Args:
+            reference: Maps of the images that are compared together.
+
+        Returns:
+            Numbers of the transforms, by group.
+        """
+        size = max(1, 2**25 // max(1, reference.numel() * reference.element_size()))
+        everything = list(range(len(self.oracle)))
+        return [everything[start : start + size] for start in range(0, len(everything), size)]
+
+
+class Pairs:
+    """References and moved maps of some images under some transforms, ordered (transform, image).
+
+    Args:
+        view: The layer they are of.
+        group: Numbers of the transforms.
+        numbers: Numbers of the images.
+        reference: Their maps.
+        moved: Maps to compare them with.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        group: Sequence[int],
+        numbers: Sequence[int],
+        reference: Float[Tensor, "image channel height width"],
+        moved: Float[Tensor, "transform image channel height width"],
+    ) -> None:
+        self.view, self.group, self.numbers = view, list(group), list(numbers)
+        self.reference = reference.expand(len(group), *reference.shape).flatten(0, 1)
+        self.moved = moved.flatten(0, 1)
+        self.oracle, self.region, mean = (
+            each[self.group].repeat_interleave(len(numbers), dim=0)
+            for each in (view.oracle, view.region, view.mean)
+        )
+        self.target = metrics.Target(self.reference, self.region, mean)
+
+    def rows(self) -> Iterator[tuple[int, slice]]:
+        """Go through the transforms.
+
+        Yields:
+            Number of a transform, and which pairs are of it.
+        """
+        count = len(self.numbers)
+        for place, transform in enumerate(self.group):
+            yield transform, slice(place * count, (place + 1) * count)
+
+    def sent(self, mode: str, antialias: bool) -> Float[Tensor, "pair channel height width"]:
+        """Do to the references, at the layer's resolution, what was done to the images.
+
+        Args:
+            mode: Sampler.
+            antialias: Whether they are blurred before they shrink.
+
+        Returns:
+            The references as a transform of the maps themselves would leave them.
+        """
+        height, width = self.reference.shape[-2:]
+        inverse = torch.linalg.inv(coordinates.homogeneous(self.oracle))[:, :2]
+        pull_back = coordinates.index_matrix_from_theta(inverse, height, width)[:, :2, :2].cpu()
+        sharp = self.reference
+        for _, rows in self.rows():
+            blur = shrinking_blur(pull_back[rows.start]) if antialias else None
+            if blur is not None:
+                sharp = sharp.clone() if sharp is self.reference else sharp
+                sharp[rows] = coordinates.blurred(self.reference[rows], blur)
+        return coordinates.warp(sharp, inverse, mode=mode)
+
+    def block(
+        self,
+        method: str,
+        scores: metrics.Scores,
+        theta: Float[Tensor, "pair 2 3"],
+        *,
+        outcome: Sequence[str] | None = None,
+        n_iter: Sequence[int] | None = None,
+    ) -> Block:
+        """Write down what a method left.
+
+        Args:
+            method: Its name.
+            scores: What it left.
+            theta: The warp.
+            outcome: How a search ended or what is to be said of each value; by default only why a
+                value is missing.
+            n_iter: Steps of a search; 0 by default.
+
+        Returns:
+            Rows of the table.
+        """
+        seen = self.region.flatten(1).any(1).tolist()
+        said = list(outcome) if outcome is not None else [""] * len(seen)
+        missing = scores.fvu.isnan().tolist()
+        return Block(
+            layer=self.view.layer.name,
+            method=method,
+            images=self.numbers * len(self.group),
+            transforms=[t for t in self.group for _ in self.numbers],
+            values=torch.stack([getattr(scores, m) for m in metrics.METRICS], dim=1).cpu(),
+            theta=theta.flatten(1).cpu(),
+            outcome=[
+                text or (("constant" if s else "empty_region") if m else "")
+                for text, m, s in zip(said, missing, seen, strict=True)
+            ],
+            n_iter=[0] * len(seen) if n_iter is None else list(n_iter),
+        )
+
+
+class Predecessors:
+    """Pairs each image with the one before it, for what unrelated images give.
+
+    The first image of the run follows on the last one: its pair comes when all have been read.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[list[int], Tensor]] = {}
+        self._last: dict[str, Tensor] = {}
+
+    def pairs(self, view: View, chunk: Chunk) -> Iterator[Pairs]:
+        """Pair the images of a chunk with their predecessors.
+
+        Args:
+            view: The layer.
+            chunk: Maps of some images; chunks come in the order of the run.
+
+        Yields:
+            Pairs for some transforms at a time.
+        """
+        name, numbers = view.layer.name, chunk.numbers
+        reference, moved = chunk.reference[name], chunk.moved[name]
+        before = self._last.get(name)
+        self._last[name] = moved[:, -1:].clone()
+        if before is None:
+            self._first[name] = (numbers[:1], reference[:1].clone())
+            numbers, reference, others = numbers[1:], reference[1:], moved[:, :-1]
+        else:
+            others = torch.cat([before, moved[:, :-1]], dim=1)
+        if numbers:
+            for group in view.groups(reference):
+                yield Pairs(view, group, numbers, reference, others[group])
+
+    def closing(self, view: View) -> Pairs:
+        """Pair the first image with the last one.
+
+        Args:
+            view: The layer.
+
+        Returns:
+            The pair under each transform.
+        """
+        numbers, reference = self._first[view.layer.name]
+        others = self._last[view.layer.name]
+        return Pairs(view, range(len(others)), numbers, reference, others)
+
+
+def compare(
+    pairs: Pairs, methods: Sequence[str], options: ProbeOptions
+) -> tuple[list[Block], Float[Tensor, "pair 2 3"]]:
+    """Apply the methods that look at a pair alone.
+
+    Args:
+        pairs: Images and themselves, transformed.
+        methods: Which to apply; those of other stages are passed over.
+        options: How to measure.
+
+    Returns:
+        Their results, and the best affine warps; the oracle's, where no search was asked for.
+    """
+    search, oracle, target = options.search, pairs.oracle, pairs.target
+    mode = search.mode
+    identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
+    blocks, theta = [], oracle
+    scores = {}
+    if "affine" in methods:
+        found = align_with(target, pairs.moved, oracle, search)
+        theta = found.theta
+        scores = {"identity": found.identity, "oracle": found.oracle}
+        names = [outcome.name.lower() for outcome in found.outcome]
+        steps = found.n_iter.tolist()
+        blocks.append(pairs.block("affine", found.scores, theta, outcome=names, n_iter=steps))
+    elif {"identity", "oracle"} & set(methods):
+        scores = {
+            "identity": target.score(pairs.moved),
+            "oracle": target.score(coordinates.warp(pairs.moved, oracle, mode=mode)),
+        }
+    for method, warp in (("identity", identity), ("oracle", oracle)):
+        if method in methods:
+            blocks.append(pairs.block(method, scores[method], warp))
+    if "floor" in methods:
+        back = coordinates.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
+        blocks.append(pairs.block("floor", target.score(back), oracle))
+    if "any-warp" in methods:
+        blocks.append(_any_warp(pairs, mode))
+    return blocks, theta
+
+
+def _any_warp(pairs: Pairs, mode: str) -> Block:
+    """The certificate, which holds for bilinear reading alone."""
+    blank = torch.full_like(pairs.oracle, torch.nan)
+    if mode != "bilinear":
+        outcome = ["bilinear_only"] * len(blank)
+        return pairs.block("any-warp", unknown(len(blank)), blank, outcome=outcome)
+    bound = any_warp.any_warp_bound(pairs.reference, pairs.moved, pairs.region)
+    complete = bound.kind is any_warp.BoundKind.ALL_POSITIONS
+    outcome = ["" if complete else bound.kind.name.lower()] * len(blank)
+    return pairs.block("any-warp", pairs.target.bound(bound.error), blank, outcome=outcome)
+
+
+def unknown(pairs: int) -> metrics.Scores:
+    """Scores of pairs that cannot be compared.
+
+    Args:
+        pairs: How many.
+
+    Returns:
+        NaN.
+    """
+    blank = torch.full((pairs,), torch.nan, dtype=torch.float64)
+    return metrics.Scores(fvu=blank, rel_l2=blank, cosine=blank)
+
+
+def strips(
+    pairs: Pairs,
+    theta: Float[Tensor, "pair 2 3"],
+    moves: Sequence[Transform],
+    shown: Float[Tensor, "view colour crop_height crop_width"],
+) -> Iterator[Strip]:
+    """Keep what the picture of the maps shows: image 0 under one transform of each family.
+
+    Args:
+        pairs: Pairs with image 0 among them.
+        theta: The best warps found.
+        moves: All transforms of the run.
+        shown: Pixel values of image 0 as it is and under each transform.
+
+    Yields:
+        One strip a transform that is shown.
+    """
+    for number in set(pairs.group) & set(shown_transforms(moves)):
+        pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(0)
+        one = slice(pair, pair + 1)
+        reference, moved = pairs.reference[one], pairs.moved[one]
+        strongest = reference[0].flatten(1).std(1).argsort(descending=True)[:2]
+        stages = [
+            reference,
+            moved,
+            coordinates.warp(moved, pairs.oracle[one]),
+            coordinates.warp(moved, theta[one]),
+        ]
+        yield Strip(
+            layer=pairs.view.layer.name,
+            transform=number,
+            channels=strongest.tolist(),
+            maps=torch.cat(stages)[:, strongest].cpu().numpy(),
+            region=pairs.region[pair].cpu().numpy(),
+            images=shown[[0, number + 1]].cpu().numpy(),
+        )

@@ -1,0 +1,219 @@
+"""Images, transformed, through the model: the maps of a run, some images at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from invariance_probe.data.pictures import ImageSource
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.network import features
+from invariance_probe.plane.rendering import crop_size, filled_fraction, render
+from invariance_probe.plane.transforms import Rotation, Transform
+from invariance_probe.probing.options import ProbeOptions
+from invariance_probe.statistics import generator
+
+PAIRS_AT_ONCE = 64
+"""Images and transformed images whose maps are held in memory together."""
+CACHE_BYTES = 2**30
+"""Maps kept for a second reading of the images; those of further images are computed anew."""
+
+_STAY = Rotation(0)
+
+
+@contextmanager
+def placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Move a model to a device and type, and back.
+
+    Args:
+        model: The model.
+        device: Where to compute.
+        dtype: What to compute in.
+
+    Yields:
+        Nothing.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    home = next(((t.device, t.dtype) for t in tensors if t.is_floating_point()), None)
+    model.to(device=device, dtype=dtype)
+    try:
+        yield
+    finally:
+        if home is not None:
+            model.to(device=home[0], dtype=home[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Maps of some images.
+
+    Attributes:
+        numbers: Numbers of the images.
+        reference: Maps of the images as they are, by layer.
+        moved: Maps of the transformed images, by layer.
+        shown: Pixel values of image 0 as it is and under each transform, if it is in the chunk.
+    """
+
+    numbers: list[int]
+    reference: Mapping[str, Float[Tensor, "image channel height width"]]
+    moved: Mapping[str, Float[Tensor, "transform image channel height width"]]
+    shown: Float[Tensor, "view colour crop_height crop_width"] | None
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the maps take."""
+        maps = (*self.reference.values(), *self.moved.values())
+        return sum(each.numel() * each.element_size() for each in maps)
+
+
+class Reader:
+    """Reads images in a seeded order, transforms them and taps the model's layers.
+
+    Args:
+        model: The model, in place and in evaluation mode.
+        source: The images.
+        patterns: Names or patterns of layers.
+        moves: What is done to the input.
+        options: How to measure.
+        keep: Whether the transformed images will be read more than once.
+
+    Raises:
+        InvalidInputError: If the model, the images and the options do not fit together.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        source: ImageSource,
+        patterns: Sequence[str],
+        moves: Sequence[Transform],
+        options: ProbeOptions,
+        *,
+        keep: bool,
+    ) -> None:
+        self.model, self.source, self.moves, self.options = model, source, moves, options
+        self.device, self.dtype = options.place(), options.real
+        first = source[0]
+        self.canvas = (first.shape[-2], first.shape[-1])
+        self.size = crop_size(options.crop, *self.canvas)
+        channels = first.shape[0]
+        self.mean = self._by_channel("mean", options.mean, 0.0, channels)
+        self.std = self._by_channel("std", options.std, 1.0, channels)
+        self.fill = self._by_channel("fill", options.fill or options.mean, 0.0, channels)
+        self.layers = self._find_layers(first, list(patterns))
+        self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
+        self.order: list[int] = generator(options.seed, "order").permutation(len(source)).tolist()
+        self._room = CACHE_BYTES if keep else 0
+        self._kept: dict[int, Chunk] = {}
+
+    def _by_channel(
+        self, name: str, values: tuple[float, ...] | None, default: float, channels: int
+    ) -> Tensor:
+        given = (default,) if values is None else values
+        if len(given) not in {1, channels}:
+            raise InvalidInputError(
+                f"{name}={list(given)}: give one value, or one for each of the {channels} channels"
+            )
+        return torch.tensor(given, device=self.device, dtype=self.dtype).view(1, -1, 1, 1)
+
+    def _find_layers(self, first: Tensor, patterns: list[str]) -> list[features.Layer]:
+        image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
+        try:
+            return features.find_layers(self.model, image, patterns)
+        except InvalidInputError:
+            raise
+        except Exception as error:
+            first_line = str(error).partition("\n")[0]
+            raise InvalidInputError(
+                f"the model refuses an image of shape {tuple(image.shape[1:])}: {first_line}"
+            ) from error
+
+    def originals(self) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """Pass the images through the model as they are.
+
+        Yields:
+            Numbers of some images, and their maps by layer.
+        """
+        for numbers in _chunks(self.order, self.options.batch_size):
+            maps = self._forward(next(self._render(self._canvases(numbers), [_STAY])))
+            self._refuse_non_finite(maps, numbers)
+            yield numbers, maps
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Pass the images through the model as they are and under each transform.
+
+        Yields:
+            The maps of some images; always the same images together, in the same order.
+        """
+        views = len(self.moves) + 1
+        # enough pairs for the search to work on many at once
+        for start, numbers in enumerate(_chunks(self.order, max(1, PAIRS_AT_ONCE // views))):
+            chunk = self._kept.get(start) or self._read(numbers)
+            if start not in self._kept and chunk.bytes <= self._room:
+                self._room -= chunk.bytes
+                self._kept[start] = chunk
+            yield chunk
+
+    def _read(self, numbers: list[int]) -> Chunk:
+        views, count = len(self.moves) + 1, len(numbers)
+        images = torch.cat(list(self._render(self._canvases(numbers), [_STAY, *self.moves])))
+        maps = self._forward(images)
+        self._refuse_non_finite(maps, numbers)
+        shown = None
+        if 0 in numbers:
+            shown = images[[view * count + numbers.index(0) for view in range(views)]]
+            shown = shown * self.std + self.mean
+        return Chunk(
+            numbers=numbers,
+            reference={name: each[:count] for name, each in maps.items()},
+            moved={
+                name: each[count:].reshape(views - 1, count, *each.shape[1:])
+                for name, each in maps.items()
+            },
+            shown=shown,
+        )
+
+    def _render(self, canvases: Tensor, moves: Sequence[Transform]) -> Iterator[Tensor]:
+        """Transform canvases, cut the crop out, normalise."""
+        options, fill = self.options, self.fill.flatten().tolist()
+        matrices = [move.matrix for move in moves]
+        for moved in render(
+            canvases, matrices, crop=options.crop, fill=fill, antialias=options.antialias
+        ):
+            yield (moved - self.mean) / self.std
+
+    def _canvases(self, numbers: Sequence[int]) -> Tensor:
+        loaded = [self.source[i] for i in numbers]
+        for i, image in zip(numbers, loaded, strict=True):
+            if tuple(image.shape[-2:]) != self.canvas:
+                raise InvalidInputError(
+                    f"image {self.source.names[i]!r} is {tuple(image.shape[-2:])} pixels, the "
+                    f"first one {self.canvas}; give images of one size"
+                )
+        return torch.stack(loaded).to(self.device, self.dtype)
+
+    def _forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Tap all layers, in passes of at most the batch size."""
+        parts = [
+            features.tap(self.model, part, self.layers)
+            for part in torch.split(images, self.options.batch_size)
+        ]
+        return {layer.name: torch.cat([p[layer.name] for p in parts]) for layer in self.layers}
+
+    def _refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
+        for layer, each in maps.items():
+            finite = each.flatten(1).isfinite().all(1).tolist()
+            if not all(finite):
+                name = self.source.names[numbers[finite.index(False) % len(numbers)]]
+                raise InvalidInputError(
+                    f"layer {layer!r}: image {name!r} gives NaN or infinite activations; check the "
+                    "weights and the image, or use --dtype float64"
+                )
+
+
+def _chunks(numbers: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]

@@ -1,0 +1,73 @@
+"""From blocks to one HTML file."""
+
+from itertools import chain
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.report import pictures
+from invariance_probe.report.blocks import Page
+from invariance_probe.training.checkpoints import write_file
+
+LARGEST_PAGE = 5_000_000
+"""Bytes of a page."""
+
+
+def render(page: Page) -> str:
+    """Write a page as HTML.
+
+    Args:
+        page: What to show.
+
+    Returns:
+        A whole document that refers to nothing outside itself.
+
+    Raises:
+        InvalidInputError: If it would be larger than `LARGEST_PAGE`.
+    """
+    loader = FileSystemLoader(Path(__file__).parent / "page")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    drawn = pictures.markup(list(chain.from_iterable(s.figures for s in page.sections)))
+    left = iter(drawn)
+    figures = [
+        [(Markup(next(left)), each.caption) for each in section.figures]
+        for section in page.sections
+    ]
+    claims = {item.id for section in page.sections for item in section.items}
+    template = environment.get_template("page.html")
+    text = template.render(page=page, figures=figures, claims=claims)
+    if (size := len(text.encode())) > LARGEST_PAGE:
+        raise InvalidInputError(
+            f"the page would take {size / 1e6:.1f} MB, more than {LARGEST_PAGE / 1e6:.0f}; name "
+            "fewer folders"
+        )
+    return text
+
+
+def write(page: Page, out: Path) -> Path:
+    """Write a page to a file, whole or not at all.
+
+    Args:
+        page: What to show.
+        out: The file; an older page there is replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        InvalidInputError: If it is a folder or no HTML file.
+    """
+    if out.is_dir() or out.suffix.lower() not in {".html", ".htm"}:
+        raise InvalidInputError(f"output {str(out)!r} is no HTML file; give a name such as a.html")
+    text = render(page)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_file(out, lambda partial: partial.write_text(text, encoding="utf-8"))
+    return out

@@ -1,0 +1,1 @@
+"""What a probe returns: tables, their summaries and parts, figures drawn from them."""

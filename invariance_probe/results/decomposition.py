@@ -1,0 +1,253 @@
+"""Why a residual is there: its parts, and which channels took whose place."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from invariance_probe.alignment import mixing
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.results.methods import EXPLAINING_METHODS, warp_and_kind
+from invariance_probe.statistics import by_image, gain_p_value, statistic_interval
+
+if TYPE_CHECKING:
+    from invariance_probe.results.result import ProbeResult
+
+PARTS = ("floor", "left", "mixing", "permutation", "other warp")
+"""Parts of what the oracle warp leaves, from the bottom of the stack to its top. ``other warp``:
+repaired by a warp other than the oracle; ``permutation``: what reassigning channels removes beyond
+that; ``mixing``: what any orthogonal or linear mixing of them removes beyond that; ``floor``: what
+interpolation alone costs; ``left``: all the rest."""
+
+CERTIFIED = "beyond any warp"
+"""The one row of a decomposition that is proven (`certificates.any_warp`), not found: no spatial warp
+read with bilinear sampling leaves less. It is no part of the stack: it lies across ``floor``,
+``left``, ``mixing`` and ``permutation``."""
+
+FALSE_DISCOVERIES = 0.05
+"""Expected share of false ones among the channels that are said to have moved (Benjamini and
+Hochberg 1995)."""
+
+
+def decomposition(
+    result: "ProbeResult", by: Sequence[str] = ("layer", "transform")
+) -> pd.DataFrame:
+    """Split what the oracle warp leaves into its parts.
+
+    Each part is the difference of two means over images: of the best that the methods before it
+    left, and of the best with it; a method that leaves more than those before it removes nothing,
+    and what interpolation costs counts as ``floor``, whatever reduces it.
+    Mixings are scored on images that they were not fitted to. In a layer that is perfect all is
+    ``floor``; in one whose channels only change places all but ``floor`` is ``permutation``; for
+    unrelated images ``left`` and ``floor`` make about 1, as mixing can always predict the means.
+
+    Args:
+        result: A probe with the methods `EXPLAINING_METHODS`.
+        by: Columns that make a group, of ``layer``, ``transform``, ``parameter``,
+            ``transform_number``.
+
+    Returns:
+        The columns of `by`; ``part``, one of `PARTS` or `CERTIFIED`; ``status``, ``"found"`` or
+        ``"certified"``; ``mean`` (of ``fvu``), ``low``, ``high``; ``share`` of what the oracle
+        leaves, ``share_low``, ``share_high`` (95 % bootstrap intervals over images); ``n_images``.
+
+    Raises:
+        InvalidInputError: If the probe lacks a method.
+    """
+    missing = [m for m in EXPLAINING_METHODS if m not in result.config["methods"]]
+    if missing:
+        raise InvalidInputError(
+            f"this run lacks the methods {', '.join(missing)}; probe with --explain, or with "
+            "methods=EXPLAINING_METHODS"
+        )
+    keys = list(by)
+    table = result.table if {"parameter", "transform_number"} & set(keys) else result.moving()
+    table = table[table["metric"] == "fvu"]
+    frames = []
+    for group, rows in table.groupby(keys, observed=True, sort=True, dropna=False):
+        values = by_image(rows, ["method"])
+        seed = int(result.config["seed"])
+        # a bicubic probe has no certificate, and is decomposed all the same
+        stack, proven = values.drop(index="any-warp"), values.loc[["oracle", "any-warp"]]
+        methods = list(stack.index)
+        both = [
+            _rows(stack, partial(_stacked, methods), PARTS, "found", seed),
+            _rows(proven, _certified, (CERTIFIED,), "certified", seed),
+        ]
+        frames.append(pd.concat(both).assign(**dict(zip(keys, group, strict=True))))
+    frame = pd.concat(frames, ignore_index=True)
+    for key in keys:
+        if isinstance(table[key].dtype, pd.CategoricalDtype):
+            frame[key] = frame[key].astype(table[key].dtype)
+    frame["part"] = pd.Categorical(frame["part"], [*PARTS, CERTIFIED], ordered=True)
+    return frame[[*keys, *(column for column in frame.columns if column not in keys)]]
+
+
+def _rows(
+    values: pd.DataFrame,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    parts: Sequence[str],
+    status: str,
+    seed: int,
+) -> pd.DataFrame:
+    """Some parts of one group, with their intervals."""
+    numbers = values.to_numpy(dtype=float)
+    found, low, high = statistic_interval(numbers, statistic, seed)
+    count = len(parts)
+    return pd.DataFrame({
+        "part": list(parts),
+        "status": status,
+        "mean": found[:count],
+        "low": low[:count],
+        "high": high[:count],
+        "share": found[count:],
+        "share_low": low[count:],
+        "share_high": high[count:],
+        "n_images": int(np.isfinite(numbers).all(0).sum()),
+    })
+
+
+def _stacked(methods: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """Means by method to `PARTS`, then the same as shares of what the oracle leaves."""
+    means = dict(zip(methods, values, strict=True))
+
+    def best(*kinds: str) -> np.ndarray:
+        least: np.ndarray = np.min([v for m, v in means.items() if _removes(m) in kinds], axis=0)
+        return least
+
+    levels = [means["oracle"], best("", "oracle"), best("", "oracle", "permutation")]
+    levels.append(best("", "oracle", *mixing.KINDS))
+    floor = np.minimum(means["floor"], levels[0])
+    levels = [*(np.maximum(level, floor) for level in levels), floor]
+    parts = [floor, *(upper - lower for lower, upper in pairwise(levels[::-1]))]
+    return _with_shares(np.stack(parts), levels[0])
+
+
+def _certified(values: np.ndarray) -> np.ndarray:
+    """What the oracle leaves and what any warp must leave, to the latter and its share."""
+    return _with_shares(values[1:], values[0])
+
+
+def _with_shares(parts: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.vstack([parts, parts / whole])
+
+
+def _removes(method: str) -> str:
+    """The stage of the decomposition that a method belongs to."""
+    warp, kind = warp_and_kind(method)
+    if warp not in {"oracle", "affine", "joint"}:
+        return "other"
+    return kind or ("oracle" if warp == "oracle" else "")
+
+
+def channel_moves(result: "ProbeResult") -> pd.DataFrame:
+    """Sum up which channels took whose place.
+
+    Args:
+        result: A probe with a ``+permutation`` method.
+
+    Returns:
+        One row per layer, transform, parameter and warp: ``channels``; ``moved``, share of the
+        channels whose place another takes; ``agreement``, mean share of the folds that say the
+        same of a channel; ``gain``, mean fvu that the assignment of other images removes, and
+        ``p_value``, how often chance would remove as much (see `statistics.gain_p_value`: a
+        Hungarian assignment always finds something); ``significant``, share of the channels that
+        other images' assignment serves better on more images than chance would (see
+        `FALSE_DISCOVERIES`); ``longest_cycle``; for transforms that some number of ``turns``
+        undoes ``returning``, the share of the moved channels that as many applications of the
+        permutation bring back, and ``returning_by_chance``, what a random permutation would.
+
+    Raises:
+        InvalidInputError: If the probe permuted no channels.
+    """
+    if result.channels.empty:
+        raise InvalidInputError(
+            "this run permuted no channels; probe at least two images with --explain, or with "
+            "methods=['oracle+permutation']"
+        )
+    keys = ["layer", "transform", "parameter", "transform_number", "warp"]
+    place = {name: number for number, name in enumerate(result.layers["name"])}
+    values = by_image(
+        result.table[result.table["metric"] == "fvu"], ["layer", "transform_number", "method"]
+    )
+    rows = []
+    for group, one in result.channels.groupby(keys, sort=False, dropna=False):
+        named = dict(zip(keys, group, strict=True))
+        source, count = one["source"].to_numpy(), len(one)
+        after = [(named["layer"], named["transform_number"], m) for m in _before_and_after(named)]
+        gains = np.full(1, np.nan)
+        if all(key in values.index for key in after):
+            gains = (values.loc[after[0]] - values.loc[after[1]]).to_numpy(dtype=float)
+        moved = source != one["channel"].to_numpy()
+        turns = _turns(str(named["transform"]), float(named["parameter"]))
+        rows.append(
+            named
+            | {
+                "channels": count,
+                "moved": float(moved.mean()),
+                "agreement": float(one["agreement"].mean()),
+                "gain": float(np.nanmean(gains)) if np.isfinite(gains).any() else np.nan,
+                "p_value": gain_p_value(gains, int(result.config["seed"])),
+                "significant": float(discoveries(one["p_value"].to_numpy()).mean()),
+                "longest_cycle": len(mixing.cycles(source)[0]),
+                "turns": turns,
+                "returning": np.nan,
+                "returning_by_chance": np.nan,
+            }
+            | _returning(source, moved, turns)
+        )
+    frame = pd.DataFrame(rows)
+    order = frame["layer"].map(place)
+    return frame.iloc[np.lexsort((frame["transform_number"], order))].reset_index(drop=True)
+
+
+def _before_and_after(named: dict[str, Any]) -> tuple[str, str]:
+    """A warp, and the same with its channels permuted."""
+    warp = str(named["warp"])
+    return "affine" if warp == "joint" else warp, f"{warp}+permutation"
+
+
+def _returning(source: np.ndarray, moved: np.ndarray, turns: int) -> dict[str, float]:
+    """How many of the moved channels a permutation brings back, and how many chance would."""
+    if not turns or not moved.any():
+        return {}
+    # in a random permutation one channel is expected in the cycles of each length
+    lengths = sum(turns % length == 0 for length in range(2, turns + 1))
+    return {
+        "returning": float(mixing.returning(source, turns)[moved].mean()),
+        "returning_by_chance": min(1.0, lengths / int(moved.sum())),
+    }
+
+
+def discoveries(p_values: Float[np.ndarray, " test"]) -> np.ndarray:
+    """Choose the tests that are not chance (Benjamini and Hochberg 1995).
+
+    Args:
+        p_values: One a test.
+
+    Returns:
+        True for the chosen ones; among them `FALSE_DISCOVERIES` are expected to be false.
+    """
+    order = np.argsort(p_values)
+    allowed = FALSE_DISCOVERIES * np.arange(1, len(order) + 1) / len(order)
+    passing = np.flatnonzero(p_values[order] <= allowed)
+    chosen = np.zeros(len(order), dtype=bool)
+    if len(passing):
+        chosen[order[: passing[-1] + 1]] = True
+    return chosen
+
+
+def _turns(kind: str, parameter: float) -> int:
+    """How often a transform is applied until nothing has changed; 0 if never or not soon."""
+    if kind == "reflection":
+        return 2
+    if kind == "rotation" and parameter % 360:
+        for turns in range(2, 13):
+            if abs((parameter * turns + 180) % 360 - 180) < 1e-9:
+                return turns
+    return 0

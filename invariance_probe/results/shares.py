@@ -1,0 +1,188 @@
+"""Why a residual is there, drawn: its parts as a stack, channels' places as a matrix."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from invariance_probe.alignment import mixing
+from invariance_probe.results import decomposition
+from invariance_probe.results.result import ProbeResult
+from invariance_probe.results.style import METHOD_COLOURS, RESIDUAL, caption
+
+PART_COLOURS = {
+    "floor": METHOD_COLOURS["floor"],
+    "left": "#D55E00",
+    "mixing": METHOD_COLOURS["unrelated"],
+    "permutation": "#F0E442",
+    "other warp": "#56B4E9",
+}
+PART_LABELS = {
+    "floor": "interpolation floor",
+    "left": "left by all of these",
+    "mixing": "removed by mixing channels",
+    "permutation": "removed by permuting channels",
+    "other warp": "repaired by another warp",
+}
+_LABELLED = 0.11
+"""Smallest part of the axis' height that a share is written into."""
+
+
+def plot_parts(result: ProbeResult) -> Figure:
+    """Draw the parts of what the oracle warp leaves: a bar a layer, a panel a family.
+
+    Args:
+        result: A probe with the methods of `decomposition.decomposition`.
+
+    Returns:
+        The figure.
+    """
+    frame = decomposition.decomposition(result)
+    families = [str(kind) for kind in dict.fromkeys(frame["transform"])]
+    layers = list(result.layers["name"])
+    width = max(5.0, 1.25 * len(layers))
+    figure = Figure(figsize=(width * len(families) + 3.4, 5.4), layout="constrained")
+    panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
+    stacked = frame[frame["status"] == "found"]
+    top = 1.05 * float(stacked.groupby(["layer", "transform"], observed=True)["mean"].sum().max())
+    for axes, family in zip(panels, families, strict=True):
+        axes.set_ylim(0, top)
+        for place, layer in enumerate(layers):
+            rows = frame[(frame["transform"] == family) & (frame["layer"] == layer)]
+            _stack(axes, place, rows.set_index("part"), top)
+        axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
+        axes.set_title(family)
+        axes.set_xlabel("layer, from shallow to deep")
+    panels[0].set_ylabel(f"{RESIDUAL}\nunder the oracle warp")
+    handles: list[Patch | Line2D] = [
+        Patch(color=PART_COLOURS[part], label=PART_LABELS[part])
+        for part in decomposition.PARTS[::-1]
+    ]
+    handles.append(
+        Line2D([], [], color="black", linewidth=3, label="certified: no spatial\nwarp leaves less")
+    )
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    figure.suptitle(caption(result, "in brackets"), fontsize=11)
+    sns.despine(figure)
+    return figure
+
+
+def _stack(axes: Axes, place: int, rows: pd.DataFrame, top: float) -> None:
+    """One bar: its parts with their shares, and the certificate across it."""
+    bottom = 0.0
+    for part in decomposition.PARTS:
+        row = rows.loc[part]
+        height = float(row["mean"])
+        if not math.isfinite(height):
+            axes.text(place, 0.02 * top, "no value", rotation=90, ha="center", fontsize=9)
+            return
+        axes.bar(place, height, 0.82, bottom, color=PART_COLOURS[part], edgecolor="white", zorder=1)
+        if height > _LABELLED * top:
+            text = f"{100 * row['share']:.0f} %"
+            if math.isfinite(row["share_low"]):
+                text += f"\n({100 * row['share_low']:.0f}–{100 * row['share_high']:.0f})"
+            box = {"boxstyle": "round,pad=0.2", "color": "white", "alpha": 0.75}
+            middle = bottom + height / 2
+            axes.text(place, middle, text, ha="center", va="center", fontsize=9, bbox=box)
+        bottom += height
+    proven = float(rows.loc[decomposition.CERTIFIED, "mean"])
+    axes.plot([place - 0.46, place + 0.46], [proven, proven], color="black", linewidth=3, zorder=2)
+
+
+def plot_channels(result: ProbeResult) -> Figure:
+    """Draw which channel took whose place under one transform: a panel a layer and warp.
+
+    The transform is the quarter turn if the run has one, otherwise the strongest rotation or, at
+    last, the last transform. Channels are sorted by cycle: a channel that stayed lies on the
+    diagonal, in grey; a cycle is framed.
+
+    Args:
+        result: A probe with a ``+permutation`` method.
+
+    Returns:
+        The figure.
+    """
+    number = _most_telling(result)
+    chosen = result.channels[result.channels["transform_number"] == number]
+    layers = [name for name in result.layers["name"] if (chosen["layer"] == name).any()]
+    warps = list(dict.fromkeys(chosen["warp"]))
+    figure = Figure(figsize=(2.7 * len(layers) + 1.4, 3.0 * len(warps) + 0.8), layout="constrained")
+    panels = figure.subplots(len(warps), len(layers), squeeze=False)
+    moves = decomposition.channel_moves(result).set_index(["layer", "transform_number", "warp"])
+    scale = Normalize(0, 1)
+    for line, warp in zip(panels, warps, strict=True):
+        for axes, layer in zip(line, layers, strict=True):
+            rows = chosen[(chosen["layer"] == layer) & (chosen["warp"] == warp)]
+            summary = moves.loc[(layer, number, warp)]
+            _draw_matrix(axes, rows, scale)
+            axes.set_title(f"{layer}, {warp}\n{100 * summary['moved']:.0f} % moved", fontsize=10)
+            gain = f"gain {summary['gain']:+.2f}, p = {summary['p_value']:.3f}"
+            axes.set_xlabel(gain, fontsize=9)
+        line[0].set_ylabel("taken from channel")
+    colours = ScalarMappable(scale, "viridis_r")
+    figure.colorbar(
+        colours,
+        ax=panels.ravel().tolist(),
+        shrink=0.7,
+        label="channels that moved: folds that agree",
+    )
+    move = result.config["moves"][number]
+    figure.suptitle(
+        f"channels' places after {move['kind']} {move['parameter']:g}, sorted by cycle; "
+        "gain: fvu removed on images outside the fit",
+        fontsize=11,
+    )
+    return figure
+
+
+def _most_telling(result: ProbeResult) -> int:
+    numbers = sorted(set(result.channels["transform_number"]))
+    turns = {
+        number: abs(result.config["moves"][number]["parameter"])
+        for number in numbers
+        if result.config["moves"][number]["kind"] == "rotation"
+    }
+    quarter = [number for number in turns if turns[number] == 90]
+    if quarter:
+        return int(quarter[-1])
+    return int(max(turns, key=lambda number: turns[number])) if turns else int(numbers[-1])
+
+
+def _draw_matrix(axes: Axes, rows: pd.DataFrame, scale: Normalize) -> None:
+    """A dot for each channel at (its place, where it came from), in the order of the cycles."""
+    rows = rows.sort_values("channel")
+    source, agreement = rows["source"].to_numpy(), rows["agreement"].to_numpy()
+    found = mixing.cycles(source)
+    order = np.concatenate(found)
+    rank = np.empty(len(order), dtype=int)
+    rank[order] = np.arange(len(order))
+    size = max(3.0, min(30.0, 1600 / len(order)))
+    moved = source[order] != order
+    places = np.arange(len(order))
+    axes.scatter(places[~moved], places[~moved], s=size, c="#c8c8c8", linewidths=0)
+    axes.scatter(
+        places[moved],
+        rank[source[order]][moved],
+        s=size,
+        c=agreement[order][moved],
+        norm=scale,
+        cmap="viridis_r",
+        linewidths=0,
+    )
+    start = 0
+    for cycle in found:
+        if len(cycle) > 1:
+            corner, side = (start - 0.5, start - 0.5), len(cycle)
+            axes.add_patch(Rectangle(corner, side, side, fill=False, color="#767676", lw=0.8))
+        start += len(cycle)
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.set_yticks([])

@@ -1,0 +1,1 @@
+"""Trainings of spatial transformer networks: resumable, measured, kept in run folders."""

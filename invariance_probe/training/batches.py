@@ -1,0 +1,198 @@
+"""What is trained on at each step, as a function of seed and step alone.
+
+A run that was killed therefore continues with the numbers it would have had: there is no random
+state to be stored.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from invariance_probe.data.datasets import Dataset, Split
+from invariance_probe.perturbations.kinds import Perturbation, test_clutter, test_poses
+
+_PURPOSES = {"order": 1, "poses": 2, "clutter": 3, "dropout": 4, "weights": 5}
+TEST, VALIDATION = 0, 1
+"""Seeds of the stored poses of test and validation images, the same for every run."""
+
+
+def derived_seed(seed: int, purpose: str, number: int = 0) -> int:
+    """Derive the seed of one purpose at one step.
+
+    Args:
+        seed: Seed of the run.
+        purpose: ``order``, ``poses``, ``clutter``, ``dropout`` or ``weights``.
+        number: Step or epoch.
+
+    Returns:
+        A seed of 63 bits.
+    """
+    mixed = np.random.SeedSequence([seed, _PURPOSES[purpose], number])
+    return int(mixed.generate_state(1, np.uint64)[0] >> 1)
+
+
+def derived_generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
+    """Build the generator of one purpose at one step, on the CPU whatever the device.
+
+    Args:
+        seed: Seed of the run.
+        purpose: As of `derived_seed`.
+        number: Step or epoch.
+
+    Returns:
+        A generator.
+    """
+    return torch.Generator().manual_seed(derived_seed(seed, purpose, number))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Perturbed images with what was done to them.
+
+    Attributes:
+        images: Values in [0, 1].
+        labels: Class numbers by slot.
+        poses: Applied poses, on the CPU.
+    """
+
+    images: Float[Tensor, "sample channel canvas canvas"]
+    labels: Int64[Tensor, "sample slot"]
+    poses: Float[Tensor, "sample pose"]
+
+
+class TrainingBatches:
+    """Batches of freshly perturbed training images.
+
+    Args:
+        dataset: What is drawn from.
+        perturbation: What is done to the images.
+        seed: Seed of the run.
+        size: Images of a batch.
+        device: Where batches are made and lie.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        perturbation: Perturbation,
+        *,
+        seed: int,
+        size: int,
+        device: torch.device,
+    ) -> None:
+        self.perturbation, self.seed, self.size = perturbation, seed, size
+        self._images = dataset.train.images.to(device)
+        self._labels = dataset.train.labels.to(device)
+        self._background, self._device = dataset.background, device
+        # one epoch ends and the next begins within a batch; two are held
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        generator = derived_generator(self.seed, "order", epoch)
+        return torch.randperm(len(self._images), generator=generator)
+
+    def samples(self, step: int) -> Int64[Tensor, " sample"]:
+        """List the images of one batch: every image once, in a new order, before any twice.
+
+        Args:
+            step: Number of the batch, from 0.
+
+        Returns:
+            Numbers of the images, on the CPU.
+        """
+        count = len(self._images)
+        first, last = step * self.size, (step + 1) * self.size
+        parts = [
+            self._order(epoch)[max(0, first - epoch * count) : min(count, last - epoch * count)]
+            for epoch in range(first // count, (last - 1) // count + 1)
+        ]
+        return torch.cat(parts)
+
+    def batch(self, step: int) -> Batch:
+        """Make one batch.
+
+        Args:
+            step: Number of the batch, from 0.
+
+        Returns:
+            The batch, the same whenever it is made.
+        """
+        chosen = self.samples(step)
+        here = chosen.to(self._device)
+        side = self._images.shape[-1]
+        poses = self.perturbation.draw(
+            len(chosen), derived_generator(self.seed, "poses", step), side
+        )
+        clutter = None
+        if self.perturbation.pieces:
+            choices = self.perturbation.draw_clutter(
+                chosen, len(self._images), side, derived_generator(self.seed, "clutter", step)
+            )
+            clutter = self.perturbation.clutter_layer(choices, self._images)
+        images = self.perturbation.apply(
+            self._images[here], poses, clutter=clutter, background=self._background
+        )
+        return Batch(images=images, labels=self._labels[here], poses=poses)
+
+
+class StoredBatches:
+    """A split with its stored poses: the same perturbed images for every variant and seed.
+
+    Args:
+        split: Which images.
+        dataset: Where they are from.
+        perturbation: What is done to them.
+        which: `TEST` or `VALIDATION`.
+        size: Images of a batch.
+        device: Where batches are made and lie.
+        limit: Only the first so many images; all by default.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        dataset: Dataset,
+        perturbation: Perturbation,
+        *,
+        which: int,
+        size: int,
+        device: torch.device,
+        limit: int | None = None,
+    ) -> None:
+        self._split, self._perturbation = split, perturbation
+        self._background, self._size, self._device = dataset.background, size, device
+        self.count = len(split) if limit is None else min(limit, len(split))
+        side = split.images.shape[-1]
+        self._poses = test_poses(perturbation, self.count, which, side)
+        self._choices = test_clutter(perturbation, self.count, side, which)
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        return -(-self.count // self._size)
+
+    def batch(self, number: int) -> Batch:
+        """Make one batch.
+
+        Args:
+            number: Of the batch, from 0.
+
+        Returns:
+            The batch; the last may be smaller.
+        """
+        rows = slice(number * self._size, min((number + 1) * self._size, self.count))
+        poses = self._poses[rows]
+        clutter = None
+        if self._choices is not None:
+            sources = self._split.images[: self.count]
+            clutter = self._perturbation.clutter_layer(self._choices[rows], sources)
+        images = self._perturbation.apply(
+            self._split.images[rows].to(self._device),
+            poses,
+            clutter=clutter,
+            background=self._background,
+        )
+        return Batch(images=images, labels=self._split.labels[rows].to(self._device), poses=poses)

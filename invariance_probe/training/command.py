@@ -1,0 +1,347 @@
+"""``invariance-probe train``: one training, or a matrix of them, as one job that can be resumed."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from invariance_probe.data.datasets import NAMES, Dataset, open_dataset
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.stn.variants import parse_variant
+from invariance_probe.training import factory, jobs, presets, runs, trainer
+from invariance_probe.training.configuration import (
+    Alignment,
+    Localizer,
+    Motion,
+    Network,
+    Optimizer,
+    Padding,
+    Precision,
+    Sampler,
+    Schedule,
+    TrainConfig,
+)
+
+DATA, PERTURBATION, VARIANT = "mnist-5k", "rotation", "c0"
+"""What is trained if nothing is said."""
+
+Words = tuple[str, ...]
+_PRESETS = "(default: the preset's)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCommand:
+    """Train the papers' networks with a spatial transformer, and measure error and pose.
+
+    Killed or interrupted, the same command goes on where it was; finished runs are not trained
+    again. Several data sets, perturbations or variants are trained in all combinations.
+    """
+
+    data: Annotated[
+        Words | None,
+        tyro.conf.arg(
+            metavar="NAME [NAME ...]",
+            help=f"One or more of {', '.join(NAMES)}.",
+            help_behavior_hint=f"(default: {DATA}; with --matrix the preset's)",
+        ),
+    ] = None
+    data_root: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="Folder that holds the data's files.",
+            help_behavior_hint="(mnist-5k and street-digits need none)",
+        ),
+    ] = None
+    download: Annotated[
+        bool, tyro.conf.arg(help="Fetch missing files into --data-root, from official addresses.")
+    ] = False
+    perturbation: Annotated[
+        Words | None,
+        tyro.conf.arg(
+            metavar="NAME [NAME ...]",
+            help="One or more of none, rotation, rotation=DEGREES, translation, translation=clean, "
+            "scaling, scaling=LOW:HIGH, scaling=clean.",
+            help_behavior_hint=f"(default: {PERTURBATION}; with --matrix the preset's)",
+        ),
+    ] = None
+    variant: Annotated[
+        Words | None,
+        tyro.conf.arg(
+            metavar="NAME [NAME ...]",
+            help="One or more of cnn, c0, cX, dlX or slX for a layer X; c0x2 for two steps; c0+c1 "
+            "for several depths.",
+            help_behavior_hint=f"(default: {VARIANT}; with --matrix the preset's)",
+        ),
+    ] = None
+    matrix: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Train all that the preset lists, where --data, --perturbation, --variant or "
+            "--seeds do not say otherwise."
+        ),
+    ] = False
+    preset: Annotated[
+        presets.Preset,
+        tyro.conf.arg(
+            help="paper: 150 000 steps of 256, as published; standard: hours; quick: a minute or "
+            "two on a core, 20 000 images, half width or less; tiny: seconds."
+        ),
+    ] = "quick"
+    seeds: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Number of seeds.", help_behavior_hint="(default: 1; with --matrix the preset's)"
+        ),
+    ] = None
+    first_seed: Annotated[int, tyro.conf.arg(help="The first of them.")] = 0
+    train_images: Annotated[
+        int | None, tyro.conf.arg(help="Training images.", help_behavior_hint=_PRESETS)
+    ] = None
+    steps: Annotated[
+        int | None, tyro.conf.arg(help="Batches to learn from.", help_behavior_hint=_PRESETS)
+    ] = None
+    batch: Annotated[
+        int | None, tyro.conf.arg(help="Images of a batch.", help_behavior_hint=_PRESETS)
+    ] = None
+    width: Annotated[
+        float | None,
+        tyro.conf.arg(help="Factor of filters and hidden units.", help_behavior_hint=_PRESETS),
+    ] = None
+    network: Annotated[
+        Network, tyro.conf.arg(help="Classifier; auto: the papers' for the data.")
+    ] = "auto"
+    localizer: Annotated[
+        Localizer,
+        tyro.conf.arg(help="Fully connected or convolutional; auto: fc up to 32 pixels."),
+    ] = "auto"
+    localizer_width: Annotated[
+        float | None,
+        tyro.conf.arg(help="Factor of the localizers' units.", help_behavior_hint=_PRESETS),
+    ] = None
+    parametrisation: Annotated[
+        Motion, tyro.conf.arg(help="Motions that a localizer can predict.")
+    ] = "affine"
+    sampler: Annotated[Sampler, tyro.conf.arg(help="How maps are read.")] = "bilinear"
+    padding: Annotated[Padding, tyro.conf.arg(help="What is read outside maps.")] = "border"
+    alignment: Annotated[
+        Alignment,
+        tyro.conf.arg(help="true feeds the inverse of the applied motion in place of predictions."),
+    ] = "predicted"
+    optimizer: Annotated[
+        Optimizer | None, tyro.conf.arg(help="What takes the steps.", help_behavior_hint=_PRESETS)
+    ] = None
+    rate: Annotated[
+        float | None, tyro.conf.arg(help="Highest learning rate.", help_behavior_hint=_PRESETS)
+    ] = None
+    localizer_rate: Annotated[
+        float | None,
+        tyro.conf.arg(help="Factor of the rate for localizers.", help_behavior_hint=_PRESETS),
+    ] = None
+    schedule: Annotated[
+        Schedule | None, tyro.conf.arg(help="Of the learning rate.", help_behavior_hint=_PRESETS)
+    ] = None
+    precision: Annotated[Precision, tyro.conf.arg(help="Of convolutions and matrix products.")] = (
+        "float32"
+    )
+    compiled: Annotated[bool, tyro.conf.arg(help="Use torch.compile.", name="compile")] = False
+    processes: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Trainings at once, each on a core of its own; with 1 a live line tells its steps."
+        ),
+    ] = 1
+    device: Annotated[str, tyro.conf.arg(help="auto, cpu, cuda or cuda:K.")] = "auto"
+    checkpoint_minutes: Annotated[
+        float, tyro.conf.arg(help="Minutes from one checkpoint to the next.")
+    ] = 3.0
+    checkpoint_steps: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Also every so many steps.", help_behavior_hint="(default: by time only)"
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="Folder of the run folders.", help_behavior_hint="(default: runs/train-PRESET)"
+        ),
+    ] = None
+    json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")] = False
+    progress: Annotated[
+        bool, tyro.conf.arg(help="Show a live line on stderr, if that is a terminal.")
+    ] = True
+
+    def configs(self) -> list[TrainConfig]:
+        """List the runs.
+
+        Returns:
+            All combinations, seeds outermost, so that a stopped matrix holds whole comparisons.
+
+        Raises:
+            InvalidInputError: If a value cannot be used.
+        """
+        plan = presets.PLANS[self.preset]
+        listed = plan.data if self.matrix else ((DATA, PERTURBATION),)
+        pairs = [
+            (data, perturbation)
+            for data in self.data or tuple(dict.fromkeys(data for data, _ in listed))
+            for perturbation in self.perturbation or tuple(dict.fromkeys(p for _, p in listed))
+        ]
+        variants = self.variant or (plan.variants if self.matrix else (VARIANT,))
+        count = self.seeds if self.seeds is not None else (plan.seeds if self.matrix else 1)
+        if count < 1:
+            raise InvalidInputError(f"seeds={count}: give at least 1")
+        for name in variants:
+            parse_variant(name)
+        for _, name in pairs:
+            parse_perturbation(name)
+        overrides = self._overrides()
+        return [
+            presets.configured(
+                self.preset,
+                data=data,
+                perturbation=perturbation,
+                variant=variant.strip().lower(),
+                seed=seed,
+                overrides=overrides,
+            )
+            for seed in range(self.first_seed, self.first_seed + count)
+            for data, perturbation in pairs
+            for variant in variants
+        ]
+
+    def _overrides(self) -> dict[str, Any]:
+        """What the user chose of a run."""
+        own = {"data", "perturbation", "variant", "seed"}
+        names = {field.name for field in dataclasses.fields(TrainConfig)} - own
+        chosen = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def run(self) -> None:
+        """Train, and print a table.
+
+        Raises:
+            SystemExit: With status 130 if interrupted.
+        """
+        configs = self.configs()
+        out = self.out or Path("runs") / f"train-{self.preset}"
+
+        # one data set in memory at a time; the order of the runs may ask for it again
+        @lru_cache(maxsize=2)
+        def opened(name: str, count: int | None) -> Dataset:
+            return open_dataset(name, self.data_root, download=self.download, train=count)
+
+        self._check(configs, opened)
+        new = {config.name for config in configs if not runs.is_finished(out / config.name)}
+        how: dict[str, Any] = {
+            "device": self.device,
+            "checkpoint_minutes": self.checkpoint_minutes,
+            "checkpoint_steps": self.checkpoint_steps,
+            "progress": self.progress,
+        }
+        finished = []
+        try:
+            if self.processes != 1:
+                jobs.train_all(
+                    configs, out, data_root=self.data_root, processes=self.processes, **how
+                )
+            for number, config in enumerate(configs, start=1):
+                data = opened(config.data, config.train_images)
+                result = trainer.train(config, out / config.name, dataset=data, **how)
+                finished.append(result.frame())
+                if not self.json:
+                    said = _said(result, config.name in new)
+                    sys.stdout.write(f"[{number}/{len(configs)}] {config.name}: {said}\n")
+                    sys.stdout.flush()
+        except KeyboardInterrupt as error:
+            sys.stderr.write(
+                "invariance-probe: interrupted; the same command goes on from the last checkpoint\n"
+            )
+            raise SystemExit(130) from error
+        frame = pd.concat(finished, ignore_index=True)
+        table = runs.table(frame)
+        if self.json:
+            rows = {"out": str(out), "table": json.loads(table.to_json(orient="records"))}
+            sys.stdout.write(json.dumps(rows) + "\n")
+            return
+        console = Console()
+        console.print(_drawn(table, bool(frame["synthetic"].any())))
+        console.print(f"Run folders: {out}", soft_wrap=True, highlight=False)
+
+    def _check(self, configs: Sequence[TrainConfig], opened: Any) -> None:
+        """Build every network once, so that a mistake shows before the first hour."""
+        seen = set()
+        for config in configs:
+            key = (config.data, config.perturbation, config.variant)
+            if key not in seen:
+                seen.add(key)
+                dataset = opened(config.data, config.train_images)
+                factory.build_network(config, dataset, parse_perturbation(config.perturbation))
+
+
+def _said(result: runs.TrainResult, new: bool) -> str:
+    numbers = result.numbers
+    if result.outcome != "finished":
+        return f"diverged by step {numbers['last_step']}"
+    text = f"error {100 * numbers['error']:.2f} %"
+    for name, value in numbers.items():
+        if name.startswith("slope_"):
+            text += f", slope {value:.2f}"
+    return text + (
+        f", {numbers['seconds']:.0f} s, {numbers['images_per_second']:.0f} images/s"
+        if new
+        else " (finished before)"
+    )
+
+
+def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
+    """Runs down, error with interval and pose statistics across."""
+    drawn = Table(
+        title="Test error over seeds, poses undone"
+        + (" (street-digits: synthetic images)" if synthetic else ""),
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        caption="Interval: 95 %, over seeds. Slope of the undone against the applied pose: 1 is "
+        "full compensation; spread: what is left within a class, in the pose's unit; out: share of "
+        "the image that is read from beyond its border.",
+        caption_justify="left",
+    )
+    drawn.add_column("run", overflow="fold", min_width=18)
+    for name in ("seeds", "error %", "interval", "slope", "spread", "out %", "min"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for row in table.to_dict("records"):
+        shared = {name: value for name, value in row.items() if value == value}
+        slopes = [f"{v:.2f}" for name, v in shared.items() if str(name).startswith("slope_")]
+        spreads = [f"{v:.2f}" for name, v in shared.items() if str(name).startswith("spread_")]
+        interval = "" if "error_low" not in shared else _interval(row)
+        lost = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        words = [row["data"], row["perturbation"], row["variant"]]
+        words += ["true poses"] if row["alignment"] == "true" else []
+        words += [] if row["network"] == "auto" else [row["network"]]
+        drawn.add_row(
+            " ".join(words),
+            f"{row['seeds']}{lost}",
+            f"{100 * row['error']:.2f}" if "error" in shared else "-",
+            interval,
+            " ".join(slopes),
+            " ".join(spreads),
+            f"{100 * row['out_of_frame']:.1f}" if "out_of_frame" in shared else "",
+            f"{row['seconds'] / 60:.1f}",
+        )
+    return drawn
+
+
+def _interval(row: dict[Any, Any]) -> str:
+    return f"{100 * row['error_low']:.2f}–{100 * row['error_high']:.2f}"

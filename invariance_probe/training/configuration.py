@@ -1,0 +1,182 @@
+"""What a training run is: everything that its numbers depend on."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from invariance_probe.errors import InvalidInputError
+
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["step", "one-cycle", "constant"]
+Localizer = Literal["auto", "fc", "conv"]
+Motion = Literal["affine", "similarity", "rotation", "scale", "translation"]
+Sampler = Literal["bilinear", "bicubic"]
+Padding = Literal["border", "zeros", "reflection"]
+Precision = Literal["float32", "bf16"]
+Alignment = Literal["predicted", "true"]
+Network = Literal["auto", "mnist", "mnist-deep", "svhn", "plankton"]
+
+STEP_EVERY, STEP_FACTOR = 1 / 3, 0.1
+"""Of the step schedule: a tenth after each third of the run (Jaderberg et al. 2015, appendix)."""
+WARM_UP, FINAL = 0.15, 1e-3
+"""Of the one-cycle schedule: share of the run in which the rate rises, and share it ends at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        data: Name of the data set, as of `datasets.open_dataset`.
+        train_images: How many training images; all by default.
+        perturbation: As of `kinds.parse_perturbation`.
+        variant: As of `variants.parse_variant`.
+        seed: Root of weights, order, poses, clutter and dropout.
+        network: Classifier; ``auto``: the papers' for the data.
+        width: Factor of the classifier's filters and hidden units.
+        localizer: ``fc``, ``conv`` or ``auto``, see `networks.build_localizer`.
+        localizer_width: Factor of the localizers' units.
+        parametrisation: Which motions are predicted.
+        sampler: How maps are read.
+        padding: What is read outside them.
+        alignment: ``predicted``; ``true`` feeds the inverse of the applied motion in place of every
+            prediction, to show what perfect localization would reach.
+        optimizer: ``sgd`` or ``adamw``.
+        rate: Learning rate, the highest of the schedule.
+        localizer_rate: Factor of the learning rate for what only serves to predict motions.
+        momentum: Of SGD (0 in Jaderberg et al. 2015); of AdamW the first coefficient is 0.9.
+        weight_decay: Of all weights.
+        schedule: ``step``, ``one-cycle`` or ``constant``.
+        steps: Batches to learn from.
+        batch: Images of each.
+        precision: ``float32``, or ``bf16`` for matrix products and convolutions.
+        compiled: Whether the network goes through torch.compile.
+        evaluate_every: Steps from one evaluation on validation images to the next.
+        validation_images: Validation images for these; at most all.
+    """
+
+    data: str
+    perturbation: str
+    variant: str
+    seed: int = 0
+    train_images: int | None = None
+    network: Network = "auto"
+    width: float = 1.0
+    localizer: Localizer = "auto"
+    localizer_width: float = 1.0
+    parametrisation: Motion = "affine"
+    sampler: Sampler = "bilinear"
+    padding: Padding = "border"
+    alignment: Alignment = "predicted"
+    optimizer: Optimizer = "adamw"
+    rate: float = 2e-3
+    localizer_rate: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Schedule = "one-cycle"
+    steps: int = 1000
+    batch: int = 256
+    precision: Precision = "float32"
+    compiled: bool = False
+    evaluate_every: int = 200
+    validation_images: int = 2000
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("seed", 0),
+            ("steps", 1),
+            ("batch", 1),
+            ("evaluate_every", 1),
+            ("validation_images", 1),
+        ):
+            if getattr(self, name) < least:
+                raise InvalidInputError(f"{name}={getattr(self, name)}: give at least {least}")
+        for name in ("width", "localizer_width", "rate"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InvalidInputError(f"{name}={value:g}: give a positive number")
+        for name in ("localizer_rate", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InvalidInputError(f"{name}={value:g}: give 0 or more")
+
+    @property
+    def name(self) -> str:
+        """Name of the run among others of one preset."""
+        words = [self.data, self.perturbation, self.variant]
+        words += [] if self.alignment == "predicted" else ["true-poses"]
+        words += [] if self.network == "auto" else [self.network]
+        stem = "-".join(words).replace("=", "-").replace(":", "-").replace("/", "-")
+        return f"{stem}-seed{self.seed}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a copy for JSON.
+
+        Returns:
+            Every attribute by name.
+        """
+        return dataclasses.asdict(self)
+
+    def difference(self, other: dict[str, Any]) -> str:
+        """Say where a stored configuration differs.
+
+        Args:
+            other: What `as_dict` returned.
+
+        Returns:
+            ``"rate=0.1 there, 0.2 here"``, joined by semicolons; empty if it does not.
+        """
+        here = self.as_dict()
+        names = sorted({*here, *other})
+        return "; ".join(
+            f"{name}={other.get(name)} there, {here.get(name)} here"
+            for name in names
+            if name not in here or name not in other or here[name] != other[name]
+        )
+
+    def rate_at(self, step: int) -> float:
+        """Look the schedule up.
+
+        Args:
+            step: Number of the batch, from 0.
+
+        Returns:
+            The learning rate.
+        """
+        done = step / self.steps
+        if self.schedule == "constant":
+            return self.rate
+        if self.schedule == "step":
+            return self.rate * STEP_FACTOR ** int(done / STEP_EVERY + 1e-9)
+        if done < WARM_UP:
+            return self.rate * (0.04 + 0.96 * done / WARM_UP)
+        fall = (done - WARM_UP) / (1 - WARM_UP)
+        return self.rate * (FINAL + (1 - FINAL) * (1 + math.cos(math.pi * fall)) / 2)
+
+
+def pick_device(name: str) -> torch.device:
+    """Read the name of a device.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:K``.
+
+    Returns:
+        The device; ``auto`` is a GPU where there is one.
+
+    Raises:
+        InvalidInputError: If it is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in {"cpu", "cuda"} or (number and not number.isdecimal()):
+        raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
+    count = torch.cuda.device_count()
+    if kind == "cuda" and int(number or 0) >= count:
+        raise InvalidInputError(
+            f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
+        )
+    return torch.device(name)

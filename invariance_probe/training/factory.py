@@ -1,0 +1,79 @@
+"""Network and optimizer of a training run, from its configuration."""
+
+import torch
+
+from invariance_probe.data.datasets import Dataset
+from invariance_probe.perturbations.kinds import Perturbation
+from invariance_probe.stn import networks
+from invariance_probe.stn.variants import VariantNetwork, parse_variant
+from invariance_probe.training.batches import derived_seed
+from invariance_probe.training.configuration import TrainConfig
+
+_NETWORKS = {"mnist": "mnist", "mnist-5k": "mnist", "plankton": "plankton", "folder": "plankton"}
+"""Classifiers by data; all others are coloured and get the papers' for SVHN."""
+
+
+def build_network(
+    config: TrainConfig, dataset: Dataset, perturbation: Perturbation
+) -> VariantNetwork:
+    """Build the network of a run, with its first weights.
+
+    Args:
+        config: The run; its seed alone decides the weights.
+        dataset: What is learnt from.
+        perturbation: What is done to the images; it decides the size of the canvas.
+
+    Returns:
+        The network, on the CPU, in channels-last memory format.
+    """
+    variant = parse_variant(config.variant)
+    name = config.network if config.network != "auto" else _NETWORKS.get(config.data, "svhn")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "weights"))
+        classifier = networks.Classifier(
+            networks.ARCHITECTURES[name],
+            channels=dataset.channels,
+            side=perturbation.canvas(dataset.side),
+            classes=dataset.classes,
+            slots=dataset.slots,
+            width=config.width,
+        )
+        network = VariantNetwork(
+            classifier,
+            variant,
+            localizer=config.localizer,
+            localizer_width=config.localizer_width,
+            parametrisation=config.parametrisation,
+            mode=config.sampler,
+            padding=config.padding,
+        )
+    # pooling is many times faster where channels lie side by side
+    wide = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unlisted
+    assert isinstance(wide, VariantNetwork)
+    return wide
+
+
+def build_optimizer(config: TrainConfig, network: VariantNetwork) -> torch.optim.Optimizer:
+    """Build the optimizer of a run.
+
+    Args:
+        config: The run.
+        network: What is trained, on its device.
+
+    Returns:
+        An optimizer whose groups carry ``factor``, which multiplies the scheduled rate.
+    """
+    own = network.localizer_parameters()
+    ids = {id(parameter) for parameter in own}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in ids]
+    groups = [{"params": rest, "factor": 1.0}, {"params": own, "factor": config.localizer_rate}]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=config.rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+    return torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay, fused=True)

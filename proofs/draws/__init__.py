@@ -1,0 +1,1 @@
+"""What the claims draw their cases from."""

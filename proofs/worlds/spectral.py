@@ -1,0 +1,341 @@
+"""From weights and a spectrum to the residual that a warp leaves, and the measurement to compare.
+
+Frequencies are in cycles per pixel (x, y). A filter bank is an array of C kernels, k x k,
+correlated with the image as torch does, its taps at whole pixels about the kernel's centre. The
+transform of such a filter is continued to all frequencies.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Complex128, Float64
+from scipy import ndimage
+from torch.nn import functional
+
+from proofs.worlds.plane_maps import Matrix, inverse, move
+
+Bank = Float64[np.ndarray, "channels k k"]
+Grey = Float64[np.ndarray, "side side"]
+Frequencies = Float64[np.ndarray, "n 2"]
+"""Rows (x, y): frequencies, or positions."""
+
+OVERSAMPLING = 2
+"""Images are moved at half-pixel spacing, where interpolating them costs next to nothing."""
+
+
+def frequency_grid(side: int) -> Frequencies:
+    """The frequencies of a discrete Fourier transform.
+
+    Args:
+        side: width and height of the image.
+
+    Returns:
+        side^2 x 2, in the order of `numpy.fft.fft2` of a (y, x) array, flattened.
+    """
+    f = np.fft.fftfreq(side)
+    y, x = np.meshgrid(f, f, indexing="ij")
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def taps(width: int) -> Float64[np.ndarray, "taps 2"]:
+    """Where the taps of a kernel lie.
+
+    Args:
+        width: k.
+
+    Returns:
+        k^2 x 2 displacements (x, y) from the centre, row by row.
+    """
+    side = np.arange(width) - (width - 1) / 2
+    y, x = np.meshgrid(side, side, indexing="ij")
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def response(bank: Bank, frequencies: Frequencies) -> Complex128[np.ndarray, "channels n"]:
+    """What each filter makes of a wave exp(2 pi i w x): the factor L(w).
+
+    Args:
+        bank: C x k x k kernels.
+        frequencies: n x 2.
+
+    Returns:
+        C x n complex factors.
+    """
+    phase = np.exp(2j * np.pi * taps(bank.shape[-1]) @ frequencies.T)
+    return np.asarray(bank.reshape(len(bank), -1) @ phase)
+
+
+def transported(frequencies: Frequencies, h: Matrix) -> Frequencies:
+    """Where the transform of U l = abs(det h) l(h .) reads the transform of l.
+
+    Args:
+        frequencies: w, n x 2.
+        h: linear map.
+
+    Returns:
+        h^-T w, n x 2.
+    """
+    return move(inverse(h).T, frequencies)
+
+
+def covariances(
+    bank: Bank, frequencies: Frequencies, power: Float64[np.ndarray, "n"], h: Matrix
+) -> Float64[np.ndarray, "channels 3"]:
+    """Second moments of each channel before, after, and between, for zero-mean stationary noise.
+
+    Args:
+        bank: C x k x k kernels.
+        frequencies: n x 2.
+        power: S at each of them, not negative.
+        h: linear map of the image; the maps are warped back by it.
+
+    Returns:
+        C x 3: E F^2, E W^2, E F W, with F the features of f and W those of T_h f, warped back.
+    """
+    before = response(bank, frequencies)
+    after = response(bank, transported(frequencies, h))
+    return np.stack(
+        [
+            np.abs(before) ** 2 @ power,
+            np.abs(after) ** 2 @ power,
+            (before.conj() * after).real @ power,
+        ],
+        axis=1,
+    )
+
+
+def linear_residual(moments: Float64[np.ndarray, "channels 3"]) -> Float64[np.ndarray, "channels"]:
+    """The spectral law: relative mean squared residual of a linear layer.
+
+    Args:
+        moments: from `covariances`.
+
+    Returns:
+        E (W - F)^2 / E F^2, C values.
+    """
+    before, after, between = moments.T
+    return np.asarray((before + after - 2 * between) / before)
+
+
+def rectified_product(
+    before: Float64[np.ndarray, "channels"],
+    after: Float64[np.ndarray, "channels"],
+    between: Float64[np.ndarray, "channels"],
+) -> Float64[np.ndarray, "channels"]:
+    """E ReLU(F) ReLU(W) of jointly Gaussian, zero-mean F and W: the first-order arc-cosine kernel.
+
+    Source: Cho and Saul, "Kernel methods for deep learning" (NIPS 2009), section 2.
+
+    Args:
+        before: E F^2.
+        after: E W^2.
+        between: E F W.
+
+    Returns:
+        sigma_F sigma_W (sin t + (pi - t) cos t) / (2 pi), t the angle with cosine the correlation.
+    """
+    product = np.sqrt(before * after)
+    t = np.arccos(np.clip(between / product, -1, 1))
+    return np.asarray(product * (np.sin(t) + (np.pi - t) * np.cos(t)) / (2 * np.pi))
+
+
+def rectified_residual(
+    moments: Float64[np.ndarray, "channels 3"],
+) -> Float64[np.ndarray, "channels"]:
+    """P13b: relative mean squared residual after ReLU, for Gaussian images.
+
+    Args:
+        moments: from `covariances`.
+
+    Returns:
+        E (ReLU W - ReLU F)^2 / E (ReLU F)^2, C values.
+    """
+    before, after, between = moments.T
+    product = rectified_product(before, after, between)
+    return np.asarray((before / 2 + after / 2 - 2 * product) / (before / 2))
+
+
+def noise_power(frequencies: Frequencies, cut: float) -> Float64[np.ndarray, "n"]:
+    """The spectrum of 1/f noise: power proportional to 1 / abs(w)^2, no mean, nothing above a cut.
+
+    Args:
+        frequencies: n x 2.
+        cut: cycles per pixel.
+
+    Returns:
+        S, n values.
+    """
+    squared = (frequencies**2).sum(axis=1)
+    kept = (squared > 0) & (squared <= cut**2)
+    return np.where(kept, 1 / np.where(squared > 0, squared, 1), 0.0)
+
+
+def noise(side: int, cut: float, seed: int) -> Grey:
+    """Periodic Gaussian noise with that spectrum.
+
+    Args:
+        side: width and height.
+        cut: cycles per pixel.
+        seed: of the generator.
+
+    Returns:
+        One image of variance 1 on average.
+    """
+    white = np.fft.fft2(np.random.default_rng(seed).standard_normal((side, side)))
+    power = noise_power(frequency_grid(side), cut)
+    shaped = white * np.sqrt(power / power.sum()).reshape(side, side) * side
+    return np.asarray(np.fft.ifft2(shaped).real)
+
+
+def periodogram(images: Sequence[Grey]) -> Float64[np.ndarray, "n"]:
+    """The mean power spectrum of images, seen through a Hann window.
+
+    Args:
+        images: equal squares.
+
+    Returns:
+        S on `frequency_grid`, without the mean.
+    """
+    side = len(images[0])
+    window = np.outer(np.hanning(side), np.hanning(side))
+    spectra = [np.abs(np.fft.fft2((f - np.average(f, weights=window)) * window)) for f in images]
+    power = np.mean(np.square(spectra), axis=0).ravel()
+    power[0] = 0
+    return np.asarray(power)
+
+
+def oversampled(image: Grey) -> Grey:
+    """The band-limited interpolation of a periodic image at half-pixel spacing.
+
+    Args:
+        image: side x side, side even.
+
+    Returns:
+        2 side x 2 side.
+    """
+    side = len(image)
+    spectrum = np.fft.fftshift(np.fft.fft2(image))
+    padded = np.pad(spectrum, side * (OVERSAMPLING - 1) // 2)
+    return np.asarray(np.fft.ifft2(np.fft.ifftshift(padded)).real * OVERSAMPLING**2)
+
+
+def moved_image(fine: Grey, h: Matrix) -> Grey:
+    """T_h of a periodic image about its centre, by cubic spline interpolation.
+
+    Args:
+        fine: spline coefficients (`scipy.ndimage.spline_filter`) of the oversampled image.
+        h: linear map.
+
+    Returns:
+        The moved image at whole-pixel spacing.
+    """
+    index = np.arange(len(fine) // OVERSAMPLING, dtype=np.float64) - len(fine) // OVERSAMPLING // 2
+    y, x = np.meshgrid(index, index, indexing="ij")
+    source = OVERSAMPLING * move(inverse(h), np.stack([x.ravel(), y.ravel()], axis=1))
+    values = ndimage.map_coordinates(
+        fine, source.T[::-1] + len(fine) // 2, order=3, mode="grid-wrap", prefilter=False
+    )
+    return np.asarray(values.reshape(x.shape))
+
+
+def disc(radius: float, step: int) -> Frequencies:
+    """Whole-pixel positions in a disc about the centre.
+
+    Args:
+        radius: in pixels.
+        step: spacing in pixels.
+
+    Returns:
+        n x 2 positions (x, y).
+    """
+    side = np.arange(-math.floor(radius), math.floor(radius) + 1, dtype=np.float64)
+    side = side[side % step == 0]
+    y, x = np.meshgrid(side, side, indexing="ij")
+    positions = np.stack([x.ravel(), y.ravel()], axis=1)
+    inside: Frequencies = positions[(positions**2).sum(axis=1) <= radius**2]
+    return inside
+
+
+def features_at(
+    pixels: Grey, bank: Bank, positions: Frequencies, stride: int
+) -> Float64[np.ndarray, "channels n"]:
+    """A forward pass, and its maps read at positions by bicubic interpolation.
+
+    Args:
+        pixels: the image.
+        bank: C x k x k kernels, k odd.
+        positions: in pixels about the centre.
+        stride: of the layer.
+
+    Returns:
+        C x n features.
+    """
+    image = torch.from_numpy(pixels)
+    reach = (bank.shape[-1] - 1) // 2
+    padded = functional.pad(image[None, None], (reach,) * 4, mode="circular")
+    maps = functional.conv2d(padded, torch.from_numpy(bank)[:, None], stride=stride)
+    side = maps.shape[-1]
+    index = positions / stride + side // 2
+    grid = torch.from_numpy((2 * index + 1) / side - 1)[None, None]
+    read = functional.grid_sample(
+        maps, grid, mode="bicubic", padding_mode="border", align_corners=False
+    )
+    return np.asarray(read[0, :, 0].numpy())
+
+
+def measured_residuals(
+    images: Sequence[Grey],
+    bank: Bank,
+    transforms: Sequence[Matrix],
+    *,
+    stride: int = 1,
+    negatives: bool = False,
+    radius: float = 80,
+    step: int = 2,
+) -> Float64[np.ndarray, "2 transforms channels"]:
+    """Run the layer on images and on moved images, warp back, compare inside a disc.
+
+    Args:
+        images: equal squares.
+        bank: C x k x k kernels.
+        transforms: linear maps of the images.
+        stride: of the layer.
+        negatives: count each image's negative as well; for noise it is as likely.
+        radius: of the disc, pixels.
+        step: spacing of the compared positions, pixels.
+
+    Returns:
+        Relative mean squared residuals, linear and after ReLU.
+    """
+    positions = disc(radius, step)
+    sums = np.zeros((len(transforms), 4, len(bank)))
+    for image in images:
+        fine = ndimage.spline_filter(oversampled(image), 3, mode="grid-wrap")
+        before = features_at(image, bank, positions, stride)
+        for row, h in enumerate(transforms):
+            after = features_at(moved_image(fine, h), bank, move(h, positions), stride)
+            for sign in (1, -1) if negatives else (1,):
+                rectified, warped = np.maximum(sign * before, 0), np.maximum(sign * after, 0)
+                sums[row] += [
+                    ((after - before) ** 2).sum(axis=1),
+                    (before**2).sum(axis=1),
+                    ((warped - rectified) ** 2).sum(axis=1),
+                    (rectified**2).sum(axis=1),
+                ]
+    return np.stack([sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3]])
+
+
+def explained(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """The coefficient of determination.
+
+    Args:
+        predicted: any shape.
+        measured: the same shape.
+
+    Returns:
+        R^2 of the prediction as it is, without any fit.
+    """
+    unexplained = ((measured - predicted) ** 2).sum()
+    return float(1 - unexplained / ((measured - measured.mean()) ** 2).sum())

@@ -1,0 +1,244 @@
+"""Mixings in a probe: known answers, held-out scores, bad input, memory."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+import invariance_probe as ip
+from invariance_probe import controls
+from invariance_probe.alignment import metrics, mixing
+from invariance_probe.alignment.mixing import Moments
+from invariance_probe.plane import coordinates
+from invariance_probe.probing import crossfit, passes
+from invariance_probe.results.methods import EXPLAINING_METHODS
+
+QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
+PERMUTATIONS = ["oracle", "oracle+permutation", "affine", "affine+permutation"]
+
+
+def _fvu(result: ip.ProbeResult) -> pd.DataFrame:
+    """Fvu by (layer, transform number, image), one column a method."""
+    frame = result.frame()
+    frame = frame[frame["metric"] == "fvu"]
+    keys = ["layer", "transform_number", "image"]
+    return frame.pivot_table(
+        index=keys, columns="method", values="value", observed=True, dropna=False
+    )
+
+
+@pytest.fixture(scope="module")
+def smooth() -> Tensor:
+    """Eight smooth random images."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(8, 3, 12, 12, generator=generator)
+    return nn.functional.interpolate(coarse, size=(41, 41), mode="bicubic")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [40, 41])
+def test_the_engine_recovers_the_shift_of_a_group_network(
+    smooth: Tensor, dtype: str, size: int
+) -> None:
+    """On C4 at quarter turns warp and permutation are exact, and it is the known permutation."""
+    network = controls.c4_network()
+    images = smooth[..., :size, :size]
+    result = ip.probe(
+        network,
+        images,
+        layers="(model)",
+        transforms=QUARTERS,
+        methods=PERMUTATIONS,
+        dtype=dtype,
+    )
+    got = _fvu(result)
+    assert got["oracle+permutation"].max() < 1e-10
+    assert got["oracle"].min() > 0.5
+    after_oracle = result.channels[result.channels["warp"] == "oracle"]
+    for number, move in enumerate(QUARTERS):
+        rows = after_oracle[after_oracle["transform_number"] == number]
+        known = network.channel_permutation(move).tolist()
+        assert rows.sort_values("channel")["source"].tolist() == known
+        assert (rows["agreement"] == 1).all()
+        assert (rows["better"] == len(images)).all()
+
+
+def test_warp_and_mixing_in_turns_find_what_a_wrong_start_hides(smooth: Tensor) -> None:
+    """From the oracle or the best warp, turns end at an exact alignment of C4, held out."""
+    result = ip.probe(
+        controls.c4_network(),
+        smooth,
+        layers="(model)",
+        transforms=[ip.Rotation(90)],
+        methods=["affine", "affine+permutation", "joint+permutation", "joint+linear"],
+    )
+    got = _fvu(result)
+    assert got["joint+permutation"].max() < 1e-10
+    assert (got["joint+permutation"] <= got["affine+permutation"]).all()
+    assert got["joint+linear"].max() < 0.1 * got["affine"].min()
+
+
+def test_scores_are_those_of_fits_that_never_saw_the_image(smooth: Tensor) -> None:
+    """Each image's score is that of a mixing fitted anew, with naive loops, on the other folds."""
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 4, 5)
+    move = ip.Rotation(90)
+    options = {"layers": "(model)", "transforms": [move], "margin": 0.0}
+    result = ip.probe(network, smooth, methods=["oracle+permutation", "oracle+linear"], **options)
+    got = _fvu(result)
+    with torch.no_grad():
+        f = network(smooth).flatten(2)
+        g = coordinates.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
+    order = passes.generator(0, "order").permutation(8)
+    fold = {int(image): place % crossfit.FOLDS for place, image in enumerate(order)}
+    mean = f.mean((0, 2))
+    for image in range(8):
+        others = [i for i in range(8) if fold[i] != fold[image]]
+        judges = [i for i in others if fold[i] == (fold[image] + 1) % crossfit.FOLDS]
+        fitted = [i for i in others if i not in judges]
+        moments = [
+            sum((Moments.of(f[i], g[i]) for i in part[1:]), Moments.of(f[part[0]], g[part[0]]))
+            for part in (fitted, judges)
+        ]
+        variance = float((f[image] - mean[:, None]).double().square().sum())
+        for kind in ("permutation", "linear"):
+            mixed = mixing.fit(kind, *moments)(g[image])
+            left = float((mixed - f[image]).double().square().sum()) / variance
+            shown = got[f"oracle+{kind}"].xs(str(image), level="image").item()
+            assert shown == pytest.approx(left, rel=1e-4)
+
+
+def _oracle(network: nn.Module, images: Tensor, move: ip.Transform) -> Tensor:
+    from invariance_probe.network import features
+
+    (layer,) = features.find_layers(network, images[:1], ["(model)"])
+    return layer.oracle(move.matrix, *images.shape[-2:])[None].expand(len(images), -1, -1)
+
+
+def test_unrelated_images_and_shuffled_pairs_gain_nothing(smooth: Tensor) -> None:
+    """Held out, a permutation of unrelated maps removes nothing; a mixing predicts the means."""
+    result = ip.probe(
+        controls.random_network(),
+        smooth,
+        layers="(model)",
+        transforms=[ip.Rotation(45)],
+        methods=["unrelated", "unrelated+permutation", "unrelated+linear"],
+    )
+    got = _fvu(result).mean()
+    assert got["unrelated+permutation"] > 0.9 * got["unrelated"]
+    assert 0.8 < got["unrelated+linear"] < 1.5
+
+
+def test_one_image_leaves_nothing_to_score_on(smooth: Tensor) -> None:
+    """With one image every mixing is NaN, with the reason in the table."""
+    result = ip.probe(
+        controls.random_network(),
+        smooth[:1],
+        layers="(model)",
+        transforms=QUARTERS[:1],
+        methods=["oracle", "oracle+linear", "affine+permutation", "joint+linear"],
+    )
+    frame = result.frame()
+    mixed = frame[frame["method"].astype(str).str.contains("+", regex=False)]
+    assert len(mixed) == 3 * len(metrics.METRICS)
+    assert mixed["value"].isna().all()
+    assert (mixed["outcome"] == "one_image").all()
+    assert result.channels.empty
+
+
+def test_few_positions_are_said_to_be_few() -> None:
+    """More channels than positions: values, and the reason to doubt them beside each."""
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 64, 3, stride=2)
+    result = ip.probe(
+        network,
+        torch.rand(3, 3, 9, 9),
+        layers="(model)",
+        transforms=QUARTERS[:1],
+        methods=["oracle+linear", "oracle+permutation"],
+    )
+    frame = result.frame()
+    assert frame["value"].notna().all()
+    assert (frame["outcome"] == "fewer_positions_than_channels").all()
+
+
+class _PartlyDead(nn.Module):
+    """A constant channel, a dead one, and a live one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        return torch.stack([maps[:, 0], torch.full_like(maps[:, 1], 7), 0 * maps[:, 2]], dim=1)
+
+
+def test_constant_channels_stay_and_leave_values(smooth: Tensor) -> None:
+    """Constant channels neither move nor make a value undefined."""
+    result = ip.probe(
+        _PartlyDead(),
+        smooth,
+        layers="(model)",
+        transforms=QUARTERS[:1],
+        methods=["oracle+permutation", "oracle+orthogonal", "oracle+linear"],
+    )
+    assert result.frame()["value"].notna().all()
+    assert result.channels["source"].tolist() == [0, 1, 2]
+
+
+def test_an_empty_region_is_undefined_not_zero(smooth: Tensor) -> None:
+    """Where no position can be compared, each method of the explanation says so."""
+    network = nn.Conv2d(3, 4, 20, stride=10)  # maps of 3 x 3: a margin of 2 leaves nothing
+    result = ip.probe(
+        network,
+        smooth,
+        layers="(model)",
+        transforms=QUARTERS[:1],
+        methods=EXPLAINING_METHODS,
+        margin=2.0,
+    )
+    frame = result.frame()
+    assert frame["value"].isna().all()
+    searched = frame["method"] == "affine"
+    assert set(frame["outcome"][searched]) == {"empty_region"}
+    assert set(frame["outcome"]) == {"empty_region"}
+    assert result.decomposition()["mean"].isna().all()
+
+
+def test_the_table_does_not_depend_on_what_fits_into_memory(
+    smooth: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept in memory or computed anew, one image or eight at a time: the same values."""
+
+    def run() -> np.ndarray:
+        result = ip.probe(
+            controls.random_network(),
+            smooth,
+            layers="(model)",
+            transforms=QUARTERS,
+            methods=[*EXPLAINING_METHODS, "unrelated+linear"],
+        )
+        return result.frame()["value"].to_numpy()
+
+    usual = run()
+    monkeypatch.setattr(passes, "CACHE_BYTES", 0)
+    np.testing.assert_array_equal(run(), usual)
+    monkeypatch.setattr(passes, "PAIRS_AT_ONCE", 4)
+    np.testing.assert_allclose(run(), usual, rtol=2e-3, atol=1e-6)
+
+
+def test_too_many_moments_are_refused_before_anything_is_computed(
+    smooth: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moments beyond the memory set aside: one line with the layer, the need and the way out."""
+    monkeypatch.setattr(crossfit, "MOMENT_BYTES", 1000)
+    with pytest.raises(ip.InvalidInputError, match=r"channels of '\(model\)' .* fewer layers"):
+        ip.probe(
+            controls.random_network(),
+            smooth,
+            layers="(model)",
+            transforms=QUARTERS,
+            methods=["oracle+linear"],
+        )

@@ -1,0 +1,225 @@
+"""Killed, interrupted or out of space: nothing is lost, nothing is half written."""
+
+import errno
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+
+from analyses.questions import kills
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.training import checkpoints, trainer
+from invariance_probe.training.runs import TrainResult
+from invariance_probe.training.trainer import train
+from tests.training import tiny
+
+TIMES = ["seconds", "images_per_second"]
+
+
+def assert_same(one: TrainResult, other: TrainResult) -> None:
+    """All numbers, curves and images are equal bit for bit, but for times."""
+    for frames in ((one.curve, other.curve), (one.images, other.images)):
+        pd.testing.assert_frame_equal(
+            *(frame.drop(columns=["seconds"], errors="ignore") for frame in frames),
+            check_exact=True,
+        )
+    timeless = [{k: v for k, v in r.numbers.items() if k not in TIMES} for r in (one, other)]
+    assert repr(timeless[0]) == repr(timeless[1])
+
+
+class StopError(Exception):
+    """What stands in for a kill within the process."""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the trainer die when it is about to make the batch of a step."""
+    made = trainer.TrainingBatches.batch
+
+    def batch(self: trainer.TrainingBatches, number: int) -> object:
+        if number == step:
+            raise StopError
+        return made(self, number)
+
+    monkeypatch.setattr(trainer.TrainingBatches, "batch", batch)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variant": "sl1x2"},
+        {"variant": "c0", "optimizer": "sgd", "rate": 0.02},
+        {"variant": "dl1", "network": "svhn", "width": 0.02},
+    ],
+)
+def test_continued_runs_end_with_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    """A run that died twice ends bit for bit as one that did not: optimizers, dropout and all."""
+    # so that some checkpoints lie between two rows of the curve
+    monkeypatch.setattr(trainer, "CHECK_EVERY", 3)
+    config = tiny.config(**changes)
+    torch.manual_seed(1)
+    whole = train(config, tmp_path / "whole", dataset=tiny.dataset(), device="cpu")
+    for step, saved in ((7, 6), (11, 9)):
+        torch.manual_seed(step)  # of no influence
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            with pytest.raises(StopError):
+                train(
+                    config,
+                    tmp_path / "cut",
+                    dataset=tiny.dataset(),
+                    device="cpu",
+                    checkpoint_steps=1,
+                )
+        names = [path.name for path in (tmp_path / "cut").iterdir()]
+        assert names == [f"checkpoint-{saved:09d}"]
+    cut = train(config, tmp_path / "cut", dataset=tiny.dataset(), device="cpu")
+    assert_same(whole, cut)
+    assert not list((tmp_path / "cut").glob("*checkpoint*"))
+
+
+def test_a_killed_process_loses_nothing() -> None:
+    """Killed (SIGKILL) amid training and writing, it goes on and ends with the same numbers."""
+    frame = kills.measure(kills.PRESETS["tiny"])
+    (row,) = kills.summary(frame).to_dict("records")
+    assert row["kills"] >= 1
+    assert row["same_numbers"]
+    assert row["files_left"] == ""
+
+
+def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
+    """What a kill left under another name is never read, and is gone at the end."""
+    folder = tmp_path / "run"
+    (folder / ".partial-checkpoint-000000004").mkdir(parents=True)
+    (folder / ".partial-checkpoint-000000004" / "model.safetensors").write_bytes(b"half")
+    (folder / ".partial-curve.parquet").write_bytes(b"half")
+    train(tiny.config(), folder, dataset=tiny.dataset(), device="cpu")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"result.json", "curve.parquet", "images.parquet", "model.safetensors"}
+
+
+def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder that holds a checkpoint."""
+    with monkeypatch.context() as patch:
+        stop_at(patch, 9)
+        with pytest.raises(StopError):
+            train(tiny.config(), folder, dataset=tiny.dataset(), checkpoint_steps=1)
+    return folder / "checkpoint-000000008"
+
+
+def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a checkpoint nor a finished run of another configuration is continued or replaced."""
+    folder = tmp_path / "run"
+    checkpoint = interrupted(folder, monkeypatch)
+    other = tiny.config(rate=0.1)
+    message = r"holds a run of another configuration \(rate=0.002 there, 0.1 here\); give another"
+    with pytest.raises(InvalidInputError, match=message):
+        train(other, folder, dataset=tiny.dataset())
+    assert checkpoint.is_dir()
+    train(tiny.config(), folder, dataset=tiny.dataset())
+    with pytest.raises(InvalidInputError, match=message):
+        train(other, folder, dataset=tiny.dataset())
+
+
+class Payload:
+    """A pickle that would leave a trace if it were opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle in place of weights is refused with one line, and its code does not run."""
+    checkpoint = interrupted(tmp_path / "run", monkeypatch)
+    (checkpoint / "model.safetensors").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(InvalidInputError, match=r"no whole safetensors file \(pickles can run"):
+        train(tiny.config(), tmp_path / "run", dataset=tiny.dataset())
+    assert not (tmp_path / "ran").exists()
+    named = tmp_path / "weights.pt"
+    named.write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(InvalidInputError, match="pickles can run code and are refused"):
+        checkpoints.read_tensors(named)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "state", "shapes"])
+def test_damaged_checkpoints_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """A truncated file, a broken state or weights of another network are one line each."""
+    checkpoint = interrupted(tmp_path / "run", monkeypatch)
+    weights = checkpoint / "model.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-50])
+        message = "no whole safetensors file"
+    elif damage == "state":
+        (checkpoint / "state.json").write_text('{"step": 8', encoding="utf-8")
+        message = "is damaged .*; remove it to start over"
+    else:
+        safetensors.torch.save_file({"a": torch.zeros(2)}, weights)
+        message = "does not fit the network; remove it"
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        train(tiny.config(), tmp_path / "run", dataset=tiny.dataset())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("at", ["tensors", "rename"])
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Out of space amid a checkpoint, the older one stays whole and the run continues later."""
+    config = tiny.config()
+    whole = train(config, tmp_path / "whole", dataset=tiny.dataset(), device="cpu")
+    folder = tmp_path / "run"
+    older = checkpoints.newest(interrupted(folder, monkeypatch).parent)
+    assert older is not None
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        if at == "tensors":
+            patch.setattr(checkpoints, "save_tensors", full)
+        else:
+            patch.setattr(checkpoints, "_flush", full)
+        with pytest.raises(InvalidInputError, match="no space left on the disk") as caught:
+            train(config, folder, dataset=tiny.dataset(), checkpoint_steps=1)
+        assert "\n" not in str(caught.value)
+    still = checkpoints.newest(folder)
+    assert still is not None
+    assert still.step == older.step
+    assert not list(folder.glob(".partial*"))
+    assert_same(whole, train(config, folder, dataset=tiny.dataset(), device="cpu"))
+
+
+def test_a_real_full_file_system_is_one_line(tmp_path: Path) -> None:
+    """A device that is always full (/dev/full) gives the same line."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+
+    def write(partial: Path) -> None:
+        partial.write_text("")
+        with Path("/dev/full").open("wb", buffering=0) as file:
+            file.write(b"x")
+
+    with pytest.raises(InvalidInputError, match="no space left on the disk"):
+        checkpoints.write_file(tmp_path / "a", write)
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_never_holds_nan(tmp_path: Path) -> None:
+    """NaN and infinities are written as null, which every reader of JSON understands."""
+    checkpoints.write_json(tmp_path / "a.json", {"x": [float("nan"), 1.0], "y": float("inf")})
+    strict = json.loads(
+        (tmp_path / "a.json").read_text(encoding="utf-8"), parse_constant=lambda name: 1 / 0
+    )
+    assert strict == {"x": [None, 1.0], "y": None}
