@@ -201,8 +201,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         with ``low`` and ``high`` (95 % bootstrap over photographs); ``share_unrelated``, what the
         mixing removes for unrelated images; ``excess`` of the difference over theirs, with
         ``excess_low`` and ``excess_high``; ``verdict``, see `verdict`; for permutations the columns
-        of `decomposition.channel_moves` at the quarter turn, those of unrelated images with the suffix
-        ``_unrelated``.
+        of `decomposition.channel_moves` at the quarter turn, those of unrelated images with the
+        suffix ``_unrelated``.
     """
     rows = []
     for (network, layer), one in frame.groupby(["network", "layer"], sort=False):

@@ -36,8 +36,8 @@ SHARE = 0.2
 """k of the module's docstring."""
 
 _SLACK = 1e-5
-"""In pixels: how far rounding may move a reading, by `coordinates.LATTICE_TOLERANCE` or by a sampling
-grid in float32 on maps of up to 64 cells; rectangles are widened by it."""
+"""In pixels: how far rounding may move a reading, by `coordinates.LATTICE_TOLERANCE` or by a
+sampling grid in float32 on maps of up to 64 cells; rectangles are widened by it."""
 
 
 @dataclass(frozen=True, kw_only=True)

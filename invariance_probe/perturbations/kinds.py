@@ -1,14 +1,14 @@
 """How training images are perturbed, a batch at a time, and the poses that say how.
 
 Convention:
-    A pose says how the *content* moves, with the signs of `invariance_probe.plane.transforms`: degrees
-    counter-clockwise as displayed, pixels to the right and down, the binary logarithm of the
-    factor. `Perturbation.moves` gives the same motion as a matrix from the centred pixels of the
-    image to the centred pixels of the canvas (x right, y down, the origin of each at its middle).
-    Sources: Jansson et al., "Inability of spatial transformations of CNN feature maps to support
-    invariant recognition", and Finnveden et al., "Understanding when spatial transformer networks
-    do not support invariance", the sections on MNIST; the clutter goes back to Mnih et al.,
-    "Recurrent models of visual attention" (2014).
+    A pose says how the *content* moves, with the signs of `invariance_probe.plane.transforms`:
+    degrees counter-clockwise as displayed, pixels to the right and down, the binary logarithm of
+    the factor. `Perturbation.moves` gives the same motion as a matrix from the centred pixels of
+    the image to the centred pixels of the canvas (x right, y down, the origin of each at its
+    middle). Sources: Jansson et al., "Inability of spatial transformations of CNN feature maps to
+    support invariant recognition", and Finnveden et al., "Understanding when spatial transformer
+    networks do not support invariance", the sections on MNIST; the clutter goes back to Mnih et
+    al., "Recurrent models of visual attention" (2014).
 """
 
 import math

@@ -24,8 +24,8 @@ that; ``mixing``: what any orthogonal or linear mixing of them removes beyond th
 interpolation alone costs; ``left``: all the rest."""
 
 CERTIFIED = "beyond any warp"
-"""The one row of a decomposition that is proven (`certificates.any_warp`), not found: no spatial warp
-read with bilinear sampling leaves less. It is no part of the stack: it lies across ``floor``,
+"""The one row of a decomposition that is proven (`certificates.any_warp`), not found: no spatial
+warp read with bilinear sampling leaves less. It is no part of the stack: it lies across ``floor``,
 ``left``, ``mixing`` and ``permutation``."""
 
 FALSE_DISCOVERIES = 0.05

@@ -1,11 +1,12 @@
 """`SpatialTransformer`, a module for any network: predict a motion from maps, and undo it.
 
 Convention:
-    Matrices are pull-backs, 3 x 3, in the normalised coordinates of `invariance_probe.plane.coordinates`
-    (those of `torch.nn.functional.affine_grid` with ``align_corners=False``): where each output
-    position reads from. Content moves by their inverse. Two warps in turn, first ``a`` then ``b``,
-    are one warp by ``a @ b``; so iterating multiplies matrices and resamples the original once.
-    Source: Jaderberg et al., "Spatial transformer networks" (2015).
+    Matrices are pull-backs, 3 x 3, in the normalised coordinates of
+    `invariance_probe.plane.coordinates` (those of `torch.nn.functional.affine_grid` with
+    ``align_corners=False``): where each output position reads from. Content moves by their inverse.
+    Two warps in turn, first ``a`` then ``b``, are one warp by ``a @ b``; so iterating multiplies
+    matrices and resamples the original once. Source: Jaderberg et al., "Spatial transformer
+    networks" (2015).
 """
 
 from collections.abc import Callable

@@ -2,12 +2,12 @@
 
 Convention:
     Motions are 3 x 3 matrices of the *content* in centred pixels, as of
-    `invariance_probe.plane.transforms`; pull-backs are those of `invariance_probe.stn.transformer`. The
-    *predicted* pose is that of the motion which the network performs, so that full compensation
+    `invariance_probe.plane.transforms`; pull-backs are those of `invariance_probe.stn.transformer`.
+    The *predicted* pose is that of the motion which the network performs, so that full compensation
     has ``applied + predicted`` constant within each class (its sum is what is *left*). Angles are
     read from the polar factor of the linear part and sizes from its determinant, so that both add
-    up exactly, for any affine prediction of positive determinant.
-    Source: Finnveden, Jansson, Lindeberg (ICPR 2020), the section on MNIST and its supplement.
+    up exactly, for any affine prediction of positive determinant. Source: Finnveden, Jansson,
+    Lindeberg (ICPR 2020), the section on MNIST and its supplement.
 """
 
 from collections.abc import Sequence

@@ -20,8 +20,9 @@ horizontal edge: every feature vector of it has the form (0, t) (away from the e
 has every mixture. The distance from (e, 0) is at least e. If the bank has only the first channel,
 the vectors offered are 0 and the distance is e as well. QED
 
-The nearest point of a hull of four points is found exactly (`proofs.worlds.hull_distances`). Thousands of warps,
-affine, smooth and torn, and an exhaustive search over sampling positions try to beat the bound.
+The nearest point of a hull of four points is found exactly (`proofs.worlds.hull_distances`).
+Thousands of warps, affine, smooth and torn, and an exhaustive search over sampling positions try to
+beat the bound.
 """
 
 from dataclasses import dataclass

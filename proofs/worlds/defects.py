@@ -1,8 +1,8 @@
 """How far a filter is from meeting the linear criterion, and bounds on that from below.
 
 U l = abs(det h) l(h .) is the filter that a linear layer seems to have used once its map is warped
-back (`proofs.worlds.gaussians.warped_back`). U keeps the integral of abs(l), and multiplies the L2 norm by
-abs(det h)^(1/2).
+back (`proofs.worlds.gaussians.warped_back`). U keeps the integral of abs(l), and multiplies the L2
+norm by abs(det h)^(1/2).
 """
 
 import math
