@@ -18,7 +18,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
 from invariance_probe.training import checkpoints, factory, jobs, presets, runs, trainer
-from invariance_probe.training.configuration import Network, TrainConfig
+from invariance_probe.training.configuration import Execution, Network, TrainConfig
 from invariance_probe.training.runs import TrainResult
 
 FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
@@ -118,16 +118,16 @@ class Plan(ABC):
         Returns:
             The run.
         """
-        overrides: dict[str, Any] = {"network": setup.network}
+        choices: dict[str, Any] = {"network": setup.network}
         if setup.steps is not None:
-            overrides["steps"] = setup.steps
+            choices["steps"] = setup.steps
         return presets.configured(
             self.preset,
             data=self.source,
-            perturbation=perturbation,
-            variant=variant,
+            perturbation=parse_perturbation(perturbation),
+            variant=parse_variant(variant),
             seed=seed,
-            overrides=overrides,
+            choices=choices,
         )
 
     def configs(self) -> list[TrainConfig]:
@@ -177,9 +177,8 @@ class Plan(ABC):
         jobs.train_all(
             missing,
             self.root,
-            data_root=self.files,
             processes=self.processes,
-            progress=True,
+            execution=Execution(data_root=self.files, progress=True),
         )
         for config in self.configs():
             read = found.pop(config.name, None)
@@ -209,8 +208,7 @@ class Plan(ABC):
         Returns:
             The network with the weights of its folder, on the CPU, in evaluation mode.
         """
-        perturbation = parse_perturbation(config.perturbation)
-        network = factory.build_network(config, self.dataset, perturbation)
+        network = factory.build_network(config, self.dataset)
         weights: dict[str, Tensor] = checkpoints.read_tensors(self.root / config.name / runs.MODEL)
         network.load_state_dict(weights)
         return network.eval()

@@ -14,8 +14,10 @@ import torch
 from matplotlib.figure import Figure
 
 from invariance_probe.data.datasets import Dataset, Split
+from invariance_probe.perturbations.kinds import RandomRotation
+from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import checkpoints
-from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.training.configuration import Execution, TrainConfig
 from invariance_probe.training.runs import TrainResult
 from invariance_probe.training.trainer import train
 
@@ -76,8 +78,8 @@ def _train(config: Config, folder: str) -> None:
     train(
         TrainConfig(
             data="noise",
-            perturbation="rotation",
-            variant=config.variant,
+            perturbation=RandomRotation(),
+            variant=parse_variant(config.variant),
             network="mnist",
             width=0.1,
             steps=config.steps,
@@ -86,8 +88,7 @@ def _train(config: Config, folder: str) -> None:
         ),
         folder,
         dataset=_dataset(),
-        device="cpu",
-        checkpoint_steps=1,
+        execution=Execution(device="cpu", checkpoint_steps=1),
     )
 
 

@@ -203,7 +203,8 @@ def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
     low, high = trainings.interval(slopes)
     ends = f"\n[{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
     axes.set_title(f"{variant.upper()}: slope {np.nanmean(slopes):.2f}{ends}", fontsize=12)
-    unit = training_figures.POSE_UNITS[name]
+    perturbation = parse_perturbation(poses["perturbation"].iloc[0])
+    unit = perturbation.pose_units[perturbation.pose_names.index(name)]
     axes.set_xlabel(f"applied ({unit})")
     axes.set_ylabel(f"undone ({unit})")
     axes.set_aspect("equal")

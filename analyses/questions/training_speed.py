@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.convolution import ImageConvolution
+from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import evaluation, factory
 from invariance_probe.training.batches import TrainingBatches
 from invariance_probe.training.configuration import TrainConfig
@@ -142,18 +143,18 @@ def _seconds(step: Callable[[], object], config: Config) -> float:
 
 def _ours(config: Config, data: Dataset, variant: str) -> float:
     """This trainer's step: batch, perturbation, forward, backward, optimizer."""
+    perturbation = RandomRotation()
     run = TrainConfig(
         data="noise",
-        perturbation="rotation",
-        variant=variant,
+        perturbation=perturbation,
+        variant=parse_variant(variant),
         network="mnist",
         optimizer="sgd",
         rate=0.01,
         weight_decay=0.0,
         batch=config.batch,
     )
-    perturbation = parse_perturbation(run.perturbation)
-    network = factory.build_network(run, data, perturbation)
+    network = factory.build_network(run, data)
     optimizer = factory.build_optimizer(run, network)
     batches = TrainingBatches(
         data, perturbation, seed=config.seed, size=config.batch, device=torch.device("cpu")

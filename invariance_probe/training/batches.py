@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.perturbations.kinds import Perturbation, test_clutter, test_poses
+from invariance_probe.perturbations.kinds import Perturbation, stored_clutter, stored_poses
 
 _PURPOSES = {"order": 1, "poses": 2, "clutter": 3, "dropout": 4, "weights": 5}
 TEST, VALIDATION = 0, 1
@@ -167,8 +167,8 @@ class StoredBatches:
         self._background, self._size, self._device = dataset.background, size, device
         self.count = len(split) if limit is None else min(limit, len(split))
         side = split.images.shape[-1]
-        self._poses = test_poses(perturbation, self.count, which, side)
-        self._choices = test_clutter(perturbation, self.count, side, which)
+        self._poses = stored_poses(perturbation, self.count, which, side)
+        self._choices = stored_clutter(perturbation, self.count, side, which)
 
     def __len__(self) -> int:
         """Count the batches."""

@@ -23,6 +23,7 @@ from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.training import checkpoints, jobs, runs
 from invariance_probe.training.command import TrainCommand
 from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.training.presets import Choices
 from invariance_probe.training.runs import TrainResult
 
 QUESTIONS = (consequences, placement, depth, iterations)
@@ -124,7 +125,7 @@ def _commanded(*perturbations: str, variants: str, **more: Any) -> list[TrainCon
         perturbation=perturbations,
         variant=tuple(variants.split()),
         seeds=5,
-        **more,
+        training=Choices(**more),
     )
     return command.configs()
 
@@ -241,7 +242,7 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
 def test_motions_lie_in_the_range_and_show_nothing_invented(name: str) -> None:
     """No motion goes beyond the perturbation's range, and the canvas covers the crop under all."""
     perturbation = parse_perturbation(name)
-    moves = trained_maps.motions(perturbation, 6)
+    moves = perturbation.sweep(6)
     assert len({move.matrix.numpy().tobytes() for move in moves}) == 6
     canvas = trained_maps.on_canvas(torch.ones(1, 1, 28, 28), perturbation, background=1.0)
     crop = perturbation.canvas(28)

@@ -2,13 +2,15 @@
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from invariance_probe import cli
 from invariance_probe.data.datasets import Dataset
-from invariance_probe.training import command, runs
+from invariance_probe.training import command, presets, runs
+from invariance_probe.training.configuration import Execution, TrainOptions
 from tests.training import tiny
 
 
@@ -63,7 +65,7 @@ def test_the_matrix_is_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(configs) == 75
     assert [c.seed for c in configs[:16]] == [0] * 15 + [1]
     # larger canvases come with smaller networks
-    assert {(c.perturbation, c.width) for c in configs} == {
+    assert {(str(c.perturbation), c.width) for c in configs} == {
         ("rotation", 0.5),
         ("translation", 0.25),
         ("scaling=-1:1", 0.25),
@@ -75,18 +77,44 @@ def test_options_reach_the_run() -> None:
     chosen = command.TrainCommand(
         data=("mnist",),
         variant=("SL1x2",),
-        width=0.25,
-        rate=0.5,
-        optimizer="sgd",
-        parametrisation="rotation",
-        padding="zeros",
-        compiled=True,
-        train_images=77,
+        training=presets.Choices(
+            width=0.25,
+            rate=0.5,
+            optimizer="sgd",
+            parametrisation="rotation",
+            padding="zeros",
+            compiled=True,
+            train_images=77,
+        ),
     ).configs()
     (config,) = chosen
-    assert (config.data, config.variant, config.width, config.rate) == ("mnist", "sl1x2", 0.25, 0.5)
+    assert (config.data, config.variant.name, config.width, config.rate) == (
+        "mnist",
+        "sl1x2",
+        0.25,
+        0.5,
+    )
     assert (config.optimizer, config.parametrisation) == ("sgd", "rotation")
     assert (config.padding, config.compiled, config.train_images) == ("zeros", True, 77)
+
+
+def test_every_option_of_a_run_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """No option is forgotten, and one that is given its default value beats the preset's."""
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    text = capsys.readouterr().out
+    for option in (*fields(TrainOptions), *fields(Execution)):
+        flag = {"compiled": "compile"}.get(option.name, option.name.replace("_", "-"))
+        assert f"--{flag}" in text, flag
+    usual = TrainOptions()
+    for name in ("steps", "width", "weight_decay", "evaluate_every", "localizer_rate"):
+        choice = {name: getattr(usual, name)}
+        chosen = command.TrainCommand(preset="quick", training=presets.Choices(**choice))
+        kept = command.TrainCommand(preset="quick").configs()[0]
+        (config,) = chosen.configs()
+        assert getattr(config, name) == getattr(usual, name)
+        if name in presets.PRESETS["quick"].options:
+            assert getattr(kept, name) != getattr(usual, name)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +155,7 @@ def test_an_interrupt_says_how_to_go_on(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.training, "train", interrupt)
+    monkeypatch.setattr(command.trainer, "train", interrupt)
     with pytest.raises(SystemExit) as caught:
         cli.main(TRAIN)
     assert caught.value.code == 130

@@ -5,7 +5,12 @@ from typing import Any
 import torch
 
 from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.stn.variants import parse_variant
+from invariance_probe.training.configuration import Execution, TrainConfig
+
+ON_CPU = Execution(device="cpu")
+SAVED_OFTEN = Execution(device="cpu", checkpoint_steps=1)
 
 
 def bars(count: int, seed: int) -> Split:
@@ -50,4 +55,7 @@ def config(**changes: Any) -> TrainConfig:
         "evaluate_every": 4,
         "validation_images": 40,
     }
-    return TrainConfig(**settings | changes)
+    settings |= changes
+    settings["perturbation"] = parse_perturbation(settings["perturbation"])
+    settings["variant"] = parse_variant(settings["variant"])
+    return TrainConfig(**settings)
