@@ -23,7 +23,6 @@ from invariance_probe.training.runs import TrainResult
 
 FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
 """Environment variables: folder of the run folders; folder of the published files of MNIST."""
-_MNIST_FOLDERS = (Path("data/mnist"), Path("../shared/data/mnist"))
 _CONFIDENCE = 0.95
 
 
@@ -50,13 +49,13 @@ class Plan(ABC):
 
     Attributes:
         preset: Of `invariance_probe.training.presets`: how long each is trained.
-        data: Name of the data set; ``auto`` is MNIST where its files are found, else the 5 000
-            digits of ``mnist-5k``.
+        data: Name of the data set; ``auto`` is MNIST where the folder of its files is named, else
+            the 5 000 digits of ``mnist-5k``.
         seeds: Seeds of each.
         trainings: Folder of the run folders, as ``invariance-probe train`` names them; by default
             what the environment variable `FOLDER` says, or ``runs/trainings/PRESET``.
         data_root: Folder of the data's files; for MNIST by default what the environment variable
-            `MNIST` says, ``data/mnist`` or ``../shared/data/mnist``.
+            `MNIST` says.
         train_missing: Whether to train what is not there; if not, missing runs are an error.
         processes: Trainings at once, see `jobs.train_all`; by default one a core.
     """
@@ -86,13 +85,11 @@ class Plan(ABC):
 
     @cached_property
     def files(self) -> Path | None:
-        """Folder of the data's files; None where they are not found."""
+        """Folder of the data's files; None where nobody names one."""
         if self.data_root is not None or self.data not in {"auto", "mnist"}:
             return self.data_root
         said = os.environ.get(MNIST)
-        if said:
-            return Path(said)
-        return next((folder for folder in _MNIST_FOLDERS if folder.is_dir()), None)
+        return Path(said) if said else None
 
     @cached_property
     def source(self) -> str:

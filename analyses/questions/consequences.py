@@ -200,7 +200,7 @@ def _probe(
         parse_perturbation(perturbation),
         depths=probed.depths,
         count=config.motions,
-        background=config.dataset.background or 0.0,
+        background=config.dataset.source.background or 0.0,
         seed=config.seed,
     )
 

@@ -13,7 +13,7 @@ import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 
-from invariance_probe.data.datasets import Dataset, Split
+from invariance_probe.data.datasets import Dataset, Parts, Source, Split
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import checkpoints
@@ -61,15 +61,11 @@ def _dataset() -> Dataset:
             labels=torch.randint(0, 3, (count, 1), generator=generator),
         )
 
-    return Dataset(
-        name="noise",
-        classes=3,
-        slots=1,
-        synthetic=True,
-        train=split(200),
-        validation=split(40),
-        test=split(60),
+    parts = Parts(train=split(200), validation=split(40), test=split(60))
+    noise = Source(
+        name="noise", files="none", read=lambda _: parts, classes=3, side=24, synthetic=True
     )
+    return Dataset(source=noise, parts=parts)
 
 
 def _train(config: Config, folder: str) -> None:

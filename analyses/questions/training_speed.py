@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from invariance_probe.data.datasets import Dataset, Split
+from invariance_probe.data.datasets import Dataset, Parts, Source, Split
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.convolution import ImageConvolution
 from invariance_probe.stn.variants import parse_variant
@@ -120,15 +120,9 @@ def _dataset(config: Config) -> Dataset:
             labels=torch.randint(0, TENTHS, (count, 1), generator=generator),
         )
 
-    return Dataset(
-        name="noise",
-        classes=TENTHS,
-        slots=1,
-        synthetic=True,
-        train=split(config.images),
-        validation=split(10),
-        test=split(10),
-    )
+    parts = Parts(train=split(config.images), validation=split(10), test=split(10))
+    noise = Source(name="noise", files="none", read=lambda _: parts, classes=TENTHS, synthetic=True)
+    return Dataset(source=noise, parts=parts)
 
 
 def _seconds(step: Callable[[], object], config: Config) -> float:

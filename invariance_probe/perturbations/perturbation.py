@@ -190,7 +190,7 @@ class Perturbation(ABC):
             poses: A pose for each; best left on the CPU, so that a GPU need not be waited for.
             clutter: What is added before values are clamped at 1; see `clutter_layer`.
             background: Value in [0, 1] around the images (0 for MNIST, 1 for plankton), or None to
-                continue the nearest border values, as for photographs. `Dataset.background` says
+                continue the nearest border values, as for photographs. `Source.background` says
                 which.
 
         Returns:

@@ -87,7 +87,7 @@ class TrainingBatches:
         self.perturbation, self.seed, self.size = perturbation, seed, size
         self._images = dataset.train.images.to(device)
         self._labels = dataset.train.labels.to(device)
-        self._background, self._device = dataset.background, device
+        self._background, self._device = dataset.source.background, device
         # one epoch ends and the next begins within a batch; two are held
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
@@ -164,7 +164,7 @@ class StoredBatches:
         limit: int | None = None,
     ) -> None:
         self._split, self._perturbation = split, perturbation
-        self._background, self._size, self._device = dataset.background, size, device
+        self._background, self._size, self._device = dataset.source.background, size, device
         self.count = len(split) if limit is None else min(limit, len(split))
         side = split.images.shape[-1]
         self._poses = stored_poses(perturbation, self.count, which, side)

@@ -14,14 +14,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from invariance_probe.data.datasets import NAMES, Dataset, open_dataset
+from invariance_probe.data.catalogue import SOURCES, source_of
+from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import FORMS, parse_perturbation
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import factory, jobs, presets, runs, trainer
 from invariance_probe.training.configuration import Execution, TrainConfig
 
-DATA, PERTURBATION, VARIANT = "mnist-5k", "rotation", "c0"
+DATA, VARIANT = "mnist-5k", "c0"
 """What is trained if nothing is said."""
 
 Words = tuple[str, ...]
@@ -39,7 +40,7 @@ class TrainCommand:
         Words | None,
         tyro.conf.arg(
             metavar="NAME [NAME ...]",
-            help=f"One or more of {', '.join(NAMES)}.",
+            help=f"One or more of {', '.join(SOURCES)}.",
             help_behavior_hint=f"(default: {DATA}; with --matrix the preset's)",
         ),
     ] = None
@@ -48,7 +49,8 @@ class TrainCommand:
         tyro.conf.arg(
             metavar="NAME [NAME ...]",
             help=f"One or more of {', '.join(FORMS)}.",
-            help_behavior_hint=f"(default: {PERTURBATION}; with --matrix the preset's)",
+            help_behavior_hint="(default: the data set's, such as rotation for digits; "
+            "with --matrix the preset's)",
         ),
     ] = None
     variant: Annotated[
@@ -118,11 +120,13 @@ class TrainCommand:
             InvalidInputError: If a value cannot be used.
         """
         preset = presets.PRESETS[self.preset]
-        listed = preset.data if self.matrix else ((DATA, PERTURBATION),)
+        listed = preset.data if self.matrix else ()
+        texts = self.perturbation or tuple(dict.fromkeys(text for _, text in listed))
+        perturbations = [parse_perturbation(text) for text in texts]
         pairs = [
-            (data, parse_perturbation(perturbation))
-            for data in self.data or tuple(dict.fromkeys(data for data, _ in listed))
-            for perturbation in self.perturbation or tuple(dict.fromkeys(p for _, p in listed))
+            (data, perturbation)
+            for data in self.data or tuple(dict.fromkeys(data for data, _ in listed)) or (DATA,)
+            for perturbation in perturbations or [source_of(data).perturbation]
         ]
         named = self.variant or (preset.variants if self.matrix else (VARIANT,))
         variants = [parse_variant(name) for name in named]
@@ -157,7 +161,10 @@ class TrainCommand:
         # one data set in memory at a time; the order of the runs may ask for it again
         @lru_cache(maxsize=2)
         def opened(name: str, count: int | None) -> Dataset:
-            return open_dataset(name, how.data_root, download=how.download, train=count)
+            dataset = open_dataset(name, how.data_root, download=how.download, train=count)
+            for note in dataset.parts.notes:
+                sys.stderr.write(f"invariance-probe: data set {name!r}: {note}\n")
+            return dataset
 
         self._check(configs, opened)
         new = {config.name for config in configs if not runs.is_finished(out / config.name)}

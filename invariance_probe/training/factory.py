@@ -8,9 +8,6 @@ from invariance_probe.stn.variants import VariantNetwork
 from invariance_probe.training.batches import derived_seed
 from invariance_probe.training.configuration import TrainConfig
 
-_NETWORKS = {"mnist": "mnist", "mnist-5k": "mnist", "plankton": "plankton", "folder": "plankton"}
-"""Classifiers by data; all others are coloured and get the papers' for SVHN."""
-
 
 def build_network(config: TrainConfig, dataset: Dataset) -> VariantNetwork:
     """Build the network of a run, with its first weights.
@@ -22,7 +19,9 @@ def build_network(config: TrainConfig, dataset: Dataset) -> VariantNetwork:
     Returns:
         The network, on the CPU, in channels-last memory format.
     """
-    name = config.network if config.network != "auto" else _NETWORKS.get(config.data, "svhn")
+    source = dataset.source
+    name = source.network if config.network == "auto" else config.network
+    localizer = source.localizer if config.localizer == "auto" else config.localizer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "weights"))
         classifier = networks.Classifier(
@@ -30,13 +29,13 @@ def build_network(config: TrainConfig, dataset: Dataset) -> VariantNetwork:
             channels=dataset.channels,
             side=config.perturbation.canvas(dataset.side),
             classes=dataset.classes,
-            slots=dataset.slots,
+            slots=source.slots,
             width=config.width,
         )
         network = VariantNetwork(
             classifier,
             config.variant,
-            localizer=config.localizer,
+            localizer=localizer,
             localizer_width=config.localizer_width,
             parametrisation=config.parametrisation,
             mode=config.sampler,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from invariance_probe.data.catalogue import source_of
 from invariance_probe.perturbations.perturbation import SIDE, Perturbation
 from invariance_probe.stn.variants import Variant
 from invariance_probe.training.configuration import TrainConfig, TrainOptions
@@ -92,17 +93,6 @@ PRESETS: dict[str, Preset] = {
 CPU. ``quick``: minutes on two cores. ``tiny``: seconds, for tests."""
 
 
-AT_LEAST = {
-    "mnist": 50_000,
-    "mnist-5k": 4_000,
-    "svhn-cropped": 60_000,
-    "svhn": 30_000,
-    "street-digits": 20_000,
-}
-"""Training images of the data sets whose number is known; presets do not ask for more, and take all
-of any other data set."""
-
-
 def _flag(option: "dataclasses.Field[Any]", decided: frozenset[str]) -> tuple[str, Any, Any]:
     """An option as the command line asks for it: one that presets decide is None if not given."""
     if option.name not in decided:
@@ -148,7 +138,8 @@ def configured(
         choices: Attributes of `TrainOptions` that the user chose.
 
     Returns:
-        The run.
+        The run; it asks for no more training images than there are. An unknown data set or an
+        unusable choice is refused with an `InvalidInputError`.
     """
     preset = PRESETS[name]
     options = dict(preset.options)
@@ -158,7 +149,7 @@ def configured(
         # a shorter run has a curve, too
         every = max(1, choices["steps"] // 4)
         options["evaluate_every"] = min(options["evaluate_every"], every)
-    if options.get("train_images", 0) > AT_LEAST.get(data, 0):
+    if options.get("train_images", 0) > source_of(data).train_images:
         options["train_images"] = None
     return TrainConfig(
         data=data, perturbation=perturbation, variant=variant, seed=seed, **options | choices

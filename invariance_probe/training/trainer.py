@@ -341,7 +341,7 @@ class _Run:
             "parameters": sum(p.numel() for p in network.parameters()),
             "localizer_parameters": sum(p.numel() for p in network.localizer_parameters()),
             "test_images": self.test.count,
-            "synthetic": self.dataset.synthetic,
+            "synthetic": self.dataset.source.synthetic,
             "seconds": seconds,
             "images_per_second": self.step * self.config.batch / max(self.training_seconds, 1e-9),
         }

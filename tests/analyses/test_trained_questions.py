@@ -160,12 +160,11 @@ def test_environment_and_arguments_say_where_files_lie(
     config = placement.PRESETS["quick"]
     assert replace(config).root == Path("runs/trainings/quick")
     assert replace(config).source == "mnist-5k"
-    (tmp_path / "data" / "mnist").mkdir(parents=True)
-    assert replace(config).source == "mnist"
     monkeypatch.setenv(trainings.FOLDER, "elsewhere")
     monkeypatch.setenv(trainings.MNIST, "digits")
     elsewhere = replace(config)
     assert (elsewhere.root, elsewhere.files) == (Path("elsewhere"), Path("digits"))
+    assert elsewhere.source == "mnist"
     said = replace(config, trainings=Path("here"), data_root=Path("there"))
     assert (said.root, said.files) == (Path("here"), Path("there"))
 

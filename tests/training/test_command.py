@@ -6,10 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
 from invariance_probe import cli
-from invariance_probe.data.datasets import Dataset
-from invariance_probe.training import command, presets, runs
+from invariance_probe.data import catalogue
+from invariance_probe.data.datasets import Dataset, Parts, Source, Split, open_dataset
+from invariance_probe.data.sources import Request
+from invariance_probe.perturbations.kinds import RandomRotation
+from invariance_probe.training import checkpoints, command, presets, runs
 from invariance_probe.training.configuration import Execution, TrainOptions
 from tests.training import tiny
 
@@ -173,3 +177,43 @@ def test_help_suffices(capsys: pytest.CaptureFixture[str]) -> None:
     options = set(re.findall(r"--([a-z-]+)", text))
     wanted = "data data-root download perturbation variant matrix preset seeds steps width out json"
     assert set(wanted.split()) <= options
+
+
+def stripes(request: Request) -> Parts:
+    """Read nothing: stripes along a row or a column, 16 x 16, in colour."""
+    labels = torch.arange(request.train or 90) % 2
+    images = torch.zeros(len(labels), 3, 16, 16, dtype=torch.uint8)
+    images[labels == 0, :, 4:7] = 200
+    images[labels == 1, :, :, 4:7] = 200
+    split = Split(images=images, labels=labels[:, None])
+    return Parts(train=split, validation=split, test=split, notes=("drawn",))
+
+
+def test_a_data_set_is_one_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One record is all that a new data set needs to be trained on, with its own defaults."""
+    record = Source(
+        name="stripes",
+        files="none",
+        read=stripes,
+        classes=2,
+        channels=3,
+        side=16,
+        train_images=90,
+        network="plankton",
+        localizer="conv",
+        perturbation=RandomRotation(limit=20),
+    )
+    monkeypatch.setitem(catalogue.SOURCES, "stripes", record)
+    monkeypatch.setattr(command, "open_dataset", open_dataset)
+    cli.main([*TRAIN, "--data", "stripes", "--width", "0.05"])
+    assert "data set 'stripes': drawn" in capsys.readouterr().err
+    (row,) = runs.read_runs("runs/train-tiny").to_dict("records")
+    assert (row["data"], row["perturbation"]) == ("stripes", "rotation=20")
+    assert row["test_images"] == 90
+    (folder,) = Path("runs/train-tiny").iterdir()
+    weights = checkpoints.read_tensors(folder / runs.MODEL)
+    assert "classifier.layers.7.0.weight" in weights
+    # the first thing a convolutional localizer does to an image
+    assert weights["transformers.0.localizer.0.weight"].shape[1:] == (3, 5, 5)
