@@ -1,7 +1,6 @@
 """``python -m analyses list``, ``run NAME --preset PRESET`` and ``report DIR...``."""
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 import tyro
 
 from analyses import question
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.commands import run_command
 
 NAMES = question.NAMES
 
@@ -134,31 +133,21 @@ Command = (
 )
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Args:
         arguments: Words after the command's name; those of the process by default.
-
-    Raises:
-        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    command = tyro.cli(
+    run_command(
         Command,
-        prog="python -m analyses",
+        program="python -m analyses",
         description="One question a command: what does the theory say, does it hold in numbers, "
         "what does it cost?",
-        args=arguments,
+        arguments=arguments,
+        interrupted="the same command goes on",
     )
-    try:
-        command.run()
-    except InvalidInputError as error:
-        print(f"analyses: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        print("analyses: interrupted; the same command goes on", file=sys.stderr)
-        raise SystemExit(130) from error
 
 
 if __name__ == "__main__":
-    run()
+    main()

@@ -152,7 +152,7 @@ class TrainCommand:
         """Train, and print a table.
 
         Raises:
-            SystemExit: With status 130 if interrupted.
+            KeyboardInterrupt: If interrupted, with the way to go on.
         """
         configs = self.configs()
         out = self.out or Path("runs") / f"train-{self.preset}"
@@ -181,10 +181,7 @@ class TrainCommand:
                     sys.stdout.write(f"[{number}/{len(configs)}] {config.name}: {said}\n")
                     sys.stdout.flush()
         except KeyboardInterrupt as error:
-            sys.stderr.write(
-                "invariance-probe: interrupted; the same command goes on from the last checkpoint\n"
-            )
-            raise SystemExit(130) from error
+            raise KeyboardInterrupt("the same command goes on from the last checkpoint") from error
         frame = pd.concat(finished, ignore_index=True)
         table = runs.table(frame)
         if self.json:

@@ -58,7 +58,7 @@ def test_search_quality_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tiny preset writes frame, figure and provenance, and prints the shares."""
-    command.run(["run", "search_quality", "--preset", "tiny", "--out", str(tmp_path / "run")])
+    command.main(["run", "search_quality", "--preset", "tiny", "--out", str(tmp_path / "run")])
     out = capsys.readouterr().out
     assert "planted" in out
     names = {path.name for path in (tmp_path / "run").iterdir()}

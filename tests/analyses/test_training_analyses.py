@@ -18,7 +18,7 @@ def test_training_speed_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tiny preset writes frame, figure and provenance, and prints ratios for each variant."""
-    command.run(["run", "training_speed", "--preset", "tiny", "--out", str(tmp_path / "run")])
+    command.main(["run", "training_speed", "--preset", "tiny", "--out", str(tmp_path / "run")])
     out = capsys.readouterr().out
     assert out.count(training_speed.OURS) == 2
     assert "times_faster" in out

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from invariance_probe import cli
+from invariance_probe.commands import run_command
 from invariance_probe.data import catalogue
 from invariance_probe.data.datasets import Dataset, Parts, Source, Split, open_dataset
 from invariance_probe.data.sources import Request
@@ -30,12 +30,17 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-TRAIN = ["train", "--preset", "tiny", "--steps", "4", "--device", "cpu"]
+SHORT = ("--preset", "tiny", "--steps", "4", "--device", "cpu")
+
+
+def train(*words: str) -> None:
+    """Run the command as the command line does."""
+    run_command(command.TrainCommand, program="it", description="Train.", arguments=words)
 
 
 def test_it_trains_and_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     """The table has a line for each variant, with seeds, error, interval, slope and spread."""
-    cli.main([*TRAIN, "--variant", "cnn", "sl1", "--seeds", "2"])
+    train(*SHORT, "--variant", "cnn", "sl1", "--seeds", "2")
     out, err = capsys.readouterr()
     assert re.search(r"\[4/4\] mnist-5k-rotation-sl1-seed1: error \d+\.\d\d %, slope", out)
     assert re.search(r"seeds\s+error %\s+interval\s+slope\s+spread", out)
@@ -49,10 +54,10 @@ def test_it_trains_and_prints_a_table(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_finished_runs_are_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     """The same command again trains nothing, and a longer one only what is new."""
-    cli.main([*TRAIN, "--variant", "c0"])
+    train(*SHORT, "--variant", "c0")
     before = Path("runs/train-tiny/mnist-5k-rotation-c0-seed0/result.json").stat().st_mtime_ns
     capsys.readouterr()
-    cli.main([*TRAIN, "--variant", "c0", "--seeds", "2"])
+    train(*SHORT, "--variant", "c0", "--seeds", "2")
     out = capsys.readouterr().out
     assert "seed0: error" in out
     assert out.count("finished before") == 1
@@ -62,7 +67,7 @@ def test_finished_runs_are_skipped(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_matrix_is_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
     """--matrix trains all variants of the preset, seeds outermost; JSON is one document."""
-    cli.main([*TRAIN, "--matrix", "--seeds", "1", "--json"])
+    train(*SHORT, "--matrix", "--seeds", "1", "--json")
     answer = json.loads(capsys.readouterr().out)
     assert [row["variant"] for row in answer["table"]] == ["cnn", "c0", "c1", "sl1"]
     configs = command.TrainCommand(preset="quick", matrix=True).configs()
@@ -105,7 +110,7 @@ def test_options_reach_the_run() -> None:
 def test_every_option_of_a_run_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     """No option is forgotten, and one that is given its default value beats the preset's."""
     with pytest.raises(SystemExit):
-        cli.main(["train", "--help"])
+        train("--help")
     text = capsys.readouterr().out
     for option in (*fields(TrainOptions), *fields(Execution)):
         flag = {"compiled": "compile"}.get(option.name, option.name.replace("_", "-"))
@@ -142,7 +147,7 @@ def test_bad_usage_is_one_line_and_exit_2(
     """Every mistake is named on stderr, exits with 2 and leaves nothing behind."""
     (workplace / "taken").write_text("x", encoding="utf-8")
     with pytest.raises(SystemExit) as caught:
-        cli.main([*TRAIN, *words])
+        train(*SHORT, *words)
     assert caught.value.code == 2
     err = capsys.readouterr().err
     assert re.search(message, err)
@@ -161,7 +166,7 @@ def test_an_interrupt_says_how_to_go_on(
 
     monkeypatch.setattr(command.trainer, "train", interrupt)
     with pytest.raises(SystemExit) as caught:
-        cli.main(TRAIN)
+        train(*SHORT)
     assert caught.value.code == 130
     assert "the same command goes on" in capsys.readouterr().err
 
@@ -169,7 +174,7 @@ def test_an_interrupt_says_how_to_go_on(
 def test_help_suffices(capsys: pytest.CaptureFixture[str]) -> None:
     """`train --help` names each option, the data sets, perturbations, variants and presets."""
     with pytest.raises(SystemExit) as caught:
-        cli.main(["train", "--help"])
+        train("--help")
     assert caught.value.code == 0
     text = re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out))
     for word in ("mnist-5k", "street-digits", "translation=clean", "slX", "c0x2", "150 000 steps"):
@@ -207,7 +212,7 @@ def test_a_data_set_is_one_record(
     )
     monkeypatch.setitem(catalogue.SOURCES, "stripes", record)
     monkeypatch.setattr(command, "open_dataset", open_dataset)
-    cli.main([*TRAIN, "--data", "stripes", "--width", "0.05"])
+    train(*SHORT, "--data", "stripes", "--width", "0.05")
     assert "data set 'stripes': drawn" in capsys.readouterr().err
     (row,) = runs.read_runs("runs/train-tiny").to_dict("records")
     assert (row["data"], row["perturbation"]) == ("stripes", "rotation=20")
