@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
-from torch import Tensor
 
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import read_tensors
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
-from invariance_probe.training import checkpoints, factory, jobs, presets, runs, trainer
+from invariance_probe.training import factory, jobs, presets, runs, trainer
 from invariance_probe.training.configuration import Network, TrainConfig
 from invariance_probe.training.runs import TrainResult
 
@@ -211,7 +211,7 @@ class Plan(ABC):
         """
         perturbation = parse_perturbation(config.perturbation)
         network = factory.build_network(config, self.dataset, perturbation)
-        weights: dict[str, Tensor] = checkpoints.read_tensors(self.root / config.name / runs.MODEL)
+        weights = read_tensors(self.root / config.name / runs.MODEL)
         network.load_state_dict(weights)
         return network.eval()
 

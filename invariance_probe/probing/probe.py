@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
 from invariance_probe.network import hooks
 from invariance_probe.plane import coordinates, regions
 from invariance_probe.plane.transforms import Transform
@@ -98,7 +99,7 @@ def probe(
         margin=margin,
         search=search or SearchOptions(),
     )
-    target = results.check_out(out)
+    target = check_out(out)
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.training import checkpoints
 
 RESULT, CURVE, IMAGES, MODEL = "result.json", "curve.parquet", "images.parquet", "model.safetensors"
 CONFIDENCE = 0.95
@@ -61,13 +61,13 @@ class TrainResult:
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in ((CURVE, self.curve), (IMAGES, self.images)):
-            checkpoints.write_file(folder / name, partial(table.to_parquet, index=False))
+            files.write_file(folder / name, partial(table.to_parquet, index=False))
         about = {
             "config": self.config,
             "numbers": self.numbers,
             "provenance": self.provenance,
         }
-        checkpoints.write_json(folder / RESULT, about)
+        files.write_json(folder / RESULT, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "TrainResult":

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import provenance as provenance_of
@@ -89,7 +90,7 @@ def train(
     )
     run = _Run(config, data, place)
     checkpoint = checkpoints.newest(folder)
-    checkpoints.discard_partial(folder)
+    files.discard_partial(folder)
     if checkpoint is not None:
         _refuse_another(config, checkpoint.config, folder)
         run.restore(checkpoint)
@@ -98,10 +99,7 @@ def train(
         run.go(folder, every, monitor)
     result = run.result()
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_file(
-        folder / runs.MODEL,
-        lambda partial: checkpoints.save_tensors(partial, run.network.state_dict()),
-    )
+    files.write_tensors(folder / runs.MODEL, run.network.state_dict())
     result.save(folder)
     checkpoints.discard(folder)
     return result
