@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.machine import pick_device
 from invariance_probe.network import features
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
@@ -95,7 +96,7 @@ class Reader:
         keep: bool,
     ) -> None:
         self.model, self.source, self.moves, self.options = model, source, moves, options
-        self.device, self.dtype = options.place(), options.real
+        self.device, self.dtype = pick_device(options.device), options.real
         first = source[0]
         self.canvas = (first.shape[-2], first.shape[-1])
         self.size = crop_size(options.crop, *self.canvas)

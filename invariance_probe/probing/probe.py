@@ -13,6 +13,7 @@ from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
+from invariance_probe.machine import pick_device
 from invariance_probe.network import hooks
 from invariance_probe.plane import coordinates, regions
 from invariance_probe.plane.transforms import Transform
@@ -108,7 +109,7 @@ def probe(
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with (
-        placed(model, options.place(), options.real),
+        placed(model, pick_device(options.device), options.real),
         hooks.evaluating(model),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         Progress(progress) as bar,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import provenance as provenance_of
+from invariance_probe.machine import pick_device, provenance
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.stn.variants import Prediction
 from invariance_probe.training import checkpoints, evaluation, runs
@@ -27,7 +27,7 @@ from invariance_probe.training.batches import (
     TrainingBatches,
     derived_seed,
 )
-from invariance_probe.training.configuration import TrainConfig, pick_device
+from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.factory import build_network, build_optimizer
 from invariance_probe.training.monitor import Monitor, Status
 from invariance_probe.training.runs import TrainResult
@@ -351,5 +351,5 @@ class _Run:
             numbers=numbers,
             curve=pd.DataFrame(self.curve),
             images=images,
-            provenance={**provenance_of(seconds), "device": str(self.device)},
+            provenance={**provenance(seconds), "device": str(self.device)},
         )
