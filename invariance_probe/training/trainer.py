@@ -17,6 +17,7 @@ from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import pick_device, provenance
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
 from invariance_probe.training import checkpoints, evaluation, runs
 from invariance_probe.training.batches import (
@@ -25,7 +26,6 @@ from invariance_probe.training.batches import (
     Batch,
     StoredBatches,
     TrainingBatches,
-    derived_seed,
 )
 from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.factory import build_network, build_optimizer
@@ -322,7 +322,7 @@ class _Run:
             return
         gpus = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
-            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step))
+            torch.manual_seed(torch_seed(self.config.seed, "dropout", self.step))
             yield
 
     def result(self) -> TrainResult:
