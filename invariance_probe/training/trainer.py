@@ -19,6 +19,7 @@ from invariance_probe.machine import pick_device, provenance
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
+from invariance_probe.terminal import LiveLine
 from invariance_probe.training import checkpoints, evaluation, runs
 from invariance_probe.training.batches import (
     TEST,
@@ -29,8 +30,8 @@ from invariance_probe.training.batches import (
 )
 from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.factory import build_network, build_optimizer
-from invariance_probe.training.monitor import Monitor, Status
 from invariance_probe.training.runs import TrainResult
+from invariance_probe.training.status import Status
 
 CHECK_EVERY = 20
 """Steps from one look at the loss to the next: divergence, gradient norm, the live line."""
@@ -95,8 +96,8 @@ def train(
         _refuse_another(config, checkpoint.config, folder)
         run.restore(checkpoint)
     every = (checkpoint_minutes * 60, checkpoint_steps)
-    with Monitor(config.name, progress) as monitor:
-        run.go(folder, every, monitor)
+    with LiveLine(progress) as line:
+        run.go(folder, every, line)
     result = run.result()
     folder.mkdir(parents=True, exist_ok=True)
     files.write_tensors(folder / runs.MODEL, run.network.state_dict())
@@ -198,7 +199,7 @@ class _Run:
         )
         self.other_seconds += time.monotonic() - began
 
-    def go(self, folder: Path, every: tuple[float, int | None], monitor: Monitor) -> None:
+    def go(self, folder: Path, every: tuple[float, int | None], line: LiveLine) -> None:
         """Train to the end, or until loss or predictions are no longer finite."""
         config = self.config
         began, first = time.monotonic(), self.step
@@ -220,9 +221,9 @@ class _Run:
             self.training_seconds += time.monotonic() - started
             if self.diverged:
                 break
-            if monitor.shown:
+            if line.visible:
                 rate = config.batch * (self.step - first) / (time.monotonic() - began)
-                monitor.show(self._status(batch, found, rate))
+                line.show(self._status(batch, found, rate).line(config.name))
             if evaluates:
                 self._evaluate()
             due = time.monotonic() - saved_at >= every[0]
