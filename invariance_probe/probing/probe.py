@@ -15,7 +15,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
 from invariance_probe.machine import pick_device
 from invariance_probe.network import hooks
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, CrossFit
 from invariance_probe.probing.options import ProbeOptions, values_by_channel
@@ -221,7 +221,7 @@ class _Run:
             count = len(pairs.oracle)
             outcome = ["one_image"] * count
             return pairs.block("unrelated", unknown(count), pairs.oracle, outcome=outcome)
-        warped = coordinates.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
+        warped = sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
         return pairs.block("unrelated", pairs.target.score(warped), pairs.oracle)
 
     def _take_turns(self) -> None:
