@@ -20,23 +20,15 @@ gradient and Gauss-Newton matrix in the six parameters:
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from invariance_probe.alignment.solver import Normal
+
 _BLOCK = 2**17
 """Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normal:
-    """Value, gradient and Gauss-Newton matrix of the squared error, one row a warp."""
-
-    error: Float[Tensor, " warp"]
-    gradient: Float[Tensor, "warp 6"]
-    matrix: Float[Tensor, "warp 6 6"]
 
 
 class Objective(ABC):

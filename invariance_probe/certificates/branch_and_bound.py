@@ -257,6 +257,7 @@ class _Search:
             asked.family, oracle, region, (height, width), asked.max_distortion
         )
         self.minorants = minorants.Minorants(wanted, offered, self.family)
+        self.problem = _Warps(self.family, self.minorants)
         self.at_once = max(32, _ENTRIES // len(wanted))
         variance = 1 / float(target.bound(torch.ones(1, dtype=torch.float64)).fvu[0])
         self.floor = asked.floor * variance
@@ -342,40 +343,35 @@ class _Search:
             self.aside = min(self.aside, float(self.lows[good].min()))
             self._retain(~good)
 
-    def _descend(self, parameters: Tensor, steps: int = 20) -> None:
-        """Follow warps downhill by Levenberg-Marquardt steps; keep the best of all so far."""
+    def _descend(self, parameters: Tensor) -> None:
+        """Follow warps downhill, and keep the best of all so far."""
         if not len(parameters):
             return
-        now = self._inside(parameters)
-        here = self.minorants.at(now)
-        damping = torch.full((len(now), 1), 1e-3).to(now)
-        for _ in range(steps):
-            # the quadratic keeps a share of the Gauss-Newton matrix for itself
-            matrix = here.curvature / (1 - minorants.SHARE)
-            diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1)
-            lift = diagonal * damping + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
-            step = torch.linalg.solve_ex(matrix + torch.diag_embed(lift), -here.slope / 2)[0]
-            trial = self._inside(now + step.nan_to_num_(0.0, 0.0, 0.0))
-            there = self.minorants.at(trial)
-            better = there.constant < here.constant
-            now = torch.where(better[:, None], trial, now)
-            here = minorants.Quadratic(
-                constant=torch.where(better, there.constant, here.constant),
-                slope=torch.where(better[:, None], there.slope, here.slope),
-                curvature=torch.where(better[:, None, None], there.curvature, here.curvature),
-            )
-            damping = torch.where(better[:, None], damping / 10, damping * 10).clamp_(1e-9, 1e9)
-        best = int(here.constant.argmin())
-        if float(here.constant[best]) < self.upper:
-            self.upper, self.best = float(here.constant[best]), now[best]
+        found = solver.descend(
+            solver.start(self.problem, parameters),
+            self.problem,
+            max_steps=_STEPS,
+            tolerance=_TOLERANCE,
+        )
+        best = int(found.error.argmin())
+        if float(found.error[best]) < self.upper:
+            self.upper, self.best = float(found.error[best]), found.points[best]
 
-    def _inside(self, parameters: Tensor) -> Tensor:
-        """Bring warps within the limits of distortion."""
-        linear = self.family.linear(parameters)
-        warps = torch.cat([linear, parameters[:, 2:4, None]], -1)
-        middle = torch.eye(2, 3).to(warps).expand_as(warps)
-        limited, _ = solver.limit_distortion(warps, middle, self.asked.max_distortion)
-        return self.family.from_linear(limited[:, :, :2], limited[:, :, 2])
+
+@dataclass(frozen=True)
+class _Warps(solver.Problem):
+    """The error of the family's warps, read in float64."""
+
+    family: families.Family
+    minorants: minorants.Minorants
+
+    def normal(self, points: Tensor, starts: Tensor) -> solver.Normal:  # noqa: ARG002
+        return self.minorants.at(points)
+
+    def confine(self, points: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return self.family.confine(points)
 
 
 _DESCENTS, _ROUNDS_BETWEEN_DESCENTS = 8, 16
+_STEPS, _TOLERANCE = 20, 1e-12
+"""Of a descent. Every gap is measured against its end: it goes on to the last digits of float64."""

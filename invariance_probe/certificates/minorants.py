@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from invariance_probe.alignment.solver import Normal
 from invariance_probe.certificates import any_warp
 from invariance_probe.certificates.families import Family
 from invariance_probe.certificates.range_minima import RangeMinima
@@ -164,17 +165,22 @@ class Minorants:
         sides = sides + _SLACK
         return self._sum(middles, sides, self.table.least(middles, sides))
 
-    def at(self, parameters: Float[Tensor, "warp parameter"]) -> Quadratic:
+    def at(self, parameters: Float[Tensor, "warp parameter"]) -> Normal:
         """Expand the error about warps.
 
         Args:
             parameters: Of the warps.
 
         Returns:
-            Value, gradient and the Gauss-Newton matrix, times 1 - k.
+            What the warps leave, exactly, and its normal equations.
         """
         middles, _ = self.family.rectangles(parameters, torch.zeros_like(parameters))
-        return self._sum(middles, torch.zeros_like(middles), None)
+        here = self._sum(middles, torch.zeros_like(middles), None)
+        # over boxes without extent the quadratic is the error itself, but for the share k of the
+        # Gauss-Newton matrix; its slope is the whole derivative, a `Normal`'s gradient half of it
+        return Normal(
+            error=here.constant, gradient=here.slope / 2, matrix=here.curvature / (1 - SHARE)
+        )
 
     def _sum(self, middles: Tensor, sides: Tensor, constant: Tensor | None) -> Quadratic:
         """Sum the positions' quadratics; `constant` serves where a rectangle is too wide."""
