@@ -112,11 +112,9 @@ def _map_tensors(
     if isinstance(output, dict):
         new = {key: _map_tensors(value, visit, f"{dot}{key}") for key, value in output.items()}
         if any(value is not None for value in new.values()):
-            merged_dict = copy.copy(
-                output
-            )  # whatever kind of dict it is, the model goes on with it
-            merged_dict.update((key, value) for key, value in new.items() if value is not None)
-            return merged_dict
+            changed = copy.copy(output)  # the model goes on with a dict of the same kind
+            changed.update((key, value) for key, value in new.items() if value is not None)
+            return changed
     elif isinstance(output, tuple | list):
         items = [_map_tensors(value, visit, f"{dot}{i}") for i, value in enumerate(output)]
         if any(item is not None for item in items):

@@ -217,7 +217,7 @@ def test_hooks_come_off_in_any_case(fails: str) -> None:
 
 @given(modes=st.lists(st.booleans(), min_size=4, max_size=4), fails=st.booleans())
 def test_evaluating_puts_every_module_back_in_its_own_mode(modes: list[bool], fails: bool) -> None:
-    """Inside: no module trains and nothing records gradients. After, or after an error: as before."""
+    """Inside, no module trains and no gradient is recorded; afterwards all is as it was before."""
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Sequential(nn.Dropout()))
     for module, mode in zip(model.modules(), modes, strict=True):
         module.training = mode

@@ -74,7 +74,7 @@ class Residual(nn.Module):
         ([nn.Conv2d(3, 4, 7, 2, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2, 1)], 4, 0),
         ([nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 4, 3, 2)], 2, 1),  # "same" on even sizes
         ([nn.ReflectionPad2d(1), nn.Conv2d(3, 4, 3, 2)], 2, 0),
-        # 0, 1, ... cells of 4 pixels at 1.5, 5.5, ...; each read twice, a quarter of a cell apart
+        # patches at 1.5, 5.5, ... are read at a quarter of their distance on either side
         ([nn.Conv2d(3, 4, 4, 4), nn.Upsample(scale_factor=2, mode="bilinear")], 2, 0.5),
     ],
 )
@@ -263,7 +263,7 @@ PROPORTIONS = {
 def test_a_map_with_the_inputs_proportions_is_read_channels_first(
     height: int, width: int, channels: int, stride: int
 ) -> None:
-    """Rows and columns in proportion to the input's behind the channels are never read otherwise."""
+    """Rows and columns in the input's proportions, behind channels, are never read otherwise."""
     shape, size = (1, channels, height, width), (stride * height, stride * width)
     assert not receptive.is_channels_last(shape, size)
 
