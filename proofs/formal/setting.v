@@ -429,6 +429,15 @@ End Distances.
 Arguments distance {V} (x y)%plane.
 Arguments agree_within {V K} (f g) x%plane r%R.
 
+(** The class of all images is gluable. *)
+Lemma all_images_gluable (V : NormedModule R_AbsRing) (K : Type) : gluable (@all_images V K).
+Proof.
+  move=> f g x y r _ _ apart.
+  exists (fun z => if Rle_dec (distance z x) r then f z else g z); split; first by [].
+  split=> z near; case: Rle_dec => // near_x.
+  have := distance_triangle z x y; rewrite (distance_sym x z); lra.
+Qed.
+
 Lemma scaling_additive {V : NormedModule R_AbsRing} (s : R) (x y : V) :
   s * (x + y) = s * x + s * y.
 Proof. exact: scal_distr_l. Qed.
@@ -457,6 +466,9 @@ Definition scaling {V : NormedModule R_AbsRing} (s : R) (nonzero : s <> 0%R) : G
 Ltac on_the_line :=
   cbv beta delta [T D warp minus]; cbn [inverse back forth scaling identity product fst snd];
   cbv beta iota delta [plus opp scal zero mult minus]; cbn.
+
+Ltac by_cases :=
+  repeat match goal with |- context [if ?c then _ else _] => destruct c; try lra end.
 
 (** ** The lattice Z, for examples *)
 
