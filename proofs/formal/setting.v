@@ -467,6 +467,8 @@ Ltac on_the_line :=
   cbv beta delta [T D warp minus]; cbn [inverse back forth scaling identity product fst snd];
   cbv beta iota delta [plus opp scal zero mult minus]; cbn.
 
+Ltac as_real := match goal with |- @eq _ ?a ?b => change (@eq R a b) end.
+
 Ltac by_cases :=
   repeat match goal with |- context [if ?c then _ else _] => destruct c; try lra end.
 
