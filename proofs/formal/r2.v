@@ -7,6 +7,9 @@ From Formal Require Import setting continuous_images main_theorem.
 (** R^2, with the usual sum, multiples and length. *)
 Definition R2 : NormedModule R_AbsRing := prod_NormedModule _ R_NormedModule R_NormedModule.
 
+Lemma R2_eq (a b c d : R) : a = c -> b = d -> ((a, b) : R2) = (c, d).
+Proof. by move=> -> ->. Qed.
+
 Lemma length_R2 (x : R2) : norm x = sqrt (fst x ^ 2 + snd x ^ 2).
 Proof.
   case: x => a b; rewrite /norm /= /prod_norm /norm /= /abs /=.
