@@ -187,3 +187,20 @@ Proof.
   { case=> u v; rewrite /= /dot_row /= cos_PI sin_PI; ring. }
   have := claimed _ half (1%R, 0%R); rewrite /= /dot_row /= cos_PI2 sin_PI2; lra.
 Qed.
+
+(** The assumptions of the bounds can be met: numbers for filters and the change of sign, of order 2. For
+    it both bounds are attained: l - U l = 2 l and P l = 0. *)
+Theorem P7_instance : forall l : R_NormedModule,
+  (norm (l - - l)%plane <= 2 * norm (l - symmetric_part (fun l : R_NormedModule => - l) 2 l)%plane)%R /\
+  (norm (l - symmetric_part (fun l : R_NormedModule => - l) 2 l)%plane <= (INR 2 - 1) / 2 * norm (l - - l)%plane)%R.
+Proof.
+  move=> l.
+  have sums (a b : R_NormedModule) : - (a + b) = - a + - b by exact: opp_plus.
+  have multiples (s : R) (a : R_NormedModule) : - (s * a) = s * (- a) by rewrite scal_opp_r.
+  have keeps (a : R_NormedModule) : norm (- a) = norm a by exact: norm_opp.
+  have several : (1 < 2)%nat by lia.
+  have order (a : R_NormedModule) : turned (fun a : R_NormedModule => - a) 2 a = a by rewrite /= opp_opp.
+  split.
+  - exact: (P7_upper_bound (fun a : R_NormedModule => - a) 2 sums multiples keeps order l).
+  - exact: (P7_lower_bound (fun a : R_NormedModule => - a) 2 sums keeps several l).
+Qed.

@@ -87,6 +87,26 @@ Proof.
     rewrite /=; field; split; [apply: pow_nonzero|]; lra.
 Qed.
 
+(** The assumptions can be met: the difference of neighbours on the line, f(x) - f(x - 1), has radius 1,
+    and at s = 2 there are two such images for it. *)
+Theorem P10_instance : let G : extractor R_NormedModule R R := fun f x => (f x - f (x - 1))%R in
+  semi_local all_images G 1 /\ sees_beyond all_images G (1 / Rabs 2).
+Proof.
+  split.
+  - move=> f g x _ _ agree; rewrite (agree x) ?(agree (x - 1)%R) // /distance /norm /= /abs /=; on_the_line.
+    + have -> : (x - 1 + - x)%R = (- (1))%R by ring.
+      rewrite Rabs_Ropp Rabs_R1; lra.
+    + have -> : (x + - x)%R = 0%R by ring.
+      rewrite Rabs_R0; lra.
+  - exists (fun _ => 0%R), (fun y => if Rle_dec y (- 1) then 1%R else 0%R), 0%R.
+    split => //; split => //; split.
+    + move=> y; rewrite /distance /norm /= /abs /=; on_the_line.
+      rewrite (Rabs_pos_eq 2); last lra.
+      have -> : (y + - 0)%R = y by ring.
+      move=> near; case: Rle_dec => // low; exfalso; move: near; rewrite Rabs_left; lra.
+    + by_cases.
+Qed.
+
 (** Mutant: "for |s| < 1 information is missing as well". Refuted on the line by the extractor that
     shows, at each x, the whole window of radius 1 about x: after T_s with s = 1/2 the unit at s x sees more
     than before, and a map of its features restores what it saw before. *)

@@ -199,6 +199,37 @@ Proof.
   - exact: quarter_turns.
 Qed.
 
+(** For the price: on the line, the larger of the differences to both neighbours, and the reflection. *)
+Definition larger_difference : extractor R_NormedModule R R := fun f x => Rmax (f (x + 1) - f x) (f (x - 1) - f x).
+
+Theorem P12_price_instance : exists nonzero : (- 1)%R <> 0%R,
+  let h : GL R_NormedModule := scaling (- 1) nonzero in
+  translation_covariant all_images larger_difference /\ semi_local all_images larger_difference 1 /\
+  (forall f x, larger_difference (T h f) (h x) = larger_difference f x) /\
+  (forall x, norm (h x) = norm x) /\ (forall x, norm (back h x) = norm x).
+Proof.
+  have nonzero : (- 1)%R <> 0%R by lra.
+  have one : Rabs (- 1) = 1%R by rewrite Rabs_Ropp Rabs_R1.
+  exists nonzero; split; [|split; [|split; [|split]]].
+  - move=> f d _; apply: functional_extensionality => x; rewrite /larger_difference; on_the_line.
+    have -> : (x + 1 + - d)%R = (x + - d + 1)%R by ring.
+    by have -> : (x - 1 + - d)%R = (x + - d - 1)%R by ring.
+  - have near : forall x d : R, Rabs d = 1%R \/ d = 0%R -> (distance (V := R_NormedModule) (x + d)%R x <= 1)%R.
+    { move=> x d; rewrite /distance /norm /= /abs /=; on_the_line.
+      have -> : (x + d + - x)%R = d by ring.
+      case=> ->; rewrite ?Rabs_R0; lra. }
+    move=> f g x _ _ agree; rewrite /larger_difference (agree (x + 1)%R); last by apply: near; left; exact: Rabs_R1.
+    rewrite (agree (x - 1)%R); last by apply: near; left.
+    rewrite (agree x) //; have := near x 0%R (or_intror eq_refl).
+    by rewrite Rplus_0_r.
+  - move=> f x; rewrite /larger_difference Rmax_comm /T; on_the_line.
+    have -> : (/ - (1) * (- (1) * x + 1))%R = (x - 1)%R by field.
+    have -> : (/ - (1) * (- (1) * x - 1))%R = (x + 1)%R by field.
+    by have -> : (/ - (1) * (- (1) * x))%R = x by field.
+  - by move=> x; rewrite /= norm_scal_R one Rmult_1_l.
+  - move=> x; rewrite /= norm_scal_R Rabs_inv one Rinv_1; exact: Rmult_1_l.
+Qed.
+
 (** Mutant: "half of the orbit is enough". Refuted by East and North alone, and one white pixel. *)
 Theorem P12_mutant_half_orbit :
   ~ aligns all_images (pooled difference (fun v => v) (East :: North :: nil) maximum) quarter (forth quarter).
