@@ -8,7 +8,6 @@ import difflib
 from invariance_probe.data import openers, street, svhn
 from invariance_probe.data.sources import Source
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations.kinds import NoPerturbation
 
 SOURCES: dict[str, Source] = {
     each.name: each
@@ -50,7 +49,7 @@ SOURCES: dict[str, Source] = {
             train_images=30_000,
             downloadable=True,
             network="svhn",
-            perturbation=NoPerturbation(),
+            perturbation="none",
         ),
         Source(
             name="svhn-cropped",
@@ -63,7 +62,7 @@ SOURCES: dict[str, Source] = {
             train_images=60_000,
             downloadable=True,
             network="svhn",
-            perturbation=NoPerturbation(),
+            perturbation="none",
         ),
         Source(
             name="plankton",
@@ -75,7 +74,7 @@ SOURCES: dict[str, Source] = {
             background=1.0,
             resizable=True,
             network="plankton",
-            perturbation=NoPerturbation(),
+            perturbation="none",
         ),
         Source(
             name="street-digits",
@@ -89,7 +88,7 @@ SOURCES: dict[str, Source] = {
             train_images=20_000,
             synthetic=True,
             network="svhn",
-            perturbation=NoPerturbation(),
+            perturbation="none",
         ),
         Source(
             name="folder",

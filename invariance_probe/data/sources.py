@@ -1,15 +1,13 @@
 """What is known of a data set before and after its files are read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from invariance_probe.data import downloads, formats
 from invariance_probe.data.downloads import RemoteFile
 from invariance_probe.data.splits import Split
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations.kinds import RandomRotation
-from invariance_probe.perturbations.perturbation import Perturbation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +99,8 @@ class Source:
         network: Classifier, of `networks.ARCHITECTURES`, unless another is asked for.
         localizer: ``fc`` or ``conv``, unless another is asked for; ``auto``: by the side of the
             perturbed images.
-        perturbation: What is done to the images unless something else is asked for.
+        perturbation: What is done to the images unless something else is asked for, as on the
+            command line.
     """
 
     name: str
@@ -118,7 +117,7 @@ class Source:
     resizable: bool = False
     network: str = "mnist"
     localizer: str = "auto"
-    perturbation: Perturbation = field(default_factory=RandomRotation)
+    perturbation: str = "rotation"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,11 +122,10 @@ class TrainCommand:
         preset = presets.PRESETS[self.preset]
         listed = preset.data if self.matrix else ()
         texts = self.perturbation or tuple(dict.fromkeys(text for _, text in listed))
-        perturbations = [parse_perturbation(text) for text in texts]
         pairs = [
-            (data, perturbation)
+            (data, parse_perturbation(text))
             for data in self.data or tuple(dict.fromkeys(data for data, _ in listed)) or (DATA,)
-            for perturbation in perturbations or [source_of(data).perturbation]
+            for text in texts or (source_of(data).perturbation,)
         ]
         named = self.variant or (preset.variants if self.matrix else (VARIANT,))
         variants = [parse_variant(name) for name in named]

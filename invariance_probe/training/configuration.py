@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 import tyro
 
 from invariance_probe.errors import InvalidInputError
@@ -204,28 +203,3 @@ class Execution:
 
 
 DEFAULT_EXECUTION = Execution()
-
-
-def pick_device(name: str) -> torch.device:
-    """Read the name of a device.
-
-    Args:
-        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:K``.
-
-    Returns:
-        The device; ``auto`` is a GPU where there is one.
-
-    Raises:
-        InvalidInputError: If it is unknown or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (number and not number.isdecimal()):
-        raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
-    count = torch.cuda.device_count()
-    if kind == "cuda" and int(number or 0) >= count:
-        raise InvalidInputError(
-            f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
-        )
-    return torch.device(name)

@@ -3,9 +3,9 @@
 import torch
 
 from invariance_probe.data.datasets import Dataset
+from invariance_probe.statistics import torch_seed
 from invariance_probe.stn import networks
 from invariance_probe.stn.variants import VariantNetwork
-from invariance_probe.training.batches import derived_seed
 from invariance_probe.training.configuration import TrainConfig
 
 
@@ -23,7 +23,7 @@ def build_network(config: TrainConfig, dataset: Dataset) -> VariantNetwork:
     name = source.network if config.network == "auto" else config.network
     localizer = source.localizer if config.localizer == "auto" else config.localizer
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "weights"))
+        torch.manual_seed(torch_seed(config.seed, "weights"))
         classifier = networks.Classifier(
             networks.ARCHITECTURES[name],
             channels=dataset.channels,

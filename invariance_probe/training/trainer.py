@@ -12,10 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import provenance as provenance_of
+from invariance_probe.machine import pick_device, provenance
+from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
+from invariance_probe.terminal import LiveLine
 from invariance_probe.training import checkpoints, evaluation, runs
 from invariance_probe.training.batches import (
     TEST,
@@ -23,17 +26,11 @@ from invariance_probe.training.batches import (
     Batch,
     StoredBatches,
     TrainingBatches,
-    derived_seed,
 )
-from invariance_probe.training.configuration import (
-    DEFAULT_EXECUTION,
-    Execution,
-    TrainConfig,
-    pick_device,
-)
+from invariance_probe.training.configuration import DEFAULT_EXECUTION, Execution, TrainConfig
 from invariance_probe.training.factory import build_network, build_optimizer
-from invariance_probe.training.monitor import Monitor, Status
 from invariance_probe.training.runs import TrainResult
+from invariance_probe.training.status import Status
 
 CHECK_EVERY = 20
 """Steps from one look at the loss to the next: divergence, gradient norm, the live line."""
@@ -86,18 +83,15 @@ def train(
     )
     run = _Run(config, data, place)
     checkpoint = checkpoints.newest(folder)
-    checkpoints.discard_partial(folder)
+    files.discard_partial(folder)
     if checkpoint is not None:
         _refuse_another(config, checkpoint.config, folder)
         run.restore(checkpoint)
-    with Monitor(config.name, execution.progress) as monitor:
-        run.go(folder, execution, monitor)
+    with LiveLine(execution.progress) as line:
+        run.go(folder, execution, line)
     result = run.result()
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_file(
-        folder / runs.MODEL,
-        lambda partial: checkpoints.save_tensors(partial, run.network.state_dict()),
-    )
+    files.write_tensors(folder / runs.MODEL, run.network.state_dict())
     result.save(folder)
     checkpoints.discard(folder)
     return result
@@ -196,7 +190,7 @@ class _Run:
         )
         self.other_seconds += time.monotonic() - began
 
-    def go(self, folder: Path, execution: Execution, monitor: Monitor) -> None:
+    def go(self, folder: Path, execution: Execution, line: LiveLine) -> None:
         """Train to the end, or until loss or predictions are no longer finite."""
         config = self.config
         began, first = time.monotonic(), self.step
@@ -218,9 +212,9 @@ class _Run:
             self.training_seconds += time.monotonic() - started
             if self.diverged:
                 break
-            if monitor.shown:
+            if line.visible:
                 rate = config.batch * (self.step - first) / (time.monotonic() - began)
-                monitor.show(self._status(batch, found, rate))
+                line.show(self._status(batch, found, rate).line(config.name))
             if evaluates:
                 self._evaluate()
             due = time.monotonic() - saved_at >= 60 * execution.checkpoint_minutes
@@ -321,7 +315,7 @@ class _Run:
             return
         gpus = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
-            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step))
+            torch.manual_seed(torch_seed(self.config.seed, "dropout", self.step))
             yield
 
     def result(self) -> TrainResult:
@@ -350,5 +344,5 @@ class _Run:
             numbers=numbers,
             curve=pd.DataFrame(self.curve),
             images=images,
-            provenance={**provenance_of(seconds), "device": str(self.device)},
+            provenance={**provenance(seconds), "device": str(self.device)},
         )

@@ -13,7 +13,6 @@ from PIL import Image
 
 import invariance_probe as ip
 from invariance_probe.data import catalogue, datasets, downloads, formats, openers, splits, svhn
-from invariance_probe.stn.networks import ARCHITECTURES
 
 MNIST = Path(os.environ.get("INVARIANCE_PROBE_MNIST", "not named"))
 needs_mnist = pytest.mark.skipif(
@@ -346,11 +345,3 @@ def test_a_record_that_is_wrong_is_refused(changes: dict[str, int], message: str
     parts = datasets.open_dataset("mnist-5k", train=10).parts
     with pytest.raises(ip.InvalidInputError, match=message):
         datasets.Dataset(source=replace(catalogue.SOURCES["mnist-5k"], **changes), parts=parts)
-
-
-def test_records_name_what_exists() -> None:
-    """Networks of records are the papers', and clutter is never drawn where it cannot be."""
-    for name, source in catalogue.SOURCES.items():
-        assert source.name == name
-        assert source.network in ARCHITECTURES
-        assert source.background == 0 or source.perturbation.pieces == 0

@@ -12,8 +12,10 @@ from invariance_probe.commands import run_command
 from invariance_probe.data import catalogue
 from invariance_probe.data.datasets import Dataset, Parts, Source, Split, open_dataset
 from invariance_probe.data.sources import Request
-from invariance_probe.perturbations.kinds import RandomRotation
-from invariance_probe.training import checkpoints, command, presets, runs
+from invariance_probe.files import read_tensors
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.stn.networks import ARCHITECTURES
+from invariance_probe.training import command, presets, runs
 from invariance_probe.training.configuration import Execution, TrainOptions
 from tests.training import tiny
 
@@ -208,7 +210,7 @@ def test_a_data_set_is_one_record(
         train_images=90,
         network="plankton",
         localizer="conv",
-        perturbation=RandomRotation(limit=20),
+        perturbation="rotation=20",
     )
     monkeypatch.setitem(catalogue.SOURCES, "stripes", record)
     monkeypatch.setattr(command, "open_dataset", open_dataset)
@@ -218,7 +220,17 @@ def test_a_data_set_is_one_record(
     assert (row["data"], row["perturbation"]) == ("stripes", "rotation=20")
     assert row["test_images"] == 90
     (folder,) = Path("runs/train-tiny").iterdir()
-    weights = checkpoints.read_tensors(folder / runs.MODEL)
+    weights = read_tensors(folder / runs.MODEL)
     assert "classifier.layers.7.0.weight" in weights
     # the first thing a convolutional localizer does to an image
     assert weights["transformers.0.localizer.0.weight"].shape[1:] == (3, 5, 5)
+
+
+def test_every_data_set_can_be_trained_on_as_it_is() -> None:
+    """Records name networks and perturbations that exist, and no clutter on what is not black."""
+    for name, source in catalogue.SOURCES.items():
+        (config,) = command.TrainCommand(data=(name,)).configs()
+        assert source.name == config.data == name
+        assert source.network in ARCHITECTURES
+        assert config.perturbation == parse_perturbation(source.perturbation)
+        assert source.background == 0 or config.perturbation.pieces == 0
