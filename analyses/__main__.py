@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from analyses import question
+from analyses import questions
+from analyses.answer import answer
 from invariance_probe.commands import run_command
-
-NAMES = question.NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +20,9 @@ class ListCommand:
 
     def run(self) -> None:
         """Print a line for each."""
-        names = question.there_are()
-        width = max(map(len, names))
-        for name in names:
-            print(f"{name:{width}}  {question.question_of(name)}")
+        width = max(map(len, questions.NAMES))
+        for name in questions.NAMES:
+            print(f"{name:{width}}  {questions.title(name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +52,7 @@ class RunCommand:
     def run(self) -> None:
         """Measure or find, draw, print."""
         folder = self.out or Path("runs") / f"{self.name}-{self.preset}"
-        found = question.answer(self.name, self.preset, folder)
+        found = answer(self.name, self.preset, folder)
         print(as_text(found.summary, shutil.get_terminal_size((120, 24)).columns))
         if not found.measured:
             print("The table was there already; summary and figure are drawn anew.")

@@ -137,7 +137,7 @@ def draw_lines(
 
     Args:
         axes: Where.
-        frame: Rows of `trainings.row`.
+        frame: Rows of `training_plan.row`.
         along: Column of whole numbers along x.
         value: Column along y.
         convert: What is done to the values first.

@@ -19,7 +19,7 @@ from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import FORMS, parse_perturbation
 from invariance_probe.stn.variants import parse_variant
-from invariance_probe.training import factory, jobs, presets, runs, trainer
+from invariance_probe.training import factory, parallel, presets, runs, trainer
 from invariance_probe.training.configuration import Execution, TrainConfig
 
 DATA, VARIANT = "mnist-5k", "c0"
@@ -170,7 +170,7 @@ class TrainCommand:
         finished = []
         try:
             if self.processes != 1:
-                jobs.train_all(configs, out, processes=self.processes, execution=how)
+                parallel.train_all(configs, out, processes=self.processes, execution=how)
             for number, config in enumerate(configs, start=1):
                 data = opened(config.data, config.train_images)
                 result = trainer.train(config, out / config.name, dataset=data, execution=how)

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analyses import __main__ as command
-from analyses import question, report
+from analyses import answer, questions, report
 from invariance_probe.report import find
 from tests.report.parsed import Reader, complaints
 
@@ -105,9 +105,9 @@ def test_a_run_goes_on_after_a_kill(
     with pytest.raises(SystemExit) as caught:
         command.main(words)
     assert caught.value.code == 130
-    about = question.read_about(tmp_path / "run")
+    about = answer.read_about(tmp_path / "run")
     assert about is not None
-    assert (question.DONE in about) == (stop == "plot")
+    assert (answer.DONE in about) == (stop == "plot")
     planted.stop = ""
     command.main(words)
     assert planted.measured == measured
@@ -159,7 +159,7 @@ def test_questions_are_listed_by_their_first_line(
     """`list` has a line for each module that is there: its name and what it asks."""
     command.main(["list"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(question.there_are())
+    assert [line.split()[0] for line in lines] == list(questions.NAMES)
     asked = dict(line.split(maxsplit=1) for line in lines)
     assert asked["speed"] == planted.__doc__
     assert all(line.rstrip().endswith("?") for line in lines)
@@ -231,7 +231,7 @@ def test_the_repositorys_results_make_a_page(tmp_path: Path) -> None:
     drawn = sum(tag in {"svg", "img"} for tag, _ in Reader(text).tags)
     assert drawn >= len(list(results.glob("*/config.json")))
     titles = [section.title for section in report.page(find([results], report.SIGNS)).sections]
-    named = [name.replace("_", " ").capitalize() for name in question.NAMES]
+    named = [name.replace("_", " ").capitalize() for name in questions.NAMES]
     assert [title for title in titles if title in named] == [
         title for title in named if title in titles
     ]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from analyses import __main__ as command
-from analyses import attacks
 from analyses.questions import certificates
+from invariance_probe.certificates import attacks
 
 
 @pytest.fixture(scope="module")

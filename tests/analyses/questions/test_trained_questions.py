@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import invariance_probe as ip
-from analyses import ranks, trained_maps, trainings
+from analyses import rank_correlation, trained_maps, training_plan
 from analyses.questions import consequences, depth, iterations, placement
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.training import checkpoints, jobs, runs
+from invariance_probe.training import checkpoints, runs
 from invariance_probe.training.command import TrainCommand
 from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.presets import Choices
@@ -155,13 +155,13 @@ def test_environment_and_arguments_say_where_files_lie(
 ) -> None:
     """An argument goes before the variable, the variable before the default."""
     monkeypatch.chdir(tmp_path)
-    for name in (trainings.FOLDER, trainings.MNIST):
+    for name in (training_plan.FOLDER, training_plan.MNIST):
         monkeypatch.delenv(name, raising=False)
     config = placement.PRESETS["quick"]
     assert replace(config).root == Path("runs/trainings/quick")
     assert replace(config).source == "mnist-5k"
-    monkeypatch.setenv(trainings.FOLDER, "elsewhere")
-    monkeypatch.setenv(trainings.MNIST, "digits")
+    monkeypatch.setenv(training_plan.FOLDER, "elsewhere")
+    monkeypatch.setenv(training_plan.MNIST, "digits")
     elsewhere = replace(config)
     assert (elsewhere.root, elsewhere.files) == (Path("elsewhere"), Path("digits"))
     assert elsewhere.source == "mnist"
@@ -207,7 +207,7 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
         consequences.PRESETS["tiny"], networks=(probed,), seeds=1, images=5, trainings=tmp_path
     )
     run = config.config(probed.setup(), "rotation=180", "cnn", 0)
-    jobs.train_all([run], tmp_path, processes=1)
+    parallel.train_all([run], tmp_path, processes=1)
     found = consequences._probe(config, probed, "rotation=180", 0)
     network = config.trained(run)
     stored = checkpoints.read_tensors(tmp_path / run.name / runs.MODEL)
@@ -306,30 +306,32 @@ def test_intervals_resample_seeds_with_all_their_points() -> None:
     seeds = np.repeat(np.arange(4), 3)
     x = rng.normal(size=12) + seeds
     y = rng.normal(size=12) + seeds
-    cloud = ranks.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
+    cloud = rank_correlation.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
     draws = np.random.default_rng(0)
     found = []
-    for _ in range(ranks.RESAMPLES):
+    for _ in range(rank_correlation.RESAMPLES):
         index = np.concatenate([np.flatnonzero(seeds == s) for s in draws.integers(4, size=4)])
         found.append(stats.spearmanr(x[index], y[index]).statistic)
     naive = np.quantile(found, [0.025, 0.975])
-    assert ranks.interval(cloud, seeds, 0) == pytest.approx(tuple(naive), abs=1e-9)
-    assert all(map(math.isnan, ranks.interval(cloud, np.minimum(seeds, 1), 0)))
+    assert rank_correlation.interval(cloud, seeds, 0) == pytest.approx(tuple(naive), abs=1e-9)
+    assert all(map(math.isnan, rank_correlation.interval(cloud, np.minimum(seeds, 1), 0)))
 
 
 def test_chance_is_what_random_pairings_give() -> None:
     """Of five points in order, 2 of all 120 pairings correlate as much; disorder is chance."""
     order = np.arange(5.0)
     cell = np.arange(5)
-    ordered = ranks.Cloud(x=order, y=order**3, cell=cell, points="cells")
-    assert ranks.p_value(ordered, 0) == pytest.approx(2 / 120)
-    mixed = ranks.Cloud(x=order, y=np.array([1.0, 0, 4, 2, 0.5]), cell=cell, points="cells")
+    ordered = rank_correlation.Cloud(x=order, y=order**3, cell=cell, points="cells")
+    assert rank_correlation.p_value(ordered, 0) == pytest.approx(2 / 120)
+    mixed = rank_correlation.Cloud(
+        x=order, y=np.array([1.0, 0, 4, 2, 0.5]), cell=cell, points="cells"
+    )
     naive = [
         abs(stats.spearmanr(order, np.array(each)).statistic) >= abs(mixed.rho()) - 1e-12
         for each in itertools.permutations(mixed.y)
     ]
-    assert ranks.p_value(mixed, 0) == pytest.approx(np.mean(naive))
-    assert math.isnan(ranks.p_value(replace(mixed, y=0 * order), 0))
+    assert rank_correlation.p_value(mixed, 0) == pytest.approx(np.mean(naive))
+    assert math.isnan(rank_correlation.p_value(replace(mixed, y=0 * order), 0))
 
 
 def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
@@ -357,7 +359,7 @@ def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
 def test_tables_pair_runs_by_seed() -> None:
     """Differences are taken seed by seed, with Student's interval, where both runs finished."""
     frame = _runs({"c1": [0.30, 0.10, 0.20], "sl1": [0.25, 0.06, math.nan]})
-    table = trainings.table(frame.sample(frac=1, random_state=0), "c1", ()).set_index("variant")
+    table = training_plan.table(frame.sample(frac=1, random_state=0), "c1", ()).set_index("variant")
     lost = table.loc["sl1"]
     assert (lost["seeds"], lost["diverged"]) == (3, 1)
     assert lost["error"] == pytest.approx(0.155)

@@ -13,7 +13,7 @@ import pytest
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.variants import parse_variant
-from invariance_probe.training import jobs, presets
+from invariance_probe.training import parallel, presets
 from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.runs import TrainResult
 
@@ -21,14 +21,14 @@ TIMES = ("seconds", "images_per_second")
 SCRIPT = """
 import signal
 from pathlib import Path
-from invariance_probe.training import jobs
+from invariance_probe.training import parallel
 from invariance_probe.training.configuration import Execution
-from tests.training.test_jobs import config
+from tests.training.test_parallel import config
 if __name__ == "__main__":
     # a shell that starts jobs in the background has them ignore interrupts
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runs = [config("cnn", steps=10**6), config("c0", steps=10**6)]
-    jobs.train_all(runs, Path("runs"), processes=2, execution=Execution(checkpoint_steps=5))
+    parallel.train_all(runs, Path("runs"), processes=2, execution=Execution(checkpoint_steps=5))
 """
 
 
@@ -50,7 +50,7 @@ def test_numbers_do_not_depend_on_what_runs_beside(tmp_path: Path) -> None:
     numbers = []
     for processes in (1, 2):
         root = tmp_path / str(processes)
-        jobs.train_all(runs, root, processes=processes)
+        parallel.train_all(runs, root, processes=processes)
         results = [TrainResult.load(root / run.name).numbers for run in runs]
         numbers.append([
             {name: str(value) for name, value in one.items() if name not in TIMES}
@@ -65,7 +65,7 @@ def test_a_mistake_in_one_process_is_the_callers(tmp_path: Path) -> None:
     runs = [config("c0", steps=10**6), config("c9")]
     began = time.monotonic()
     with pytest.raises(InvalidInputError, match="'c9' is deeper than the network"):
-        jobs.train_all(runs, tmp_path, processes=2)
+        parallel.train_all(runs, tmp_path, processes=2)
     assert time.monotonic() - began < 60
     assert not (tmp_path / runs[0].name / "result.json").exists()
 

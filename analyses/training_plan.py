@@ -17,7 +17,7 @@ from invariance_probe.files import read_tensors
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
-from invariance_probe.training import factory, jobs, presets, runs, trainer
+from invariance_probe.training import factory, parallel, presets, runs, trainer
 from invariance_probe.training.configuration import Execution, Network, TrainConfig
 from invariance_probe.training.runs import TrainResult
 
@@ -43,7 +43,7 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(ABC):
+class TrainingPlan(ABC):
     """Which trainings a question needs, and where they lie: the base of its configuration.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan(ABC):
         data_root: Folder of the data's files; for MNIST by default what the environment variable
             `MNIST` says.
         train_missing: Whether to train what is not there; if not, missing runs are an error.
-        processes: Trainings at once, see `jobs.train_all`; by default one a core.
+        processes: Trainings at once, see `parallel.train_all`; by default one a core.
     """
 
     preset: str
@@ -170,7 +170,7 @@ class Plan(ABC):
             for config in self.configs()
             if config not in missing
         }
-        jobs.train_all(
+        parallel.train_all(
             missing,
             self.root,
             processes=self.processes,
