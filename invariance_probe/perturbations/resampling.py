@@ -116,8 +116,8 @@ def pasted(
     Returns:
         Sums of the pieces on each canvas.
     """
-    # All pieces of all canvases are added by one call: a canvas is a run of `area` numbers, row after
-    # row, and a piece's pixel (i, j) lies i rows and j columns after its first.
+    # All pieces of all canvases are added by one call: a canvas is a run of `area` numbers, row
+    # after row, and a piece's pixel (i, j) lies i rows and j columns after its first.
     samples, count, channels, size = pieces.shape[:4]
     area = canvas**2
     span = torch.arange(size, device=pieces.device)
