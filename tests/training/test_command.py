@@ -127,7 +127,7 @@ def test_an_interrupt_says_how_to_go_on(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.training, "train", interrupt)
+    monkeypatch.setattr(command.trainer, "train", interrupt)
     with pytest.raises(SystemExit) as caught:
         cli.main(TRAIN)
     assert caught.value.code == 130
