@@ -224,8 +224,7 @@ Qed.
 
 End Bounds.
 
-(** Mutant: "no filter meets the criterion for a reflection either". Refuted on the line by
-    the hat max (0, 1 - |y|). *)
+(** The hat max (0, 1 - |y|), a filter on the line. *)
 Definition hat (y : R) : R := clamp (1 - Rabs y).
 
 Lemma continuous_hat (y : R) : continuous hat y.
@@ -237,6 +236,8 @@ Qed.
 Lemma hat_bounded : bounded_support (V := R_NormedModule) hat.
 Proof. by exists 1%R => y; rewrite /norm /= /abs /= => far; apply: clamp_low; lra. Qed.
 
+(** Mutant: "no filter meets the criterion for a reflection either", |s| = 1 not excluded. Refuted on the
+    line by the hat. *)
 Theorem P6_mutant_reflection : ~ forall (abs_det s : R) (nonzero : s <> 0%R) (b : R_NormedModule) (l : R_NormedModule -> R),
   abs_det <> 0%R -> (forall y, continuous l y) -> bounded_support l ->
   criterion abs_det (scaling s nonzero) b l -> forall y, l y = 0%R.

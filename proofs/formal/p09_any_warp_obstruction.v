@@ -135,9 +135,7 @@ Proof.
   have := gradient_of_turned_edge p; rewrite same gradient_of_edge /=; lra.
 Qed.
 
-(** Mutant: "with bilinear sampling, no warp comes closer than the nearest single feature vector".
-    Refuted by the map that is 1 at the pixel (0, 0) and -1 elsewhere: half way
-    between two pixels the sample is 0, the vector that is asked for. *)
+(** An extractor for the mutant below: it tells from the pixel (1, 0) what to show. *)
 Definition checkered : extractor lattice bool R_NormedModule := fun f x =>
   if Bool.bool_dec (f ((1, 0)%Z : lattice)) true then 0%R
   else match x with (0, 0)%Z => 1%R | _ => (- 1)%R end.
@@ -145,6 +143,9 @@ Definition checkered : extractor lattice bool R_NormedModule := fun f x =>
 Lemma half_way : (0 <= / 2 <= 1)%R. Proof. lra. Qed.
 Lemma at_start : (0 <= 0 <= 1)%R. Proof. lra. Qed.
 
+(** Mutant: "with bilinear sampling, no warp comes closer than the nearest single feature vector".
+    Refuted by the map that is 1 at the pixel (0, 0) and -1 elsewhere: half way
+    between two pixels the sample is 0, the vector that is asked for. *)
 Theorem P9_mutant_nearest_vector :
   ~ forall (K : Type) (G : extractor lattice K R_NormedModule) (h : GL lattice) f x d,
   (forall p, (d <= distance (G f x) (G (T h f) p))%R) ->

@@ -1,4 +1,4 @@
-"""Which theorem in `proofs/formal/*.v` proves which claim, and what is not proven, with the reason."""
+"""Which theorem in `proofs/formal/*.v` proves which claim, and what is not proven, and why."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,11 @@ class Formal:
     def qualified(self) -> tuple[str, ...]:
         """All theorems of the entry as ``file.theorem``."""
         return tuple(f"{self.file}.{name}" for name in self.names)
+
+    @property
+    def rest(self) -> str:
+        """What the log calls the theorems of the file other than the claim itself."""
+        return f"the rest of {self.file}"
 
 
 FORMAL: dict[str, Formal] = {
