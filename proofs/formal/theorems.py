@@ -58,7 +58,7 @@ FORMAL: dict[str, Formal] = {
     MAIN: Formal(
         file="main_theorem",
         theorem="main_theorem",
-        parts=("main_theorem_continuous_images",),
+        parts=("main_theorem_continuous_images", "main_theorem_R2"),
         instances=("edge_detector_not_alignable",),
         mutants=("main_theorem_mutant_not_pointwise",),
         assumptions=(
