@@ -30,6 +30,7 @@ NAMES = (
     "controls",
     "sensitivity",
     "learning_curve",
+    "mixings",
     "training_speed",
     "kills",
 )
