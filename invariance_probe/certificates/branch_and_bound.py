@@ -25,7 +25,7 @@ from torch import Tensor
 from invariance_probe.alignment import aligning, metrics, search, solver
 from invariance_probe.certificates import any_warp, families, minorants
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 
 LARGEST = 2**24
 """Positions times cells: maps of 56 x 56, where a certificate is slow but has its use."""
@@ -152,7 +152,7 @@ def certify(
     found = _Search(F, G, theta, region, target, asked, slack)
     outcome = found.run()
     theta = found.family.theta(found.best[None])[0]
-    read = coordinates.warp(G[None], theta[None])[0]
+    read = sampling.warp(G[None], theta[None])[0]
     error = float(((read - F).square().sum(0) * region).sum())
     lower = max(0.0, math.sqrt(max(0.0, found.lower)) - slack) ** 2
     return _certificate(theta, error, lower, target, found.boxes, outcome)

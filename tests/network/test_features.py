@@ -266,3 +266,29 @@ def test_fixed_size_models_are_measured_where_they_answer() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 9), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 3))
     got = _geometry(net, torch.rand(1, 1, 28, 28))
     assert got == {"0": (1.0, 1.0, 4.0, 4.0), "1": (2.0, 2.0, 4.5, 4.5)}
+
+
+def test_oracle_is_corrected_for_stride_and_offset() -> None:
+    """A cell's content is found where its pixel goes, whatever the map's stride and offset."""
+    layer = features.Layer(
+        name="x",
+        module="x",
+        type="X",
+        call=1,
+        path="",
+        channels=1,
+        height=7,
+        width=7,
+        stride_y=4,
+        stride_x=4,
+        offset_y=3,
+        offset_x=3,
+    )
+    move = ip.Rotation(30) @ ip.Translation(2, 1)
+    theta = layer.oracle(move.matrix, 28, 28)
+    cell = torch.tensor([2.0, 5.0], dtype=torch.float64)
+    pixel = 3 + 4 * cell - 13.5
+    moved_pixel = (move.matrix @ torch.cat([pixel, torch.ones(1).double()]))[:2] + 13.5
+    normalised = (2 * cell + 1) / 7 - 1
+    read = theta @ torch.cat([normalised, torch.ones(1).double()])
+    torch.testing.assert_close((read + 1) * 7 / 2 - 0.5, (moved_pixel - 3) / 4)
