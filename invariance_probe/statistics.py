@@ -2,6 +2,23 @@
 
 Images are the sampling unit of a probe (several angles of one image are repeated measures of it),
 seeds that of trainings.
+
+The interval of a mean m of n images with standard deviation s is Student's, corrected for skewness
+(Hall, "On the removal of skewness by transformation", Journal of the Royal Statistical Society B
+54, 1992): with g the sample skewness and t = n^(1/2) (m - mean) / s, the monotone
+
+    T(t) = t + a t^2 + a^2 t^3 / 3 + a / 2,    a = g / (3 n^(1/2)),
+
+follows Student's distribution of n - 1 degrees of freedom up to terms of order 1 / n. For normal
+values a is small and the interval is Student's; residuals are skewed. How often such intervals
+cover is the question ``coverage`` of the analyses.
+
+Unrelated pairs share images: image i is compared with p(i), which is the reference of another pair.
+With r the deviations from the mean, the variance of a mean is then estimated from all pairs of
+pairs that share an image (Fafchamps and Gubert, "The formation of risk sharing networks", Journal
+of Development Economics 83, 2007, section 4; Aronow, Samii and Assenova, "Cluster-robust variance
+estimation for dyadic data", Political Analysis 23, 2015), but never below that of unshared pairs:
+of few images the estimate is too noisy to be believed where it is the smaller one.
 """
 
 import math
@@ -14,21 +31,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-RESAMPLES = 2000
-"""Bootstrap resamples of the images behind each interval."""
+DRAWS = 2000
+"""Draws of the means behind the interval of a statistic of several means."""
 SIGN_FLIPS = 9999
 """Random signs tried in a test where all of them would be more."""
 CONFIDENCE = 0.95
 """Coverage that every interval is meant to have."""
+FEWEST = 3
+"""Images below which there is no interval: of two, Student's would be 13 standard deviations wide,
+and nothing is known of their skewness."""
 
-Purpose = Literal["order", "bootstrap", "sign flips", "poses", "clutter", "dropout", "weights"]
+Purpose = Literal["order", "intervals", "sign flips", "poses", "clutter", "dropout", "weights"]
 """What randomness is for: the first three in a probe; the order too, and the others, in a training.
 
 Each has numbers of its own, so that one more draw for one leaves all others as they were.
 """
 _PURPOSES: dict[Purpose, int] = {
     "order": 1,
-    "bootstrap": 2,
+    "intervals": 2,
     "sign flips": 3,
     # A training draws neither of the above two, so their numbers may come again; other ones would
     # change what every stored run was made of.
@@ -113,51 +133,90 @@ def by_image(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return wide.loc[wide.index.isin(occurring)]
 
 
+def interval_words(images: int) -> str:
+    """Say what intervals there are.
+
+    Args:
+        images: Number of images.
+
+    Returns:
+        What they are, or why there are none.
+    """
+    if images >= FEWEST:
+        return f"{100 * CONFIDENCE:.0f} % intervals over images"
+    return f"no intervals, which need {FEWEST} images"
+
+
 def mean_interval(
-    values: Float[np.ndarray, "group image"], seed: int
+    values: Float[np.ndarray, "group image"],
+    partner: Int[np.ndarray, "group image"] | None = None,
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    """Average over images, with bootstrap percentile intervals (Efron 1979) of the mean.
+    """Average over images, with intervals of the mean.
 
     Args:
         values: One value an image, NaN where there is none.
-        seed: Root seed; all groups see the same resamples.
+        partner: For values of pairs, the column of the other image; -1 where there is none.
 
     Returns:
-        Means and the ends of the intervals; the ends are NaN for fewer than two images.
+        Means and the ends of the intervals; the ends are NaN below `FEWEST` images.
     """
-    known = np.isfinite(values)
-    totals = np.where(known, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = totals.sum(1) / known.sum(1)
-        drawn = resampled_counts(values.shape[1], seed)
-        means = (totals @ drawn.T) / (known @ drawn.T)
-    low, high = _ends(means, known.sum(1))
-    return mean, low, high
+    tail = np.array([(1 - CONFIDENCE) / 2])
+    ends = np.full((len(values), 3), np.nan)
+    for group, row in enumerate(values):
+        known = np.isfinite(row)
+        if not known.any():
+            continue
+        ends[group, 0] = row[known].mean()
+        if known.sum() >= FEWEST:
+            spread = _Spread.of(row, None if partner is None else partner[group])
+            quantile = stats.t.ppf(np.concatenate([tail, 1 - tail]), known.sum() - 1)
+            ends[group, 1:] = spread.mean_at(quantile)
+    return ends[:, 0], ends[:, 1], ends[:, 2]
 
 
 def statistic_interval(
     values: Float[np.ndarray, "group image"],
-    statistic: Callable[[Float[np.ndarray, "group resample"]], Float[np.ndarray, "part resample"]],
+    statistic: Callable[[Float[np.ndarray, "group draw"]], Float[np.ndarray, "part draw"]],
     seed: int,
+    partner: Int[np.ndarray, "group image"] | None = None,
 ) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
-    """Compute something from means over images, with bootstrap percentile intervals.
+    """Compute something from means over images, with its intervals.
+
+    Means are drawn together from the distribution that `mean_interval` gives each of them, with
+    the correlations of the images' values: so the statistic of a single mean has the interval of
+    that mean, and one that cannot leave a range (a share, the best of several) keeps to it.
 
     Args:
         values: One value an image; images with a NaN in any group are left out.
-        statistic: From the groups' means to what is asked for, many resamples at a time.
+        statistic: From the groups' means to what is asked for, many draws at a time.
         seed: Root seed.
+        partner: As in `mean_interval`.
 
     Returns:
-        The statistic of the means over all images, and the ends of its intervals.
+        The statistic of the means over all images, and the ends of its intervals; these are NaN
+        below `FEWEST` images.
     """
-    whole = values[:, np.isfinite(values).all(0)]
-    images = whole.shape[1]
+    whole = np.isfinite(values).all(0)
+    images = int(whole.sum())
     if images == 0:
         blank = np.full(len(statistic(np.full((len(values), 1), np.nan))), np.nan)
         return blank, blank, blank
-    drawn = resampled_counts(images, seed) / images
-    found = statistic(whole.mean(1, keepdims=True))[:, 0]
-    low, high = _ends(statistic(whole @ drawn.T), np.full(len(found), images))
+    found = statistic(values[:, whole].mean(1, keepdims=True))[:, 0]
+    if images < FEWEST:
+        return found, np.full(len(found), np.nan), np.full(len(found), np.nan)
+    rng = numpy_generator(seed, "intervals")
+    # one normal number an image, the same for all groups, and one length a draw: a multivariate t
+    normal = rng.standard_normal((images, DRAWS))
+    length = np.sqrt(rng.chisquare(images - 1, DRAWS))
+    means = []
+    for group, row in enumerate(np.where(whole, values, np.nan)):
+        spread = _Spread.of(row, None if partner is None else partner[group])
+        means.append(spread.mean_at(spread.direction @ normal * np.sqrt(images - 1) / length))
+    tail = (1 - CONFIDENCE) / 2
+    drawn = statistic(np.stack(means))
+    low, high = np.full((2, len(found)), np.nan)
+    some = np.isfinite(drawn).any(1)
+    low[some], high[some] = np.nanquantile(drawn[some], [tail, 1 - tail], axis=1)
     return found, low, high
 
 
@@ -202,29 +261,64 @@ def welch_interval(
     return difference, float(ends.low), float(ends.high)
 
 
-def resampled_counts(images: int, seed: int) -> Int[np.ndarray, "resample image"]:
-    """Draw bootstrap resamples.
+class _Spread:
+    """Where the mean of a population may lie, given some values of it.
 
     Args:
-        images: How many images there are.
-        seed: Root seed; the same images and seed give the same resamples.
-
-    Returns:
-        How often each image is in each of `RESAMPLES` resamples; each row sums to `images`.
+        known: The values, at least two.
+        error: Standard error of their mean.
     """
-    chances = np.full(images, 1 / images)
-    return numpy_generator(seed, "bootstrap").multinomial(images, chances, size=RESAMPLES)
+
+    def __init__(self, known: Float[np.ndarray, " image"], error: float) -> None:
+        self.mean, self.error = float(known.mean()), error
+        apart = known - self.mean
+        length = float(np.linalg.norm(apart))
+        # equal values, up to their rounding, have neither direction nor skewness
+        varied = length > 1e-12 * float(np.linalg.norm(known))
+        self.direction = apart / length if varied else np.zeros_like(apart)
+        count = len(known)
+        skewness = float((self.direction**3).sum()) * math.sqrt(count)
+        self.bend = skewness / (3 * math.sqrt(count))
+
+    @classmethod
+    def of(
+        cls, row: Float[np.ndarray, " image"], partner: Int[np.ndarray, " image"] | None
+    ) -> "_Spread":
+        """Find the standard error of a mean over images or over pairs that share them."""
+        known = np.isfinite(row)
+        count = int(known.sum())
+        apart = np.where(known, row - row[known].mean(), 0.0)
+        own = float((apart**2).sum()) / (count - 1)
+        variance = own if partner is None else max(own, _shared_variance(apart, known, partner))
+        return cls(row[known], math.sqrt(variance / count))
+
+    def mean_at(self, deviate: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
+        """Say where the mean lies, if Student's deviate is this: increasing in it."""
+        if abs(self.bend) < 1e-6:
+            return self.mean + self.error * (deviate + self.bend / 2)
+        # Hall's transformation undone: 1 + 3 a (T - a / 2) is a cube
+        cube = 1 - 3 * self.bend * (deviate + self.bend / 2)
+        return self.mean + self.error * (1 - np.cbrt(cube)) / self.bend
 
 
-def _ends(
-    resampled: Float[np.ndarray, "group resample"], counts: Int[np.ndarray, " group"]
-) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    tail = (1 - CONFIDENCE) / 2
-    ends = np.full((2, len(resampled)), np.nan)
-    enough: Bool[np.ndarray, " group"] = (counts >= 2) & np.isfinite(resampled).any(1)
-    if enough.any():
-        ends[:, enough] = np.nanquantile(resampled[enough], [tail, 1 - tail], axis=1)
-    return ends[0], ends[1]
+def _shared_variance(
+    apart: Float[np.ndarray, " image"],
+    known: Bool[np.ndarray, " image"],
+    partner: Int[np.ndarray, " image"],
+) -> float:
+    """Variance of values of pairs with what pairs that share an image add to that of their mean."""
+    count = int(known.sum())
+    used = known & (partner >= 0)
+    # an image's sum over its pairs, squared: each pair of pairs once for each image that they share
+    sums, pairs = apart.copy(), known.astype(float)
+    np.add.at(sums, partner[used], apart[used])
+    np.add.at(pairs, partner[used], 1.0)
+    again = float((apart[used] ** 2).sum())
+    sharing = (float((pairs**2).sum()) - int(used.sum())) / count
+    if sharing >= count:
+        return 0.0  # every pair shares an image with every other: nothing can be learnt
+    # about their own mean the squares are too small by this factor
+    return (float((sums**2).sum()) - again) / (count - sharing)
 
 
 def gain_p_value(gains: Float[np.ndarray, " image"], seed: int) -> float:

@@ -58,7 +58,7 @@ class ProbeResult:
     def summary(
         self, by: Sequence[str] = ("layer", "transform", "method", "metric")
     ) -> pd.DataFrame:
-        """Average over the images, with bootstrap intervals over the images.
+        """Average over the images, with intervals over the images: see `statistics`.
 
         All parameters of a family are averaged within an image first, as they are repeated measures
         of it; those that change nothing (0 degrees, factor 1) are left out, as they are a check and
@@ -68,13 +68,13 @@ class ProbeResult:
             by: Columns that make a group; ``method`` and ``metric`` belong to it.
 
         Returns:
-            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN for one image) and
-            ``n_images``; layers and methods in their natural order.
+            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN below three
+            images) and ``n_images``; layers and methods in their natural order.
         """
         keys = list(by)
         wide = by_image(self.table if "parameter" in keys else self.moving(), keys)
         values = wide.to_numpy(dtype=float)
-        mean, low, high = mean_interval(values, int(self.config["seed"]))
+        mean, low, high = mean_interval(values)
         counts = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
         return out.assign(mean=mean, low=low, high=high, n_images=counts)
