@@ -31,6 +31,7 @@ NAMES = (
     "sensitivity",
     "learning_curve",
     "mixings",
+    "coverage",
     "training_speed",
     "kills",
 )

@@ -123,6 +123,7 @@ def probe(
         "layers": [layer.name for layer in reader.layers],
         "transforms": [repr(transform) for transform in transforms],
         "images": list(source.names),
+        "partners": reader.partners,
         "canvas": list(reader.canvas),
         **asdict(options),
         "device": str(reader.device),
