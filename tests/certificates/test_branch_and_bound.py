@@ -104,7 +104,7 @@ def test_a_twisted_cells_quadratic_is_not_too_steep(twist: float) -> None:
     x = x.flatten(0, 1)
     bent = (x @ quadratic.curvature[0] * x).sum(-1)
     value = quadratic.constant + x @ quadratic.slope[0] + bent
-    left = minorants.at(centre + x).constant
+    left = minorants.at(centre + x).error
     assert bool((value <= left + minorants.rounding).all())
     assert float(left.min()) < 1e-12
 
@@ -132,7 +132,7 @@ def test_no_warp_of_the_family_is_left_out(family: str, seed: int) -> None:
     far[:, 2] = torch.where(angles[0] < math.pi, kind.high[2], kind.low[2])
     farther = far.clone()
     farther[:, 2] += torch.where(angles[0] < math.pi, 5.0, -5.0)
-    torch.testing.assert_close(minorants.at(far).constant, minorants.at(farther).constant)
+    torch.testing.assert_close(minorants.at(far).error, minorants.at(farther).error)
 
 
 @pytest.mark.parametrize("family", ["similarity", "affine"])
@@ -147,7 +147,7 @@ def test_bounds_close_with_the_square_of_the_boxs_size(family: str) -> None:
         halves = ((kind.high - kind.low) * width / 2).expand_as(centres)
         inside = 2 * torch.rand(60, 300, kind.count, generator=g, dtype=torch.float64) - 1
         warps = (centres[:, None] + halves[:, None] * inside).flatten(0, 1)
-        least = minorants.at(warps).constant.view(60, 300).amin(1)
+        least = minorants.at(warps).error.view(60, 300).amin(1)
         gaps.append(float(((least - minorants.lower(centres, halves)) / least).median()))
     assert gaps[0] < 0.01
     assert gaps[1] < gaps[0] / 5
@@ -159,13 +159,13 @@ def test_the_expansion_is_what_warps_leave() -> None:
     unit = torch.rand(40, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     warps = kind.low + (kind.high - kind.low) * unit
     here = minorants.at(warps)
-    torch.testing.assert_close(here.constant, _left(reference, moved, region, kind.theta(warps)))
+    torch.testing.assert_close(here.error, _left(reference, moved, region, kind.theta(warps)))
     torch.testing.assert_close(kind.parameters(kind.theta(warps)), warps)
     for j in range(6):
         step = 1e-6 * torch.eye(6, dtype=torch.float64)[j]
-        ahead, behind = (minorants.at(warps + s * step).constant for s in (1, -1))
+        ahead, behind = (minorants.at(warps + s * step).error for s in (1, -1))
         difference = (ahead - behind) / 2e-6
-        torch.testing.assert_close(difference, here.slope[:, j], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(difference, 2 * here.gradient[:, j], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

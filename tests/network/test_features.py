@@ -5,21 +5,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe.network import features, hooks
-from invariance_probe.network.models import LoadedModel
-
-
-def _geometry(model: nn.Module, images: Tensor) -> dict[str, tuple[float, ...]]:
-    frame = ip.list_layers(model, images)
-    frame = frame[frame["spatial"]]
-    assert frame["measured"].all()
-    places = frame[["stride_y", "stride_x", "offset_y", "offset_x"]].to_numpy().tolist()
-    return {name: tuple(place) for name, place in zip(frame["name"], places, strict=True)}
 
 
 class Reusing(nn.Module):
@@ -57,99 +46,6 @@ class ChannelsLast(nn.Module):
         return self.mix(self.norm(self.patches(x).permute(0, 2, 3, 1))).mean((1, 2))
 
 
-class Gated(nn.Module):
-    """Squeeze and excitation: a gate computed from the whole map scales the channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 5, stride=2, padding=2)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.gate = nn.Conv2d(8, 8, 1)
-        self.out = nn.Conv2d(8, 4, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate and convolve."""
-        y = torch.relu(self.conv(x))
-        return self.out(y * torch.sigmoid(self.gate(self.pool(y))))
-
-
-@settings(max_examples=40)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["conv", "max", "mean"]),
-            st.integers(1, 5),
-            st.integers(1, 3),
-            st.integers(0, 2),
-            st.integers(1, 2),
-        ),
-        min_size=1,
-        max_size=4,
-    ),
-    st.integers(40, 90),
-)
-def test_stride_and_offset_follow_the_arithmetic_of_windows(
-    blocks: list[tuple[str, int, int, int, int]], side: int
-) -> None:
-    """Measured stride and offset are those of kernel, stride, padding and dilation, to 0.05 px."""
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    expected = []
-    stride, offset, channels, size = 1.0, 0.0, 3, side
-    for kind, kernel, step, padding, dilation in blocks:
-        padding = min(padding, kernel // 2)
-        if kind != "conv":
-            dilation = 1
-        reach = dilation * (kernel - 1)
-        grown = (size + 2 * padding - reach - 1) // step + 1
-        if size + 2 * padding <= reach or grown < 2:
-            break
-        if kind == "conv":
-            layers += [nn.Conv2d(channels, 4, kernel, step, padding, dilation), nn.BatchNorm2d(4)]
-            channels = 4
-        elif kind == "max":
-            layers.append(nn.MaxPool2d(kernel, step, padding))
-        else:
-            layers.append(nn.AvgPool2d(kernel, step, padding))
-        offset += stride * (reach / 2 - padding)
-        stride *= step
-        size = grown
-        expected += [(stride, offset)] * (2 if kind == "conv" else 1)
-        layers.append(nn.ReLU())
-        expected.append((stride, offset))
-    if not layers:
-        return
-    got = _geometry(nn.Sequential(*layers), torch.rand(1, 3, side, side))
-    for i, (stride, offset) in enumerate(expected):
-        assert got[str(i)] == pytest.approx((stride, stride, offset, offset), abs=0.05)
-
-
-def test_efficientnet_lite_geometry(lite: LoadedModel) -> None:
-    """Padding "same" puts the first cell at s - 1 on even sizes and at 0 on sizes 32 n + 1."""
-    names = {"_blocks.0": 2, "_blocks.4": 8, "_blocks.10": 16, "_blocks.15": 32}
-    for side, offsets in (
-        (224, {n: s - 1 for n, s in names.items()}),
-        (225, dict.fromkeys(names, 0)),
-    ):
-        got = _geometry(lite.module, torch.rand(1, 3, side, side))
-        for name, stride in names.items():
-            expected = (stride, stride, offsets[name], offsets[name])
-            assert got[name] == pytest.approx(expected, abs=0.05), (side, name)
-
-
-def test_axes_are_measured_apart() -> None:
-    """A map may have another stride and offset along y than along x."""
-    net = nn.Conv2d(1, 2, (3, 5), stride=(2, 3), padding=(1, 0))
-    got = _geometry(nn.Sequential(net), torch.rand(1, 1, 40, 50))
-    assert got["0"] == (2.0, 3.0, 0.0, 2.0)
-
-
-def test_gates_do_not_blur_the_measurement() -> None:
-    """A gate that sees the whole image does not pull positions to the centre."""
-    got = _geometry(Gated(), torch.rand(1, 3, 64, 64))
-    assert got["out"] == (4.0, 4.0, 0.0, 0.0)
-
-
 def test_channels_last_is_recognised_and_tapped_channels_first() -> None:
     """Maps with channels last are listed, and come out channels first."""
     model = ChannelsLast()
@@ -178,17 +74,6 @@ def test_reused_modules_and_nested_outputs_are_all_listed() -> None:
     assert frame.loc["conv#2", "call"] == 2
     assert not frame.loc["(model):out.1.list.1", "spatial"]
     assert "no two spatial dimensions" in frame.loc["(model):out.1.list.1", "reason"]
-
-
-def test_in_place_activations_do_not_overwrite_what_was_tapped() -> None:
-    """A convolution's map keeps its negative values though an in-place ReLU follows."""
-    model = Reusing()
-    images = torch.randn(1, 2, 16, 16)
-    layers = features.select_layers(features.find_layers(model, images), ["conv#1", "relu#1"])
-    with hooks.evaluating(model):
-        taps = features.tap(model, images, layers)
-    assert taps["conv#1"].min() < 0
-    assert torch.equal(taps["conv#1"].clamp(min=0), taps["relu#1"])
 
 
 def test_patterns_choose_spatial_layers(small_net: nn.Module) -> None:
@@ -259,13 +144,6 @@ def test_a_pass_ends_after_the_last_wanted_layer() -> None:
     )
     with hooks.evaluating(model):
         assert features.tap(model, torch.rand(1, 3, 6, 6), [layer])["conv"].shape == (1, 2, 4, 4)
-
-
-def test_fixed_size_models_are_measured_where_they_answer() -> None:
-    """A head that takes one size only does not keep the layers before it from being measured."""
-    net = nn.Sequential(nn.Conv2d(1, 4, 9), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 3))
-    got = _geometry(net, torch.rand(1, 1, 28, 28))
-    assert got == {"0": (1.0, 1.0, 4.0, 4.0), "1": (2.0, 2.0, 4.5, 4.5)}
 
 
 def test_oracle_is_corrected_for_stride_and_offset() -> None:
