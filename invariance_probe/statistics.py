@@ -133,6 +133,25 @@ def by_image(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return wide.loc[wide.index.isin(occurring)]
 
 
+def far_outside(values: Float[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
+    """Mark values that lie far outside the others.
+
+    Args:
+        values: One value an image, NaN where there is none.
+
+    Returns:
+        True beyond three interquartile ranges from the quartiles (Tukey, "Exploratory Data
+        Analysis", 1977, section 2D: "far out"); of fewer than five values none is.
+    """
+    known = values[np.isfinite(values)]
+    if len(known) < 5:
+        return np.zeros(values.shape, dtype=bool)
+    lower, upper = np.quantile(known, [0.25, 0.75])
+    reach = 3 * (upper - lower)
+    outside: np.ndarray = (values < lower - reach) | (values > upper + reach)
+    return outside
+
+
 def interval_words(images: int) -> str:
     """Say what intervals there are.
 

@@ -125,6 +125,17 @@ def test_the_ends_are_where_halls_statistic_has_students_quantiles(numbers: list
         assert _hall(t, bend) == pytest.approx(wanted, abs=1e-4)
 
 
+def test_what_lies_far_outside_is_marked() -> None:
+    """One value at 300 among values about 1 is; none of normal ones, of four, or of what is NaN."""
+    values = np.array([0.9, 1.1, np.nan, 1.0, 300.0, 1.05, 0.95])
+    assert statistics.far_outside(values).tolist() == [False] * 4 + [True] + [False] * 2
+    assert statistics.far_outside(-values).tolist() == [False] * 4 + [True] + [False] * 2
+    assert not statistics.far_outside(np.array([0.0, 0.0, 0.0, 9.0])).any()
+    normal = np.random.default_rng(0).standard_normal((400, 10))
+    marked = [statistics.far_outside(row).any() for row in normal]
+    assert np.mean(marked) < 0.1
+
+
 def test_symmetric_values_have_students_interval() -> None:
     """Without skewness the interval is Student's, centred on the mean."""
     values = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]])
