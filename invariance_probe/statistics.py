@@ -23,6 +23,7 @@ of few images the estimate is too noisy to be believed where it is the smaller o
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -179,18 +180,13 @@ def mean_interval(
     Returns:
         Means and the ends of the intervals; the ends are NaN below `FEWEST` images.
     """
-    tail = np.array([(1 - CONFIDENCE) / 2])
-    ends = np.full((len(values), 3), np.nan)
-    for group, row in enumerate(values):
-        known = np.isfinite(row)
-        if not known.any():
-            continue
-        ends[group, 0] = row[known].mean()
-        if known.sum() >= FEWEST:
-            spread = _Spread.of(row, None if partner is None else partner[group])
-            quantile = stats.t.ppf(np.concatenate([tail, 1 - tail]), known.sum() - 1)
-            ends[group, 1:] = spread.mean_at(quantile)
-    return ends[:, 0], ends[:, 1], ends[:, 2]
+    spread = _Spread.of(values, partner)
+    enough = spread.count >= FEWEST
+    tail = np.where(enough, (1 - CONFIDENCE) / 2, np.nan)
+    freedom = np.maximum(spread.count - 1, 1)
+    quantiles = stats.t.ppf([tail, 1 - tail], freedom)
+    low, high = spread.means_at(quantiles.T).T
+    return spread.mean, low, high
 
 
 def statistic_interval(
@@ -227,12 +223,10 @@ def statistic_interval(
     # one normal number an image, the same for all groups, and one length a draw: a multivariate t
     normal = rng.standard_normal((images, DRAWS))
     length = np.sqrt(rng.chisquare(images - 1, DRAWS))
-    means = []
-    for group, row in enumerate(np.where(whole, values, np.nan)):
-        spread = _Spread.of(row, None if partner is None else partner[group])
-        means.append(spread.mean_at(spread.direction @ normal * np.sqrt(images - 1) / length))
+    spread = _Spread.of(values[:, whole], None if partner is None else _within(partner, whole))
+    deviates = spread.direction @ normal * np.sqrt(images - 1) / length
     tail = (1 - CONFIDENCE) / 2
-    drawn = statistic(np.stack(means))
+    drawn = statistic(spread.means_at(deviates))
     low, high = np.full((2, len(found)), np.nan)
     some = np.isfinite(drawn).any(1)
     low[some], high[some] = np.nanquantile(drawn[some], [tail, 1 - tail], axis=1)
@@ -280,44 +274,70 @@ def welch_interval(
     return difference, float(ends.low), float(ends.high)
 
 
-class _Spread:
-    """Where the mean of a population may lie, given some values of it.
+def _within(
+    partner: Int[np.ndarray, "group image"], whole: Bool[np.ndarray, " image"]
+) -> Int[np.ndarray, "group kept"]:
+    """Partners by their columns among those that are kept; -1 for one that is not."""
+    column = np.where(whole, np.cumsum(whole) - 1, -1)
+    kept: np.ndarray = np.where(partner >= 0, column[partner], -1)[:, whole]
+    return kept
 
-    Args:
-        known: The values, at least two.
-        error: Standard error of their mean.
+
+@dataclass(frozen=True)
+class _Spread:
+    """Where the means of populations may lie, given some values of each.
+
+    Attributes:
+        count: Number of values.
+        mean: Their mean; NaN of none.
+        error: Its standard error.
+        direction: Deviations from the mean, of length 1 together; 0 where all values are equal.
+        bend: Hall's a.
     """
 
-    def __init__(self, known: Float[np.ndarray, " image"], error: float) -> None:
-        self.mean, self.error = float(known.mean()), error
-        apart = known - self.mean
-        length = float(np.linalg.norm(apart))
-        # equal values, up to their rounding, have neither direction nor skewness
-        varied = length > 1e-12 * float(np.linalg.norm(known))
-        self.direction = apart / length if varied else np.zeros_like(apart)
-        count = len(known)
-        skewness = float((self.direction**3).sum()) * math.sqrt(count)
-        self.bend = skewness / (3 * math.sqrt(count))
+    count: Int[np.ndarray, " group"]
+    mean: Float[np.ndarray, " group"]
+    error: Float[np.ndarray, " group"]
+    direction: Float[np.ndarray, "group image"]
+    bend: Float[np.ndarray, " group"]
 
     @classmethod
     def of(
-        cls, row: Float[np.ndarray, " image"], partner: Int[np.ndarray, " image"] | None
+        cls,
+        values: Float[np.ndarray, "group image"],
+        partner: Int[np.ndarray, "group image"] | None,
     ) -> "_Spread":
-        """Find the standard error of a mean over images or over pairs that share them."""
-        known = np.isfinite(row)
-        count = int(known.sum())
-        apart = np.where(known, row - row[known].mean(), 0.0)
-        own = float((apart**2).sum()) / (count - 1)
-        variance = own if partner is None else max(own, _shared_variance(apart, known, partner))
-        return cls(row[known], math.sqrt(variance / count))
+        """Find means and their errors, of images or of pairs that share them."""
+        known = np.isfinite(values)
+        count = known.sum(1)
+        total = np.where(known, values, 0.0)
+        mean = np.where(count > 0, total.sum(1) / np.maximum(count, 1), np.nan)
+        apart = np.where(known, values - mean[:, None], 0.0)
+        length = np.linalg.norm(apart, axis=1)
+        # equal values, up to their rounding, have neither direction nor skewness
+        varied = length > 1e-12 * np.linalg.norm(total, axis=1)
+        direction = np.where(varied[:, None], apart, 0.0) / np.where(varied, length, 1.0)[:, None]
+        variance = length**2 / np.maximum(count - 1, 1)
+        if partner is not None:
+            for group in np.flatnonzero((partner >= 0).any(1)):
+                shared = _shared_variance(apart[group], known[group], partner[group])
+                variance[group] = max(variance[group], shared)
+        # the skewness is the sum of the cubes times the root of the number
+        bend = (direction**3).sum(1) / 3
+        return cls(count, mean, np.sqrt(variance / np.maximum(count, 1)), direction, bend)
 
-    def mean_at(self, deviate: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
-        """Say where the mean lies, if Student's deviate is this: increasing in it."""
-        if abs(self.bend) < 1e-6:
-            return self.mean + self.error * (deviate + self.bend / 2)
+    def means_at(
+        self, deviates: Float[np.ndarray, "group draw"]
+    ) -> Float[np.ndarray, "group draw"]:
+        """Say where the means lie, if Student's deviates are these: increasing in them."""
+        bend = self.bend[:, None]
+        straight = np.abs(bend) < 1e-6
+        curved = np.where(straight, 1.0, bend)
         # Hall's transformation undone: 1 + 3 a (T - a / 2) is a cube
-        cube = 1 - 3 * self.bend * (deviate + self.bend / 2)
-        return self.mean + self.error * (1 - np.cbrt(cube)) / self.bend
+        bent = (1 - np.cbrt(1 - 3 * curved * (deviates + curved / 2))) / curved
+        shift = np.where(straight, deviates + bend / 2, bent)
+        means: np.ndarray = self.mean[:, None] + self.error[:, None] * shift
+        return means
 
 
 def _shared_variance(
