@@ -30,6 +30,8 @@ NAMES = (
     "controls",
     "sensitivity",
     "learning_curve",
+    "mixings",
+    "coverage",
     "training_speed",
     "kills",
 )
