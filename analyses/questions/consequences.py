@@ -22,11 +22,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analyses import ranks
-from analyses.ranks import Cloud
+from analyses import rank_correlation
+from analyses.rank_correlation import Cloud
 from analyses.trained_maps import METHODS, residuals
 from analyses.training_figures import spoken
-from analyses.trainings import Plan, Setup, row
+from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.results.style import METHOD_COLOURS, METHOD_LABELS
 from invariance_probe.terminal import Progress
@@ -76,8 +76,8 @@ class Probed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Plan):
-    """What to train and probe, where `Plan` does not say it.
+class Config(TrainingPlan):
+    """What to train and probe, where `TrainingPlan` does not say it.
 
     Attributes:
         networks: Which networks, at which layers.
@@ -200,7 +200,7 @@ def _probe(
         parse_perturbation(perturbation),
         depths=probed.depths,
         count=config.motions,
-        background=config.dataset.background or 0.0,
+        background=config.dataset.source.background or 0.0,
         seed=config.seed,
     )
 
@@ -236,8 +236,13 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                     cell=cells.to_numpy(),
                     points=points,
                 )
+                p_value = rank_correlation.p_value(cloud, seed) if points == "cells" else math.nan
                 seeds = part["seed"].to_numpy()
+<<<<<<< HEAD
                 low, high = ranks.interval(cloud, seeds)
+=======
+                low, high = rank_correlation.interval(cloud, seeds, seed)
+>>>>>>> trainings
                 out.append({
                     "cost": cost,
                     "residual": method,
@@ -247,7 +252,7 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                     "high": high,
                     "n": len(cloud.correlated()[0]),
                     "clusters": len(np.unique(seeds)),
-                    "p_value": ranks.p_value(cloud, seed) if points == "cells" else math.nan,
+                    "p_value": p_value,
                 })
     return pd.DataFrame(out)
 

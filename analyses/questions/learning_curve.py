@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 import invariance_probe as ip
-from analyses.pairs import Pairs, efficientnet_pairs
+from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
 from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
 from invariance_probe.plane import sampling
@@ -84,7 +84,7 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _moments(pairs: Pairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]:
+def _moments(pairs: MapPairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]:
     """Moments of each image, and its variance about the channel means of all."""
     inside = pairs.region[0].flatten().nonzero().flatten()
     f = pairs.reference.flatten(2)[:, :, inside]
