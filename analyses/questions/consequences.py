@@ -83,7 +83,7 @@ class Config(TrainingPlan):
         networks: Which networks, at which layers.
         images: Test images that are probed, the first ones.
         motions: Motions of each perturbation, spread evenly over its range.
-        seed: Root of the bootstrap.
+        seed: Root of all random choices.
     """
 
     networks: tuple[Probed, ...]
@@ -208,12 +208,12 @@ def _probe(
 def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Correlate residuals with costs by rank.
 
-    Intervals resample seeds with everything that was trained from them: networks of one seed start
-    from the same weights and see the same batches, whatever is done to the images.
+    Intervals leave out each seed with everything that was trained from it: networks of one seed
+    start from the same weights and see the same batches, whatever is done to the images.
 
     Args:
         frame: What `measure` returned.
-        seed: Root of the bootstrap.
+        seed: Root of the random pairings.
 
     Returns:
         One row per ``cost`` (`COSTS`), ``residual`` (`METHODS`) and ``points``: ``all``; each
@@ -221,8 +221,8 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         network, perturbation and depth; ``within cells``, what is left when these means are taken
         off. ``rho`` is Spearman's, with ``low`` and ``high`` (95 %) over ``clusters`` seeds; ``n``
         points; for ``cells`` alone ``p_value``, two-sided, of so much by chance if costs and
-        residuals of cells were paired at random. The interval says what other seeds would change
-        and, of five seeds, is rather too narrow; the p-value says what other perturbations might.
+        residuals of cells were paired at random. The interval says what other seeds would
+        change; the p-value says what other perturbations might.
     """
     out = []
     for cost in COSTS:
@@ -238,7 +238,11 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 )
                 p_value = rank_correlation.p_value(cloud, seed) if points == "cells" else math.nan
                 seeds = part["seed"].to_numpy()
+<<<<<<< HEAD
+                low, high = ranks.interval(cloud, seeds)
+=======
                 low, high = rank_correlation.interval(cloud, seeds, seed)
+>>>>>>> trainings
                 out.append({
                     "cost": cost,
                     "residual": method,
@@ -293,7 +297,7 @@ def plot(frame: pd.DataFrame) -> Figure:
             "Does the residual of a trained CNN predict what a transformer of its maps costs?\n"
             f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
             f"{first['images']} images probed; {first['machine']}; "
-            "intervals: 95 %, bootstrap over seeds",
+            "intervals: 95 % over seeds",
             fontsize=12,
         )
         sns.despine(figure)

@@ -52,7 +52,7 @@ def measure(config: Config) -> pd.DataFrame:
         One row per ``layer``, ``warp`` (``oracle`` or ``affine``), ``kind`` (``none`` is the warp
         alone), ``images`` fitted to and ``draw``: ``value``, the fvu of the images outside the fit;
         ``positions`` fitted to, ``channels``. A fit to one image takes a fixed penalty; of more,
-        the last one chooses it.
+        each is left out once to choose it.
     """
     rng = np.random.default_rng(config.seed)
     subsets = [
@@ -96,9 +96,7 @@ def _moments(pairs: MapPairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]
 def _fit(kind: str, fitted: Moments) -> channels.Mixing:
     if kind == "none":
         return channels.Permutation(torch.arange(fitted.cross.shape[-1]))
-    if len(fitted.count) == 1:
-        return channels.fit(kind, fitted[0])
-    return channels.fit(kind, fitted[:-1].sum(), fitted[-1])
+    return channels.fit(kind, fitted)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
