@@ -15,31 +15,6 @@ from invariance_probe.files import write_file, write_json
 from invariance_probe.machine import provenance
 from invariance_probe.results import figures
 
-<<<<<<< HEAD:analyses/question.py
-NAMES = (
-    "residual_by_layer",
-    "channel_shift",
-    "trained_against_random",
-    "placement",
-    "depth",
-    "iterations",
-    "consequences",
-    "law",
-    "speed",
-    "search_quality",
-    "certificates",
-    "controls",
-    "sensitivity",
-    "learning_curve",
-    "mixings",
-    "coverage",
-    "training_speed",
-    "kills",
-)
-"""The questions, in the order in which they are listed."""
-
-=======
->>>>>>> trainings:analyses/answer.py
 CONFIG, FRAME, SUMMARY = "config.json", "results.parquet", "summary.csv"
 DONE = "provenance"
 """Entry of `CONFIG` that says that the table is whole."""

@@ -238,11 +238,7 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 )
                 p_value = rank_correlation.p_value(cloud, seed) if points == "cells" else math.nan
                 seeds = part["seed"].to_numpy()
-<<<<<<< HEAD
-                low, high = ranks.interval(cloud, seeds)
-=======
-                low, high = rank_correlation.interval(cloud, seeds, seed)
->>>>>>> trainings
+                low, high = rank_correlation.interval(cloud, seeds)
                 out.append({
                     "cost": cost,
                     "residual": method,

@@ -306,29 +306,17 @@ def test_intervals_leave_out_seeds_with_all_their_points() -> None:
     seeds = np.repeat(np.arange(4), 3)
     x = rng.normal(size=12) + seeds
     y = rng.normal(size=12) + seeds
-<<<<<<< HEAD:tests/analyses/test_trained_questions.py
-    cloud = ranks.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
+    cloud = rank_correlation.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
     whole = np.arctanh(stats.spearmanr(x, y).statistic)
     pseudo = [
         4 * whole - 3 * np.arctanh(stats.spearmanr(x[seeds != s], y[seeds != s]).statistic)
         for s in range(4)
     ]
     naive = stats.t.interval(0.95, 3, np.mean(pseudo), stats.sem(pseudo))
-    assert ranks.interval(cloud, seeds) == pytest.approx(np.tanh(naive))
-    assert all(map(math.isnan, ranks.interval(cloud, np.minimum(seeds, 1))))
+    assert rank_correlation.interval(cloud, seeds) == pytest.approx(np.tanh(naive))
+    assert all(map(math.isnan, rank_correlation.interval(cloud, np.minimum(seeds, 1))))
     constant = replace(cloud, y=0 * y)
-    assert all(map(math.isnan, ranks.interval(constant, seeds)))
-=======
-    cloud = rank_correlation.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
-    draws = np.random.default_rng(0)
-    found = []
-    for _ in range(rank_correlation.RESAMPLES):
-        index = np.concatenate([np.flatnonzero(seeds == s) for s in draws.integers(4, size=4)])
-        found.append(stats.spearmanr(x[index], y[index]).statistic)
-    naive = np.quantile(found, [0.025, 0.975])
-    assert rank_correlation.interval(cloud, seeds, 0) == pytest.approx(tuple(naive), abs=1e-9)
-    assert all(map(math.isnan, rank_correlation.interval(cloud, np.minimum(seeds, 1), 0)))
->>>>>>> trainings:tests/analyses/questions/test_trained_questions.py
+    assert all(map(math.isnan, rank_correlation.interval(constant, seeds)))
 
 
 def test_chance_is_what_random_pairings_give() -> None:
