@@ -149,9 +149,9 @@ def _interpolation(
     reach *= 2
     taps = torch.arange(-reach, side + reach, dtype=torch.float32, device=factors.device)
     weights = (read[:, :, None] - taps).abs_().div_(width).neg_().add_(1).clamp_(min=0)
-    # A widened triangle samples to no exact 1: weights are shares of all taps, those outside the
-    # image included, so that content fades at the border and does not grow brighter there. No tap at
-    # all is in reach of positions far outside, whose weights are 0 either way.
+    # A widened triangle does not sum to 1 over whole pixels: weights are shares of all taps, those
+    # outside the image included, so that content fades at the border and does not grow brighter
+    # there. Positions far outside have no tap at all in reach, and weights of 0 either way.
     total = weights.sum(-1, keepdim=True).clamp_(min=1e-6)
     inside = weights[:, :, reach : reach + side] / total
     if continued:

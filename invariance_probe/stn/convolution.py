@@ -109,11 +109,11 @@ def _image_gradient(gradient: Tensor, weight: Tensor, padding: int, shape: torch
         dtype=wide,
         device=gradient.device,
     )
-    # The map at p is the sum over taps t of weight[t] image[p + t - padding]. Its adjoint sends the
-    # gradient g back along the same pairs: d image[q] = sum over t of weight[t]^T g[q - t + padding].
-    # All weight[t]^T g are one product of a (channels side^2 x filters) matrix with the gradients as
-    # columns. What is left is to add each tap's plane, shifted by t, to a padded image: few and long
-    # additions, where the library gathers for every pixel.
+    # The map at p is the sum over taps t of weight[t] image[p + t - padding]; its adjoint sends the
+    # gradient g back along the same pairs: image[q] gets the sum over t of
+    # weight[t]^T g[q - t + padding]. All weight[t]^T g are one product, of a matrix of
+    # (channels side^2) x filters with the gradients as columns. What is left is to add each tap's
+    # plane, shifted by t, to a padded image: few and long additions.
     taps = weight.reshape(filters, -1).T.contiguous()
     flat = gradient.permute(0, 2, 3, 1).reshape(batch, rows * columns, filters).mT
     at_once = max(1, round(_COLUMNS_AT_ONCE / (taps.shape[0] * rows * columns)))

@@ -74,9 +74,9 @@ class TrainingBatches:
         Returns:
             Numbers of the images, on the CPU.
         """
-        # Images are told by their place in an endless row of shuffled epochs, so that a step finds its
-        # own without those before it; a batch may end one epoch and begin the next, and data sets
-        # smaller than a batch go through several.
+        # Batches are cut from an endless row of shuffled epochs, so that a step finds its images
+        # without those before it; a batch may end one epoch and begin the next, and goes through
+        # several where there are fewer images than it holds.
         count = len(self._images)
         first, last = step * self.size, (step + 1) * self.size
         parts = [

@@ -155,8 +155,8 @@ class _Run:
         self.curve: list[dict[str, float]] = []
         self.since = _Since()
         self.training_seconds, self.other_seconds = 0.0, 0.0
-        # Sums stay on the device and are looked at every `CHECK_EVERY` steps: a look waits for a GPU
-        # to finish all that was asked of it.
+        # sums stay on the device and are looked at every `CHECK_EVERY` steps: each look waits until
+        # a GPU has done all that was asked of it
         self.sums: Tensor = torch.zeros((), device=device)
         self.sound: Tensor = torch.ones((), dtype=torch.bool, device=device)
 
