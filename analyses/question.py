@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import write_file, write_json
 from invariance_probe.machine import provenance
 from invariance_probe.results import figures
-from invariance_probe.training.checkpoints import write_file, write_json
 
 NAMES = (
     "residual_by_layer",

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-RESAMPLES, CONFIDENCE = 2000, 0.95
-"""Bootstrap resamples behind an interval, and its coverage (percentile bootstrap; Efron 1979)."""
+from invariance_probe.statistics import CONFIDENCE, RESAMPLES
+
 PAIRINGS = 9999
 """Random pairings tried in a test where all of them would be more."""
 _DECIMALS = 10

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analyses.trainings import interval
 from invariance_probe.perturbations.kinds import (
     MARGIN,
     RandomRotation,
@@ -14,6 +13,7 @@ from invariance_probe.perturbations.kinds import (
     RandomTranslation,
     parse_perturbation,
 )
+from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import parse_variant
 
 KIND_COLOURS = {
@@ -124,7 +124,7 @@ def draw_seeds(
     means = [float(np.nanmean(one)) if np.isfinite(one).any() else np.nan for one in values]
     for position, one in zip(positions, values, strict=True):
         axes.plot([position + aside] * len(one), one, ".", color=colour, alpha=0.5, markersize=6)
-    ends = np.array([interval(one) for one in values]).reshape(-1, 2)
+    ends = np.array([t_interval(one)[1:] for one in values]).reshape(-1, 2)
     axes.vlines(positions, ends[:, 0], ends[:, 1], color=colour, linewidth=2)
     axes.plot(
         positions,

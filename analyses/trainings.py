@@ -10,21 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from torch import Tensor
 
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import read_tensors
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
-from invariance_probe.training import checkpoints, factory, jobs, presets, runs, trainer
+from invariance_probe.training import factory, jobs, presets, runs, trainer
 from invariance_probe.training.configuration import Network, TrainConfig
 from invariance_probe.training.runs import TrainResult
 
 FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
 """Environment variables: folder of the run folders; folder of the published files of MNIST."""
 _MNIST_FOLDERS = (Path("data/mnist"), Path("../shared/data/mnist"))
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +210,7 @@ class Plan(ABC):
         """
         perturbation = parse_perturbation(config.perturbation)
         network = factory.build_network(config, self.dataset, perturbation)
-        weights: dict[str, Tensor] = checkpoints.read_tensors(self.root / config.name / runs.MODEL)
+        weights = read_tensors(self.root / config.name / runs.MODEL)
         network.load_state_dict(weights)
         return network.eval()
 
@@ -244,22 +243,6 @@ def row(result: TrainResult, preset: str) -> dict[str, Any]:
         "seed": config["seed"],
         **result.numbers,
     }
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Compute Student's t interval of a mean, coverage 95 %.
-
-    Args:
-        values: One number a seed; NaN is left out.
-
-    Returns:
-        Its ends; NaN for fewer than two values.
-    """
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
-        return float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(known) - 1) * stats.sem(known))
-    return float(known.mean() - half), float(known.mean() + half)
 
 
 def table(frame: pd.DataFrame, reference: str, numbers: tuple[str, ...]) -> pd.DataFrame:
@@ -298,6 +281,4 @@ def table(frame: pd.DataFrame, reference: str, numbers: tuple[str, ...]) -> pd.D
 
 def _add(line: dict[str, Any], name: str, values: np.ndarray) -> None:
     """Mean and ends of the interval under three names."""
-    known = values[np.isfinite(values)]
-    line[name] = float(known.mean()) if len(known) else float("nan")
-    line[f"{name}_low"], line[f"{name}_high"] = interval(values)
+    line[name], line[f"{name}_low"], line[f"{name}_high"] = t_interval(values)

@@ -13,12 +13,12 @@ import tyro
 from invariance_probe import console
 from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, load_model
 from invariance_probe.plane.regions import DEFAULT_MARGIN
 from invariance_probe.plane.transforms import Transform, sweep
 from invariance_probe.probing.probe import probe
-from invariance_probe.results import result as results
 from invariance_probe.results.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
 from invariance_probe.training.command import TrainCommand
 
@@ -160,7 +160,7 @@ class ProbeCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = results.check_out(self.out or _new_folder(self.model))
+        out = check_out(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in LITE_CROPS:

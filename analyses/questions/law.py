@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invariance_probe.data.pictures import open_images
-from invariance_probe.statistics import RESAMPLES, generator
+from invariance_probe.statistics import resampled_counts
 from proofs.claims.p13_spectral_law import predicted
 from proofs.worlds import plane_maps, spectral
 from proofs.worlds.packaged import LUMINANCE, stem_kernels
@@ -197,7 +197,7 @@ def _judged(rows: pd.DataFrame) -> dict[str, float]:
     law = wide["predicted"].to_numpy(float)[:, 0]
     found = errors.sum(1) / energies.sum(1)
     count = errors.shape[1]
-    drawn = generator(0, "bootstrap").multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    drawn = resampled_counts(count, 0)
     resampled = (errors @ drawn.T) / (energies @ drawn.T)
     fits = [spectral.explained(law, values) for values in resampled.T]
     low, high = np.quantile(fits, [0.025, 0.975])

@@ -12,7 +12,7 @@ import invariance_probe as ip
 from analyses.pairs import Pairs, efficientnet_pairs
 from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 
 KINDS = ("none", *channels.KINDS)
 
@@ -88,7 +88,7 @@ def _moments(pairs: Pairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]:
     """Moments of each image, and its variance about the channel means of all."""
     inside = pairs.region[0].flatten().nonzero().flatten()
     f = pairs.reference.flatten(2)[:, :, inside]
-    g = coordinates.warp(pairs.moved, theta).flatten(2)[:, :, inside]
+    g = sampling.warp(pairs.moved, theta).flatten(2)[:, :, inside]
     centred = f - f.mean((0, 2), keepdim=True)
     return Moments.of(f, g), centred.double().square().sum((1, 2)).numpy()
 

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from analyses import training_figures, trainings
 from analyses.trainings import Plan, Setup
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import t_interval
 
 REFERENCE = "c1"
 """What the errors of other variants are compared with: the transformer of a feature map."""
@@ -200,9 +201,9 @@ def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
     axes.plot(across[[0, -1]], across[[0, -1]], color="black", linewidth=1, linestyle=":")
     name = poses["pose"].iloc[0]
     slopes = runs[f"slope_{name}"].to_numpy(dtype=float)
-    low, high = trainings.interval(slopes)
+    mean, low, high = t_interval(slopes)
     ends = f"\n[{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-    axes.set_title(f"{variant.upper()}: slope {np.nanmean(slopes):.2f}{ends}", fontsize=12)
+    axes.set_title(f"{variant.upper()}: slope {mean:.2f}{ends}", fontsize=12)
     unit = training_figures.POSE_UNITS[name]
     axes.set_xlabel(f"applied ({unit})")
     axes.set_ylabel(f"undone ({unit})")

@@ -18,7 +18,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 
 OURS = "invariance_probe.align"
 
@@ -78,7 +78,7 @@ def measure(config: Config) -> pd.DataFrame:
         _align(pairs, slice(0, 2))  # warm up
         for repeat in range(config.repeats):
             for method, seconds, theta in _run_all(pairs, config.batch):
-                fvu = target.score(coordinates.warp(pairs.moved, theta)).fvu.tolist()
+                fvu = target.score(sampling.warp(pairs.moved, theta)).fvu.tolist()
                 allowed = _in_family(theta, pairs.oracle)
                 rows += [
                     {

@@ -14,7 +14,7 @@ from invariance_probe.alignment.aligning import align_with
 from invariance_probe.alignment.mixing import Mixing, Moments, Permutation
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.probing.pairs import Pairs, View, unknown
 from invariance_probe.results.methods import warp_and_kind
 from invariance_probe.results.records import Block
@@ -109,7 +109,7 @@ class CrossFit:
             pairs: The pairs.
             theta: Their warps.
         """
-        warped = coordinates.warp(pairs.moved, theta, mode=self._search.mode)
+        warped = sampling.warp(pairs.moved, theta, mode=self._search.mode)
         key = (store, pairs.view.layer.name)
         if key not in self._moments:
             shape = (len(pairs.view.oracle), self.folds)
@@ -230,7 +230,7 @@ class CrossFit:
         if not methods:
             return
         name = pairs.view.layer.name
-        warped = coordinates.warp(pairs.moved, theta, mode=self._search.mode)
+        warped = sampling.warp(pairs.moved, theta, mode=self._search.mode)
         folds = self._folds_of(pairs).tolist()
         values: dict[str, list[metrics.Scores]] = {method: [] for method in methods}
         outcome: list[str] = []

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
+from invariance_probe.machine import pick_device
 from invariance_probe.network import hooks
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, CrossFit
 from invariance_probe.probing.options import ProbeOptions, values_by_channel
@@ -98,7 +100,7 @@ def probe(
         margin=margin,
         search=search or SearchOptions(),
     )
-    target = results.check_out(out)
+    target = check_out(out)
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")
@@ -107,7 +109,7 @@ def probe(
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with (
-        placed(model, options.place(), options.real),
+        placed(model, pick_device(options.device), options.real),
         hooks.evaluating(model),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         Progress(progress) as bar,
@@ -219,7 +221,7 @@ class _Run:
             count = len(pairs.oracle)
             outcome = ["one_image"] * count
             return pairs.block("unrelated", unknown(count), pairs.oracle, outcome=outcome)
-        warped = coordinates.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
+        warped = sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
         return pairs.block("unrelated", pairs.target.score(warped), pairs.oracle)
 
     def _take_turns(self) -> None:

@@ -1,8 +1,6 @@
 """What a probe returns: the tidy table, its summary with intervals, run folders."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
@@ -22,33 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
-
-
-def check_out(out: str | Path | None) -> Path | None:
-    """Refuse an output folder that something else lies in.
-
-    Args:
-        out: Where a run is to be written.
-
-    Returns:
-        The folder, which does not exist or is empty.
-
-    Raises:
-        InvalidInputError: If it holds anything, or is a file.
-    """
-    if out is None:
-        return None
-    path = Path(out)
-    if path.is_file():
-        raise InvalidInputError(
-            f"output {str(path)!r} is a file; give a folder that does not exist"
-        )
-    if path.is_dir() and any(path.iterdir()):
-        what = "another run" if (path / "config.json").is_file() else "other files"
-        raise InvalidInputError(
-            f"output folder {str(path)!r} holds {what}; give a new one, or remove it first"
-        )
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +136,7 @@ class ProbeResult:
 
         target = check_out(out)
         assert target is not None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            partial.chmod(0o755)
+        with new_folder(target) as partial:
             self.table.to_parquet(partial / "results.parquet", index=False)
             self.summary().to_csv(partial / "summary.csv", index=False, float_format="%.6g")
             self.layers.to_csv(partial / "layers.csv", index=False)
@@ -179,12 +148,6 @@ class ProbeResult:
                 figures.save(self.plot(kind), partial / "figures" / kind)
             text = json.dumps(self.config, indent=2)
             (partial / "config.json").write_text(text + "\n", encoding="utf-8")
-            if target.is_dir():
-                target.rmdir()
-            Path(partial).replace(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
         return target
 
     @classmethod

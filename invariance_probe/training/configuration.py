@@ -5,8 +5,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
 from invariance_probe.errors import InvalidInputError
 
 Optimizer = Literal["sgd", "adamw"]
@@ -155,28 +153,3 @@ class TrainConfig:
             return self.rate * (0.04 + 0.96 * done / WARM_UP)
         fall = (done - WARM_UP) / (1 - WARM_UP)
         return self.rate * (FINAL + (1 - FINAL) * (1 + math.cos(math.pi * fall)) / 2)
-
-
-def pick_device(name: str) -> torch.device:
-    """Read the name of a device.
-
-    Args:
-        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:K``.
-
-    Returns:
-        The device; ``auto`` is a GPU where there is one.
-
-    Raises:
-        InvalidInputError: If it is unknown or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (number and not number.isdecimal()):
-        raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
-    count = torch.cuda.device_count()
-    if kind == "cuda" and int(number or 0) >= count:
-        raise InvalidInputError(
-            f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
-        )
-    return torch.device(name)

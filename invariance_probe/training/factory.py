@@ -4,9 +4,9 @@ import torch
 
 from invariance_probe.data.datasets import Dataset
 from invariance_probe.perturbations.kinds import Perturbation
+from invariance_probe.statistics import torch_seed
 from invariance_probe.stn import networks
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
-from invariance_probe.training.batches import derived_seed
 from invariance_probe.training.configuration import TrainConfig
 
 _NETWORKS = {"mnist": "mnist", "mnist-5k": "mnist", "plankton": "plankton", "folder": "plankton"}
@@ -29,7 +29,7 @@ def build_network(
     variant = parse_variant(config.variant)
     name = config.network if config.network != "auto" else _NETWORKS.get(config.data, "svhn")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "weights"))
+        torch.manual_seed(torch_seed(config.seed, "weights"))
         classifier = networks.Classifier(
             networks.ARCHITECTURES[name],
             channels=dataset.channels,

@@ -20,6 +20,7 @@ import torch
 
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.machine import cores
 from invariance_probe.terminal import Progress
 from invariance_probe.training import runs, trainer
 from invariance_probe.training.configuration import TrainConfig
@@ -36,10 +37,7 @@ def default_processes() -> int:
     """
     if torch.cuda.is_available():
         return 1
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux tells which cores a process may use
-        return os.cpu_count() or 1
+    return cores()
 
 
 def train_all(

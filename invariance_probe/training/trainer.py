@@ -12,11 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import provenance as provenance_of
+from invariance_probe.machine import pick_device, provenance
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
+from invariance_probe.terminal import LiveLine
 from invariance_probe.training import checkpoints, evaluation, runs
 from invariance_probe.training.batches import (
     TEST,
@@ -24,12 +27,11 @@ from invariance_probe.training.batches import (
     Batch,
     StoredBatches,
     TrainingBatches,
-    derived_seed,
 )
-from invariance_probe.training.configuration import TrainConfig, pick_device
+from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.factory import build_network, build_optimizer
-from invariance_probe.training.monitor import Monitor, Status
 from invariance_probe.training.runs import TrainResult
+from invariance_probe.training.status import Status
 
 CHECK_EVERY = 20
 """Steps from one look at the loss to the next: divergence, gradient norm, the live line."""
@@ -89,19 +91,16 @@ def train(
     )
     run = _Run(config, data, place)
     checkpoint = checkpoints.newest(folder)
-    checkpoints.discard_partial(folder)
+    files.discard_partial(folder)
     if checkpoint is not None:
         _refuse_another(config, checkpoint.config, folder)
         run.restore(checkpoint)
     every = (checkpoint_minutes * 60, checkpoint_steps)
-    with Monitor(config.name, progress) as monitor:
-        run.go(folder, every, monitor)
+    with LiveLine(progress) as line:
+        run.go(folder, every, line)
     result = run.result()
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_file(
-        folder / runs.MODEL,
-        lambda partial: checkpoints.save_tensors(partial, run.network.state_dict()),
-    )
+    files.write_tensors(folder / runs.MODEL, run.network.state_dict())
     result.save(folder)
     checkpoints.discard(folder)
     return result
@@ -200,7 +199,7 @@ class _Run:
         )
         self.other_seconds += time.monotonic() - began
 
-    def go(self, folder: Path, every: tuple[float, int | None], monitor: Monitor) -> None:
+    def go(self, folder: Path, every: tuple[float, int | None], line: LiveLine) -> None:
         """Train to the end, or until loss or predictions are no longer finite."""
         config = self.config
         began, first = time.monotonic(), self.step
@@ -222,9 +221,9 @@ class _Run:
             self.training_seconds += time.monotonic() - started
             if self.diverged:
                 break
-            if monitor.shown:
+            if line.visible:
                 rate = config.batch * (self.step - first) / (time.monotonic() - began)
-                monitor.show(self._status(batch, found, rate))
+                line.show(self._status(batch, found, rate).line(config.name))
             if evaluates:
                 self._evaluate()
             due = time.monotonic() - saved_at >= every[0]
@@ -324,7 +323,7 @@ class _Run:
             return
         gpus = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
-            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step))
+            torch.manual_seed(torch_seed(self.config.seed, "dropout", self.step))
             yield
 
     def result(self) -> TrainResult:
@@ -353,5 +352,5 @@ class _Run:
             numbers=numbers,
             curve=pd.DataFrame(self.curve),
             images=images,
-            provenance={**provenance_of(seconds), "device": str(self.device)},
+            provenance={**provenance(seconds), "device": str(self.device)},
         )

@@ -12,7 +12,7 @@ from analyses import baselines
 from analyses.pairs import Pairs, efficientnet_pairs
 from analyses.questions import search_quality
 from invariance_probe.alignment import metrics
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import coordinates, sampling
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_baselines_improve_on_the_oracle_they_begin_at(pairs: Pairs, solve: obje
     )
     one = [maps[:1] for maps in (pairs.reference, pairs.moved, pairs.oracle, pairs.region)]
     theta = torch.cat([solve(*one), pairs.oracle[1:]])  # type: ignore[operator]  # any baseline
-    left = [target.score(coordinates.warp(pairs.moved, warp)).fvu for warp in (theta, pairs.oracle)]
+    left = [target.score(sampling.warp(pairs.moved, warp)).fvu for warp in (theta, pairs.oracle)]
     assert float(left[0][0]) < float(left[1][0])
 
 
@@ -48,9 +48,9 @@ def test_kornias_warp_is_kornias_own_reading(pairs: Pairs) -> None:
     )
     theta = baselines.kornia_similarity(reference, moved, oracle, region)
     own = coordinates.homogeneous(oracle).inverse() @ coordinates.homogeneous(theta)
-    start = coordinates.warp(moved, oracle)
+    start = sampling.warp(moved, oracle)
     target = metrics.Target(reference, region, metrics.region_mean(reference, region))
-    left = [float(target.score(maps).fvu) for maps in (coordinates.warp(start, own[:, :2]), start)]
+    left = [float(target.score(maps).fvu) for maps in (sampling.warp(start, own[:, :2]), start)]
     assert left[0] < left[1]
 
 

@@ -144,3 +144,29 @@ def test_a_pass_ends_after_the_last_wanted_layer() -> None:
     )
     with hooks.evaluating(model):
         assert features.tap(model, torch.rand(1, 3, 6, 6), [layer])["conv"].shape == (1, 2, 4, 4)
+
+
+def test_oracle_is_corrected_for_stride_and_offset() -> None:
+    """A cell's content is found where its pixel goes, whatever the map's stride and offset."""
+    layer = features.Layer(
+        name="x",
+        module="x",
+        type="X",
+        call=1,
+        path="",
+        channels=1,
+        height=7,
+        width=7,
+        stride_y=4,
+        stride_x=4,
+        offset_y=3,
+        offset_x=3,
+    )
+    move = ip.Rotation(30) @ ip.Translation(2, 1)
+    theta = layer.oracle(move.matrix, 28, 28)
+    cell = torch.tensor([2.0, 5.0], dtype=torch.float64)
+    pixel = 3 + 4 * cell - 13.5
+    moved_pixel = (move.matrix @ torch.cat([pixel, torch.ones(1).double()]))[:2] + 13.5
+    normalised = (2 * cell + 1) / 7 - 1
+    read = theta @ torch.cat([normalised, torch.ones(1).double()])
+    torch.testing.assert_close((read + 1) * 7 / 2 - 0.5, (moved_pixel - 3) / 4)

@@ -10,7 +10,7 @@ import invariance_probe as ip
 from invariance_probe import controls
 from invariance_probe.alignment import metrics, mixing
 from invariance_probe.alignment.mixing import Moments
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.probing import crossfit, passes
 from invariance_probe.results.methods import EXPLAINING_METHODS
 
@@ -89,7 +89,7 @@ def test_scores_are_those_of_fits_that_never_saw_the_image(smooth: Tensor) -> No
     got = _fvu(result)
     with torch.no_grad():
         f = network(smooth).flatten(2)
-        g = coordinates.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
+        g = sampling.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
     order = passes.generator(0, "order").permutation(8)
     fold = {int(image): place % crossfit.FOLDS for place, image in enumerate(order)}
     mean = f.mean((0, 2))

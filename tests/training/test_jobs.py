@@ -19,13 +19,13 @@ TIMES = ("seconds", "images_per_second")
 SCRIPT = """
 import signal
 from pathlib import Path
-from invariance_probe.stn import several
-from tests.stn.test_several import config
+from invariance_probe.training import jobs
+from tests.training.test_jobs import config
 if __name__ == "__main__":
     # a shell that starts jobs in the background has them ignore interrupts
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runs = [config("cnn", steps=10**6), config("c0", steps=10**6)]
-    several.train_all(runs, Path("runs"), processes=2, checkpoint_steps=5)
+    jobs.train_all(runs, Path("runs"), processes=2, checkpoint_steps=5)
 """
 
 

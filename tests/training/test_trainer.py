@@ -12,7 +12,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.training import evaluation, factory, presets, runs
 from invariance_probe.training.batches import TEST, StoredBatches, TrainingBatches
-from invariance_probe.training.configuration import TrainConfig, pick_device
+from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.runs import TrainResult
 from invariance_probe.training.trainer import train
 from tests.training import tiny
@@ -248,14 +248,6 @@ def test_bad_configurations_are_refused(changes: dict[str, object], message: str
     """Each value out of range is named, with the rule."""
     with pytest.raises(InvalidInputError, match=message):
         tiny.config(**changes)
-
-
-def test_unknown_devices_are_refused() -> None:
-    """A device that is unknown or not there is named."""
-    with pytest.raises(InvalidInputError, match="device='tpu': choose auto"):
-        pick_device("tpu")
-    with pytest.raises(InvalidInputError, match="'cuda:99' is not there"):
-        pick_device("cuda:99")
 
 
 def test_runs_over_seeds_are_summarised(tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""Random numbers by purpose; intervals and a test against their naive versions."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from invariance_probe import statistics
+from invariance_probe.statistics import Purpose
+
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+@given(seed=st.integers(0, 2**64 - 1), number=st.integers(0, 2**40))
+def test_stored_runs_can_be_made_again(seed: int, number: int) -> None:
+    """Every purpose draws what it drew for the runs that are stored, for any seed of 64 bits."""
+    for purpose, place in (("order", 1), ("bootstrap", 2), ("sign flips", 3)):
+        ours = statistics.numpy_generator(seed, purpose).integers(0, 2**62, 4)
+        theirs = np.random.default_rng([seed, place]).integers(0, 2**62, 4)
+        assert ours.tolist() == theirs.tolist()
+    trained = (("order", 1), ("poses", 2), ("clutter", 3), ("dropout", 4), ("weights", 5))
+    for purpose, place in trained:
+        mixed = np.random.SeedSequence([seed, place, number]).generate_state(1, np.uint64)[0]
+        assert statistics.torch_seed(seed, purpose, number) == int(mixed) // 2
+
+
+def test_seeds_are_these_on_every_machine() -> None:
+    """The derivation gives the numbers that it gave when the first runs were stored."""
+    assert statistics.torch_seed(0, "weights") == 6102389744414414618
+    assert statistics.torch_seed(3, "poses", 1000) == 2927330336057984195
+    assert statistics.numpy_generator(0, "order").permutation(8).tolist() == [
+        1,
+        3,
+        7,
+        6,
+        0,
+        4,
+        2,
+        5,
+    ]
+    generator = statistics.torch_generator(7, "order", 2)
+    assert torch.randperm(8, generator=generator).tolist() == [7, 3, 5, 4, 2, 0, 6, 1]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda *which: statistics.numpy_generator(*which).random(),
+        lambda *which: torch.rand(1, generator=statistics.torch_generator(*which)).item(),
+    ],
+)
+def test_neighbours_draw_other_numbers(draw: Callable[..., float]) -> None:
+    """Seeds, purposes within a probe or a training, and steps next to each other share nothing."""
+    for kinds in (("order", "bootstrap", "sign flips"), ("poses", "clutter", "dropout", "weights")):
+        drawn = [draw(*which) for which in itertools.product(range(5), kinds, range(5))]
+        assert len(set(drawn)) == len(drawn) == 25 * len(kinds)
+
+
+def test_drawing_leaves_global_randomness_alone() -> None:
+    """Neither torch's nor numpy's global generator is read or moved."""
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  # is it touched?
+    for purpose in PURPOSES:
+        statistics.numpy_generator(0, purpose).random()
+        torch.rand(1, generator=statistics.torch_generator(0, purpose))
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert (states[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+def test_repeated_measures_of_an_image_are_averaged() -> None:
+    """A group has one value an image; groups that do not occur are no rows, unknown ones are."""
+    table = pd.DataFrame({
+        "layer": ["a", "a", "a", "b"],
+        "angle": [10.0, 10.0, 10.0, np.nan],
+        "image": [0, 0, 1, 1],
+        "value": [1.0, 3.0, 5.0, 7.0],
+    })
+    wide = statistics.by_image(table, ["layer", "angle"])
+    assert wide.index.tolist()[0] == ("a", 10.0)
+    assert [name for name, _ in wide.index] == ["a", "b"]
+    np.testing.assert_array_equal(wide.to_numpy(), [[2.0, 5.0], [np.nan, 7.0]])
+
+
+def test_resamples_draw_each_image_as_often_as_any_other() -> None:
+    """Each resample holds as many images as there are; each image is in it once on average."""
+    counts = statistics.resampled_counts(9, seed=1)
+    assert counts.shape == (statistics.RESAMPLES, 9)
+    assert (counts.sum(1) == 9).all()
+    # the variance of a multinomial count is 1 - 1 / 9; six standard errors
+    assert np.abs(counts.mean(0) - 1).max() < 6 / math.sqrt(statistics.RESAMPLES)
+    assert (counts == statistics.resampled_counts(9, seed=1)).all()
+    assert (counts != statistics.resampled_counts(9, seed=2)).any()
+
+
+def test_the_bootstrap_is_the_naive_one() -> None:
+    """Means and ends are those of resampling the images of each group one resample at a time."""
+    values = np.random.default_rng(0).gamma(1.0, size=(2, 7))
+    values[1, 3] = np.nan
+    mean, low, high = statistics.mean_interval(values, seed=4)
+    for row in (0, 1):
+        naive = []
+        for counts in statistics.resampled_counts(7, seed=4):
+            drawn = np.repeat(values[row], counts)
+            naive.append(np.nanmean(drawn))
+        assert mean[row] == pytest.approx(np.nanmean(values[row]))
+        ends = np.quantile(naive, [0.025, 0.975])
+        assert [low[row], high[row]] == pytest.approx(ends.tolist())
+
+
+def test_one_image_has_a_mean_and_no_interval() -> None:
+    """Nothing is said of images that were not seen: the ends are NaN for one image, or none."""
+    values = np.array([[2.0, np.nan], [np.nan, np.nan], [1.0, 3.0]])
+    mean, low, high = statistics.mean_interval(values, seed=0)
+    np.testing.assert_array_equal(mean, [2.0, np.nan, 2.0])
+    assert np.isnan(low).tolist() == np.isnan(high).tolist() == [True, True, False]
+
+
+def test_a_statistic_of_means_is_resampled_whole() -> None:
+    """Of the means it is the interval of means; images that lack a group are left out."""
+    values = np.random.default_rng(1).normal(size=(3, 6))
+    one = statistics.mean_interval(values, seed=2)
+    other = statistics.statistic_interval(values, lambda means: means, seed=2)
+    np.testing.assert_allclose(one, other, atol=1e-12)
+    holed = np.column_stack([values, [1e9, np.nan, 1e9]])
+    again = statistics.statistic_interval(holed, lambda means: means, seed=2)
+    np.testing.assert_array_equal(again, other)
+    # resampled together, a difference of groups that differ by a constant does not vary
+    shifted = np.stack([values[0] + 1, values[0]])
+    gap = statistics.statistic_interval(shifted, lambda means: means[:1] - means[1:], seed=2)
+    np.testing.assert_allclose(gap, 1, atol=1e-12)
+    none = statistics.statistic_interval(np.full((2, 3), np.nan), lambda means: means[:1], seed=2)
+    assert np.isnan(none).all()
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=9))
+def test_t_intervals_are_scipys(thousandths: list[int]) -> None:
+    """Mean and ends are Student's; what is not finite is left out."""
+    known = np.array(thousandths) / 1000
+    mean, low, high = statistics.t_interval(np.array([*known, math.nan, math.inf]))
+    wanted = (mean, mean)
+    if np.ptp(known) > 0:
+        wanted = stats.t.interval(0.95, len(known) - 1, loc=known.mean(), scale=stats.sem(known))
+    # values within 1 round at 1e-16, and the quantile of two values is 13
+    assert (mean, low, high) == pytest.approx((known.mean(), *wanted), abs=1e-13)
+
+
+def test_t_intervals_cover() -> None:
+    """Of normal samples of four, 95 % of the intervals hold the true mean."""
+    samples = np.random.default_rng(5).normal(loc=3.0, size=(4000, 4))
+    ends = np.array([statistics.t_interval(each) for each in samples])
+    held = np.mean((ends[:, 1] <= 3) & (ends[:, 2] >= 3))
+    assert held == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+
+
+def test_too_few_seeds_have_no_interval() -> None:
+    """One seed has a mean and no ends, none has neither; so for a difference."""
+    assert statistics.t_interval(np.array([2.0, np.nan]))[0] == 2
+    assert np.isnan(statistics.t_interval(np.array([2.0, np.nan]))[1:]).all()
+    assert np.isnan(statistics.t_interval(np.array([np.nan]))).all()
+    both, one, none = np.array([1.0, 2.0]), np.array([5.0]), np.array([np.nan])
+    assert statistics.welch_interval(one, both)[0] == 3.5
+    assert np.isnan(statistics.welch_interval(one, both)[1:]).all()
+    assert np.isnan(statistics.welch_interval(none, both)).all()
+
+
+def test_welchs_interval_is_welchs() -> None:
+    """Unpaired seeds of unequal spread get the degrees of freedom of Welch and Satterthwaite."""
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(1.0, 0.1, size=4), rng.normal(0.2, 2.0, size=7)
+    parts = [each.var(ddof=1) / len(each) for each in (one, other)]
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(each) - 1) for part, each in zip(parts, (one, other), strict=True)
+    )
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
+    mean = one.mean() - other.mean()
+    found = statistics.welch_interval(np.append(one, np.nan), other)
+    assert found == pytest.approx((mean, mean - half, mean + half))
+    same = statistics.welch_interval(np.array([2.0, 2.0]), np.array([0.5, 0.5, 0.5]))
+    assert same == (1.5, 1.5, 1.5)
+
+
+def test_gains_are_tested_against_all_signs() -> None:
+    """The p value is the share of the 2^n sign patterns that gain as much."""
+    gains = np.array([0.3, -0.1, 0.5, 0.2, 0.05, np.nan])
+    known = gains[:5]
+    sums = [np.dot(signs, known) for signs in itertools.product([-1, 1], repeat=5)]
+    share = np.mean(np.array(sums) >= known.sum() - 1e-12)
+    assert statistics.gain_p_value(gains, seed=0) == pytest.approx(share)
+    assert statistics.gain_p_value(np.arange(1.0, 7.0), seed=0) == pytest.approx(2**-6)
+    assert statistics.gain_p_value(np.array([1.0]), seed=0) == 1
+    assert statistics.gain_p_value(np.zeros(5), seed=0) == 1
+    assert math.isnan(statistics.gain_p_value(np.array([np.nan]), seed=0))
