@@ -4,7 +4,7 @@ from jaxtyping import install_import_hook
 
 from tests import typechecking
 
-install_import_hook(["invariance_probe"], f"{typechecking.__name__}.check")
+install_import_hook(["invariance_probe", "proofs", "analyses"], f"{typechecking.__name__}.check")
 
 # ruff: noqa: E402  (the hook has to be in place before the packages are imported)
 from pathlib import Path
