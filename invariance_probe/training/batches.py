@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.perturbations.kinds import Perturbation, test_clutter, test_poses
+from invariance_probe.perturbations.kinds import Perturbation, stored_clutter, stored_poses
 from invariance_probe.statistics import torch_generator
 
 TEST, VALIDATION = 0, 1
@@ -57,7 +57,7 @@ class TrainingBatches:
         self.perturbation, self.seed, self.size = perturbation, seed, size
         self._images = dataset.train.images.to(device)
         self._labels = dataset.train.labels.to(device)
-        self._background, self._device = dataset.background, device
+        self._background, self._device = dataset.source.background, device
         # one epoch ends and the next begins within a batch; two are held
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
@@ -132,11 +132,11 @@ class StoredBatches:
         limit: int | None = None,
     ) -> None:
         self._split, self._perturbation = split, perturbation
-        self._background, self._size, self._device = dataset.background, size, device
+        self._background, self._size, self._device = dataset.source.background, size, device
         self.count = len(split) if limit is None else min(limit, len(split))
         side = split.images.shape[-1]
-        self._poses = test_poses(perturbation, self.count, which, side)
-        self._choices = test_clutter(perturbation, self.count, side, which)
+        self._poses = stored_poses(perturbation, self.count, which, side)
+        self._choices = stored_clutter(perturbation, self.count, side, which)
 
     def __len__(self) -> int:
         """Count the batches."""
