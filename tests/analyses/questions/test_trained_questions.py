@@ -18,9 +18,10 @@ from scipy import stats
 import invariance_probe as ip
 from analyses import rank_correlation, trained_maps, training_plan
 from analyses.questions import consequences, depth, iterations, placement
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.training import checkpoints, runs
+from invariance_probe.training import runs
 from invariance_probe.training.command import TrainCommand
 from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.presets import Choices
@@ -210,7 +211,7 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
     parallel.train_all([run], tmp_path, processes=1)
     found = consequences._probe(config, probed, "rotation=180", 0)
     network = config.trained(run)
-    stored = checkpoints.read_tensors(tmp_path / run.name / runs.MODEL)
+    stored = files.read_tensors(tmp_path / run.name / runs.MODEL)
     torch.testing.assert_close(dict(network.state_dict()), stored, rtol=0, atol=0)
     classifier = network.classifier
     images = config.dataset.test.images[:5].float() / 255
