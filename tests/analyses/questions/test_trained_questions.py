@@ -1,6 +1,5 @@
 """Questions to trainings: what they ask for, share and refuse, and what they make of numbers."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import invariance_probe as ip
-from analyses import rank_correlation, trained_maps, training_plan
+from analyses import trained_maps, training_plan
 from analyses.questions import consequences, depth, iterations, placement
 from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
@@ -299,42 +298,6 @@ def test_correlations_tell_cells_from_what_is_within_them() -> None:
     assert rising.loc[rising["points"] == "all", ["rho", "low", "high"]].to_numpy() == (
         pytest.approx(1, abs=0.01)
     )
-
-
-def test_intervals_leave_out_seeds_with_all_their_points() -> None:
-    """The interval is that of a jackknife written out, which leaves out whole seeds."""
-    rng = np.random.default_rng(3)
-    seeds = np.repeat(np.arange(4), 3)
-    x = rng.normal(size=12) + seeds
-    y = rng.normal(size=12) + seeds
-    cloud = rank_correlation.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
-    whole = np.arctanh(stats.spearmanr(x, y).statistic)
-    pseudo = [
-        4 * whole - 3 * np.arctanh(stats.spearmanr(x[seeds != s], y[seeds != s]).statistic)
-        for s in range(4)
-    ]
-    naive = stats.t.interval(0.95, 3, np.mean(pseudo), stats.sem(pseudo))
-    assert rank_correlation.interval(cloud, seeds) == pytest.approx(np.tanh(naive))
-    assert all(map(math.isnan, rank_correlation.interval(cloud, np.minimum(seeds, 1))))
-    constant = replace(cloud, y=0 * y)
-    assert all(map(math.isnan, rank_correlation.interval(constant, seeds)))
-
-
-def test_chance_is_what_random_pairings_give() -> None:
-    """Of five points in order, 2 of all 120 pairings correlate as much; disorder is chance."""
-    order = np.arange(5.0)
-    cell = np.arange(5)
-    ordered = rank_correlation.Cloud(x=order, y=order**3, cell=cell, points="cells")
-    assert rank_correlation.p_value(ordered, 0) == pytest.approx(2 / 120)
-    mixed = rank_correlation.Cloud(
-        x=order, y=np.array([1.0, 0, 4, 2, 0.5]), cell=cell, points="cells"
-    )
-    naive = [
-        abs(stats.spearmanr(order, np.array(each)).statistic) >= abs(mixed.rho()) - 1e-12
-        for each in itertools.permutations(mixed.y)
-    ]
-    assert rank_correlation.p_value(mixed, 0) == pytest.approx(np.mean(naive))
-    assert math.isnan(rank_correlation.p_value(replace(mixed, y=0 * order), 0))
 
 
 def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
