@@ -11,6 +11,7 @@ import torch
 import tyro
 
 from invariance_probe import console
+from invariance_probe.commands import run_command
 from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
@@ -265,25 +266,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: Words after the command's name; those of the process by default.
-
-    Raises:
-        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    command = tyro.cli(
+    run_command(
         Command,
-        prog="invariance-probe",
+        program="invariance-probe",
         description="Are a network's features aligned after a rotation or a scaling of its input, "
         "and can a spatial warp align them?",
-        args=arguments,
+        arguments=arguments,
     )
-    try:
-        command.run()
-    except InvalidInputError as error:
-        print(f"invariance-probe: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        print("invariance-probe: interrupted, nothing was written", file=sys.stderr)
-        raise SystemExit(130) from error
 
 
 def parse_transform(text: str) -> list[Transform]:

@@ -1,11 +1,12 @@
 """Where the cells of every map lie on the input: strides and offsets, measured.
 
 They are measured on a neutral copy of the model, in which all weights of a filter are equal and
-positive and normalisation is left out, so that each receptive field is symmetric about its centre
-whatever was learnt, and weights of both signs cannot cancel. The copy is shown a bump on a constant
-ground, once raised and once lowered, because a maximum over a window follows its higher edge. Half
-the difference of the two answers is the bump as the map sees it; its centre of mass is where the
-cells say that the bump is. Three bumps, some way apart, give the stride, the offset and a check:
+positive, normalisation is left out, and a mean stands for the maximum over a window, so that each
+receptive field is symmetric about its centre whatever was learnt, and weights of both signs cannot
+cancel. The copy is shown a bump on a constant ground, once raised and once lowered: the difference
+of the two answers is the bump as the map sees it, free of what bent activations add to both. Its
+centre of mass is where the cells say that the bump is. Three bumps, some way apart, give the
+stride, the offset and a check:
 
 - what answers a bump must weigh the same wherever the bump is, or the border has cut it;
 - the centre must move in proportion, or the map does not follow the input evenly;
@@ -16,8 +17,8 @@ What fails is tried again on a longer canvas, and called unmeasured in the end.
 Why a triangular bump: its values at p + r j, summed over j with the weights of any receptive field,
 depend on p by the field's centre alone if its reach is a multiple of the stride r (it is then two
 boxes convolved, and a box of n strides holds each phase of the grid n times). So the centre of mass
-is exact for any stride and through any number of strides, upsampling and top-down paths, as long as
-they divide the reach.
+is exact through any number of strides, upsampling and top-down paths, as long as they divide the
+reach. Where the stride that was found does not, the map is measured again with a reach of its own.
 
 Pooled vectors (gates) are held at their value for the constant ground, and what the far ends of the
 canvas answer to a bump is taken off: a context that all cells share says nothing of where they are.
@@ -25,11 +26,13 @@ canvas answer to a bump is taken off: a context that all cells share says nothin
 
 import copy
 import math
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from invariance_probe.network.hooks import Key, run_hooked
 
@@ -49,6 +52,10 @@ _PRECISION = 0.05
 """What the measurement of strides and offsets is good for, in pixels."""
 _CUT = 2e-5
 """Share of its weight that the answer to a bump may lose or gain from place to place."""
+_BEND = 0.01
+"""Cells by which the centre of the answer may miss a straight line."""
+_ALIASING = 0.03
+"""The same two for a reach that the stride does not divide, which is a first guess."""
 _ENDS = 16
 """The outermost 1 / _ENDS of the cells at both ends are too far from the bumps to see them."""
 
@@ -139,14 +146,13 @@ def _measure_lines(
             left = {key: shape for key, shape in shapes.items() if key not in lines}
             answers = _answers(model, images, axis, size, left.keys(), reach)
             found = _fit_lines(answers, left, axis, extra, size, reach)
+            lines |= {key: line for key, line in found.items() if reach % round(line.stride) == 0}
             for stride in {round(line.stride) for line in found.values()}:
-                if stride > 1 and reach % stride and _ROOM * stride <= length:
-                    # strides of 5 or 7 pixels want a bump of their own
+                own = reach // stride * stride
+                if own not in {0, reach}:
                     odd = {k: left[k] for k in found if round(found[k].stride) == stride}
-                    own = max(1, reach // stride) * stride
                     again = _answers(model, images, axis, size, odd.keys(), own)
-                    found |= _fit_lines(again, odd, axis, extra, size, own)
-            lines |= found
+                    lines |= _fit_lines(again, odd, axis, extra, size, own)
             if shapes.keys() <= answers.keys() | lines.keys():
                 break
         if len(lines) == len(shapes):
@@ -182,7 +188,7 @@ def _fit_lines(
 
 
 def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | None:
-    """Fit stride and offset to the answers (bump, cell) to bumps at `_tops`."""
+    """Fit stride and offset to the answers (bump, cell) to bumps at `_tops`; None if bad."""
     cells = profile.shape[1]
     end = max(1, cells // _ENDS)
     ends = torch.stack([profile[:, :end].mean(1), profile[:, -end:].mean(1)])
@@ -190,23 +196,24 @@ def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | Non
     if not bool(profile.isfinite().all()) or float(top) == 0:
         return None
     context = ends.mean()
-    if float((ends - context).abs().max()) > _CUT * float(top):
-        return None  # a receptive field that reaches the ends is cut there
+    cut = float((ends - context).abs().max() / top)  # what reaches the ends is cut there
     profile = profile - context
     weight = profile.sum(1)
     number = torch.arange(cells, dtype=torch.float64, device=profile.device)
-    if float((weight / weight.mean() - 1).abs().max()) > _CUT:
-        return None
     centre = (profile @ number / weight).tolist()
-    tops = _tops(length, reach)
     if not centre[0] < centre[1] < centre[2]:
         return None
+    tops = _tops(length, reach)
     stride = (tops[2] - tops[0]) / (centre[2] - centre[0])
     offset = sum(tops) / _BUMPS - stride * sum(centre) / _BUMPS
     bend = abs(centre[0] - 2 * centre[1] + centre[2])
+    change = float((weight / weight.mean() - 1).abs().max())
+    exact = round(stride) > 0 and reach % round(stride) == 0
+    if cut > _CUT or change > (_CUT if exact else _ALIASING):
+        return None
     middle = offset + stride * (cells - 1) / 2
     # the map's middle is the canvas's, but for what a stride leaves over at the far end
-    if bend > 0.1 or abs(middle - (length - 1) / 2) > stride:
+    if bend > (_BEND if exact else _ALIASING) or abs(middle - (length - 1) / 2) > stride:
         return None
     return _Line(_snap(stride), _snap(offset), dim)
 
@@ -254,7 +261,7 @@ def _answers(
             return hold(key, tensor)
 
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _MeansForMaxima():
                 run_hooked(model, image, visit)
         except (RuntimeError, ValueError, AssertionError, IndexError):
             pass  # a head that insists on one size: the layers before it have answered
@@ -273,6 +280,38 @@ def _answers(
         for key, three in rays.items()
         if len(three) == _BUMPS and len({one.shape for one in three}) == 1
     }
+
+
+class _MeansForMaxima(TorchFunctionMode):
+    """Let a mean stand for every maximum over windows, in modules and in functions alike."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        named = kwargs or {}
+        if func in {F.max_pool2d, torch.max_pool2d} and not named.get("return_indices"):
+            named = {key: value for key, value in named.items() if key != "return_indices"}
+            return _mean_pool(*args[:6], **named)  # type: ignore[arg-type]  # as they were given
+        return func(*args, **named)
+
+
+def _mean_pool(
+    image: Tensor,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The mean over the windows of a maximum; the rare ones with gaps stay maxima."""
+    gap = dilation if isinstance(dilation, int) else max(dilation)
+    if gap > 1:
+        return F.max_pool2d(image, kernel_size, stride, padding, dilation, ceil_mode)
+    return F.avg_pool2d(image, kernel_size, stride, padding, ceil_mode)
 
 
 def _neutralise(model: nn.Module) -> nn.Module:

@@ -25,7 +25,7 @@ class ProbeOptions:
         device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:K"``.
         dtype: ``"float32"`` or ``"float64"``.
         batch_size: Images in one forward pass, originals and transformed ones together.
-        seed: Root of all random choices (order of the images, bootstrap).
+        seed: Root of all random choices (order of the images, intervals).
         antialias: Whether content is blurred before it shrinks.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
         search: How thoroughly to search for the best affine warp.

@@ -112,6 +112,12 @@ class Reader:
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
 
+    @property
+    def partners(self) -> list[int | None]:
+        """For each image the number of the one that it is compared with as an unrelated one."""
+        before = dict(zip(self.order, [self.order[-1], *self.order[:-1]], strict=True))
+        return [before[i] if before[i] != i else None for i in range(len(self.order))]
+
     def _by_channel(
         self, name: str, values: tuple[float, ...] | None, default: float, channels: int
     ) -> Tensor:

@@ -71,7 +71,7 @@ def probe(
         device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:K"``.
         dtype: ``"float32"`` or ``"float64"``.
         batch_size: Images in one forward pass, originals and transformed ones together.
-        seed: Root of all random choices (pairing of unrelated images, bootstrap).
+        seed: Root of all random choices (pairing of unrelated images, intervals).
         antialias: Whether content is blurred before it shrinks; if not, aliasing is charged to the
             network.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
@@ -123,6 +123,7 @@ def probe(
         "layers": [layer.name for layer in reader.layers],
         "transforms": [repr(transform) for transform in transforms],
         "images": list(source.names),
+        "partners": reader.partners,
         "canvas": list(reader.canvas),
         **asdict(options),
         "device": str(reader.device),

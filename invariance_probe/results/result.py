@@ -15,6 +15,7 @@ from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.results import records
+from invariance_probe.results.methods import warp_and_kind
 from invariance_probe.statistics import by_image, mean_interval
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class ProbeResult:
     def summary(
         self, by: Sequence[str] = ("layer", "transform", "method", "metric")
     ) -> pd.DataFrame:
-        """Average over the images, with bootstrap intervals over the images.
+        """Average over the images, with intervals over the images: see `statistics`.
 
         All parameters of a family are averaged within an image first, as they are repeated measures
         of it; those that change nothing (0 degrees, factor 1) are left out, as they are a check and
@@ -68,16 +69,32 @@ class ProbeResult:
             by: Columns that make a group; ``method`` and ``metric`` belong to it.
 
         Returns:
-            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN for one image) and
-            ``n_images``; layers and methods in their natural order.
+            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN below three
+            images) and ``n_images``; layers and methods in their natural order.
         """
         keys = list(by)
         wide = by_image(self.table if "parameter" in keys else self.moving(), keys)
         values = wide.to_numpy(dtype=float)
-        mean, low, high = mean_interval(values, int(self.config["seed"]))
+        mean, low, high = mean_interval(values, self._partners(wide))
         counts = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
         return out.assign(mean=mean, low=low, high=high, n_images=counts)
+
+    def _partners(self, wide: pd.DataFrame) -> np.ndarray:
+        """In which column the image stands that an unrelated pair shares with another; else -1."""
+        names = self.config["images"]
+        column = {name: number for number, name in enumerate(wide.columns)}
+        other = {
+            names[image]: column.get(names[partner], -1)
+            for image, partner in enumerate(self.config["partners"])
+            if partner is not None
+        }
+        row = np.array([other.get(name, -1) for name in wide.columns])
+        if "method" not in wide.index.names:
+            return np.full(wide.shape, -1)
+        methods = wide.index.get_level_values("method")
+        shared = np.array([warp_and_kind(method)[0] == "unrelated" for method in methods])
+        return np.where(shared[:, None], row, -1)
 
     def decomposition(self, by: Sequence[str] = ("layer", "transform")) -> pd.DataFrame:
         """Split what the oracle warp leaves into its parts: see `decomposition.decomposition`.

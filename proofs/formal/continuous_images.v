@@ -124,7 +124,8 @@ Proof.
   - apply: blend_inside => //; lra.
 Qed.
 
-(** Near a point p where f and g have the same value, f can be bent into g, as little as one likes. *)
+(** Near a point p where f and g have the same value, f can be bent into g, as little as one likes.
+    *)
 Lemma bent f g p delta : continuous_images f -> continuous_images g -> f p = g p -> (0 < delta)%R ->
   exists r k, (0 < r)%R /\ continuous_images k /\ agree_within k g p r /\
     forall y, (distance (k y) (f y) <= delta)%R.

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from invariance_probe.errors import InvalidInputError
@@ -116,18 +116,21 @@ def in_order(sources: dict[str, str]) -> list[str]:
     return order
 
 
-def check(sources: dict[str, str], theorems: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def check(
+    sources: dict[str, str], groups: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
     """Compile the sources, in a folder of their own, and ask what theorems rest on.
 
     Args:
         sources: text by file name.
-        theorems: each as "file.theorem".
+        groups: theorems, each as "file.theorem", by a label; Coq is asked once a group, because
+            each question costs it a walk through the whole theory of the reals.
 
     Returns:
-        By theorem, the names of what is taken for granted; none for most of the algebra.
+        By label, the names of what the group's theorems take for granted; none for some algebra.
 
     Raises:
-        InvalidInputError: a word is forbidden, Coq rejects a source, a theorem is not there, or it
+        InvalidInputError: a word is forbidden, Coq rejects a source, a theorem is not there, or one
             rests on more than `ALLOWED`.
     """
     if words := forbidden(sources):
@@ -135,23 +138,24 @@ def check(sources: dict[str, str], theorems: Iterable[str]) -> dict[str, tuple[s
             f"{words[0]}: a source may take nothing for granted, nor say so in a comment; "
             "write a Variable or Hypothesis of a section."
         )
-    names = list(theorems)
+    asked = f"From Formal Require {' '.join(n.removesuffix('.v') for n in sources)}.\n"
+    for number, (label, names) in enumerate(groups.items()):
+        together = ", ".join(f"@Formal.{name}" for name in names)
+        asked += f'Definition group_{number} := ({together}).\nGoal True. idtac "== {label}". '
+        asked += f"Abort.\nPrint Assumptions group_{number}.\n"
     with tempfile.TemporaryDirectory() as folder:
         for name, text in sources.items():
             (Path(folder) / name).write_text(text)
         for name in in_order(sources):
             _coqc("-Q", ".", "Formal", name, folder=Path(folder))
-        asked = f"From Formal Require {' '.join(n.removesuffix('.v') for n in sources)}.\n"
-        for name in names:
-            asked += f'Goal True. idtac "== {name}". Abort.\nPrint Assumptions Formal.{name}.\n'
         (Path(folder) / "asked.v").write_text(asked)
         found = parsed(_coqc("-Q", ".", "Formal", "asked.v", folder=Path(folder)))
-    for name in names:
-        if name not in found:
-            raise InvalidInputError(f"{name}: Coq did not say what it rests on; is it a theorem?")
-        if extra := sorted(set(found[name]) - set(ALLOWED)):
+    for label in groups:
+        if label not in found:
+            raise InvalidInputError(f"{label}: Coq did not say what it rests on.")
+        if extra := sorted(set(found[label]) - set(ALLOWED)):
             raise InvalidInputError(
-                f"{name} rests on {', '.join(extra)}: only the reals and functional "
+                f"{label} rests on {', '.join(extra)}: only the reals and functional "
                 "extensionality may be taken for granted."
             )
     return found
@@ -161,10 +165,10 @@ def parsed(answer: str) -> dict[str, tuple[str, ...]]:
     """What Coq answered to `Print Assumptions`.
 
     Args:
-        answer: for each theorem a line "== file.theorem", then Coq's words.
+        answer: for each group a line "== label", then Coq's words.
 
     Returns:
-        By theorem, the names of what it rests on.
+        By label, the names of what it rests on.
 
     Raises:
         InvalidInputError: an answer is neither a list nor that there is nothing.
@@ -181,13 +185,20 @@ def parsed(answer: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def all_theorems() -> list[str]:
-    """The theorems of all claims.
+def questions() -> dict[str, tuple[str, ...]]:
+    """What Coq is asked about the claims: about each by itself, and about what else its file says.
 
     Returns:
-        Each as "file.theorem".
+        Theorems, each as "file.theorem", by the claim's theorem and by "the rest of file".
     """
-    return [name for formal in FORMAL.values() for name in formal.qualified]
+    groups: dict[str, tuple[str, ...]] = {}
+    for formal in FORMAL.values():
+        if formal.checked:
+            first, *others = formal.qualified
+            groups[first] = (first,)
+            if others:
+                groups[formal.rest] = tuple(others)
+    return groups
 
 
 def _coqc(*arguments: str, folder: Path | None = None) -> str:

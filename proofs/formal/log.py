@@ -24,12 +24,14 @@ class Log:
     Args:
         coq: version of Coq.
         sources: SHA-256 of each source by file name.
-        theorems: what each theorem, "file.theorem", takes for granted.
+        theorems: all that were checked, each as "file.theorem".
+        granted: what they take for granted, by the labels of `coq.questions`.
     """
 
     coq: str
     sources: dict[str, str]
-    theorems: dict[str, list[str]]
+    theorems: list[str]
+    granted: dict[str, list[str]]
 
 
 def hashes(texts: dict[str, str]) -> dict[str, str]:
@@ -58,11 +60,13 @@ def renew(path: Path = LOG) -> Log:
             granted; the stored log is then left as it was.
     """  # noqa: DOC502 - raised by what is called
     sources = coq.texts()
-    found = coq.check(sources, coq.all_theorems())
+    questions = coq.questions()
+    found = coq.check(sources, questions)
     log = Log(
         coq=coq.version(),
         sources=hashes(sources),
-        theorems={name: list(names) for name, names in sorted(found.items())},
+        theorems=[name for names in questions.values() for name in names],
+        granted={label: list(names) for label, names in found.items()},
     )
     path.write_text(json.dumps(asdict(log), indent=1) + "\n")
     return log
@@ -104,7 +108,8 @@ def outdated(log: Log) -> list[str]:
         for name in sorted(set(now) | set(log.sources))
         if now.get(name) != log.sources.get(name)
     ]
-    return reasons + [f"{n}: not checked" for n in coq.all_theorems() if n not in log.theorems]
+    wanted = [name for names in coq.questions().values() for name in names]
+    return reasons + [f"{name}: not checked" for name in wanted if name not in log.theorems]
 
 
 def machine_checked(id_: str, log: Log) -> str:
@@ -122,9 +127,10 @@ def machine_checked(id_: str, log: Log) -> str:
         return f"no: {formal.missing}"
     if stale := outdated(log):
         return f"no: the log is older than the sources ({stale[0]})"
-    granted = {
-        coq.ALLOWED[axiom] for name in formal.qualified for axiom in log.theorems[name]
-    }
-    rests = " and ".join(sorted(granted, reverse=True)) or "nothing"
-    words = f"yes: {formal.theorem}, if {'; '.join(formal.assumptions)} (taken for granted: {rests})"
+    labels = [formal.qualified[0], formal.rest]
+    granted = {coq.ALLOWED[name] for label in labels for name in log.granted.get(label, ())}
+    words = (
+        f"yes: {formal.theorem}, if {'; '.join(formal.assumptions)} (taken for granted: "
+        f"{' and '.join(sorted(granted, reverse=True)) or 'nothing'})"
+    )
     return f"{words}. Not checked: {formal.missing}" if formal.missing else words

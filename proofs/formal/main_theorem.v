@@ -1,20 +1,20 @@
 (** * The main theorem
 
-    For a translation covariant, semi-local extractor that is not pointwise, no spatial-only warp, the
-    same for all images, aligns the maps under a scaling.
+    For a translation covariant, semi-local extractor that is not pointwise, no spatial-only warp,
+    the same for all images, aligns the maps under a scaling.
 
     It comes in two forms. The first is about any class of images and asks that G filters space: no
-    single place is all it reads. The second is about continuous images; there it is enough that G is
-    not pointwise, if G is continuous in the sup norm, as convolutions, ReLU and pooling are. That
-    this last condition cannot be dropped is shown at the end. *)
+    single place is all it reads. The second is about continuous images; there it is enough that G
+    is not pointwise, if G is continuous in the sup norm, as convolutions, ReLU and pooling are.
+    That this last condition cannot be dropped is shown at the end. *)
 
 From Coq Require Import Reals Lra FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.
-From Formal Require Import setting p03_covariance_pins_the_warp p11_depth_does_not_help continuous_images.
+From Formal Require Import setting p03_covariance_pins_the_warp p11_depth_does_not_help continuous_images r2.
 
-(** Main theorem, for any class of images. Let the class be closed under shifts, gluing and the scaling by s, |s|
-    other than 0 and 1. Let G be translation covariant and semi-local, and filter space. Then no
-    spatial-only warp, the same for all images, aligns G under s I. *)
+(** Main theorem, for any class of images. Let the class be closed under shifts, gluing and the
+    scaling by s, |s| other than 0 and 1. Let G be translation covariant and semi-local, and filter
+    space. Then no spatial-only warp, the same for all images, aligns G under s I. *)
 Theorem main_theorem (V : NormedModule R_AbsRing) (K Y : Type) (X : class V K) (G : extractor V K Y)
     (R s : R) (nonzero : s <> 0%R) :
   closed_under_shifts X -> gluable X -> closed_under_map X (scaling s nonzero) -> Rabs s <> 1%R ->
@@ -50,9 +50,9 @@ Proof.
   rewrite (only r r_positive k g x Xk Xg agree) (distance_sym (G g x)); lra.
 Qed.
 
-(** Main theorem, for continuous images. Let G be translation covariant, semi-local, continuous in the
-    sup norm and not pointwise. Then no spatial-only warp, the same for all images, aligns G under
-    s I, for any s with |s| other than 0 and 1. *)
+(** Main theorem, for continuous images. Let G be translation covariant, semi-local, continuous in
+    the sup norm and not pointwise. Then no spatial-only warp, the same for all images, aligns G
+    under s I, for any s with |s| other than 0 and 1. *)
 Theorem main_theorem_continuous_images (R s : R) (nonzero : s <> 0%R) :
   Rabs s <> 1%R ->
   translation_covariant continuous_images G -> semi_local continuous_images G R ->
@@ -69,8 +69,9 @@ Qed.
 
 End Continuous.
 
-(** The assumptions can be met. An edge detector, G f(x) = f(x) - f(x - e), is translation covariant,
-    semi-local, continuous in the sup norm and not pointwise, for every e other than 0. *)
+(** The assumptions can be met. An edge detector, G f(x) = f(x) - f(x - e), is translation
+    covariant, semi-local, continuous in the sup norm and not pointwise, for every e other than 0.
+    *)
 Definition edge_detector {V : NormedModule R_AbsRing} (e : V) : extractor V R R :=
   fun f x => (f x - f (x - e)%plane)%R.
 
@@ -144,10 +145,31 @@ Qed.
 
 End Instance.
 
-(** Mutant: "a translation covariant, semi-local extractor that is not pointwise is not alignable under a
-    scaling", for all images and with no continuity asked. Refuted on the line by the extractor that shows
-    the limit of f(x + 1), f(x + 1/2), f(x + 1/4), ... (the mean of lim sup and lim inf): it depends on f near x only,
-    on no matter how small a neighbourhood, but not on f(x); and the warp 2 x aligns it. *)
+(** The main theorem on the plane. A translation covariant, semi-local, sup-continuous extractor of
+    continuous images on R^2 that is not pointwise is not alignable under the matrix s I, for any s
+    with |s| other than 0 and 1. *)
+Theorem main_theorem_R2 (K Y : NormedModule R_AbsRing) (G : extractor R2 K Y) (R s : R)
+    (invertible : (s * s - 0 * 0)%R <> 0%R) :
+  Rabs s <> 1%R ->
+  translation_covariant continuous_images G -> semi_local continuous_images G R ->
+  sup_continuous continuous_images G -> ~ pointwise continuous_images G ->
+  ~ alignable continuous_images G (matrix s 0 0 s invertible).
+Proof.
+  move=> scales covariant local continuous_G wide [phi aligned].
+  have nonzero : s <> 0%R by move=> vanishes; apply: (invertible); rewrite vanishes; ring.
+  apply: (main_theorem_continuous_images G R s nonzero scales covariant local continuous_G wide).
+  exists phi => f Xf; rewrite -(aligned f Xf).
+  have -> // : T (scaling s nonzero) f = T (matrix s 0 0 s invertible) f.
+  apply: functional_extensionality; case=> x1 x2.
+  rewrite T_matrix /T /= /scal /= /prod_scal /scal /= /mult /=.
+  by congr (f (_, _)); as_real; field.
+Qed.
+
+(** Mutant: "a translation covariant, semi-local extractor that is not pointwise is not alignable
+    under a scaling", for all images and with no continuity asked. Refuted on the line by the
+    extractor that shows the limit of f(x + 1), f(x + 1/2), f(x + 1/4), ... (the mean of lim sup and
+    lim inf): it depends on f near x only, on no matter how small a neighbourhood, but not on f(x);
+    and the warp 2 x aligns it. *)
 Definition limit_from_the_right : extractor R_NormedModule R R :=
   fun f x => real (Lim_seq (fun n => f (x + (/ 2) ^ n)%R)).
 

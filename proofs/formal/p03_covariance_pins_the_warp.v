@@ -104,7 +104,8 @@ Proof.
   - move=> f _; apply: functional_extensionality => x; by rewrite /warp /T /= back_forth.
 Qed.
 
-(** Mutant: "the warp is the inverse of h, up to a shift". Refuted on the line by the scaling by 2. *)
+(** Mutant: "the warp is the inverse of h, up to a shift". Refuted on the line by the scaling by 2.
+    *)
 Theorem P3_mutant_inverse : ~ forall (X : class R_AbelianGroup R) (G : extractor R_AbelianGroup R R) h,
   closed_under_shifts X -> closed_under_map X h ->
   translation_covariant X G -> separates_points X G ->

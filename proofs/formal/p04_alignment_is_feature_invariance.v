@@ -1,4 +1,5 @@
-(** * P4. To be alignable is to commute with the transformation: every channel is itself invariant. *)
+(** * P4. To be alignable is to commute with the transformation: every channel is itself invariant.
+    *)
 
 From Coq Require Import Reals Lra FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.

@@ -3,8 +3,8 @@
     Here for continuous filters of bounded support and continuous images, so that no integral beyond
     Riemann's is needed and "almost every" is "every". The theorem is about any normed plane with an
     integral that has four named properties. They are proven for the line, with Coquelicot's Riemann
-    integral. What is missing for the plane R^2 is a proof of the substitution rule for all of GL(2), which needs
-    Fubini's theorem; for integrable filters, Lebesgue's integral. *)
+    integral. What is missing for the plane R^2 is a proof of the substitution rule for all of
+    GL(2), which needs Fubini's theorem; for integrable filters, Lebesgue's integral. *)
 
 From Coq Require Import Reals Lra Lia FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.
@@ -97,8 +97,8 @@ Proof.
   rewrite /= back_forth; ring.
 Qed.
 
-(** P5. The warp h x + b aligns the layer under h, for all continuous images, if and only if for every
-    channel c and every y: |det h| l_c(h y + b) = l_c(y). *)
+(** P5. The warp h x + b aligns the layer under h, for all continuous images, if and only if for
+    every channel c and every y: |det h| l_c(h y + b) = l_c(y). *)
 Theorem P5_linear_criterion : forall b,
   aligns X linear_layer h (fun x => h x + b) <-> forall c, criterion abs_det h b (l c).
 Proof.
@@ -138,7 +138,8 @@ End P5.
 
 (** ** The line: Coquelicot's Riemann integral has these properties *)
 
-(** int F over the line, for F that is 0 outside some interval: the limit of the integrals from -n to n. *)
+(** int F over the line, for F that is 0 outside some interval: the limit of the integrals from -n
+    to n. *)
 Definition line_integral (F : R_NormedModule -> R) : R := real (Lim_seq (fun n => RInt F (- INR n) (INR n))).
 
 Section Line.
@@ -275,7 +276,8 @@ Proof.
 Qed.
 
 (** P5 on the line, with nothing assumed: for continuous filters of bounded support and a scaling s
-    (s = -1 is the reflection), s x + b aligns the layer exactly if |s| l_c(s y + b) = l_c(y) for all c and y. *)
+    (s = -1 is the reflection), s x + b aligns the layer exactly if |s| l_c(s y + b) = l_c(y) for
+    all c and y. *)
 Theorem P5_on_the_line (s : R) (nonzero : s <> 0%R) (C : Type) (l : C -> R_NormedModule -> R) (b : R_NormedModule) :
   (forall c, compactly_supported (l c)) ->
   aligns continuous_images (linear_layer line_integral C l) (scaling s nonzero) (fun x => scaling s nonzero x + b) <->
@@ -290,7 +292,8 @@ Proof.
   - move=> y; apply: (continuous_scal_r _ (fun y : R_NormedModule => y)); exact: continuous_id.
 Qed.
 
-(** With P6: on the line no layer with a nonzero filter is aligned by s x + b under a scaling, |s| other than 1. *)
+(** With P6: on the line no layer with a nonzero filter is aligned by s x + b under a scaling, |s|
+    other than 1. *)
 Corollary P5_and_P6_on_the_line (s : R) (nonzero : s <> 0%R) (C : Type) (l : C -> R_NormedModule -> R) (b : R_NormedModule) :
   (forall c, compactly_supported (l c)) -> Rabs s <> 1%R ->
   aligns continuous_images (linear_layer line_integral C l) (scaling s nonzero) (fun x => scaling s nonzero x + b) ->
@@ -304,8 +307,8 @@ Qed.
 
 End Line.
 
-(** Mutant: "l_c(h y) = l_c(y), without the determinant and without the shift". Refuted on the line by
-    the hat about 1 and the reflection: the warp 2 - x aligns it, though l(-y) is not l(y). *)
+(** Mutant: "l_c(h y) = l_c(y), without the determinant and without the shift". Refuted on the line
+    by the hat about 1 and the reflection: the warp 2 - x aligns it, though l(-y) is not l(y). *)
 Theorem P5_mutant_no_shift : ~ forall (s : R) (nonzero : s <> 0%R) (l : R_NormedModule -> R) (b : R_NormedModule),
   compactly_supported l ->
   aligns continuous_images (linear_layer line_integral unit (fun _ => l)) (scaling s nonzero) (fun x => scaling s nonzero x + b) <->

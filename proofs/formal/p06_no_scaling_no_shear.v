@@ -1,9 +1,9 @@
 (** * P6. No filter survives a scaling or a shear.
 
     Here for continuous filters of bounded support. That integrable filters without compact support
-    do not survive either rests on Poincare's recurrence theorem and Lebesgue's measure, which are not
-    in Coq's standard library nor in Coquelicot; nor is the classification of all linear maps that are
-    not conjugate to a rotation or reflection checked, only scalings and shears. *)
+    do not survive either rests on Poincare's recurrence theorem and Lebesgue's measure, which are
+    not in Coq's standard library nor in Coquelicot; nor is the classification of all linear maps
+    that are not conjugate to a rotation or reflection checked, only scalings and shears. *)
 
 From Coq Require Import Reals Lra FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.
@@ -114,8 +114,9 @@ Proof.
   - apply: elsewhere => same; move: apart; rewrite same distance_self; lra.
 Qed.
 
-(** P6 for scalings. No nonzero continuous filter of bounded support meets |det h| l(h y + b) = l(y) for a
-    scaling h = s I with |s| other than 0 and 1, for any b, on a plane with more than one point. *)
+(** P6 for scalings. No nonzero continuous filter of bounded support meets |det h| l(h y + b) = l(y)
+    for a scaling h = s I with |s| other than 0 and 1, for any b, on a plane with more than one
+    point. *)
 Theorem P6_no_scaling (abs_det s : R) (nonzero : s <> 0%R) (b e : V) (l : V -> R) :
   Rabs s <> 1%R -> abs_det <> 0%R -> e <> zero ->
   (forall y, continuous l y) -> bounded_support l ->
@@ -149,8 +150,8 @@ Proof.
   by split; apply: sqrt_le_1_alt; rewrite Rsqr_pow2; lra.
 Qed.
 
-(** P6 for shears. No nonzero continuous filter of bounded support on R^2 meets the criterion for a shear
-    ((1, k), (0, 1)) with k other than 0, for any b. *)
+(** P6 for shears. No nonzero continuous filter of bounded support on R^2 meets the criterion for a
+    shear ((1, k), (0, 1)) with k other than 0, for any b. *)
 Theorem P6_no_shear (k : R) (b : R2) (l : R2 -> R) : k <> 0%R ->
   (forall y, continuous l y) -> bounded_support l ->
   criterion 1 (shear k) b l -> forall y, l y = 0%R.
@@ -198,8 +199,8 @@ Context {E : NormedModule R_AbsRing}.
 (** The filters with a norm, and U l = |det h| l(h . + b). *)
 Variable U : E -> E.
 
-(** If U multiplies norms by k (in L2, k = |det h|^(1/2)), every filter misses the criterion by at least
-    |k - 1| of its norm: |U l - l| >= |k - 1| |l|. *)
+(** If U multiplies norms by k (in L2, k = |det h|^(1/2)), every filter misses the criterion by at
+    least |k - 1| of its norm: |U l - l| >= |k - 1| |l|. *)
 Theorem P6_norm_bound : forall k, (0 <= k)%R -> (forall l, norm (U l) = (k * norm l)%R) ->
   forall l, (Rabs (k - 1) * norm l <= norm (U l - l)%plane)%R.
 Proof.
@@ -224,8 +225,7 @@ Qed.
 
 End Bounds.
 
-(** Mutant: "no filter meets the criterion for a reflection either". Refuted on the line by
-    the hat max (0, 1 - |y|). *)
+(** The hat max (0, 1 - |y|), a filter on the line. *)
 Definition hat (y : R) : R := clamp (1 - Rabs y).
 
 Lemma continuous_hat (y : R) : continuous hat y.
@@ -237,6 +237,8 @@ Qed.
 Lemma hat_bounded : bounded_support (V := R_NormedModule) hat.
 Proof. by exists 1%R => y; rewrite /norm /= /abs /= => far; apply: clamp_low; lra. Qed.
 
+(** Mutant: "no filter meets the criterion for a reflection either", |s| = 1 not excluded. Refuted
+    on the line by the hat. *)
 Theorem P6_mutant_reflection : ~ forall (abs_det s : R) (nonzero : s <> 0%R) (b : R_NormedModule) (l : R_NormedModule -> R),
   abs_det <> 0%R -> (forall y, continuous l y) -> bounded_support l ->
   criterion abs_det (scaling s nonzero) b l -> forall y, l y = 0%R.

@@ -1,8 +1,8 @@
 (** * P7. A rotation or reflection is met exactly by the filters that are symmetric under it.
 
-    Checked: symmetry under the group that h generates; for a rotation by 360 p / q degrees, p / q in
-    lowest terms, q-fold symmetry; and the two bounds. Not checked: that for an angle that is no rational part of a turn
-    the multiples are dense, so that the filter is isotropic. *)
+    Checked: symmetry under the group that h generates; for a rotation by 360 p / q degrees, p / q
+    in lowest terms, q-fold symmetry; and the two bounds. Not checked: that for an angle that is no
+    rational part of a turn the multiples are dense, so that the filter is isotropic. *)
 
 From Coq Require Import ZArith Lia Znumtheory Reals Lra FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.
@@ -14,8 +14,8 @@ Context {V : AbelianGroup}.
 (** l(h y) = l(y): the criterion of P5 with |det h| = 1 and the origin at the common centre. *)
 Definition symmetric (l : V -> R) (h : GL V) := forall y, l (h y) = l y.
 
-(** P7, the orbit of h. A filter meets l(h y) = l(y) if and only if it is symmetric under the whole group that h
-    generates, all powers of h and of its inverse. *)
+(** P7, the orbit of h. A filter meets l(h y) = l(y) if and only if it is symmetric under the whole
+    group that h generates, all powers of h and of its inverse. *)
 Theorem P7_generated_group : forall l h,
   symmetric l h <-> forall n, symmetric l (power h n) /\ symmetric l (power h^-1 n).
 Proof.
@@ -58,8 +58,9 @@ Lemma rotation_period t n (x : R2) : rotation (t + 2 * INR n * PI) x = rotation 
 Proof. by rewrite /= /dot_row cos_period sin_period. Qed.
 
 (** P7, rational angles. For the rotation by the part p / q of a full turn, p and q without a common
-    factor, the criterion holds exactly for the filters with q-fold symmetry, l(R y) = l(y) for the rotation R
-    by 1 / q of a turn. For 90 degrees (1 / 4) and 270 degrees (3 / 4) that is 4-fold symmetry. *)
+    factor, the criterion holds exactly for the filters with q-fold symmetry, l(R y) = l(y) for the
+    rotation R by 1 / q of a turn. For 90 degrees (1 / 4) and 270 degrees (3 / 4) that is 4-fold
+    symmetry. *)
 Theorem P7_rational_angle : forall (l : R2 -> R) p q, (0 < q)%nat -> (0 < p)%nat ->
   (exists m n, m * p = 1 + n * q)%nat ->
   symmetric l (rotation (INR p * (2 * PI / INR q))) <-> symmetric l (rotation (2 * PI / INR q)).
@@ -188,8 +189,8 @@ Proof.
   have := claimed _ half (1%R, 0%R); rewrite /= /dot_row /= cos_PI2 sin_PI2; lra.
 Qed.
 
-(** The assumptions of the bounds can be met: numbers for filters and the change of sign, of order 2. For
-    it both bounds are attained: l - U l = 2 l and P l = 0. *)
+(** The assumptions of the bounds can be met: numbers for filters and the change of sign, of order
+    2. For it both bounds are attained: l - U l = 2 l and P l = 0. *)
 Theorem P7_instance : forall l : R_NormedModule,
   (norm (l - - l)%plane <= 2 * norm (l - symmetric_part (fun l : R_NormedModule => - l) 2 l)%plane)%R /\
   (norm (l - symmetric_part (fun l : R_NormedModule => - l) 2 l)%plane <= (INR 2 - 1) / 2 * norm (l - - l)%plane)%R.

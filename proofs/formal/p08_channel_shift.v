@@ -10,8 +10,8 @@ Context {V : AbelianGroup} {K W : Type}.
 (** The channels' names. *)
 Variable C : Type.
 
-(** A bank of filters. What channel c makes of the window that it sees: filter c F, where F(y) =
-    f(x - y). For a convolution it is int F(y) l_c(y) dy, for a stencil the sum of l_c(y) F(y) over its
+(** A bank of filters. What channel c makes of the window that it sees: filter c F, where F(y) = f(x
+    - y). For a convolution it is int F(y) l_c(y) dy, for a stencil the sum of l_c(y) F(y) over its
     taps y. *)
 Variable filter : C -> (V -> K) -> W.
 
@@ -31,8 +31,8 @@ Variable nonlinearity : W -> Y.
 (** The layer: (G f)(x, c). *)
 Definition layer : extractor V K (C -> Y) := fun f x c => nonlinearity (filter c (fun y => f (x - y))).
 
-(** P8. For every h of the group: (G T_h f)(h x, c) = (G f)(x, h^-1 c). Warping back by h leaves channel c
-    where h^-1 c should be. *)
+(** P8. For every h of the group: (G T_h f)(h x, c) = (G f)(x, h^-1 c). Warping back by h leaves
+    channel c where h^-1 c should be. *)
 Theorem P8_channel_shift : forall h f x c, group h ->
   layer (T h f) (h x) c = layer f x (shift h^-1 c).
 Proof.
@@ -64,8 +64,8 @@ End P8.
 Section Convolution.
 Context {V : AbelianGroup}.
 
-(** The integral of a function over the plane; which functions have one; and how a linear map changes
-    it: int F = |det g| int F(g y) dy. *)
+(** The integral of a function over the plane; which functions have one; and how a linear map
+    changes it: int F = |det g| int F(g y) dy. *)
 Variable integral : (V -> R) -> R.
 Variable integrable : (V -> R) -> Prop.
 Variable abs_det : GL V -> R.
@@ -157,7 +157,8 @@ Proof.
   exact: quarter_turns.
 Qed.
 
-(** Mutant: "the warp back aligns without the permutation". Refuted by this bank and one white pixel. *)
+(** Mutant: "the warp back aligns without the permutation". Refuted by this bank and one white
+    pixel. *)
 Theorem P8_mutant_warp_alone :
   ~ forall (V : AbelianGroup) (C : Type) (filter : C -> (V -> R) -> R) group (shift : GL V -> C -> C),
   (forall g, group g -> group g^-1) ->

@@ -9,16 +9,17 @@ From Formal Require Import setting p08_channel_shift.
 Section P9.
 Context {V : AbelianGroup} {K : Type} {Y : NormedModule R_AbsRing}.
 
-(** P9. A spatial warp only rearranges feature vectors. If (G f)(x) lies at distance d or more from every vector that
-    G T_h f offers, the residual at x is at least d, whatever phi is; phi may depend on the image in
-    any way. Nothing is asked of G or h. *)
+(** P9. A spatial warp only rearranges feature vectors. If (G f)(x) lies at distance d or more from
+    every vector that G T_h f offers, the residual at x is at least d, whatever phi is; phi may
+    depend on the image in any way. Nothing is asked of G or h. *)
 Theorem P9_any_warp_obstruction (G : extractor V K Y) (h : GL V) (f : V -> K) (x : V) (d : R) :
   (forall p, (d <= distance (G f x) (G (T h f) p))%R) ->
   forall phi : V -> V, (d <= distance (G f x) (warp phi (G (T h f)) x))%R.
 Proof. by move=> far phi; exact: far. Qed.
 
-(** P9, the image-dependent form of the main theorem. If for some image of the class one feature vector of
-    G f is none of those that G T_h f offers, then G is not even alignable image by image. *)
+(** P9, the image-dependent form of the main theorem. If for some image of the class one feature
+    vector of G f is none of those that G T_h f offers, then G is not even alignable image by image.
+    *)
 Theorem P9_not_alignable_image_by_image (X : class V K) (G : extractor V K Y) (h : GL V) :
   (exists f x, X f /\ forall p, G (T h f) p <> G f x) -> ~ alignable_image_by_image X G h.
 Proof.
@@ -28,7 +29,8 @@ Qed.
 
 End P9.
 
-(** A warp that aligns all images aligns each: what no image-dependent warp can do, no fixed warp can. *)
+(** A warp that aligns all images aligns each: what no image-dependent warp can do, no fixed warp
+    can. *)
 Lemma alignable_all_at_once (V : AbelianGroup) (K Y : Type) (X : class V K) (G : extractor V K Y) h :
   alignable X G h -> alignable_image_by_image X G h.
 Proof. by move=> [phi aligned] f Xf; exists phi; exact: aligned. Qed.
@@ -69,8 +71,9 @@ Definition sample (F : lattice -> Y) (p : position) : Y :=
   bilinear (corner 0 0 F (cell p)) (corner 1 0 F (cell p)) (corner 0 1 F (cell p)) (corner 1 1 F (cell p))
     (across p) (up p).
 
-(** P9 for bilinear sampling. If (G f)(x) lies at distance d or more from the convex hull of the four
-    corners of every cell of G T_h f, the residual at x is at least d, whatever the warp is: it may depend on the image, tear it, or fold it. *)
+(** P9 for bilinear sampling. If (G f)(x) lies at distance d or more from the convex hull of the
+    four corners of every cell of G T_h f, the residual at x is at least d, whatever the warp is: it
+    may depend on the image, tear it, or fold it. *)
 Theorem P9_bilinear (K : Type) (G : extractor lattice K Y) (h : GL lattice) f x d :
   (forall n v, hull (corner 0 0 (G (T h f)) n) (corner 1 0 (G (T h f)) n)
     (corner 0 1 (G (T h f)) n) (corner 1 1 (G (T h f)) n) v -> (d <= distance (G f x) v)%R) ->
@@ -111,8 +114,8 @@ Proof.
   rewrite /plus /scal /= /plus /scal /= /mult /= a0 b0 c0 d0; ring.
 Qed.
 
-(** P9, existence. For the single edge, a quarter turn and this bank, no bilinear warp, image-dependent or
-    not, leaves a residual below 1 on the edge. *)
+(** P9, existence. For the single edge, a quarter turn and this bank, no bilinear warp,
+    image-dependent or not, leaves a residual below 1 on the edge. *)
 Theorem P9_edge : forall phi : lattice -> position,
   (1 <= distance (V := prod_NormedModule _ R_NormedModule R_NormedModule)
     (gradient edge zero) (sample (gradient (T quarter edge)) (phi zero)))%R.
@@ -135,9 +138,7 @@ Proof.
   have := gradient_of_turned_edge p; rewrite same gradient_of_edge /=; lra.
 Qed.
 
-(** Mutant: "with bilinear sampling, no warp comes closer than the nearest single feature vector".
-    Refuted by the map that is 1 at the pixel (0, 0) and -1 elsewhere: half way
-    between two pixels the sample is 0, the vector that is asked for. *)
+(** An extractor for the mutant below: it tells from the pixel (1, 0) what to show. *)
 Definition checkered : extractor lattice bool R_NormedModule := fun f x =>
   if Bool.bool_dec (f ((1, 0)%Z : lattice)) true then 0%R
   else match x with (0, 0)%Z => 1%R | _ => (- 1)%R end.
@@ -145,6 +146,9 @@ Definition checkered : extractor lattice bool R_NormedModule := fun f x =>
 Lemma half_way : (0 <= / 2 <= 1)%R. Proof. lra. Qed.
 Lemma at_start : (0 <= 0 <= 1)%R. Proof. lra. Qed.
 
+(** Mutant: "with bilinear sampling, no warp comes closer than the nearest single feature vector".
+    Refuted by the map that is 1 at the pixel (0, 0) and -1 elsewhere: half way
+    between two pixels the sample is 0, the vector that is asked for. *)
 Theorem P9_mutant_nearest_vector :
   ~ forall (K : Type) (G : extractor lattice K R_NormedModule) (h : GL lattice) f x d,
   (forall p, (d <= distance (G f x) (G (T h f) p))%R) ->

@@ -7,8 +7,8 @@ From Formal Require Import setting.
 Section P10.
 Context {V : NormedModule R_AbsRing} {K Y : Type}.
 
-(** Assumptions: the class of images is closed under the scaling by s; G is semi-local with radius R.
-    Translation covariance is not used. *)
+(** Assumptions: the class of images is closed under the scaling by s; G is semi-local with radius
+    R. Translation covariance is not used. *)
 Variable X : class V K.
 Variable G : extractor V K Y.
 Variable R s : R.
@@ -16,8 +16,8 @@ Hypothesis nonzero : s <> 0%R.
 Hypothesis moves : closed_under_map X (scaling s nonzero).
 Hypothesis local : semi_local X G R.
 
-(** P10, the window. The unit at s x in the maps of T_s f sees only the window of radius R / |s| about x
-    of the original. *)
+(** P10, the window. The unit at s x in the maps of T_s f sees only the window of radius R / |s|
+    about x of the original. *)
 Theorem P10_window : forall f g x, X f -> X g -> agree_within f g x (R / Rabs s) ->
   G (T (scaling s nonzero) f) (s * x) = G (T (scaling s nonzero) g) (s * x).
 Proof.
@@ -32,8 +32,8 @@ Proof.
   exact: near.
 Qed.
 
-(** G is not semi-local with the smaller radius R / |s|: two images agree within R / |s| of some x and have
-    different features there. If R is the exact (least) radius and |s| > 1, this is so. *)
+(** G is not semi-local with the smaller radius R / |s|: two images agree within R / |s| of some x
+    and have different features there. If R is the exact (least) radius and |s| > 1, this is so. *)
 Definition sees_beyond (r : Rdefinitions.R) :=
   exists f g x, X f /\ X g /\ agree_within f g x r /\ G f x <> G g x.
 
@@ -47,8 +47,9 @@ Proof.
   exists f, g, x; do 3 split => //; exact: P10_window.
 Qed.
 
-(** P10, the consequence. No map m of the channels, linear or not, even one chosen for each position,
-    applied after the warp turns G T_s f(s x) into G f(x): information is missing, not only permuted. *)
+(** P10, the consequence. No map m of the channels, linear or not, even one chosen for each
+    position, applied after the warp turns G T_s f(s x) into G f(x): information is missing, not
+    only permuted. *)
 Theorem P10_no_map_of_channels : ~ exists m : V -> Y -> Y, forall f x, X f ->
   m x (G (T (scaling s nonzero) f) (s * x)) = G f x.
 Proof.
@@ -69,9 +70,9 @@ Proof.
   rewrite -{1}(Rmult_1_r R); exact: Rmult_lt_compat_l.
 Qed.
 
-(** The radius need not be exact. Whenever G is semi-local but not with arbitrarily small radii, some
-    radius serves: if G is semi-local with radius R and sees beyond R / |s|^n for some n, then it is
-    semi-local with some radius R' and sees beyond R' / |s|, provided that one can tell. *)
+(** The radius need not be exact. Whenever G is semi-local but not with arbitrarily small radii,
+    some radius serves: if G is semi-local with radius R and sees beyond R / |s|^n for some n, then
+    it is semi-local with some radius R' and sees beyond R' / |s|, provided that one can tell. *)
 Lemma P10_some_radius (V : NormedModule R_AbsRing) (K Y : Type) (X : class V K) (G : extractor V K Y) R s n :
   (1 < Rabs s)%R -> (forall r, semi_local X G r \/ sees_beyond X G r) ->
   semi_local X G R -> sees_beyond X G (R / Rabs s ^ n) ->
@@ -87,8 +88,8 @@ Proof.
     rewrite /=; field; split; [apply: pow_nonzero|]; lra.
 Qed.
 
-(** The assumptions can be met: the difference of neighbours on the line, f(x) - f(x - 1), has radius 1,
-    and at s = 2 there are two such images for it. *)
+(** The assumptions can be met: the difference of neighbours on the line, f(x) - f(x - 1), has
+    radius 1, and at s = 2 there are two such images for it. *)
 Theorem P10_instance : let G : extractor R_NormedModule R R := fun f x => (f x - f (x - 1))%R in
   semi_local all_images G 1 /\ sees_beyond all_images G (1 / Rabs 2).
 Proof.
@@ -108,8 +109,8 @@ Proof.
 Qed.
 
 (** Mutant: "for |s| < 1 information is missing as well". Refuted on the line by the extractor that
-    shows, at each x, the whole window of radius 1 about x: after T_s with s = 1/2 the unit at s x sees more
-    than before, and a map of its features restores what it saw before. *)
+    shows, at each x, the whole window of radius 1 about x: after T_s with s = 1/2 the unit at s x
+    sees more than before, and a map of its features restores what it saw before. *)
 Definition window : extractor R_NormedModule R (R -> R) :=
   fun f x v => if Rle_dec (Rabs v) 1 then f (x + v)%R else 0%R.
 

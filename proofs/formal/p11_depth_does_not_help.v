@@ -85,8 +85,9 @@ End Magnified.
 Section P11.
 Context {V : NormedModule R_AbsRing} {K Y : Type}.
 
-(** Assumptions: the class of images is closed under shifts, gluing and the scaling by s, |s| other than
-    0 and 1; G is translation covariant, semi-local, and not constant; the warp does not depend on the image. *)
+(** Assumptions: the class of images is closed under shifts, gluing and the scaling by s, |s| other
+    than 0 and 1; G is translation covariant, semi-local, and not constant; the warp does not depend
+    on the image. *)
 Variable X : class V K.
 Variable G : extractor V K Y.
 Variable R s : R.
@@ -123,9 +124,9 @@ Proof.
   exact: (aligned_by_inverse X G s nonzero inverted b moves aligned).
 Qed.
 
-(** P11. If some warp, the same for all images, aligns G under s I with |s| other than 1, then there is one fixed c
-    such that (G f)(x) depends on f only in an arbitrarily small neighbourhood of x - c. Depth
-    enters nowhere. *)
+(** P11. If some warp, the same for all images, aligns G under s I with |s| other than 1, then there
+    is one fixed c such that (G f)(x) depends on f only in an arbitrarily small neighbourhood of x -
+    c. Depth enters nowhere. *)
 Theorem P11_depth_does_not_help :
   alignable X G (scaling s nonzero) -> exists c, reads_only X G c.
 Proof.

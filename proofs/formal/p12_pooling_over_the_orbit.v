@@ -25,7 +25,8 @@ Let G := layer C filter nonlinearity.
 Definition maximum (l : list R) : R := match l with nil => 0%R | v :: l => fold_right Rmax v l end.
 Definition mean (l : list R) : R := (fold_right Rplus 0 l / INR (length l))%R.
 
-(** Pooling over the orbit, by any function of a list of numbers that does not depend on their order. *)
+(** Pooling over the orbit, by any function of a list of numbers that does not depend on their
+    order. *)
 Definition pooled (pool : list R -> R) : extractor V K R := fun f x => pool (map (G f x) orbit).
 Definition order_free (pool : list R -> R) := forall l k, Permutation l k -> pool l = pool k.
 
@@ -90,8 +91,8 @@ Qed.
 Section Price.
 Context {V : NormedModule R_AbsRing} {K : AbelianGroup} {Y : Type}.
 
-(** Assumptions: M is translation covariant, semi-local with radius R, and aligned by h alone, as pooled
-    maps are; h keeps distances. *)
+(** Assumptions: M is translation covariant, semi-local with radius R, and aligned by h alone, as
+    pooled maps are; h keeps distances. *)
 Variable M : extractor V K Y.
 Variable R : R.
 Variable h : GL V.
@@ -106,7 +107,8 @@ Definition turned_about (z : V) (q : V -> K) : V -> K := D z (T h (D (- z) q)).
 
 Definition combined (p q : V -> K) : V -> K := fun x => p x + q x.
 
-(** Where each feature vector goes: near z it is turned about z with the part, elsewhere it stays. *)
+(** Where each feature vector goes: near z it is turned about z with the part, elsewhere it stays.
+    *)
 Definition rearrangement (z : V) (rho : Rdefinitions.R) (x : V) : V :=
   if Rle_dec (distance x z) (rho + R) then z + h (x - z) else x.
 
@@ -131,10 +133,10 @@ Proof.
   rewrite forth_back; abelian.
 Qed.
 
-(** P12, the price. Let the image consist of a part q within rho of z and of the rest p, farther from z than
-    rho + 2 R: farther apart than the receptive field reaches. Turn q alone about z. The
-    two images have the same collection of pooled feature vectors: the rearrangement, which is one to one and
-    onto and keeps z where it is, takes the map of the one to the map of the other. *)
+(** P12, the price. Let the image consist of a part q within rho of z and of the rest p, farther
+    from z than rho + 2 R: farther apart than the receptive field reaches. Turn q alone about z. The
+    two images have the same collection of pooled feature vectors: the rearrangement, which is one
+    to one and onto and keeps z where it is, takes the map of the one to the map of the other. *)
 Theorem P12_price : forall p q z rho, (0 <= R)%R -> (0 <= rho)%R ->
   (forall x, (distance x z <= rho + 2 * R)%R -> p x = zero) ->
   (forall x, (rho < distance x z)%R -> q x = zero) ->
@@ -199,7 +201,8 @@ Proof.
   - exact: quarter_turns.
 Qed.
 
-(** For the price: on the line, the larger of the differences to both neighbours, and the reflection. *)
+(** For the price: on the line, the larger of the differences to both neighbours, and the
+    reflection. *)
 Definition larger_difference : extractor R_NormedModule R R := fun f x => Rmax (f (x + 1) - f x) (f (x - 1) - f x).
 
 Theorem P12_price_instance : exists nonzero : (- 1)%R <> 0%R,

@@ -17,8 +17,8 @@ Variable localizer : (V -> F) -> GL V.
 Definition prediction (f : V -> K) : GL V := localizer (features f).
 Definition straightened (f : V -> K) : V -> K := T (prediction f)^-1 f.
 
-(** P15. If the prediction is right, q(T_h f) = h q(f), then transforming the input aligns exactly, whatever the
-    features and the classifier G are: G T_(q(T_h f)^-1) T_h f = G T_(q(f)^-1) f. *)
+(** P15. If the prediction is right, q(T_h f) = h q(f), then transforming the input aligns exactly,
+    whatever the features and the classifier G are: G T_(q(T_h f)^-1) T_h f = G T_(q(f)^-1) f. *)
 Theorem P15_deep_features_may_steer : forall (G : extractor V K Y) (h : GL V) f,
   (forall x, prediction (T h f) x = product h (prediction f) x) ->
   G (straightened (T h f)) = G (straightened f).
@@ -29,8 +29,8 @@ Qed.
 
 End P15.
 
-(** The assumption can be met, for every scaling of every ramp f(x) = a x on the line: the slope tells
-    the scale. *)
+(** The assumption can be met, for every scaling of every ramp f(x) = a x on the line: the slope
+    tells the scale. *)
 Definition slope_scale (f : R -> R) : GL R_NormedModule :=
   match Req_EM_T (f 1) 0 with
   | left _ => identity
@@ -53,8 +53,8 @@ Proof.
   cbn [forth product scaling]; rewrite scaled_slope slope; on_the_line; as_real; field; by split.
 Qed.
 
-(** Mutant: "right means q(T_h f) = q(f) h", the factors exchanged. Refuted on R^2 by the exchange of
-    the axes and a stretch of one of them. *)
+(** Mutant: "right means q(T_h f) = q(f) h", the factors exchanged. Refuted on R^2 by the exchange
+    of the axes and a stretch of one of them. *)
 Theorem P15_mutant_order : ~ forall (V : AbelianGroup) (K Y : Type) (q : (V -> K) -> GL V) (G : extractor V K Y) h f,
   (forall x, q (T h f) x = product (q f) h x) ->
   G (T (q (T h f))^-1 (T h f)) = G (T (q f)^-1 f).
@@ -73,8 +73,8 @@ Proof.
   rewrite here there /h /k /f /T /= /dot_row /=; lra.
 Qed.
 
-(** Mutant: "the right parameters align the feature maps as well". Refuted on the line by the difference of
-    neighbours, f(x) - f(x - 1), of a ramp. *)
+(** Mutant: "the right parameters align the feature maps as well". Refuted on the line by the
+    difference of neighbours, f(x) - f(x - 1), of a ramp. *)
 Theorem P15_mutant_moved_features : ~ forall (V : AbelianGroup) (K Y : Type) (q : (V -> K) -> GL V) (G : extractor V K Y) h f,
   (forall x, q (T h f) x = product h (q f) x) ->
   T (q (T h f))^-1 (G (T h f)) = T (q f)^-1 (G f).

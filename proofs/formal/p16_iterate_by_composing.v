@@ -28,7 +28,8 @@ Qed.
 
 End Plane.
 
-(** Mutant: "the order of the factors does not matter". Refuted on R^2 by a shear and its transpose. *)
+(** Mutant: "the order of the factors does not matter". Refuted on R^2 by a shear and its transpose.
+    *)
 Theorem P16_mutant_order : ~ forall (V : AbelianGroup) (A : Type) steps (f : V -> A),
   step_by_step steps f = T (composed (rev steps)) f.
 Proof.
@@ -57,7 +58,8 @@ Definition gain (a w : R) : C := (1 - a + a * cos w, - (a * sin w)).
 (** What one resampling multiplies a wave by: exp(-i w m) g. *)
 Definition factor (m : Z) (a w : R) : C := Cmult (wave w (- m)) (gain a w).
 
-(** P16, the grid. A bilinear shift keeps a wave a wave, and multiplies it by exp(-i w m) g(a, w). *)
+(** P16, the grid. A bilinear shift keeps a wave a wave, and multiplies it by exp(-i w m) g(a, w).
+    *)
 Theorem P16_waves_stay_waves : forall m a w k x,
   resampled m a (fun x => Cmult k (wave w x)) x = Cmult (Cmult k (factor m a w)) (wave w x).
 Proof.
@@ -152,8 +154,8 @@ Proof.
   exact: P16_gain_below_1.
 Qed.
 
-(** One resampling by the composed shift leaves |g(a', w)|, a' its fractional part, which never falls
-    below |g(1/2, w)|; *)
+(** One resampling by the composed shift leaves |g(a', w)|, a' its fractional part, which never
+    falls below |g(1/2, w)|; *)
 Theorem P16_once : forall a w, Cmod (gain (/ 2) w) <= Cmod (gain a w).
 Proof.
   move=> a w; apply: square_le; try exact: Cmod_ge_0; rewrite !P16_gain.
@@ -167,7 +169,8 @@ Qed.
 Theorem P16_once_whole : forall w, Cmod (gain 0 w) = 1.
 Proof. move=> w; apply: Rsqr_inj; [exact: Cmod_ge_0 | lra | rewrite !Rsqr_pow2 P16_gain; ring]. Qed.
 
-(** Hence, unless w is pi (where g(1/2, w) = 0), enough steps leave less than any single resampling does. *)
+(** Hence, unless w is pi (where g(1/2, w) = 0), enough steps leave less than any single resampling
+    does. *)
 Theorem P16_enough_steps : forall a w, 0 < a < 1 -> cos w <> 1 -> cos w <> -1 ->
   exists N, forall n, (N <= n)%nat -> forall a', Cmod (gain a w) ^ n < Cmod (gain a' w).
 Proof.
@@ -181,9 +184,9 @@ Proof.
   exact: Rle_lt_trans (Rle_abs _) near.
 Qed.
 
-(** Mutant: "n resamplings never leave more than one resampling by the composed shift", for every n. Refuted
-    by the fastest wave, w = pi, and four steps by 1/8 of a pixel: they leave (3/4)^4, the one
-    step by 1/2 leaves nothing. *)
+(** Mutant: "n resamplings never leave more than one resampling by the composed shift", for every n.
+    Refuted by the fastest wave, w = pi, and four steps by 1/8 of a pixel: they leave (3/4)^4, the
+    one step by 1/2 leaves nothing. *)
 Theorem P16_mutant_always_worse :
   ~ forall n a w, 0 < a -> INR n * a < 1 -> Cmod (gain a w) ^ n <= Cmod (gain (INR n * a) w).
 Proof.

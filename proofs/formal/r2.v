@@ -2,7 +2,7 @@
 
 From Coq Require Import Reals Lra FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.
-From Formal Require Import setting continuous_images main_theorem.
+From Formal Require Import setting continuous_images.
 
 (** R^2, with the usual sum, multiples and length. *)
 Definition R2 : NormedModule R_AbsRing := prod_NormedModule _ R_NormedModule R_NormedModule.
@@ -103,23 +103,4 @@ Proof.
   apply: continuous_images_map => x;
     apply: (continuous_comp_2 _ _ (fun u v : R => (u, v) : R2)); try exact: continuous_dot_row;
     (apply: (continuous_ext (fun y => y)); [by case | exact: continuous_id]).
-Qed.
-
-(** The main theorem on the plane. A translation covariant, semi-local, sup-continuous extractor of continuous images
-    on R^2 that is not pointwise is not alignable under the matrix s I, for any s with |s| other than 0 and 1. *)
-Theorem main_theorem_R2 (K Y : NormedModule R_AbsRing) (G : extractor R2 K Y) (R s : R)
-    (invertible : (s * s - 0 * 0)%R <> 0%R) :
-  Rabs s <> 1%R ->
-  translation_covariant continuous_images G -> semi_local continuous_images G R ->
-  sup_continuous continuous_images G -> ~ pointwise continuous_images G ->
-  ~ alignable continuous_images G (matrix s 0 0 s invertible).
-Proof.
-  move=> scales covariant local continuous_G wide [phi aligned].
-  have nonzero : s <> 0%R by move=> vanishes; apply: (invertible); rewrite vanishes; ring.
-  apply: (main_theorem_continuous_images G R s nonzero scales covariant local continuous_G wide).
-  exists phi => f Xf; rewrite -(aligned f Xf).
-  have -> // : T (scaling s nonzero) f = T (matrix s 0 0 s invertible) f.
-  apply: functional_extensionality; case=> x1 x2.
-  rewrite T_matrix /T /= /scal /= /prod_scal /scal /= /mult /=.
-  by congr (f (_, _)); as_real; field.
 Qed.

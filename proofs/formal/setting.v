@@ -265,8 +265,8 @@ End Operators.
 
 (** ** Feature extractors
 
-    An extractor takes an image, with values in K at every point (its colours), to feature maps, with
-    values in Y at every point (the vector of all channels). *)
+    An extractor takes an image, with values in K at every point (its colours), to feature maps,
+    with values in Y at every point (the vector of all channels). *)
 Definition extractor (V : AbelianGroup) (K Y : Type) := (V -> K) -> (V -> Y).
 
 (** A class of images: those for which X f holds. *)

@@ -1,4 +1,4 @@
-"""Which theorem in `proofs/formal/*.v` proves which claim, and what is not proven, with the reason."""
+"""Which theorem in `proofs/formal/*.v` proves which claim, and what is not proven, and why."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +48,17 @@ class Formal:
         """All theorems of the entry as ``file.theorem``."""
         return tuple(f"{self.file}.{name}" for name in self.names)
 
+    @property
+    def rest(self) -> str:
+        """What the log calls the theorems of the file other than the claim itself."""
+        return f"the rest of {self.file}"
+
 
 FORMAL: dict[str, Formal] = {
     MAIN: Formal(
         file="main_theorem",
         theorem="main_theorem",
-        parts=("main_theorem_continuous_images",),
+        parts=("main_theorem_continuous_images", "main_theorem_R2"),
         instances=("edge_detector_not_alignable",),
         mutants=("main_theorem_mutant_not_pointwise",),
         assumptions=(

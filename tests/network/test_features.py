@@ -170,3 +170,87 @@ def test_oracle_is_corrected_for_stride_and_offset() -> None:
     normalised = (2 * cell + 1) / 7 - 1
     read = theta @ torch.cat([normalised, torch.ones(1).double()])
     torch.testing.assert_close((read + 1) * 7 / 2 - 0.5, (moved_pixel - 3) / 4)
+
+
+class Pyramid(nn.Module):
+    """A feature pyramid: deep maps are enlarged and added to finer ones, as detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 7, 4, 3)
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU(), *(nn.Conv2d(4, 4, 3, 1, 1) for _ in range(6))
+            )
+            for _ in range(3)
+        )
+        self.out = nn.Conv2d(4, 4, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the maps from fine to coarse."""
+        maps = [self.stem(x)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        for i in (2, 1, 0):
+            maps[i] = maps[i] + nn.functional.interpolate(maps[i + 1], size=maps[i].shape[-2:])
+        return {str(i): self.out(one) for i, one in enumerate(maps)}
+
+
+class Context(nn.Module):
+    """Taps far apart, and a mean over the whole map added to every cell: a segmentation head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.ReLU())
+        self.far = nn.Conv2d(4, 4, 3, padding=36, dilation=36)
+        self.near = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add three views of one map."""
+        y = self.stem(x)
+        whole = nn.functional.interpolate(y.mean((2, 3), keepdim=True), size=y.shape[-2:])
+        return self.near(y) + self.far(y) + whole
+
+
+def test_top_down_paths_do_not_shrink_strides() -> None:
+    """The maps of a feature pyramid have the strides that their levels must have."""
+    layers = {
+        layer.name: layer for layer in features.find_layers(Pyramid(), torch.rand(1, 3, 128, 128))
+    }
+    for level in range(4):
+        layer = layers[f"(model):out.{level}"]
+        assert layer.measured
+        assert (layer.stride_y, layer.stride_x) == (4 * 2**level, 4 * 2**level)
+        assert abs(layer.offset_x) < layer.stride_x / 2
+
+
+def test_far_taps_and_global_context_do_not_fool_the_measurement() -> None:
+    """Cells that see far away and everywhere lie where their own pixels do."""
+    layer = features.find_layers(Context(), torch.rand(1, 3, 128, 128))[-1]
+    assert layer.measured
+    assert (layer.stride_y, layer.stride_x, layer.offset_y, layer.offset_x) == (8, 8, 0, 0)
+
+
+def test_weights_of_both_signs_do_not_matter() -> None:
+    """An edge filter, whose weights cancel, is placed like any other filter of its size."""
+    edge = nn.Conv2d(1, 1, 3, 2, 1, bias=False)
+    with torch.no_grad():
+        edge.weight.copy_(torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]))
+    layer = features.find_layers(nn.Sequential(edge), torch.rand(1, 1, 32, 32))[0]
+    assert layer.measured
+    assert (layer.stride_x, layer.offset_x) == (2, 0)
+
+
+class Stretching(nn.Module):
+    """Resizes every map to one size, so that cells lie where the canvas's size says."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool to a fixed grid."""
+        return nn.functional.adaptive_avg_pool2d(x, 6)
+
+
+def test_what_does_not_follow_the_input_is_not_called_measured() -> None:
+    """A map of fixed size has no stride of its own: it is taken to cover the input, and starred."""
+    layer = features.find_layers(nn.Sequential(Stretching()), torch.rand(1, 3, 96, 96))[0]
+    assert layer.stride_x == 16
+    assert not layer.measured or layer.offset_x == pytest.approx(7.5, abs=0.05)
