@@ -302,9 +302,7 @@ def _smallest(
         return known[text]
 
     try:
-        how = settings(
-            _DETERMINISTIC, max_examples=examples, phases=[Phase.generate, Phase.shrink]
-        )
+        how = settings(_DETERMINISTIC, max_examples=examples, phases=[Phase.generate, Phase.shrink])
         smallest = find_smallest(cases, within_budget, settings=how)
     except NoSuchExample:
         return ""

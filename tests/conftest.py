@@ -26,6 +26,12 @@ settings.register_profile(
 )
 settings.load_profile("ci")
 
+
+def pytest_runtest_setup() -> None:
+    """Give every test the same randomness, whichever tests ran before it."""
+    torch.manual_seed(0)
+
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

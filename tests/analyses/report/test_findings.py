@@ -197,7 +197,7 @@ def test_intervals_are_students() -> None:
     assert str(found) == "a less b: 2 [0.758, 3.24], 5 seeds: confirmed"
     assert paired.contrast("x", [1.0]).verdict == UNDECIDED
     assert paired.contrast("x", [0.0, 0.0]).verdict == NOT_CONFIRMED
-    welch = paired.unpaired("x", values, values[:3] - 3)
+    welch = paired.unpaired("x", values.tolist(), (values[:3] - 3).tolist())
     assert welch.low < welch.mean < welch.high
     assert paired.unpaired("x", [2.0, 2.0], [1.0, 1.0]).verdict == CONFIRMED
 
