@@ -82,12 +82,61 @@ convolution. ``mnist-deep``: eight convolutions 3x3, pooling after 2, 4, 6, line
 ``plankton``: eight convolutions 3x3, pooling after each second."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The part of an image that a square map covers, in the image's normalised coordinates.
+
+    A map whose convolutions are not padded covers less than the image, and one whose size was
+    rounded down by pooling is not centred on it: coordinates of the map are not those of the image.
+
+    Attributes:
+        share: Side of the map over that of the image.
+        centre: Where the map's centre lies, along x and y alike.
+    """
+
+    share: float = 1.0
+    centre: float = 0.0
+
+    def to_image(self, pull_backs: Float[Tensor, "batch 3 3"]) -> Float[Tensor, "batch 3 3"]:
+        """Express how a map is read as how the image would be read.
+
+        Args:
+            pull_backs: In the normalised coordinates of the map.
+
+        Returns:
+            The same warps in the normalised coordinates of the image; a square map's linear parts
+            are the image's.
+        """
+        # u = share v + centre, so that v -> A v + t becomes u -> A u + (share t + centre - A centre)
+        kept = self.centre - self.centre * pull_backs[:, :2, :2].sum(2)
+        return _shifted_by(pull_backs, self.share * pull_backs[:, :2, 2] + kept)
+
+    def from_image(self, pull_backs: Float[Tensor, "batch 3 3"]) -> Float[Tensor, "batch 3 3"]:
+        """Undo `to_image`.
+
+        Args:
+            pull_backs: In the normalised coordinates of the image.
+
+        Returns:
+            The same warps in the normalised coordinates of the map.
+        """
+        kept = self.centre - self.centre * pull_backs[:, :2, :2].sum(2)
+        return _shifted_by(pull_backs, (pull_backs[:, :2, 2] - kept) / self.share)
+
+
+def _shifted_by(pull_backs: Tensor, shifts: Tensor) -> Tensor:
+    """The same linear parts with other shifts."""
+    rows = torch.cat([pull_backs[:, :2, :2], shifts[:, :, None]], dim=2)
+    return torch.cat([rows, pull_backs[:, 2:]], dim=1)
+
+
 class Classifier(nn.Module):
     """A convolutional network that names what is in an image, in one or several slots.
 
     Attributes:
         layers: The layers, in the sense of the papers.
         sizes: (channels, height, width) of the images and of the maps after each layer.
+        frames: Which part of the image these cover.
 
     Args:
         architecture: What it is built like.
@@ -120,6 +169,7 @@ class Classifier(nn.Module):
             layer, size = self._layer(number, self.sizes[-1])
             self.layers.append(layer)
             self.sizes.append(size)
+        self.frames = _frames(architecture, [size[1] for size in self.sizes])
         features = self.sizes[-1][0] * self.sizes[-1][1] * self.sizes[-1][2]
         head: list[nn.Module] = [nn.Flatten()]
         for units in architecture.hidden:
@@ -199,6 +249,21 @@ class Classifier(nn.Module):
         for layer in self.layers:
             images = layer(images)
         return self.classify(images)
+
+
+def _frames(plan: Architecture, sides: list[int]) -> list[Frame]:
+    """Frames of the images and of the maps after each layer, which have so many cells a side."""
+    stride, first = 1, 0.0
+    out = [Frame()]
+    for number, side in enumerate(sides[1:], 1):
+        # position of the first cell on the image, in pixels: the middle of what it sees
+        first += 0.0 if plan.padded else stride * (plan.kernels[number - 1] - 1) / 2
+        if number in plan.pooled:
+            first += stride / 2
+            stride *= 2
+        off = first + (stride * (side - 1) - (sides[0] - 1)) / 2
+        out.append(Frame(share=stride * side / sides[0], centre=2 * off / sides[0]))
+    return out
 
 
 def steady_weights(network: nn.Module) -> None:

@@ -108,8 +108,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         logits: By image, slot and class.
-        pull_backs: By image, all transformers multiplied (see the Convention of `transformer`);
-            identities for the CNN.
+        pull_backs: By image, all transformers multiplied (see the Convention of `transformer`), in
+            the coordinates of the image wherever they act; identities for the CNN.
     """
 
     logits: Float[Tensor, "batch slot class"]
@@ -216,8 +216,8 @@ class VariantNetwork(nn.Module):
         Args:
             images: Perturbed images.
             pull_backs: What to use in place of all predictions, such as the inverse of the motion
-                that was applied: the transformer nearest the input is given them, others are left
-                out. By default the networks predict.
+                that was applied, in the coordinates of the image: the transformer nearest the input
+                is given them, others are left out. By default the networks predict.
 
         Returns:
             Logits and pull-backs.
@@ -234,15 +234,16 @@ class VariantNetwork(nn.Module):
             if depth not in places or (pull_backs is not None and total is not None):
                 continue
             number = places[depth]
-            transformer = self._transformer(number)
+            transformer, frame = self._transformer(number), self.classifier.frames[depth]
             if pull_backs is not None:
-                step = pull_backs
+                step = frame.from_image(pull_backs)
             elif depth == 0:
                 step = self._predict_at_input(number, maps)
             else:
                 step = transformer.predict(maps)
             maps = transformer.resample(maps, step)
-            total = step if total is None else total @ step
+            seen = frame.to_image(step)
+            total = seen if total is None else total @ seen
         if total is None:
             total = torch.eye(3, device=images.device).expand(len(images), 3, 3)
         return Prediction(self.classifier.classify(maps), total)

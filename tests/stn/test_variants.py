@@ -199,7 +199,8 @@ def test_several_depths_multiply() -> None:
     maps = net.classifier.layers[0](first.resample(images, one))
     two = second.predict(maps)
     found = net(images)
-    torch.testing.assert_close(found.pull_backs, one @ two)
+    frame = net.classifier.frames[1]
+    torch.testing.assert_close(found.pull_backs, one @ frame.to_image(two))
     rest = net.classifier.layers[1](second.resample(maps, two))
     torch.testing.assert_close(found.logits, net.classifier.classify(rest))
 
@@ -210,7 +211,8 @@ def test_a_map_is_warped_and_not_the_image() -> None:
     theta = torch.eye(2, 3) + 0.1 * torch.randn(6, 2, 3)
     maps = net.classifier.layers[0](images)
     wanted = net.classifier.layers[1](coordinates.warp(maps, theta))
-    found = at_the_end(net, images, coordinates.homogeneous(theta).float())
+    on_image = net.classifier.frames[1].to_image(coordinates.homogeneous(theta).float())
+    found = at_the_end(net, images, on_image)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
