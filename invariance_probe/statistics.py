@@ -148,3 +148,24 @@ def _ends(
     if enough.any():
         ends[:, enough] = np.nanquantile(resampled[enough], [tail, 1 - tail], axis=1)
     return ends[0], ends[1]
+
+
+def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """Correct p-values for their number: Holm's step-down method.
+
+    Rejecting where the result is at most alpha keeps the chance of any false rejection at alpha,
+    whatever the tests depend on. Source: Holm, "A simple sequentially rejective multiple test
+    procedure" (1979).
+
+    Args:
+        p_values: One a test; NaN is no test and stays NaN.
+
+    Returns:
+        Adjusted p-values, in the same order.
+    """
+    out = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    out[order] = np.minimum(1, np.maximum.accumulate(factors * p_values[order]))
+    return out

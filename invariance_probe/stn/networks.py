@@ -107,7 +107,7 @@ class Frame:
             The same warps in the normalised coordinates of the image; a square map's linear parts
             are the image's.
         """
-        # u = share v + centre, so that v -> A v + t becomes u -> A u + (share t + centre - A centre)
+        # u = share v + centre: v -> A v + t becomes u -> A u + (share t + centre - A centre)
         kept = self.centre - self.centre * pull_backs[:, :2, :2].sum(2)
         return _shifted_by(pull_backs, self.share * pull_backs[:, :2, 2] + kept)
 
