@@ -18,6 +18,7 @@ from scipy import stats
 import invariance_probe as ip
 from analyses import ranks, trained_maps, trainings
 from analyses.questions import consequences, depth, iterations, placement
+from analyses.trainings import Plan
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.training import checkpoints, jobs, runs
@@ -117,14 +118,10 @@ def test_trainings_of_another_preset_are_refused(
 
 
 def _commanded(*perturbations: str, variants: str, **more: Any) -> list[TrainConfig]:
-    """What ``invariance-probe train --preset quick`` trains."""
+    """What ``invariance-probe train`` trains, by default ``--preset quick``."""
+    settings: dict[str, Any] = {"preset": "quick", "seeds": 5} | more
     command = TrainCommand(
-        preset="quick",
-        data=("mnist",),
-        perturbation=perturbations,
-        variant=tuple(variants.split()),
-        seeds=5,
-        **more,
+        data=("mnist",), perturbation=perturbations, variant=tuple(variants.split()), **settings
     )
     return command.configs()
 
@@ -144,9 +141,35 @@ def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
         + _commanded("rotation", variants=f"cnn {deep}", **eight),
     }
     for question, configs in wanted.items():
-        asked = replace(question.PRESETS["quick"], data="mnist").configs()
-        assert {each.name: each for each in asked} == {each.name: each for each in configs}
-        assert len({each.name for each in asked}) == len(asked)
+        _same(question.PRESETS["quick"], configs)
+
+
+def _same(plan: Plan, wanted: list[TrainConfig]) -> None:
+    asked = replace(plan, data="mnist").configs()
+    assert {each.name: each for each in asked} == {each.name: each for each in wanted}
+    assert len({each.name for each in asked}) == len(asked)
+
+
+def test_two_cores_asks_for_the_runs_of_its_plan() -> None:
+    """Seeds, widths and true poses are those that commands of the plan train."""
+    ten: dict[str, Any] = {"preset": "two-cores", "seeds": 10}
+    _same(
+        placement.PRESETS["two-cores"],
+        _commanded("rotation", variants="cnn c0 c1 dl1 sl1", **ten)
+        + _commanded("rotation", variants="c0 c1 c2", alignment="true", **ten)
+        + _commanded("translation", "scaling=-1:1", variants="cnn c0 c1 sl1", **ten | {"seeds": 8}),
+    )
+    _same(
+        placement.PRESETS["two-cores-narrow"],
+        _commanded("rotation", variants="cnn c0 c1 dl1 sl1", width=0.25, **ten),
+    )
+    _same(
+        depth.PRESETS["two-cores-harder"],
+        _commanded("rotation=180", variants="dl1 sl1 dl5 sl5", network="mnist-deep", **ten),
+    )
+    # other widths have a folder of their own
+    roots = {placement.PRESETS[name].root for name in ("two-cores", "two-cores-narrow")}
+    assert len(roots) == 2
 
 
 def test_environment_and_arguments_say_where_files_lie(
@@ -341,6 +364,7 @@ def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
             "data": "mnist",
             "perturbation": "rotation",
             "network": "auto",
+            "alignment": "predicted",
             "variant": variant,
             "kind": variant.rstrip("0123456789x"),
             "depth": int(variant[-1]) if variant != "cnn" else 0,
