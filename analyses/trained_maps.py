@@ -1,7 +1,7 @@
 """How far the maps of a trained classifier can be re-aligned under the motions it learnt from.
 
-Images lie on a canvas that is large enough for every motion, without clutter, so that nothing is
-made up at the border.
+Images are those that the classifier is tested with, clutter included, on a canvas that is large
+enough for every motion, so that nothing is made up at the border. The clutter moves with them.
 """
 
 import math
@@ -17,6 +17,7 @@ from invariance_probe.perturbations.kinds import (
     RandomRotation,
     RandomScaling,
     RandomTranslation,
+    test_clutter,
 )
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.stn.networks import Classifier
@@ -100,18 +101,24 @@ def motions(perturbation: Perturbation, count: int) -> list[Transform]:
 
 
 def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> Tensor:
-    """Pad images so that no motion of a perturbation shows what is not there.
+    """Put images where a perturbation leaves them in the middle, and pad them for every motion.
 
     Args:
-        images: Images, ``(sample, channel, side, side)``.
+        images: Images, ``(sample, channel, side, side)``; at least two if there is clutter.
         perturbation: What will be done to them.
         background: Value around them.
 
     Returns:
-        The images in the middle of larger ones.
+        The images, cluttered as `perturbation` clutters test images, in the middle of larger ones
+        that no motion of it leads out of.
     """
     side = images.shape[-1]
-    crop = perturbation.canvas(side)
+    choices = test_clutter(perturbation, len(images), side)
+    clutter = None if choices is None else perturbation.clutter_layer(choices, images)
+    # all numbers of a pose are 0 where nothing moves
+    still = images.new_zeros(len(images), len(perturbation.pose_names))
+    placed = perturbation.apply(images, still, clutter=clutter, background=background)
+    crop = placed.shape[-1]
     wanted = crop
     if isinstance(perturbation, RandomRotation):
         wanted = math.ceil(crop * math.sqrt(2)) + 2
@@ -120,5 +127,5 @@ def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> 
     elif isinstance(perturbation, RandomTranslation):
         wanted = crop + (crop - side)
     # as many pixels on either side, of the crop in the canvas too
-    edge = math.ceil((wanted - side) / 2)
-    return F.pad(images, (edge,) * 4, value=background)
+    edge = math.ceil((wanted - crop) / 2)
+    return F.pad(placed, (edge,) * 4, value=background)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -20,6 +21,7 @@ from analyses import ranks, trained_maps, trainings
 from analyses.questions import consequences, depth, iterations, placement
 from analyses.trainings import Plan
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations import kinds
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.training import checkpoints, jobs, runs
 from invariance_probe.training.command import TrainCommand
@@ -283,6 +285,26 @@ def test_motions_lie_in_the_range_and_show_nothing_invented(name: str) -> None:
             assert max(abs(move.dx), abs(move.dy)) <= 16
         shown = move(canvas, crop=crop, fill=0.0)
         torch.testing.assert_close(shown, torch.ones_like(shown), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["translation", "scaling=-1:1", "rotation"])
+def test_maps_are_probed_on_what_was_tested(name: str) -> None:
+    """The middle of the canvas is the test image that nothing moves, with its clutter."""
+    perturbation = parse_perturbation(name)
+    images = torch.rand(5, 1, 28, 28)
+    canvas = trained_maps.on_canvas(images, perturbation, background=0.0)
+    crop = perturbation.canvas(28)
+    edge = (canvas.shape[-1] - crop) // 2
+    middle = canvas[..., edge : edge + crop, edge : edge + crop]
+    margin = (crop - 28) // 2
+    wanted = F.pad(images, (margin,) * 4)
+    if perturbation.pieces:
+        choices = kinds.test_clutter(perturbation, 5, 28)
+        assert choices is not None
+        wanted = (wanted + perturbation.clutter_layer(choices, images)).clamp(max=1)
+        assert float(wanted[..., :margin, :].max()) > 0
+    torch.testing.assert_close(middle, wanted, atol=1e-5, rtol=0)
+    assert float(canvas.sum() - middle.sum()) == pytest.approx(0, abs=1e-3)
 
 
 def _points(cells: int, seeds: int, within: float) -> pd.DataFrame:
