@@ -413,6 +413,24 @@ def test_tables_pair_runs_by_seed() -> None:
     assert math.isnan(table.loc["c1", "difference"])
 
 
+def test_runs_with_true_poses_are_a_row_and_a_mark_of_their_own(
+    frames: dict[ModuleType, pd.DataFrame],
+) -> None:
+    """They are never averaged with runs that predict poses, and open marks show them."""
+    frame = frames[placement]
+    runs = frame[(frame["level"] == "run") & (frame["variant"] == "c0")]
+    told = runs.assign(alignment="true", error=runs["error"] / 2)
+    table = placement.summary(pd.concat([frame, told])).set_index(["alignment", "variant"])
+    alone = placement.summary(frame).set_index(["alignment", "variant"])
+    mean = alone.loc[("predicted", "c0"), "error"]
+    assert table.loc[("predicted", "c0"), "error"] == pytest.approx(mean)
+    assert table.loc[("true", "c0"), "error"] == pytest.approx(mean / 2)
+    assert placement.plot(frame).axes[0].get_legend() is None
+    legend = placement.plot(pd.concat([frame, told])).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["poses given"]
+
+
 def test_diverged_runs_are_counted_on_the_figure_of_depth() -> None:
     """A run that diverged is neither drawn nor passed over."""
     frame = _runs({"cnn": [0.2, 0.3], "dl1": [0.1, 0.2], "dl2": [math.nan, 0.4]})
