@@ -1,7 +1,8 @@
 """Where does it help to look at the image again, and undo what is left?
 
-C0, DLX and SLX with one, two and three steps; each step sees the original image resampled once by
-the product of all matrices so far.
+C0, DLX and SLX with one, two and three steps; each step has a localizer of its own and sees the
+original image resampled once by the product of all matrices so far. Variants whose names end in
+``s`` have one localizer for all steps.
 
 ``quick`` is rotated MNIST with one and two steps. Three steps, deeper localization networks and the
 papers' translated and scaled sets belong to ``standard``.

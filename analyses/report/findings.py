@@ -69,7 +69,8 @@ def spoken(variant: str) -> str:
     for place in parse_variant(variant).placements:
         words = _KINDS[place.kind].format(place.depth, "s" if place.depth > 1 else "")
         words = "transformer on the image" if place.kind == "c" and place.depth == 0 else words
-        parts.append(words + (f", {place.steps} steps" if place.steps > 1 else ""))
+        steps = f", {place.steps} steps" + " of one localizer" * place.shared
+        parts.append(words + (steps if place.steps > 1 else ""))
     return " and ".join(parts) or "network without a transformer"
 
 
@@ -445,7 +446,7 @@ def _iterated(task: Task, name: str) -> list[str]:
     if name not in task.variants:
         return []
     many = [each for each in task.variants if each.startswith(f"{name}x") and "+" not in each]
-    return sorted(many, key=lambda each: int(each.rpartition("x")[2]))
+    return sorted(many, key=lambda each: (parse_variant(each).placements[0].steps, each))
 
 
 def maps_compensate_less(found: Sequence[Task]) -> Finding:
