@@ -6,6 +6,8 @@ networks" (2015), whose MNIST and SVHN networks the former take over. A *layer* 
 count: a convolution with the max pooling, ReLU and dropout that follow it.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +32,7 @@ class Architecture:
         hidden: Units of the fully connected layers before the last.
         dropout: Share of values dropped after each layer but the first, and after hidden ones.
         steady: Whether the first weights are `steady_weights`; torch's own otherwise.
+        localizer: One of `LOCALIZERS`; None leaves it to the size of the images.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Architecture:
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
     steady: bool = False
+    localizer: str | None = None
 
 
 ARCHITECTURES = {
@@ -54,6 +58,7 @@ ARCHITECTURES = {
             pooled=(1, 3, 5, 7),
             hidden=(3072, 3072, 3072),
             dropout=0.5,
+            localizer="padded",
         ),
         # the papers' network for MNIST has two layers, too few to ask what depth does
         Architecture(
@@ -282,11 +287,20 @@ def steady_weights(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-LOCALIZERS = ("fc", "conv")
-"""``fc``: fully connected 32-32-32; ``conv``: conv 5x5/20, pool, conv 5x5/20, pool, linear 20."""
+LOCALIZERS = ("fc", "conv", "padded")
+"""``fc``: fully connected 32-32-32 (the papers' for rotated MNIST); ``conv``: conv 5x5/20, pool,
+conv 5x5/20, pool, linear 20 (translated and scaled MNIST); ``padded``: conv 5x5/32, pool, conv
+5x5/32, both keeping their size, linear 32-32 (SVHN)."""
 SMALL_SIDE = 32
 """Up to this side, in pixels, of the images a fully connected localizer is the papers' choice."""
+HALVED_SIDE = 100
+"""From this side on the localizer sees the maps halved, as the papers' does images of 112."""
+POOLED_TWICE = 16
+"""Cells a side that the second convolution must leave for a second pooling: it leaves 24 of the
+papers' images of 60 and 22 of 112 pixels, and 7 of the map of 26, where they do not pool again."""
 _CONV_CHANNELS, _CONV_UNITS, _FC_UNITS, _KERNEL = 20, 20, 32, 5
+_PADDED_UNITS = 32
+_SMALL_MAP = 16
 
 
 def scaled(units: int, width: float) -> int:
@@ -308,8 +322,8 @@ def build_localizer(
     """Build what turns maps into the features from which a motion is read.
 
     Args:
-        kind: ``"fc"`` or ``"conv"``. On maps of fewer than 16 cells a side the convolutions keep
-            their size and the second pooling is left out.
+        kind: One of `LOCALIZERS`. On maps of fewer than 16 cells a side the convolutions of
+            ``conv`` keep their size.
         size: (channels, height, width) of the maps.
         width: Factor of the numbers of units.
 
@@ -319,27 +333,38 @@ def build_localizer(
     Raises:
         InvalidInputError: If there is no such localizer.
     """
-    channels, height, breadth = size
     if kind == "fc":
         units = scaled(_FC_UNITS, width)
-        widths = [channels * height * breadth, units, units, units]
-        parts: list[nn.Module] = [nn.Flatten()]
-        for before, after in pairwise(widths):
-            parts += [nn.Linear(before, after), nn.ReLU(inplace=True)]
-        return nn.Sequential(*parts), units
-    if kind != "conv":
+        return nn.Sequential(nn.Flatten(), *_connected(math.prod(size), [units] * 3)), units
+    if kind not in LOCALIZERS:
         raise InvalidInputError(f"localizer {kind!r} is unknown; choose from auto, fc, conv")
-    filters, units = scaled(_CONV_CHANNELS, width), scaled(_CONV_UNITS, width)
-    small = min(height, breadth) < 16
-    padding = _KERNEL // 2 if small else 0
-    first = ImageConvolution(channels, filters, _KERNEL, padding=padding)
-    second = ImageConvolution(filters, filters, _KERNEL, padding=padding)
-    body: list[nn.Module] = [first]
-    body += [nn.MaxPool2d(2)] if min(height, breadth) > 1 else []
-    body += [nn.ReLU(inplace=True), second]
-    body += [] if small else [nn.MaxPool2d(2)]
-    body += [nn.ReLU(inplace=True), nn.Flatten()]
+    padded = kind == "padded"
+    body = _convolved(size, scaled(_PADDED_UNITS if padded else _CONV_CHANNELS, width), padded)
     with torch.no_grad():
         features = nn.Sequential(*body)(torch.zeros(1, *size)).shape[1]
-    body += [nn.Linear(features, units), nn.ReLU(inplace=True)]
+    units = scaled(_PADDED_UNITS if padded else _CONV_UNITS, width)
+    body += _connected(features, [units] * (2 if padded else 1))
     return nn.Sequential(*body), units
+
+
+def _connected(features: int, widths: Sequence[int]) -> list[nn.Module]:
+    """Fully connected layers of so many units, from so many features."""
+    parts: list[nn.Module] = []
+    for before, after in pairwise([features, *widths]):
+        parts += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+    return parts
+
+
+def _convolved(size: tuple[int, int, int], filters: int, padded: bool) -> list[nn.Module]:
+    """Two convolutions of the papers' localizers, flattened."""
+    channels, side = size[0], min(size[1:])
+    halved = not padded and side >= HALVED_SIDE
+    side = side // 2 if halved else side
+    padding = _KERNEL // 2 if padded or side < _SMALL_MAP else 0
+    body: list[nn.Module] = [nn.AvgPool2d(2)] if halved else []
+    body.append(ImageConvolution(channels, filters, _KERNEL, padding=padding))
+    body += [nn.MaxPool2d(2)] if side > 1 else []
+    body += [nn.ReLU(inplace=True), ImageConvolution(filters, filters, _KERNEL, padding=padding)]
+    left = (side - _KERNEL + 1) // 2 - _KERNEL + 1
+    body += [nn.MaxPool2d(2)] if not padded and padding == 0 and left >= POOLED_TWICE else []
+    return [*body, nn.ReLU(inplace=True), nn.Flatten()]

@@ -132,7 +132,8 @@ class VariantNetwork(nn.Module):
     Args:
         classifier: The classifier; taken over, not copied.
         variant: Which transformers.
-        localizer: ``"fc"``, ``"conv"`` or ``"auto"``: ``fc`` for images of up to 32 pixels.
+        localizer: One of `networks.LOCALIZERS`, or ``"auto"``: the papers' for the classifier and
+            the size of its images.
         localizer_width: Factor of the numbers of the localizers' units.
         parametrisation: Which motions are predicted, see `transformer.PARAMETRISATIONS`.
         mode: Sampler.
@@ -163,7 +164,8 @@ class VariantNetwork(nn.Module):
             )
         self.classifier, self.variant = classifier, variant
         if localizer == "auto":
-            localizer = "fc" if classifier.sizes[0][1] <= networks.SMALL_SIDE else "conv"
+            small = classifier.sizes[0][1] <= networks.SMALL_SIDE
+            localizer = classifier.architecture.localizer or ("fc" if small else "conv")
         self.transformers, self.trunks = nn.ModuleList(), nn.ModuleList()
         self._looks: list[list[int]] = []
         for placement in variant.placements:
