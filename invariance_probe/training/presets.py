@@ -63,7 +63,6 @@ PLANS: dict[str, Plan] = {
             "steps": 11_280,
             "batch": 64,
             "rate": 4e-3,
-            "localizer_rate": 0.5,
             "evaluate_every": 1_880,
         },
         data=(("mnist", "rotation"), ("mnist", "translation"), ("mnist", "scaling=-1:1")),
