@@ -11,14 +11,15 @@ import torch
 import tyro
 
 from invariance_probe import console
+from invariance_probe.commands import run_command
 from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, load_model
 from invariance_probe.plane.regions import DEFAULT_MARGIN
 from invariance_probe.plane.transforms import Transform, sweep
 from invariance_probe.probing.probe import probe
-from invariance_probe.results import result as results
 from invariance_probe.results.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
 from invariance_probe.training.command import TrainCommand
 
@@ -160,7 +161,7 @@ class ProbeCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = results.check_out(self.out or _new_folder(self.model))
+        out = check_out(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in LITE_CROPS:
@@ -265,25 +266,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: Words after the command's name; those of the process by default.
-
-    Raises:
-        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    command = tyro.cli(
+    run_command(
         Command,
-        prog="invariance-probe",
+        program="invariance-probe",
         description="Are a network's features aligned after a rotation or a scaling of its input, "
         "and can a spatial warp align them?",
-        args=arguments,
+        arguments=arguments,
     )
-    try:
-        command.run()
-    except InvalidInputError as error:
-        print(f"invariance-probe: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        print("invariance-probe: interrupted, nothing was written", file=sys.stderr)
-        raise SystemExit(130) from error
 
 
 def parse_transform(text: str) -> list[Transform]:

@@ -14,7 +14,7 @@ from invariance_probe.alignment.aligning import align_with
 from invariance_probe.alignment.mixing import Mixing, Moments, Permutation
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.probing.pairs import Pairs, View, unknown
 from invariance_probe.results.methods import warp_and_kind
 from invariance_probe.results.records import Block
@@ -109,7 +109,7 @@ class CrossFit:
             pairs: The pairs.
             theta: Their warps.
         """
-        warped = coordinates.warp(pairs.moved, theta, mode=self._search.mode)
+        warped = sampling.warp(pairs.moved, theta, mode=self._search.mode)
         key = (store, pairs.view.layer.name)
         if key not in self._moments:
             shape = (len(pairs.view.oracle), self.folds)
@@ -131,7 +131,7 @@ class CrossFit:
                 if warp == "joint":
                     begin = self._better_start(name, kind)
                     self._fits[method, name] = [
-                        self._fits_of(self._moments[store, name][t], kind)
+                        mixing.cross_fit(kind, self._moments[store, name][t])
                         for t, store in enumerate(begin)
                     ]
                 else:
@@ -140,22 +140,9 @@ class CrossFit:
     def _fit_method(self, method: str, moments: Moments, name: str) -> None:
         kind = warp_and_kind(method)[1]
         several = range(len(moments.count))
-        self._fits[method, name] = [self._fits_of(moments[t], kind) for t in several]
+        self._fits[method, name] = [mixing.cross_fit(kind, moments[t]) for t in several]
         if kind == "permutation":
             self._whole[method, name] = [mixing.fit_permutation(moments[t].sum()) for t in several]
-
-    def _fits_of(self, moments: Moments, kind: str) -> list[Mixing]:
-        """One mixing a fold, fitted without it; the next fold chooses the penalty."""
-        total = moments.sum()
-        fits = []
-        for fold in range(self.folds):
-            training = total - moments[fold]
-            validation = None
-            if kind != "permutation" and self.folds > 2:
-                validation = moments[(fold + 1) % self.folds]
-                training = training - validation
-            fits.append(mixing.fit(kind, training, validation))
-        return fits
 
     def _better_start(self, name: str, kind: str) -> list[str]:
         """For each transform, the warp after which a mixing fits better."""
@@ -166,8 +153,7 @@ class CrossFit:
         return ["oracle" if a <= b else "affine" for a, b in zip(*errors, strict=True)]
 
     def _error(self, moments: Moments, kind: str) -> float:
-        total = moments.sum()
-        return float(mixing.fit(kind, total).error(total))
+        return float(mixing.fit(kind, moments).error(moments.sum()))
 
     def search_again(self, method: str, pairs: Pairs) -> tuple[metrics.Scores, Tensor]:
         """Find the best affine warp of the mixed maps.
@@ -230,7 +216,7 @@ class CrossFit:
         if not methods:
             return
         name = pairs.view.layer.name
-        warped = coordinates.warp(pairs.moved, theta, mode=self._search.mode)
+        warped = sampling.warp(pairs.moved, theta, mode=self._search.mode)
         folds = self._folds_of(pairs).tolist()
         values: dict[str, list[metrics.Scores]] = {method: [] for method in methods}
         outcome: list[str] = []

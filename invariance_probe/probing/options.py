@@ -25,7 +25,7 @@ class ProbeOptions:
         device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:K"``.
         dtype: ``"float32"`` or ``"float64"``.
         batch_size: Images in one forward pass, originals and transformed ones together.
-        seed: Root of all random choices (order of the images, bootstrap).
+        seed: Root of all random choices (order of the images, intervals).
         antialias: Whether content is blurred before it shrinks.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
         search: How thoroughly to search for the best affine warp.
@@ -62,32 +62,6 @@ class ProbeOptions:
     def real(self) -> torch.dtype:
         """The type to compute maps in."""
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
-
-    def place(self) -> torch.device:
-        """Find the device to compute on.
-
-        Returns:
-            A device that is there.
-
-        Raises:
-            InvalidInputError: If it is not.
-        """
-        name = self.device
-        if name == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(name)
-        except RuntimeError as error:
-            raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K") from error
-        if device.type == "cuda":
-            count = torch.cuda.device_count()
-            if not torch.cuda.is_available() or (device.index or 0) >= count:
-                raise InvalidInputError(
-                    f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
-                )
-        elif device.type != "cpu":
-            raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
-        return device
 
 
 def values_by_channel(values: float | Sequence[float] | None) -> tuple[float, ...] | None:

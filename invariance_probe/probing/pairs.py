@@ -10,7 +10,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.alignment.aligning import align_with
 from invariance_probe.certificates import any_warp
 from invariance_probe.network import features
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import coordinates, regions, sampling
 from invariance_probe.plane.rendering import shrinking_blur
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.options import ProbeOptions
@@ -147,8 +147,8 @@ class Pairs:
             blur = shrinking_blur(pull_back[rows.start]) if antialias else None
             if blur is not None:
                 sharp = sharp.clone() if sharp is self.reference else sharp
-                sharp[rows] = coordinates.blurred(self.reference[rows], blur)
-        return coordinates.warp(sharp, inverse, mode=mode)
+                sharp[rows] = sampling.blurred(self.reference[rows], blur)
+        return sampling.warp(sharp, inverse, mode=mode)
 
     def block(
         self,
@@ -265,13 +265,13 @@ def compare(
     elif {"identity", "oracle"} & set(methods):
         scores = {
             "identity": target.score(pairs.moved),
-            "oracle": target.score(coordinates.warp(pairs.moved, oracle, mode=mode)),
+            "oracle": target.score(sampling.warp(pairs.moved, oracle, mode=mode)),
         }
     for method, warp in (("identity", identity), ("oracle", oracle)):
         if method in methods:
             blocks.append(pairs.block(method, scores[method], warp))
     if "floor" in methods:
-        back = coordinates.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
+        back = sampling.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
         blocks.append(pairs.block("floor", target.score(back), oracle))
     if "any-warp" in methods:
         blocks.append(_any_warp(pairs, mode))
@@ -328,8 +328,8 @@ def strips(
         stages = [
             reference,
             moved,
-            coordinates.warp(moved, pairs.oracle[one]),
-            coordinates.warp(moved, theta[one]),
+            sampling.warp(moved, pairs.oracle[one]),
+            sampling.warp(moved, theta[one]),
         ]
         yield Strip(
             layer=pairs.view.layer.name,

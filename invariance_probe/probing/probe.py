@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
+from invariance_probe.machine import pick_device
 from invariance_probe.network import hooks
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, CrossFit
 from invariance_probe.probing.options import ProbeOptions, values_by_channel
@@ -69,7 +71,7 @@ def probe(
         device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:K"``.
         dtype: ``"float32"`` or ``"float64"``.
         batch_size: Images in one forward pass, originals and transformed ones together.
-        seed: Root of all random choices (pairing of unrelated images, bootstrap).
+        seed: Root of all random choices (pairing of unrelated images, intervals).
         antialias: Whether content is blurred before it shrinks; if not, aliasing is charged to the
             network.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
@@ -98,7 +100,7 @@ def probe(
         margin=margin,
         search=search or SearchOptions(),
     )
-    target = results.check_out(out)
+    target = check_out(out)
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")
@@ -107,7 +109,7 @@ def probe(
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with (
-        placed(model, options.place(), options.real),
+        placed(model, pick_device(options.device), options.real),
         hooks.evaluating(model),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         Progress(progress) as bar,
@@ -121,6 +123,7 @@ def probe(
         "layers": [layer.name for layer in reader.layers],
         "transforms": [repr(transform) for transform in transforms],
         "images": list(source.names),
+        "partners": reader.partners,
         "canvas": list(reader.canvas),
         **asdict(options),
         "device": str(reader.device),
@@ -219,7 +222,7 @@ class _Run:
             count = len(pairs.oracle)
             outcome = ["one_image"] * count
             return pairs.block("unrelated", unknown(count), pairs.oracle, outcome=outcome)
-        warped = coordinates.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
+        warped = sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
         return pairs.block("unrelated", pairs.target.score(warped), pairs.oracle)
 
     def _take_turns(self) -> None:

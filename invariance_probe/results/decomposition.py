@@ -53,7 +53,7 @@ def decomposition(
     Returns:
         The columns of `by`; ``part``, one of `PARTS` or `CERTIFIED`; ``status``, ``"found"`` or
         ``"certified"``; ``mean`` (of ``fvu``), ``low``, ``high``; ``share`` of what the oracle
-        leaves, ``share_low``, ``share_high`` (95 % bootstrap intervals over images); ``n_images``.
+        leaves, ``share_low``, ``share_high`` (95 % intervals over images); ``n_images``.
 
     Raises:
         InvalidInputError: If the probe lacks a method.

@@ -1,8 +1,6 @@
 """What a probe returns: the tidy table, its summary with intervals, run folders."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,43 +10,18 @@ import numpy as np
 import pandas as pd
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.results import records
+from invariance_probe.results.methods import warp_and_kind
 from invariance_probe.statistics import by_image, mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
-
-
-def check_out(out: str | Path | None) -> Path | None:
-    """Refuse an output folder that something else lies in.
-
-    Args:
-        out: Where a run is to be written.
-
-    Returns:
-        The folder, which does not exist or is empty.
-
-    Raises:
-        InvalidInputError: If it holds anything, or is a file.
-    """
-    if out is None:
-        return None
-    path = Path(out)
-    if path.is_file():
-        raise InvalidInputError(
-            f"output {str(path)!r} is a file; give a folder that does not exist"
-        )
-    if path.is_dir() and any(path.iterdir()):
-        what = "another run" if (path / "config.json").is_file() else "other files"
-        raise InvalidInputError(
-            f"output folder {str(path)!r} holds {what}; give a new one, or remove it first"
-        )
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +59,7 @@ class ProbeResult:
     def summary(
         self, by: Sequence[str] = ("layer", "transform", "method", "metric")
     ) -> pd.DataFrame:
-        """Average over the images, with bootstrap intervals over the images.
+        """Average over the images, with intervals over the images: see `statistics`.
 
         All parameters of a family are averaged within an image first, as they are repeated measures
         of it; those that change nothing (0 degrees, factor 1) are left out, as they are a check and
@@ -96,16 +69,32 @@ class ProbeResult:
             by: Columns that make a group; ``method`` and ``metric`` belong to it.
 
         Returns:
-            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN for one image) and
-            ``n_images``; layers and methods in their natural order.
+            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN below three
+            images) and ``n_images``; layers and methods in their natural order.
         """
         keys = list(by)
         wide = by_image(self.table if "parameter" in keys else self.moving(), keys)
         values = wide.to_numpy(dtype=float)
-        mean, low, high = mean_interval(values, int(self.config["seed"]))
+        mean, low, high = mean_interval(values, self._partners(wide))
         counts = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
         return out.assign(mean=mean, low=low, high=high, n_images=counts)
+
+    def _partners(self, wide: pd.DataFrame) -> np.ndarray:
+        """In which column the image stands that an unrelated pair shares with another; else -1."""
+        names = self.config["images"]
+        column = {name: number for number, name in enumerate(wide.columns)}
+        other = {
+            names[image]: column.get(names[partner], -1)
+            for image, partner in enumerate(self.config["partners"])
+            if partner is not None
+        }
+        row = np.array([other.get(name, -1) for name in wide.columns])
+        if "method" not in wide.index.names:
+            return np.full(wide.shape, -1)
+        methods = wide.index.get_level_values("method")
+        shared = np.array([warp_and_kind(method)[0] == "unrelated" for method in methods])
+        return np.where(shared[:, None], row, -1)
 
     def decomposition(self, by: Sequence[str] = ("layer", "transform")) -> pd.DataFrame:
         """Split what the oracle warp leaves into its parts: see `decomposition.decomposition`.
@@ -164,10 +153,7 @@ class ProbeResult:
 
         target = check_out(out)
         assert target is not None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            partial.chmod(0o755)
+        with new_folder(target) as partial:
             self.table.to_parquet(partial / "results.parquet", index=False)
             self.summary().to_csv(partial / "summary.csv", index=False, float_format="%.6g")
             self.layers.to_csv(partial / "layers.csv", index=False)
@@ -179,12 +165,6 @@ class ProbeResult:
                 figures.save(self.plot(kind), partial / "figures" / kind)
             text = json.dumps(self.config, indent=2)
             (partial / "config.json").write_text(text + "\n", encoding="utf-8")
-            if target.is_dir():
-                target.rmdir()
-            Path(partial).replace(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
         return target
 
     @classmethod

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from invariance_probe.results.methods import METHODS, warp_and_kind
 from invariance_probe.results.result import ProbeResult
+from invariance_probe.statistics import FEWEST, interval_words
 
 _WARPS = {
     "identity": ("#767676", "no warp"),
@@ -53,8 +54,9 @@ def caption(result: ProbeResult, intervals: str = "ribbons") -> str:
         Model, number of images, what the intervals are.
     """
     images = len(result.config["images"])
-    said = f"; {intervals}: 95 % bootstrap over images" if images > 1 else ""
-    return f"{result.config['model']}, {images} image{'s' if images > 1 else ''}{said}"
+    where = f"{intervals}: " if images >= FEWEST else ""
+    said = f"{images} image{'s' if images > 1 else ''}; {where}{interval_words(images)}"
+    return f"{result.config['model']}, {said}"
 
 
 def save(figure: Figure, stem: Path) -> None:

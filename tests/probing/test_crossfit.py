@@ -10,9 +10,10 @@ import invariance_probe as ip
 from invariance_probe import controls
 from invariance_probe.alignment import metrics, mixing
 from invariance_probe.alignment.mixing import Moments
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.probing import crossfit, passes
 from invariance_probe.results.methods import EXPLAINING_METHODS
+from invariance_probe.statistics import numpy_generator
 
 QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
 PERMUTATIONS = ["oracle", "oracle+permutation", "affine", "affine+permutation"]
@@ -89,21 +90,19 @@ def test_scores_are_those_of_fits_that_never_saw_the_image(smooth: Tensor) -> No
     got = _fvu(result)
     with torch.no_grad():
         f = network(smooth).flatten(2)
-        g = coordinates.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
-    order = passes.generator(0, "order").permutation(8)
+        g = sampling.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
+    order = numpy_generator(0, "order").permutation(8)
     fold = {int(image): place % crossfit.FOLDS for place, image in enumerate(order)}
     mean = f.mean((0, 2))
     for image in range(8):
         others = [i for i in range(8) if fold[i] != fold[image]]
-        judges = [i for i in others if fold[i] == (fold[image] + 1) % crossfit.FOLDS]
-        fitted = [i for i in others if i not in judges]
-        moments = [
-            sum((Moments.of(f[i], g[i]) for i in part[1:]), Moments.of(f[part[0]], g[part[0]]))
-            for part in (fitted, judges)
-        ]
+        folds = sorted({fold[i] for i in others})
+        groups = Moments.zeros(len(folds), channels=4)
+        for i in others:
+            groups.add_at((folds.index(fold[i]),), Moments.of(f[i], g[i]))
         variance = float((f[image] - mean[:, None]).double().square().sum())
         for kind in ("permutation", "linear"):
-            mixed = mixing.fit(kind, *moments)(g[image])
+            mixed = mixing.fit(kind, groups)(g[image])
             left = float((mixed - f[image]).double().square().sum()) / variance
             shown = got[f"oracle+{kind}"].xs(str(image), level="image").item()
             assert shown == pytest.approx(left, rel=1e-4)
@@ -128,6 +127,28 @@ def test_unrelated_images_and_shuffled_pairs_gain_nothing(smooth: Tensor) -> Non
     got = _fvu(result).mean()
     assert got["unrelated+permutation"] > 0.9 * got["unrelated"]
     assert 0.8 < got["unrelated+linear"] < 1.5
+
+
+def test_linear_mixing_never_does_harm() -> None:
+    """On ten images of random networks it leaves no more than no mixing or the means, plus 0.05.
+
+    Seed 22 is one where standardised channels left 300 times the variance of an image. All 200
+    seeds are the question ``mixings``.
+    """
+    for seed in (22, *range(100, 119)):
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Conv2d(3, 64, 7), nn.ReLU(), nn.AvgPool2d(4))
+        images = nn.functional.interpolate(torch.rand(10, 3, 8, 8), 41, mode="bicubic")
+        result = ip.probe(
+            network,
+            images,
+            layers="(model)",
+            transforms=[ip.Rotation(90)],
+            methods=["oracle", "oracle+linear"],
+        )
+        got = _fvu(result)
+        assert got["oracle+linear"].mean() <= min(got["oracle"].mean(), 1) + 0.05, f"seed {seed}"
+        assert got["oracle+linear"].max() <= 2, f"seed {seed}"
 
 
 def test_one_image_leaves_nothing_to_score_on(smooth: Tensor) -> None:
