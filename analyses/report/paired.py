@@ -8,7 +8,7 @@ whether it lies within a margin that no reader would care about (two one-sided t
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -134,7 +134,7 @@ class _Means(Contrast):
         return not math.isnan(error) and (apart or within)
 
 
-def paired(words: str, differences: Sequence[float], *, margin: float, unit: str = "") -> Contrast:
+def paired(words: str, differences: Iterable[float], *, margin: float, unit: str = "") -> Contrast:
     """Contrast networks of the same seeds.
 
     Args:
@@ -160,7 +160,7 @@ def paired(words: str, differences: Sequence[float], *, margin: float, unit: str
 
 
 def unpaired(
-    words: str, one: Sequence[float], other: Sequence[float], *, margin: float, unit: str = ""
+    words: str, one: Iterable[float], other: Iterable[float], *, margin: float, unit: str = ""
 ) -> Contrast:
     """Contrast two means of trainings whose seeds mean different things.
 
@@ -195,8 +195,8 @@ def unpaired(
     )
 
 
-def _finite(values: Sequence[float]) -> Float[np.ndarray, " value"]:
-    known: np.ndarray = np.asarray(values, dtype=float)
+def _finite(values: Iterable[float]) -> Float[np.ndarray, " value"]:
+    known: np.ndarray = np.array(list(values), dtype=float)
     finite: np.ndarray = known[np.isfinite(known)]
     return finite
 
