@@ -7,7 +7,8 @@ what no warp can beat (`any_warp_bound`, `certify`). `controls` holds networks w
 known, `stn` the trainings.
 """
 
-from invariance_probe.alignment.aligning import Alignment, Outcome, align
+from invariance_probe.alignment.aligning import Alignment, align
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.certificates.any_warp import any_warp_bound
 from invariance_probe.certificates.branch_and_bound import CertificateOptions, certify

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,12 +14,12 @@ from invariance_probe import console
 from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.network import features
-from invariance_probe.network.models import LITE_CROPS, load_model
-from invariance_probe.plane.regions import DEFAULT_MARGIN
+from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.plane.transforms import Transform, sweep
+from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.results import result as results
-from invariance_probe.results.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
+from invariance_probe.results.methods import EXPLAINING_METHODS
 from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -118,12 +118,6 @@ class ProbeCommand:
             f"{' '.join(COMMON_TRANSFORMS)})."
         ),
     ] = ()
-    methods: Annotated[
-        Words,
-        tyro.conf.arg(
-            help=f"Which of {', '.join(METHODS)} to compare (default: {' '.join(DEFAULT_METHODS)})."
-        ),
-    ] = ()
     explain: Annotated[
         bool,
         tyro.conf.arg(
@@ -132,7 +126,6 @@ class ProbeCommand:
             "repair. Needs two images or more."
         ),
     ] = False
-    crop: Crop = None
     canvas: Annotated[
         int | None,
         tyro.conf.arg(
@@ -141,22 +134,12 @@ class ProbeCommand:
         ),
     ] = None
     channels: Channels = 3
-    margin: Annotated[
-        float, tyro.conf.arg(help="Distance of compared positions from the maps' edges, in cells.")
-    ] = DEFAULT_MARGIN
-    antialias: Annotated[
-        bool, tyro.conf.arg(help="Blur content before it shrinks, so that it does not alias.")
-    ] = True
-    device: Device = "auto"
-    dtype: Annotated[
-        Literal["float32", "float64"], tyro.conf.arg(help="Type to compute the maps in.")
-    ] = "float32"
-    batch_size: Annotated[int, tyro.conf.arg(help="Images in one forward pass.")] = 16
-    seed: Annotated[int, tyro.conf.arg(help="Root of all random choices.")] = 0
     skip_bad: SkipBad = False
     out: Out = None
     json: Json = False
     progress: ShowProgress = True
+    # without a name its options have no prefix, and what it refuses is one line of ours
+    options: Annotated[ProbeOptions, tyro.conf.arg(name="")] = field(default_factory=ProbeOptions)
 
     def run(self) -> None:
         """Probe, save and print."""
@@ -169,7 +152,7 @@ class ProbeCommand:
                 f"`invariance-probe layers --model {self.model}` lists them"
             )
         model = load_model(self.model, self.weights)
-        side = self.crop or model.crop or DEFAULT_CROP
+        side = self.options.crop or model.crop or DEFAULT_CROP
         canvas = self.canvas or _canvas_for(side)
         if canvas < side:
             raise InvalidInputError(
@@ -185,25 +168,23 @@ class ProbeCommand:
             images,
             layers=_flat(self.layers) or DEMO_LAYERS,
             transforms=moves,
-            methods=self._methods(),
-            crop=side,
-            mean=model.mean if len(model.mean) in {1, self.channels} else (model.mean[0],),
-            std=model.std if len(model.std) in {1, self.channels} else (model.std[0],),
-            device=self.device,
-            dtype=self.dtype,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            antialias=self.antialias,
-            margin=self.margin,
+            options=self._options_for(model).replace(crop=side),
             out=out,
             progress=self.progress,
             name=self.model,
         )
         console.report(result, out, as_json=self.json)
 
-    def _methods(self) -> tuple[str, ...]:
-        asked = _flat(self.methods) or DEFAULT_METHODS
-        return tuple(dict.fromkeys([*asked, *(EXPLAINING_METHODS if self.explain else ())]))
+    def _options_for(self, model: LoadedModel) -> ProbeOptions:
+        """What was asked for, completed by what the model was trained with."""
+        options = self.options
+        if self.explain:
+            options = options.replace(methods=(*options.methods, *EXPLAINING_METHODS))
+        if options.mean is None:
+            options = options.replace(mean=_fitting(model.mean, self.channels))
+        if options.std is None:
+            options = options.replace(std=_fitting(model.std, self.channels))
+        return options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +203,7 @@ class DemoCommand:
             transform=(DEMO_TRANSFORMS,),
             explain=True,
             out=self.out or _new_folder("demo"),
-            device=self.device,
-            seed=self.seed,
+            options=ProbeOptions(device=self.device, seed=self.seed),
             json=self.json,
             progress=self.progress,
         ).run()
@@ -269,15 +249,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    command = tyro.cli(
-        Command,
-        prog="invariance-probe",
-        description="Are a network's features aligned after a rotation or a scaling of its input, "
-        "and can a spatial warp align them?",
-        args=arguments,
-    )
     try:
-        command.run()
+        tyro.cli(
+            Command,
+            prog="invariance-probe",
+            description="Are a network's features aligned after a rotation or a scaling of its "
+            "input, and can a spatial warp align them?",
+            args=arguments,
+        ).run()
     except InvalidInputError as error:
         print(f"invariance-probe: {error}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -316,6 +295,11 @@ def parse_transform(text: str) -> list[Transform]:
 
 def _flat(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(word for group in words for word in group)
+
+
+def _fitting(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Values by channel for images of another number of channels."""
+    return values if len(values) in {1, channels} else values[:1]
 
 
 def _canvas_for(crop: int) -> int:

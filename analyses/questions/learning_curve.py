@@ -14,7 +14,7 @@ from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
 from invariance_probe.plane import coordinates
 
-KINDS = ("none", *channels.KINDS)
+KINDS = ("none", *(kind.value for kind in channels.Kind))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,8 @@ def _fit(kind: str, fitted: Moments) -> channels.Mixing:
     if kind == "none":
         return channels.Permutation(torch.arange(fitted.cross.shape[-1]))
     if len(fitted.count) == 1:
-        return channels.fit(kind, fitted[0])
-    return channels.fit(kind, fitted[:-1].sum(), fitted[-1])
+        return channels.fit(channels.Kind(kind), fitted[0])
+    return channels.fit(channels.Kind(kind), fitted[:-1].sum(), fitted[-1])
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,33 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invariance_probe.alignment import metrics
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane import coordinates, regions
-
-
-class Outcome(StrEnum):
-    """How the search for one pair ended; the value says what it means and what to do."""
-
-    CONVERGED = "converged"
-    STEP_LIMIT = "step limit: the warp may still improve; raise max_steps"
-    DISTORTION_LIMIT = (
-        "at the distortion limit: a stronger distortion would fit better; raise max_distortion if "
-        "you would call that an alignment"
-    )
-    NON_FINITE = "non-finite: the maps hold NaN or infinity; look at the layer's activations"
-    CONSTANT = "constant maps: nothing to align; choose another layer or image"
-    EMPTY_REGION = (
-        "empty region: no position is visible in both maps; use a weaker transform, larger maps "
-        "or a smaller margin"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

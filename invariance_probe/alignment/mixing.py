@@ -8,6 +8,7 @@ not seen, as C^2 numbers overfit.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 
 import numpy as np
 import torch
@@ -15,12 +16,21 @@ from jaxtyping import Bool, Float, Float64, Int, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-KINDS = ("permutation", "orthogonal", "linear")
-"""``permutation``: channels reassigned one to one (P8: what a filter bank closed under a group
-needs). ``orthogonal``: vectors turned, their lengths kept. ``linear``: any C x C matrix and an
-offset. The last two are pulled towards no mixing, ``linear`` towards predicting the channel means
-where that is better, by a penalty that is chosen on images outside the fit. So where nothing can be
-learnt ``linear`` leaves what there was, or an ``fvu`` of 1, whichever is less."""
+
+class Kind(StrEnum):
+    """A family of mixings.
+
+    ``permutation``: channels reassigned one to one (P8: what a filter bank closed under a group
+    needs). ``orthogonal``: vectors turned, their lengths kept. ``linear``: any C x C matrix and an
+    offset. The last two are pulled towards no mixing, ``linear`` towards predicting the channel
+    means where that is better, by a penalty that is chosen on images outside the fit. So where
+    nothing can be learnt ``linear`` leaves what there was, or an ``fvu`` of 1, whichever is less.
+    """
+
+    PERMUTATION = "permutation"
+    ORTHOGONAL = "orthogonal"
+    LINEAR = "linear"
+
 
 RIDGES = tuple(10.0**power for power in range(-6, 4))
 """Penalties tried, relative to the variance (``orthogonal``: the mean power) of a channel."""
@@ -201,11 +211,11 @@ class Linear(Mixing):
         return moments.power.sum() + squares + steady - 2 * (matrix * moments.cross).sum()
 
 
-def fit(kind: str, training: Moments, validation: Moments | None = None) -> Mixing:
+def fit(kind: Kind, training: Moments, validation: Moments | None = None) -> Mixing:
     """Fit the mixing that leaves the smallest squared error.
 
     Args:
-        kind: One of `KINDS`.
+        kind: Which family.
         training: Moments to fit to; no leading axes.
         validation: Moments of other images, on which the penalty is chosen before the fit to both
             together. Without them ``linear`` takes `UNCHECKED_RIDGE`, ``orthogonal`` none.
@@ -214,9 +224,9 @@ def fit(kind: str, training: Moments, validation: Moments | None = None) -> Mixi
         The mixing.
     """
     everything = training if validation is None else training + validation
-    if kind == "permutation":
+    if kind == Kind.PERMUTATION:
         return fit_permutation(everything)
-    if kind == "orthogonal":
+    if kind == Kind.ORTHOGONAL:
         if validation is None:
             return fit_orthogonal(training)
         best = _best([fit_orthogonal(training, ridge) for ridge in RIDGES], validation)

@@ -37,7 +37,7 @@ def test_moments_add_up_over_positions() -> None:
         torch.testing.assert_close(getattr(whole - first, name), getattr(second, name))
 
 
-@pytest.mark.parametrize("kind", channels.KINDS)
+@pytest.mark.parametrize("kind", channels.Kind)
 def test_errors_from_moments_are_those_of_the_maps(kind: str) -> None:
     """On vectors outside the fit too, the error from moments is the sum of squared differences."""
     mixing = channels.fit(kind, Moments.of(_vectors(0), _vectors(1)))
@@ -130,7 +130,7 @@ def test_nothing_is_learnt_from_unrelated_vectors() -> None:
     """On unrelated vectors the linear mixing predicts the means: about 1 of variance is left."""
     f, g = _vectors(0, 4000), _vectors(1, 4000)
     parts = [Moments.of(f[:, rows], g[:, rows]) for rows in torch.arange(4000).split(1000)]
-    mixing = channels.fit("linear", parts[0] + parts[1], parts[2])
+    mixing = channels.fit(channels.Kind("linear"), parts[0] + parts[1], parts[2])
     held_out = f[:, 3000:]
     variance = float((held_out - f[:, :3000].mean(1, keepdim=True)).square().sum())
     assert float(mixing.error(parts[3])) == pytest.approx(variance, rel=0.02)
@@ -142,7 +142,7 @@ def test_no_mixing_is_kept_where_there_is_little_to_learn_from() -> None:
     f = torch.randn(64, 30, generator=generator, dtype=torch.float64)
     g = f + 0.3 * torch.randn(64, 30, generator=generator, dtype=torch.float64)
     parts = [Moments.of(f[:, rows], g[:, rows]) for rows in torch.arange(30).split(10)]
-    mixing = channels.fit("linear", parts[0], parts[1])
+    mixing = channels.fit(channels.Kind("linear"), parts[0], parts[1])
     alone = Permutation(torch.arange(64)).error(parts[2])
     assert float(mixing.error(parts[2])) < 1.3 * float(alone)
     means = Linear(torch.zeros(64, 64, dtype=torch.float64), f[:, :20].mean(1))
@@ -153,7 +153,7 @@ def test_constant_channels_leave_fits_finite() -> None:
     """A constant channel predicts nothing and breaks nothing."""
     f, g = _vectors(0), _vectors(1)
     g[2], f[3] = 7.0, 0.0
-    for kind in channels.KINDS:
+    for kind in channels.Kind:
         mixing = channels.fit(kind, Moments.of(f, g), Moments.of(f, g))
         assert np.isfinite(_left(mixing, f, g))
     linear = channels.fit_linear(Moments.of(f, g), 1e-6)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import invariance_probe as ip
 from invariance_probe import controls
 from invariance_probe.alignment import metrics, mixing
-from invariance_probe.alignment.mixing import Moments
+from invariance_probe.alignment.mixing import Kind, Moments
 from invariance_probe.plane import coordinates
 from invariance_probe.probing import crossfit, passes
 from invariance_probe.results.methods import EXPLAINING_METHODS
@@ -102,7 +102,7 @@ def test_scores_are_those_of_fits_that_never_saw_the_image(smooth: Tensor) -> No
             for part in (fitted, judges)
         ]
         variance = float((f[image] - mean[:, None]).double().square().sum())
-        for kind in ("permutation", "linear"):
+        for kind in (Kind.PERMUTATION, Kind.LINEAR):
             mixed = mixing.fit(kind, *moments)(g[image])
             left = float((mixed - f[image]).double().square().sum()) / variance
             shown = got[f"oracle+{kind}"].xs(str(image), level="image").item()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import invariance_probe as ip
-from invariance_probe.results import figures
+from invariance_probe.results import figures, style
 from invariance_probe.results import result as results
 
 
@@ -120,7 +120,7 @@ def test_nothing_half_written_is_left_after_an_error(
     def fail(*_arguments: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(figures, "save", fail)
+    monkeypatch.setattr(results, "save", fail)
     with pytest.raises(OSError, match="no space left"):
         result.save(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
@@ -135,7 +135,7 @@ def test_figures_show_what_the_frame_holds(result: ip.ProbeResult, kind: str) ->
         assert len(pictures) == 2 * (2 + 2 * 2 * 5)
         return
     assert all(axes.get_xlabel() for axes in figure.axes)
-    assert figure.axes[0].get_ylabel() == figures.RESIDUAL
+    assert figure.axes[0].get_ylabel() == style.RESIDUAL
     if kind == "depth":
         summary = result.summary()
         row = summary[
