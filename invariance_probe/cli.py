@@ -18,8 +18,8 @@ from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.plane.transforms import Transform, sweep
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
-from invariance_probe.results import result as results
 from invariance_probe.results.methods import EXPLAINING_METHODS
+from invariance_probe.results.result import check_out
 from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -130,7 +130,7 @@ class ProbeCommand:
         int | None,
         tyro.conf.arg(
             help="Side to which images are resized and cut before they are transformed, in pixels; "
-            "by default 1.41 times the crop, so that a rotation need invent nothing."
+            "by default 1.41 times the crop, so that no rotation has to invent content."
         ),
     ] = None
     channels: Channels = 3
@@ -143,7 +143,7 @@ class ProbeCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = results.check_out(self.out or _new_folder(self.model))
+        out = check_out(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in LITE_CROPS:

@@ -69,8 +69,8 @@ class Chunk:
         return sum(each.numel() * each.element_size() for each in maps)
 
 
-class Reader:
-    """Reads images in a seeded order, transforms them and taps the model's layers.
+class ForwardPasses:
+    """Passes images, in a seeded order, through the model as they are and transformed.
 
     Args:
         model: The model, in place and in evaluation mode.

@@ -21,9 +21,9 @@ from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
-from invariance_probe.probing.passes import Chunk, Reader, placed
-from invariance_probe.results import result as results
+from invariance_probe.probing.passes import Chunk, ForwardPasses, placed
 from invariance_probe.results.methods import Method, Warp
+from invariance_probe.results.result import ProbeResult, assemble, check_out
 from invariance_probe.results.rows import Block
 from invariance_probe.results.strips import Strip
 from invariance_probe.terminal import Progress
@@ -40,7 +40,7 @@ def probe(
     progress: bool = False,
     name: str | None = None,
     **changes: Any,
-) -> results.ProbeResult:
+) -> ProbeResult:
     """Measure how far a spatial warp re-aligns a model's maps after its input was transformed.
 
     Images are read twice, once for the mean of each channel and once for the measurement, and once
@@ -70,7 +70,7 @@ def probe(
         InvalidInputError: If anything given cannot be used; nothing is written then.
     """
     options = (options or ProbeOptions()).replace(**changes)
-    target = results.check_out(out)
+    target = check_out(out)
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")
@@ -85,25 +85,25 @@ def probe(
         Progress(progress) as bar,
     ):
         again = any(method.mixing for method in options.compared)
-        reader = Reader(model, source, patterns, transforms, options, keep=again)
-        run = _Run(reader, transforms, options)
+        passes = ForwardPasses(model, source, patterns, transforms, options, keep=again)
+        run = _Run(passes, transforms, options)
         permutations = run.measure(bar)
     config = {
         "model": name or type(model).__name__,
-        "layers": [layer.name for layer in reader.layers],
+        "layers": [layer.name for layer in passes.layers],
         "transforms": [repr(transform) for transform in transforms],
         "images": list(source.names),
-        "canvas": list(reader.canvas),
+        "canvas": list(passes.canvas),
         **asdict(options),
-        "device": str(reader.device),
+        "device": str(passes.device),
     }
-    result = results.assemble(
+    result = assemble(
         run.blocks,
         config=config,
-        layers=reader.layers,
+        layers=passes.layers,
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
-        filled_frac=reader.filled,
+        filled_frac=passes.filled,
         strips=run.strips,
         permutations=permutations,
         wall_time=time.monotonic() - began,
@@ -116,24 +116,26 @@ def probe(
 class _Run:
     """One probe under way: what is fixed for it, and the rows so far."""
 
-    def __init__(self, reader: Reader, moves: Sequence[Transform], options: ProbeOptions) -> None:
-        self.reader, self.moves, self.options = reader, moves, options
+    def __init__(
+        self, passes: ForwardPasses, moves: Sequence[Transform], options: ProbeOptions
+    ) -> None:
+        self.passes, self.moves, self.options = passes, moves, options
         self.views = {
-            layer.name: View(layer, moves, reader.size, options.margin, reader.device)
-            for layer in reader.layers
+            layer.name: View(layer, moves, passes.size, options.margin, passes.device)
+            for layer in passes.layers
         }
         self.blocks: list[Block] = []
         self.strips: list[Strip] = []
-        self._folds = Folds.of(options.compared, self.views, reader.order, options.search)
-        single = len(reader.order) == 1
+        self._folds = Folds.of(options.compared, self.views, passes.order, options.search)
+        single = len(passes.order) == 1
         self._undefined = [m for m in options.compared if single and m.needs_another_image]
         self._chance = not single and any(m.warp is Warp.UNRELATED for m in options.compared)
 
     def measure(self, bar: Progress) -> pd.DataFrame:
         """Read the images as often as the methods ask; tell which channel took whose place."""
-        images, views = len(self.reader.order), len(self.moves) + 1
+        images, views = len(self.passes.order), len(self.moves) + 1
         bar.start(images * (views * (2 if self._folds.methods else 1) + 1))
-        for numbers, maps in self.reader.originals():
+        for numbers, maps in self.passes.originals():
             for name, view in self.views.items():
                 view.add_to_mean(maps[name])
             bar.advance(len(numbers))
@@ -158,7 +160,7 @@ class _Run:
     ) -> None:
         """Go through all pairs of an image and itself, and of an image and the one before it."""
         before = Predecessors()
-        for chunk in self.reader.chunks():
+        for chunk in self.passes.chunks():
             for view in self.views.values():
                 for pairs in view.pairs(chunk):
                     related(pairs, chunk)
@@ -194,7 +196,7 @@ class _Run:
         """Let warp and mixing be found in turns, until neither gains."""
         for _ in range(JOINT_ROUNDS if self._folds.joint else 0):
             turn = Turn(fits)
-            for chunk in self.reader.chunks():
+            for chunk in self.passes.chunks():
                 for view in self.views.values():
                     for pairs in view.pairs(chunk):
                         turn.add(pairs)

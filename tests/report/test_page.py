@@ -198,11 +198,11 @@ def test_bad_folders_give_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "halted" / "result.json").write_text("{", encoding="utf-8")
     training(tmp_path / "good", "c0", 0, 0.1)
     for words, expected in (
-        ([str(tmp_path / "none")], "is no folder"),
+        ([str(tmp_path / "none")], "is not a folder"),
         ([str(tmp_path / "empty")], "holds nothing to report"),
         ([str(broken)], "holds no probe that can be read"),
         ([str(tmp_path / "halted")], "holds no finished training"),
-        ([str(tmp_path / "good"), "--out", str(tmp_path / "a.txt")], "is no HTML file"),
+        ([str(tmp_path / "good"), "--out", str(tmp_path / "a.txt")], "is not an HTML file"),
     ):
         with pytest.raises(SystemExit) as caught:
             cli.main(["report", *words])
