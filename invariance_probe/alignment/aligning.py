@@ -102,9 +102,9 @@ def align(
 
     Raises:
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
-    """  # noqa: DOC502  (raised by `_check`)
+    """  # noqa: DOC502  (raised by `_check` and `SearchOptions`)
     settings = options or SearchOptions(max_distortion=max_distortion)
-    _check(reference, moved, settings)
+    _check(reference, moved)
     pairs, _, height, width = reference.shape
     device = reference.device
     theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
@@ -189,7 +189,7 @@ def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: 
     return Outcome.DISTORTION_LIMIT if at_limit else Outcome.CONVERGED
 
 
-def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
+def _check(reference: Tensor, moved: Tensor) -> None:
     if reference.shape != moved.shape:
         raise InvalidInputError(
             f"align: reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ; "
@@ -199,12 +199,6 @@ def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
         raise InvalidInputError(
             "align: a 1 x 1 map has no position to move; choose a layer with a larger map"
         )
-    if not settings.max_distortion >= 1:
-        raise InvalidInputError(
-            f"max_distortion={settings.max_distortion:g}: a bound on stretching is at least 1"
-        )
-    if settings.mode not in {"bilinear", "bicubic"}:
-        raise InvalidInputError(f"mode={settings.mode!r}: choose 'bilinear' or 'bicubic'")
 
 
 def _finite(maps: Tensor) -> Tensor:
