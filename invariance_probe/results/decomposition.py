@@ -53,7 +53,7 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
         leaves, ``share_low``, ``share_high`` (95 % bootstrap intervals over images); ``n_images``.
 
     Raises:
-        InvalidInputError: If the probe lacks a method.
+        InvalidInputError: If the probe lacks a method, or no transform of it changes anything.
     """
     missing = [method for method in EXPLAINING_METHODS if method not in tables.methods]
     if missing:
@@ -64,6 +64,10 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
     keys = list(by)
     table = tables.table if {"parameter", "transform_number"} & set(keys) else tables.moving()
     table = table[table["metric"] == "fvu"]
+    if table.empty:
+        raise InvalidInputError(
+            "every transform of this run is the identity; there is nothing to explain"
+        )
     frames = []
     for group, rows in table.groupby(keys, observed=True, sort=True, dropna=False):
         values = by_image(rows, ["method"])

@@ -26,16 +26,17 @@ def kinds(tables: ProbeTables) -> list[str]:
         tables: A run's tables.
 
     Returns:
-        Families of transforms, ``"depth"`` and, where the run has what they show, ``"maps"``,
+        Families of transforms and, where the run has what they show, ``"depth"``, ``"maps"``,
         ``"parts"`` (of the residual) and ``"channels"`` (which took whose place).
     """
     families = [str(kind) for kind in tables.table["transform"].cat.categories]
     more = {
+        "depth": len(tables.moving()) > 0,
         "maps": bool(tables.strips),
         "parts": tables.explained and len(tables.config["images"]) > 1,
         "channels": len(tables.channels) > 0,
     }
-    return [*families, "depth", *(kind for kind, there in more.items() if there)]
+    return [*families, *(kind for kind, there in more.items() if there)]
 
 
 def plot(tables: ProbeTables, kind: str) -> Figure:

@@ -52,7 +52,8 @@ def plot_parts(tables: ProbeTables) -> Figure:
     figure = Figure(figsize=(width * len(families) + 3.4, 5.4), layout="constrained")
     panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
     stacked = frame[frame["status"] == "found"]
-    top = 1.05 * float(stacked.groupby(["layer", "transform"], observed=True)["mean"].sum().max())
+    highest = float(stacked.groupby(["layer", "transform"], observed=True)["mean"].sum().max())
+    top = 1.05 * highest if highest > 0 else 1.0
     for axes, family in zip(panels, families, strict=True):
         axes.set_ylim(0, top)
         for place, layer in enumerate(layers):

@@ -50,8 +50,8 @@ class ProbeTables:
 
     @property
     def explained(self) -> bool:
-        """Whether all methods were measured that a decomposition rests on."""
-        return set(EXPLAINING_METHODS) <= set(self.methods)
+        """Whether all was measured that a decomposition rests on."""
+        return set(EXPLAINING_METHODS) <= set(self.methods) and len(self.moving()) > 0
 
     def frame(self) -> pd.DataFrame:
         """Return the tidy long table.
@@ -90,10 +90,14 @@ class ProbeTables:
 
         Returns:
             The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN for one image) and
-            ``n_images``; layers and methods in their natural order.
+            ``n_images``; layers and methods in their natural order. No rows if every transform of
+            the run is left out.
         """
         keys = list(by)
-        wide = by_image(self.table if "parameter" in keys else self.moving(), keys)
+        rows = self.table if "parameter" in keys else self.moving()
+        if rows.empty:
+            return pd.DataFrame(columns=[*keys, "mean", "low", "high", "n_images"])
+        wide = by_image(rows, keys)
         values = wide.to_numpy(dtype=float)
         mean, low, high = mean_interval(values, int(self.config["seed"]))
         counts = np.isfinite(values).sum(1)
