@@ -62,11 +62,13 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
 
 def _summary_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:
     """Layers down, methods across; a mean and under it its interval."""
-    values = sorted({m["parameter"] for m in tables.config["moves"] if m["kind"] == family})
-    span = f" {values[0]:g} to {values[-1]:g}" if values and values[0] == values[0] else ""
+    moves = [m["parameter"] for m in tables.config["moves"] if m["kind"] == family]
+    # general affine maps have no number
+    ends = [f"{end:g}" for end in (min(moves), max(moves)) if not math.isnan(end)]
+    span = f"{family} {' to '.join(dict.fromkeys(ends))}".strip()
     images = int(rows["n_images"].max())
     table = Table(
-        title=f"{family}{span}: fraction of variance unexplained, {images} images",
+        title=f"{span}: fraction of variance unexplained, {images} images",
         title_justify="left",
         box=box.SIMPLE,
         pad_edge=False,
