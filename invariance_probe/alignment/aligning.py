@@ -102,8 +102,9 @@ def align(
 
     Raises:
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
-    """  # noqa: DOC502  (raised by `_check` and `SearchOptions`)
+    """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
+    settings.check()
     _check(reference, moved)
     pairs, _, height, width = reference.shape
     device = reference.device

@@ -45,9 +45,6 @@ class SearchOptions:
         scales: Scalings, relative to the oracle, among the starts.
         shift: Shift of the starts to the four sides, in normalised coordinates.
         mode: Sampler of the reported residual: bilinear or bicubic.
-
-    Raises:
-        InvalidInputError: If a value cannot be used.
     """
 
     max_distortion: float = 2.0
@@ -57,8 +54,13 @@ class SearchOptions:
     shift: float = 0.3
     mode: str = "bilinear"
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be used."""
+    def check(self) -> None:
+        """Refuse what cannot be used.
+
+        Raises:
+            InvalidInputError: If a value is out of range.
+        """
+        # not on construction, where the command line's parser would frame the message
         if not self.max_distortion >= 1:
             raise InvalidInputError(
                 f"max_distortion={self.max_distortion:g}: a bound on stretching is at least 1"

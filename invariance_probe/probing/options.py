@@ -69,6 +69,7 @@ class ProbeOptions:
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)  # the way for a frozen dataclass
+        self.search.check()
         if self.dtype not in {"float32", "float64"}:
             raise InvalidInputError(f"dtype={self.dtype!r}: choose float32 or float64")
         if self.batch_size < 1:

@@ -54,6 +54,7 @@ def test_some_options_can_be_replaced() -> None:
         ({"dtype": "float16"}, "dtype='float16': choose float32 or float64"),
         ({"batch_size": 0}, "batch_size=0: give at least 1"),
         ({"margin": -1.0}, "margin=-1: give 0 or more cells"),
+        ({"search": SearchOptions(max_distortion=0.5)}, "max_distortion=0.5: a bound on stretch"),
     ],
 )
 def test_what_cannot_be_used_is_refused(changes: dict[str, object], message: str) -> None:
