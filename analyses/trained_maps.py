@@ -4,7 +4,6 @@ Images lie on a canvas that is large enough for every motion, without clutter, s
 made up at the border.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -12,13 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import invariance_probe as ip
-from invariance_probe.perturbations.kinds import (
-    Perturbation,
-    RandomRotation,
-    RandomScaling,
-    RandomTranslation,
-)
-from invariance_probe.plane.transforms import Transform
+from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.stn.networks import Classifier
 
 METHODS = ("affine", "oracle", "identity", "floor")
@@ -43,7 +36,7 @@ def residuals(
         images: Images with values in [0, 1].
         perturbation: What it was trained on: a rotation, scaling or translation.
         depths: Layers, in the sense of the papers.
-        count: Motions, see `motions`.
+        count: Motions, as of `Perturbation.sweep`.
         background: Value around the images.
         seed: Root of the probe.
 
@@ -56,7 +49,7 @@ def residuals(
         classifier,
         on_canvas(images, perturbation, background),
         layers=list(names.values()),
-        transforms=motions(perturbation, count),
+        transforms=perturbation.sweep(count, images.shape[-1]),
         methods=METHODS,
         crop=perturbation.canvas(images.shape[-1]),
         fill=background,
@@ -75,30 +68,6 @@ def residuals(
     }
 
 
-def motions(perturbation: Perturbation, count: int) -> list[Transform]:
-    """Spread motions evenly over the range that a perturbation draws from.
-
-    Args:
-        perturbation: A rotation, scaling or translation.
-        count: How many.
-
-    Returns:
-        Motions at the middles of `count` equal parts of the range: what a mean over them says is
-        about the perturbation, not about its extremes. Translations lie along a diagonal for even
-        and the other for odd numbers, in whole pixels.
-    """
-    middles = [(2 * number + 1) / count - 1 for number in range(count)]
-    if isinstance(perturbation, RandomRotation):
-        return [ip.Rotation(middle * perturbation.limit) for middle in middles]
-    if isinstance(perturbation, RandomScaling):
-        low, high = perturbation.low, perturbation.high
-        return [ip.Scaling(2 ** (low + (high - low) * (middle + 1) / 2)) for middle in middles]
-    assert isinstance(perturbation, RandomTranslation)
-    reach = (perturbation.canvas(28) - 28) // 2
-    steps = [round(middle * reach) for middle in middles]
-    return [ip.Translation(x, x if number % 2 == 0 else -x) for number, x in enumerate(steps)]
-
-
 def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> Tensor:
     """Pad images so that no motion of a perturbation shows what is not there.
 
@@ -111,14 +80,5 @@ def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> 
         The images in the middle of larger ones.
     """
     side = images.shape[-1]
-    crop = perturbation.canvas(side)
-    wanted = crop
-    if isinstance(perturbation, RandomRotation):
-        wanted = math.ceil(crop * math.sqrt(2)) + 2
-    elif isinstance(perturbation, RandomScaling):
-        wanted = math.ceil(crop * 2**-perturbation.low) + 2
-    elif isinstance(perturbation, RandomTranslation):
-        wanted = crop + (crop - side)
-    # as many pixels on either side, of the crop in the canvas too
-    edge = math.ceil((wanted - side) / 2)
+    edge = (perturbation.source_side(side) - side) // 2
     return F.pad(images, (edge,) * 4, value=background)

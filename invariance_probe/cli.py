@@ -11,15 +11,16 @@ import torch
 import tyro
 
 from invariance_probe import console
+from invariance_probe.commands import run_command
 from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.plane.transforms import Transform, sweep
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.results.methods import EXPLAINING_METHODS
-from invariance_probe.results.result import check_out
 from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -245,24 +246,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: Words after the command's name; those of the process by default.
-
-    Raises:
-        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    try:
-        tyro.cli(
-            Command,
-            prog="invariance-probe",
-            description="Are a network's features aligned after a rotation or a scaling of its "
-            "input, and can a spatial warp align them?",
-            args=arguments,
-        ).run()
-    except InvalidInputError as error:
-        print(f"invariance-probe: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        print("invariance-probe: interrupted, nothing was written", file=sys.stderr)
-        raise SystemExit(130) from error
+    run_command(
+        Command,
+        program="invariance-probe",
+        description="Are a network's features aligned after a rotation or a scaling of its input, "
+        "and can a spatial warp align them?",
+        arguments=arguments,
+    )
 
 
 def parse_transform(text: str) -> list[Transform]:

@@ -12,7 +12,11 @@ from invariance_probe.plane.transforms import Affine, Rotation, Scaling
 from invariance_probe.results.methods import Method
 from tests.results.planted import EXPLAINED, planted
 
-FOUND = {Method.ORACLE: [0.5, 0.7], Method.AFFINE: [0.2, 0.4], Method.ORACLE_LINEAR: [0.1, 0.1]}
+FOUND = {
+    Method.ORACLE: [0.5, 0.6, 0.7],
+    Method.AFFINE: [0.3, 0.3, 0.3],
+    Method.ORACLE_LINEAR: [0.1, 0.1, 0.1],
+}
 
 
 def _said(capsys: pytest.CaptureFixture[str], *args: object, **options: bool) -> str:
@@ -27,12 +31,13 @@ def test_each_family_has_a_table_of_its_methods(capsys: pytest.CaptureFixture[st
     moves = [Rotation(-45), Rotation(45), Scaling(0.5)]
     out = _said(capsys, planted(FOUND, moves=moves), Path("runs/x"))
     words = " ".join(out.split())
-    assert "rotation -45 to 45: fraction of variance unexplained, 2 images" in words
+    assert "rotation -45 to 45: fraction of variance unexplained, 3 images" in words
     assert "scaling 0.5: fraction" in words
     rows = [line.split() for line in out.splitlines()]
     assert ["layer", "oracle", "affine"] in rows
     assert ["shallow", "0.600", "0.300"] in rows
-    assert ["4x8x8", "0.50–0.70", "0.20–0.40"] in rows
+    # Student's interval: 0.6 -+ 4.303 x 0.1 / root(3)
+    assert ["4x8x8", "0.35–0.85", "0.30–0.30"] in rows
     assert "linear" not in out
     assert out.endswith("Run folder: runs/x\n")
     assert max(map(len, out.splitlines())) <= 80

@@ -22,11 +22,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analyses import ranks
-from analyses.ranks import Cloud
+from analyses import rank_correlation
+from analyses.rank_correlation import Cloud
 from analyses.trained_maps import METHODS, residuals
 from analyses.training_figures import spoken
-from analyses.trainings import Plan, Setup, row
+from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.results.methods import Method
 from invariance_probe.terminal import Progress
@@ -76,14 +76,14 @@ class Probed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Plan):
-    """What to train and probe, where `Plan` does not say it.
+class Config(TrainingPlan):
+    """What to train and probe, where `TrainingPlan` does not say it.
 
     Attributes:
         networks: Which networks, at which layers.
         images: Test images that are probed, the first ones.
         motions: Motions of each perturbation, spread evenly over its range.
-        seed: Root of the bootstrap.
+        seed: Root of all random choices.
     """
 
     networks: tuple[Probed, ...]
@@ -200,7 +200,7 @@ def _probe(
         parse_perturbation(perturbation),
         depths=probed.depths,
         count=config.motions,
-        background=config.dataset.background or 0.0,
+        background=config.dataset.source.background or 0.0,
         seed=config.seed,
     )
 
@@ -208,12 +208,12 @@ def _probe(
 def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Correlate residuals with costs by rank.
 
-    Intervals resample seeds with everything that was trained from them: networks of one seed start
-    from the same weights and see the same batches, whatever is done to the images.
+    Intervals leave out each seed with everything that was trained from it: networks of one seed
+    start from the same weights and see the same batches, whatever is done to the images.
 
     Args:
         frame: What `measure` returned.
-        seed: Root of the bootstrap.
+        seed: Root of the random pairings.
 
     Returns:
         One row per ``cost`` (`COSTS`), ``residual`` (`METHODS`) and ``points``: ``all``; each
@@ -221,8 +221,8 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         network, perturbation and depth; ``within cells``, what is left when these means are taken
         off. ``rho`` is Spearman's, with ``low`` and ``high`` (95 %) over ``clusters`` seeds; ``n``
         points; for ``cells`` alone ``p_value``, two-sided, of so much by chance if costs and
-        residuals of cells were paired at random. The interval says what other seeds would change
-        and, of five seeds, is rather too narrow; the p-value says what other perturbations might.
+        residuals of cells were paired at random. The interval says what other seeds would
+        change; the p-value says what other perturbations might.
     """
     out = []
     for cost in COSTS:
@@ -236,8 +236,9 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                     cell=cells.to_numpy(),
                     points=points,
                 )
+                p_value = rank_correlation.p_value(cloud, seed) if points == "cells" else math.nan
                 seeds = part["seed"].to_numpy()
-                low, high = ranks.interval(cloud, seeds, seed)
+                low, high = rank_correlation.interval(cloud, seeds)
                 out.append({
                     "cost": cost,
                     "residual": method,
@@ -247,7 +248,7 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                     "high": high,
                     "n": len(cloud.correlated()[0]),
                     "clusters": len(np.unique(seeds)),
-                    "p_value": ranks.p_value(cloud, seed) if points == "cells" else math.nan,
+                    "p_value": p_value,
                 })
     return pd.DataFrame(out)
 
@@ -292,7 +293,7 @@ def plot(frame: pd.DataFrame) -> Figure:
             "Does the residual of a trained CNN predict what a transformer of its maps costs?\n"
             f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
             f"{first['images']} images probed; {first['machine']}; "
-            "intervals: 95 %, bootstrap over seeds",
+            "intervals: 95 % over seeds",
             fontsize=12,
         )
         sns.despine(figure)

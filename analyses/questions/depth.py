@@ -17,8 +17,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analyses import training_figures, trainings
-from analyses.trainings import Plan, Setup
+from analyses import training_figures, training_plan
+from analyses.training_plan import Setup, TrainingPlan
 from invariance_probe.training.configuration import Network
 
 REFERENCE = "cnn"
@@ -26,8 +26,8 @@ REFERENCE = "cnn"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Plan):
-    """What to train, where `Plan` does not say it.
+class Config(TrainingPlan):
+    """What to train, where `TrainingPlan` does not say it.
 
     Attributes:
         perturbations: What is done to the images.
@@ -85,14 +85,14 @@ def measure(config: Config) -> pd.DataFrame:
         config: What to train.
 
     Returns:
-        One row a run, as of `trainings.row`, and ``gradient``, the median over the training of the
-        norm of the localizers' gradient; NaN for the CNN.
+        One row a run, as of `training_plan.row`, and ``gradient``, the median over the training of
+        the norm of the localizers' gradient; NaN for the CNN.
     """
     rows = []
     for result in config.results():
         norms = result.curve.get("localizer_gradient", pd.Series(dtype=float)).dropna()
         gradient = float(norms.median()) if len(norms) else float("nan")
-        rows.append({**trainings.row(result, config.preset), "gradient": gradient})
+        rows.append({**training_plan.row(result, config.preset), "gradient": gradient})
     return pd.DataFrame(rows)
 
 
@@ -103,11 +103,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `measure` returned.
 
     Returns:
-        As of `trainings.table`: ``seeds``, ``diverged``, errors, ``difference`` to `REFERENCE`,
+        As of `training_plan.table`: ``seeds``, ``diverged``, errors, ``difference`` to `REFERENCE`,
         ``gradient`` and ``slope_``, each with its interval.
     """
     slopes = [name for name in frame if str(name).startswith("slope_")]
-    found = trainings.table(frame, REFERENCE, ("gradient", *slopes))
+    found = training_plan.table(frame, REFERENCE, ("gradient", *slopes))
     return found.dropna(axis="columns", how="all")
 
 

@@ -14,13 +14,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analyses import training_figures, trainings
-from analyses.trainings import Plan, Setup
+from analyses import training_figures, training_plan
+from analyses.training_plan import Setup, TrainingPlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Plan):
-    """What to train, where `Plan` does not say it.
+class Config(TrainingPlan):
+    """What to train, where `TrainingPlan` does not say it.
 
     Attributes:
         perturbations: What is done to the images.
@@ -71,9 +71,9 @@ def measure(config: Config) -> pd.DataFrame:
         config: What to train.
 
     Returns:
-        One row a run, as of `trainings.row`.
+        One row a run, as of `training_plan.row`.
     """
-    return pd.DataFrame([trainings.row(result, config.preset) for result in config.results()])
+    return pd.DataFrame([training_plan.row(result, config.preset) for result in config.results()])
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -83,13 +83,13 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `measure` returned.
 
     Returns:
-        As of `trainings.table`, with ``steps``: ``difference`` is the error less that of the same
-        network with one step and the same seed.
+        As of `training_plan.table`, with ``steps``: ``difference`` is the error less that of the
+        same network with one step and the same seed.
     """
     numbers = [name for name in frame if str(name).startswith(("slope_", "spread_"))]
     tables = []
     for once, group in frame.groupby(_once(frame), sort=False):
-        found = trainings.table(group, str(once), tuple(numbers))
+        found = training_plan.table(group, str(once), tuple(numbers))
         steps = group.groupby("variant")["steps"].first()
         tables.append(found.assign(steps=found["variant"].map(steps)))
     out = pd.concat(tables, ignore_index=True)

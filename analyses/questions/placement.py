@@ -18,9 +18,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses import training_figures, trainings
-from analyses.trainings import Plan, Setup
+from analyses import training_figures, training_plan
+from analyses.training_plan import Setup, TrainingPlan
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import t_interval
 
 REFERENCE = "c1"
 """What the errors of other variants are compared with: the transformer of a feature map."""
@@ -28,8 +29,8 @@ _BINS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Plan):
-    """What to train, where `Plan` does not say it.
+class Config(TrainingPlan):
+    """What to train, where `TrainingPlan` does not say it.
 
     Attributes:
         perturbations: What is done to the images.
@@ -74,14 +75,14 @@ def measure(config: Config) -> pd.DataFrame:
         config: What to train.
 
     Returns:
-        One row a run (``level`` is ``run``), as of `trainings.row`; and one for each of its first
-        test images and each number of the pose (``level`` is ``pose``): ``image``, ``pose``,
+        One row a run (``level`` is ``run``), as of `training_plan.row`; and one for each of its
+        first test images and each number of the pose (``level`` is ``pose``): ``image``, ``pose``,
         ``applied`` and ``predicted`` (its negative, where all is undone; in the pose's unit), with
         ``perturbation``, ``variant`` and ``seed``.
     """
     runs, poses = [], []
     for result in config.results():
-        about = trainings.row(result, config.preset)
+        about = training_plan.row(result, config.preset)
         runs.append(about)
         moved = about["kind"] != "cnn" and len(result.images) > 0
         names = parse_perturbation(about["perturbation"]).pose_names if moved else ()
@@ -109,13 +110,13 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `measure` returned.
 
     Returns:
-        As of `trainings.table`: errors, ``difference`` to `REFERENCE` (below 0: fewer errors than
-        it), and for every number of the pose its ``slope_`` and the ``spread_`` left within a class
-        (in the pose's unit), each with its interval.
+        As of `training_plan.table`: errors, ``difference`` to `REFERENCE` (below 0: fewer errors
+        than it), and for every number of the pose its ``slope_`` and the ``spread_`` left within a
+        class (in the pose's unit), each with its interval.
     """
     runs = frame[frame["level"] == "run"]
     numbers = [name for name in runs if str(name).startswith(("slope_", "spread_"))]
-    found = trainings.table(runs, REFERENCE, (*numbers, "out_of_frame"))
+    found = training_plan.table(runs, REFERENCE, (*numbers, "out_of_frame"))
     return found.dropna(axis="columns", how="all")
 
 
@@ -200,10 +201,11 @@ def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
     axes.plot(across[[0, -1]], across[[0, -1]], color="black", linewidth=1, linestyle=":")
     name = poses["pose"].iloc[0]
     slopes = runs[f"slope_{name}"].to_numpy(dtype=float)
-    low, high = trainings.interval(slopes)
+    mean, low, high = t_interval(slopes)
     ends = f"\n[{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-    axes.set_title(f"{variant.upper()}: slope {np.nanmean(slopes):.2f}{ends}", fontsize=12)
-    unit = training_figures.POSE_UNITS[name]
+    axes.set_title(f"{variant.upper()}: slope {mean:.2f}{ends}", fontsize=12)
+    perturbation = parse_perturbation(poses["perturbation"].iloc[0])
+    unit = perturbation.pose_units[perturbation.pose_names.index(name)]
     axes.set_xlabel(f"applied ({unit})")
     axes.set_ylabel(f"undone ({unit})")
     axes.set_aspect("equal")

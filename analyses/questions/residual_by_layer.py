@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import invariance_probe as ip
-from analyses.pairs import turns_and_scalings
+from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
 from invariance_probe.results.methods import Method
@@ -95,10 +95,10 @@ def measure(config: Config) -> pd.DataFrame:
 
 
 def _means(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Means over photographs, with 95 % bootstrap intervals."""
+    """Means over photographs, with 95 % intervals."""
     wide = by_image(frame, keys)
     values = wide.to_numpy(dtype=float)
-    mean, low, high = mean_interval(values, seed=0)
+    mean, low, high = mean_interval(values)
     counts = np.isfinite(values).sum(1)
     return wide.index.to_frame(index=False).assign(mean=mean, low=low, high=high, n_images=counts)
 
@@ -111,7 +111,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per ``layer``, ``transform`` and ``method``: ``mean`` fvu, ``low`` and ``high`` (95
-        % bootstrap over photographs), ``n_images``.
+        % interval over photographs), ``n_images``.
     """
     still = np.where(frame["transform"] == "rotation", 0.0, 1.0)
     return _means(frame[frame["parameter"] != still], ["layer", "transform", "method"])
@@ -159,7 +159,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(
             f"EfficientNet-Lite0, {frame['image'].nunique()} photographs; "
-            "ribbons: 95 % bootstrap over photographs",
+            "ribbons: 95 % intervals over photographs",
             fontsize=12,
         )
         for axes in figure.axes:

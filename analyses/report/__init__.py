@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.question import NAMES, answered, read_about
+from analyses import questions
+from analyses.answer import answered, read_about
 from analyses.report import answers, claims, findings
 from invariance_probe import report
 from invariance_probe.report import Page, ResultFolder
@@ -35,7 +36,7 @@ def page(found: Sequence[ResultFolder]) -> Page:
     made = report.page(found)
     folders = sorted(
         (one.path for one in found if one.kind == answers.KIND),
-        key=lambda path: NAMES.index(answered(read_about(path) or {})),
+        key=lambda path: questions.NAMES.index(answered(read_about(path) or {})),
     )
     answering = [answers.section(path, number) for number, path in enumerate(folders, 1)]
     runs = [one.path for one in found if one.kind == trained.KIND]

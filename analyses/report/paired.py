@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-CONFIDENCE = 0.95
-"""Coverage of intervals (Student's t over seeds; Welch's where seeds are not paired)."""
+from invariance_probe.statistics import t_interval, welch_interval
+
 CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
 
 
@@ -66,22 +65,10 @@ def contrast(
     Returns:
         Their mean with its interval.
     """
-    known = np.asarray(differences, dtype=float)
-    known = known[np.isfinite(known)]
-    mean = float(known.mean()) if len(known) else math.nan
-    half = math.nan
-    if len(known) > 1:
-        quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1)
-        half = float(quantile * known.std(ddof=1) / math.sqrt(len(known)))
-    return Contrast(
-        words=words,
-        mean=mean,
-        low=mean - half,
-        high=mean + half,
-        seeds=len(known),
-        unit=unit,
-        above=above,
-    )
+    paired = np.asarray(differences, dtype=float)
+    mean, low, high = t_interval(paired)
+    seeds = int(np.isfinite(paired).sum())
+    return Contrast(words=words, mean=mean, low=low, high=high, seeds=seeds, unit=unit, above=above)
 
 
 def unpaired(words: str, one: Sequence[float], other: Sequence[float], unit: str = "") -> Contrast:
@@ -97,18 +84,9 @@ def unpaired(words: str, one: Sequence[float], other: Sequence[float], unit: str
         The difference with Welch's interval.
     """
     left, right = (np.asarray(each, dtype=float) for each in (one, other))
-    left, right = left[np.isfinite(left)], right[np.isfinite(right)]
-    low = high = math.nan
-    mean = float(left.mean() - right.mean()) if len(left) and len(right) else math.nan
-    if min(len(left), len(right)) > 1:
-        if left.std() == right.std() == 0:
-            low = high = mean
-        else:
-            found = stats.ttest_ind(left, right, equal_var=False)
-            low, high = map(float, found.confidence_interval(CONFIDENCE))
-    return Contrast(
-        words=words, mean=mean, low=low, high=high, seeds=min(len(left), len(right)), unit=unit
-    )
+    mean, low, high = welch_interval(left, right)
+    seeds = min(int(np.isfinite(each).sum()) for each in (left, right))
+    return Contrast(words=words, mean=mean, low=low, high=high, seeds=seeds, unit=unit)
 
 
 def together(contrasts: Sequence[Contrast], *, complete: bool) -> str:

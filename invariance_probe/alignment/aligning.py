@@ -11,7 +11,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Alignment:
         Returns:
             The warped maps.
         """
-        return coordinates.warp(moved, self.theta, mode=self.mode)
+        return sampling.warp(moved, self.theta, mode=self.mode)
 
 
 def align(
@@ -150,7 +150,7 @@ def align_with(
     candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
     scores = {
         name: target.score(
-            moved if name == "identity" else coordinates.warp(moved, theta, mode=settings.mode)
+            moved if name == "identity" else sampling.warp(moved, theta, mode=settings.mode)
         )
         for name, theta in candidates.items()
     }

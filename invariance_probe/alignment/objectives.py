@@ -20,23 +20,15 @@ gradient and Gauss-Newton matrix in the six parameters:
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from invariance_probe.alignment.solver import Normal
+
 _BLOCK = 2**17
 """Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normal:
-    """Value, gradient and Gauss-Newton matrix of the squared error, one row a warp."""
-
-    error: Float[Tensor, " warp"]
-    gradient: Float[Tensor, "warp 6"]
-    matrix: Float[Tensor, "warp 6 6"]
 
 
 class Objective(ABC):
@@ -110,11 +102,14 @@ class _Grid:
         height, width = size
         self.width = width
         longer = max(full_size)
+        # pixels of this map per isotropic unit, x before y: half the longer side of the full map,
+        # times the share of its pixels that this map has left
         self.scale = like.new_tensor([
             [width / 2 * longer / full_size[1]],
             [height / 2 * longer / full_size[0]],
         ])
         self.last = like.new_tensor([[width - 1.0], [height - 1.0]])
+        # homogeneous, row by row: (3, position)
         x = torch.arange(width).to(like) - (width - 1) / 2
         y = torch.arange(height).to(like) - (height - 1) / 2
         x, y = x.repeat(height) / self.scale[0], y.repeat_interleave(width) / self.scale[1]
@@ -124,11 +119,14 @@ class _Grid:
         """Follow warps to top-left corners, fractions, and index units per isotropic unit."""
         # points are (3, position) or (warp, 3, position); corners are flat; fractions and units
         # are (warp, 2, position), x before y; a unit is 0 where the position is clamped
+        # an index is the pixels from the map's middle, plus the middle's own index, last / 2
         index_warps = warps * self.scale
         index_warps[:, :, 2] += self.last[:, 0] / 2
         at = index_warps @ points
+        # beyond the border the sampler repeats it: what is read no longer depends on the warp
         clamped = torch.minimum(at.clamp(min=0), self.last)
         units = (at == clamped).to(at).mul_(self.scale)
+        # the last row and column are the far sides (fraction 1) of the last cells
         corner = torch.minimum(clamped.floor(), self.last - 1)
         flat = torch.add(corner[:, 0], corner[:, 1], alpha=self.width).long()
         return flat, clamped.sub_(corner), units
@@ -146,7 +144,13 @@ _OUTER = torch.tensor([[3, 4, 1], [4, 5, 2], [1, 2, 0]])
 
 def _assemble(error: Tensor, slopes: Tensor, products: Tensor, moments: Tensor) -> Normal:
     """Sum over positions: error (warp, position), slopes (warp, 2, .), products (warp, 3, .)."""
-    # slopes are <dG/dx, r> and <dG/dy, r>, products those of the derivatives: xx, xy, yy
+    # A warp with rows X, Y reads p at (X p, Y p), p = (x, y, 1). With G_x, G_y the derivatives of
+    # the reading there and r the residual, J has G_x p^T in the columns of X and G_y p^T in those
+    # of Y, so that
+    #     J^T r = (sum <G_x, r> p, sum <G_y, r> p),
+    #     J^T J = [[sum <G_x, G_x> p p^T, sum <G_x, G_y> p p^T], [..., sum <G_y, G_y> p p^T]].
+    # `slopes` are <G_x, r>, <G_y, r>; `products` are <G_x, G_x>, <G_x, G_y>, <G_y, G_y>; p p^T has
+    # six different entries, the moments, so one matrix product sums everything
     second = products @ moments
     xx, xy, yy = second[..., _OUTER.to(second.device)].unbind(1)
     matrix = torch.cat([torch.cat([xx, xy], dim=-1), torch.cat([xy, yy], dim=-1)], dim=-2)
@@ -176,8 +180,12 @@ class InnerProducts(Objective):
         self.mask = mask.flatten(1)
         self.positions = height * width
         self.warps_at_once = _BLOCK // self.positions
+        # <F(p), G(q)> of all positions p and q, p before q
         self.cross = (reference.flatten(2).transpose(1, 2) @ moved.flatten(2)).flatten()
         self.squares = reference.square().sum(1).flatten(1)
+        # inside a cell with corners G_00, G_10 (right), G_01 (below) and G_11 the reading
+        #     (1 - u)(1 - v) G_00 + u (1 - v) G_10 + (1 - u) v G_01 + u v G_11
+        # is  a + u b + v c + u v d:
         a = moved[:, :, :-1, :-1]
         b = moved[:, :, :-1, 1:] - a
         c = moved[:, :, 1:, :-1] - a
@@ -185,7 +193,7 @@ class InnerProducts(Objective):
         bc = (b * c).sum(1)
         gram = torch.stack([
             *((a * corner).sum(1) for corner in (a, b, c)),
-            (a * d).sum(1) + bc,
+            (a * d).sum(1) + bc,  # always used together: both go with u v
             (b * b).sum(1),
             bc,
             (c * c).sum(1),
@@ -199,16 +207,19 @@ class InnerProducts(Objective):
 
     def _look_up(self, corner: Tensor, pairs: Tensor) -> tuple[Tensor, ...]:
         """Coefficients of the error inside the cells at which warps read."""
-        # error(u, v) = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
-        #               + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
+        # |a - f + u b + v c + u v d|^2 = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
+        #                                 + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
+        # with  e = |a - f|^2, p = <a - f, b>, q = <a - f, c>, r = <a - f, d> + <b, c>
         n, width = self.positions, self.grid.width
         start = pairs[:, None] * n
         cell = (corner + start).flatten()
         aa, ab, ac, ad_bc, bb, bc, cc, bd, cd, dd = self.gram.index_select(1, cell).view(
             10, *corner.shape
         )
+        # row p of the pair's cross products; its entries at the cell's corners are <f, G_00>, ...
         at = corner.add_((torch.arange(n, device=pairs.device) + start) * n)
         fa, right, below, across = (self.cross.take(at + k) for k in (0, 1, width, width + 1))
+        # <f, c> = below - fa, <f, b> = right - fa, <f, d> = across - right - below + fa
         q = ac.sub_(below).add_(fa)
         p = ab.sub_(right).add_(fa)
         r = ad_bc.sub_(across).add_(right).add_(below).sub_(fa)
@@ -219,6 +230,7 @@ class InnerProducts(Objective):
         corner, fractions, _ = self.grid.read(warps, self.grid.points)
         u, v = fractions.unbind(1)
         e, p, q, r, bb, _, cc, bd, cd, dd = self._look_up(corner, pairs)
+        # grouped as  e + u (2 t + u |b + v d|^2) + v (2 q + v cc),  t = p + v (r + v cd)
         along = torch.addcmul(bd.mul_(2), v, dd)
         t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
         e.addcmul_(u, torch.addcmul(t.mul_(2), u, torch.addcmul(bb, v, along)))
@@ -230,22 +242,28 @@ class InnerProducts(Objective):
         corner, fractions, units = self.grid.read(warps, self.grid.points)
         u, v = fractions.unbind(1)
         e, p, q, r, bb, bc, cc, bd, cd, dd = self._look_up(corner, pairs)
-        du = torch.addcmul(bd, v, dd)  # <d, b + d v>
-        dv = torch.addcmul(cd, u, dd)  # <d, c + d u>
+        # the derivatives of the reading by u and v are  G_u = b + v d  and  G_v = c + u d
+        du = torch.addcmul(bd, v, dd)  # <d, G_u>
+        dv = torch.addcmul(cd, u, dd)  # <d, G_v>
         mask = self.mask[pairs]
         units.mul_(mask[:, None])
         unit_x, unit_y = units.unbind(1)
         products = torch.empty(len(warps), 3, n, dtype=u.dtype, device=u.device)
         xx, xy, yy = products.unbind(1)
-        torch.addcmul(bb, v, du.add_(bd), out=xx)
-        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)
-        torch.addcmul(cc, u, dv.add_(cd), out=yy)
+        torch.addcmul(bb, v, du.add_(bd), out=xx)  # |G_u|^2
+        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)  # <G_u, G_v>
+        torch.addcmul(cc, u, dv.add_(cd), out=yy)  # |G_v|^2
+        # half the derivatives of the error; sorted by u and by v they are
+        #     <G_u, residual> = t + u |G_u|^2,            t = p + v (r + v cd),
+        #     <G_v, residual> = q + u (r + u bd) + v |G_v|^2
         t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
         slopes = torch.empty_like(fractions)
         torch.addcmul(t, u, xx, out=slopes[:, 0])
         torch.addcmul(torch.addcmul(q, u, torch.addcmul(r, u, bd)), v, yy, out=slopes[:, 1])
+        # as in `_error`, where  2 t + u |G_u|^2 = t + <G_u, residual>
         e.addcmul_(u, t.add_(slopes[:, 0]))
         e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
+        # from index to isotropic units; the mask, 0 or 1, is in the units already
         xx.mul_(unit_x).mul_(unit_x)
         xy.mul_(unit_x).mul_(unit_y)
         yy.mul_(unit_y).mul_(unit_y)
@@ -284,7 +302,7 @@ class Residuals(Objective):
         self.source = moved.flatten(2).transpose(1, 2).reshape(-1, channels)
 
     def _corners(self, corner: Tensor, pairs: Tensor) -> tuple[Tensor, ...]:
-        """Vectors at the four corners of the cells at which warps read."""
+        """Vectors at the four corners of the cells at which warps read, row by row."""
         width = self.grid.width
         corner = corner + pairs[:, None] * self.size
         return tuple(
@@ -295,17 +313,19 @@ class Residuals(Objective):
     def _error(self, warps: Tensor, pairs: Tensor) -> Tensor:
         corner, fractions, _ = self.grid.read(warps, self.points[pairs])
         u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
-        a, b, c, d = self._corners(corner, pairs)
-        read = torch.lerp(torch.lerp(a, b, u), torch.lerp(c, d, u), v)
+        nw, ne, sw, se = self._corners(corner, pairs)
+        read = torch.lerp(torch.lerp(nw, ne, u), torch.lerp(sw, se, u), v)
         residual = read.sub_(self.target[pairs])
         return _dot(residual, residual).mul_(self.mask[pairs]).sum(-1)
 
     def _normal(self, warps: Tensor, pairs: Tensor) -> Normal:
         corner, fractions, units = self.grid.read(warps, self.points[pairs])
-        a, b, c, d = self._corners(corner, pairs)
+        nw, ne, sw, se = self._corners(corner, pairs)
         u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
-        top, bottom = torch.lerp(a, b, u), torch.lerp(c, d, u)
-        g_u = torch.lerp(b.sub_(a), d.sub_(c), v)
+        top, bottom = torch.lerp(nw, ne, u), torch.lerp(sw, se, u)
+        # the reading is linear in each fraction: its derivative by u is the slope along the top
+        # and bottom sides, mixed by v, and by v the step from top to bottom
+        g_u = torch.lerp(ne.sub_(nw), se.sub_(sw), v)
         g_v = bottom.sub_(top)
         residual = torch.addcmul(top, v, g_v).sub_(self.target[pairs])
         mask = self.mask[pairs]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import metrics, objectives, solver
+from invariance_probe.alignment import distortion, metrics, objectives, solver
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane import coordinates
 
@@ -165,7 +165,7 @@ def outside(
         True where a warp distorts more than the settings allow.
     """
     warps, centre = (_isotropic(t, height, width) for t in (theta, oracle))
-    return solver.limit_distortion(warps, centre, settings.max_distortion)[1]
+    return distortion.limit_distortion(warps, centre, settings.max_distortion)[1]
 
 
 def _isotropic(theta: Tensor, height: int, width: int) -> Tensor:
@@ -202,13 +202,18 @@ class _Candidates:
         each = len(self.state.error) // self.pairs
         return torch.arange(self.pairs, device=self.state.error.device).repeat_interleave(each)
 
+    @property
+    def warps(self) -> Tensor:
+        """The candidates as (pair, rank, 2, 3)."""
+        return self.state.points.view(self.pairs, -1, 2, 3)
+
     def best(self, count: int) -> "_Candidates":
         """Keep the best of each pair, skipping near duplicates while there are others."""
         error = self.state.error.view(self.pairs, -1).nan_to_num(math.inf)
         order = error.argsort(dim=1, stable=True)[:, : 2 * count]
         order = order + torch.arange(self.pairs, device=error.device)[:, None] * error.shape[1]
         if count > 1:
-            warps = self.state.warps[order].flatten(2)
+            warps = self.state.points[order]
             same = (warps[:, :, None] - warps[:, None, :]).abs().amax(-1) < 1e-3
             repeated = same.tril(-1).any(-1)
             order = order.gather(1, repeated.long().argsort(dim=1, stable=True))
@@ -235,7 +240,7 @@ def _search(
     look, rounds = (FIRST_LOOK, FIRST_ROUNDS) if coarser[1:] else (ONLY_LOOK, ONLY_ROUNDS)
     for level in reversed(coarser[1:]):
         candidates = steps.take(_table(*level, full_size=(height, width)), warps, look, rounds)
-        warps = candidates.state.warps.view(len(oracle), -1, 2, 3)
+        warps = candidates.warps
         n_iter += sum(count for count, _ in rounds)
         rounds = MIDDLE_ROUNDS
     near = [_nudged(oracle, longest, reach=2)]
@@ -249,13 +254,13 @@ def _search(
         candidates = steps.take(objective, warps, look, (*rounds, final))
     else:
         scout = _residuals(target, source, weight, SCOUT_POSITIONS)
-        warps = steps.take(scout, warps, look, rounds).state.warps[:, None]
+        warps = steps.take(scout, warps, look, rounds).warps
         polish = _residuals(target, source, weight, POLISH_POSITIONS)
         candidates = steps.take(polish, warps, 1, (final,))
         n_iter += sum(count for count, _ in rounds)
     state = candidates.state
     return Found(
-        theta=_normalised(state.warps, height, width),
+        theta=_normalised(candidates.warps[:, 0], height, width),
         n_iter=state.n_iter + n_iter,
         converged=state.converged,
         at_limit=state.at_limit,
@@ -277,26 +282,25 @@ class _Steps:
         rounds: Rounds,
     ) -> _Candidates:
         """Begin at the best of warps (pair, rank, 2, 3); keep the best after each round."""
-        bound, pairs = self.settings.max_distortion, len(warps)
+        pairs = len(warps)
         if look < warps.shape[1]:
             warps = _best_looking(objective, warps, look)
         index = torch.arange(pairs, device=warps.device).repeat_interleave(warps.shape[1])
-        state = solver.start(
-            objective, warps.flatten(0, 1), index, self.oracle[index], max_distortion=bound
-        )
+        state = solver.start(self._problem(objective, index), warps.flatten(2).flatten(0, 1))
         candidates = _Candidates(state, pairs)
         for steps, count in rounds:
-            index = candidates.index
-            candidates.state = solver.descend(
-                candidates.state,
-                objective,
-                index,
-                self.oracle[index],
-                max_distortion=bound,
-                max_steps=steps,
-            )
+            problem = self._problem(objective, candidates.index)
+            candidates.state = solver.descend(candidates.state, problem, max_steps=steps)
             candidates = candidates.best(count)
         return candidates
+
+    def _problem(self, objective: objectives.Objective, index: Tensor) -> distortion.LimitedWarps:
+        return distortion.LimitedWarps(
+            objective=objective,
+            pairs=index,
+            oracle=self.oracle[index],
+            max_distortion=self.settings.max_distortion,
+        )
 
 
 def _best_looking(objective: objectives.Objective, warps: Tensor, count: int) -> Tensor:

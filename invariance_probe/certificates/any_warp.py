@@ -120,6 +120,8 @@ def any_warp_bound(
         # in units of the longest vectors, so that no square leaves the range of float32
         unit = (_longest(vectors, 2) + _longest(moved[chosen], 1))[:, None, None]
         unit = torch.where(unit > 0, unit, torch.ones_like(unit))
+        # a real reading leaves the hull by rounding: a residual is shorter than the distance by
+        # `slack` longest vectors at most
         low, high = _to_nearest_hull(
             Cells(moved[chosen].double() / unit[..., None]), wanted.double() / unit
         )
@@ -146,12 +148,13 @@ def any_warp_bound(
 def _order(vectors: Tensor, moved: Tensor, mask: Tensor, most: int) -> Tensor:
     """Number the positions that count, in each pair; those of the region come first."""
     height, width = moved.shape[-2:]
-    # the fullest region decides how many are looked at
+    # pairs are looked at together: the fullest region decides for how many positions
     count = int(mask.sum(1).max())
     merit = mask.float()
     if mask.shape[1] > most:
         count = min(count, most)
         some = moved[:, :, :: -(-height // _SAMPLES), :: -(-width // _SAMPLES)].flatten(2)
+        # + 1, so that any position of the region comes before those outside, which have 0
         merit = torch.cdist(vectors.float(), some.transpose(1, 2).float()).amin(2) + 1
         merit = torch.where(mask, merit, torch.zeros_like(merit))
     return merit.argsort(dim=1, descending=True, stable=True)[:, :count]
@@ -236,7 +239,9 @@ def _to_nearest_hull(cells: Cells, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 def _planes(cells: Cells, to_vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Bound by the plane normal to f - m, m a cell's mean, (pair, row, y, x); and from above."""
-    # the weights of `hulls.separated` are 1/4 each, and its sums are shared by all rows
+    # `hulls.separated` with weights of 1/4, for which nothing has to be solved, and whose s_i are
+    # the same for all rows:  <f - m, f - c_i> = (D_i + mean - s_i) / 2.  Over pairs of corners the
+    # D_ij sum to 2 (s_0 + ... + s_3), so  |f - m|^2 = mean - sum D_ij / 16 = mean - sum s_i / 8
     shape = (*to_vectors.shape[:2], cells.height, cells.width)
     near = to_vectors.float().view(shape)
     matrix = {pair: d.float() for pair, d in zip(hulls.EDGES, cells.between, strict=True)}
@@ -248,6 +253,7 @@ def _planes(cells: Cells, to_vectors: Tensor) -> tuple[Tensor, Tensor]:
     least = corners[0] - spread[0]
     for i in (1, 2, 3):
         least = torch.minimum(least, corners[i] - spread[i])
+    # the mean of the four D_i of each cell, rows first
     pairs = near[..., :-1, :] + near[..., 1:, :]
     mean = (pairs[..., :-1] + pairs[..., 1:]).mul_(0.25)
     # float32 has rounded each of a handful of terms no larger than this
@@ -255,6 +261,7 @@ def _planes(cells: Cells, to_vectors: Tensor) -> tuple[Tensor, Tensor]:
     rounding = (mean + widest).mul_(4 * torch.finfo(torch.float32).eps)
     away = (mean - (spread[0] + spread[1] + spread[2] + spread[3]) / 8).add_(rounding)
     reach = least.add_(mean).mul_(0.5).sub_(rounding).clamp_(min=0)
+    # m and the corners are points of hulls, so the nearest hull is at least that near
     high = torch.minimum(away.flatten(2).amin(2), near.flatten(2).amin(2))
     low = reach.square_().div_(away.clamp_(min=torch.finfo(torch.float32).tiny))
     return low, high
@@ -264,6 +271,7 @@ def _sieved(cells: Cells, to_vectors: Tensor, rounding: Tensor) -> tuple[Tensor,
     """Do what `_to_nearest_hull` does for a few rows."""
     low, high = _planes(cells, to_vectors)
     margin = 1 + 8 * torch.finfo(torch.float32).eps
+    # only a cell whose plane lets it be as near as the nearest point known can be the nearest;
     # on flat backgrounds rounding can leave `high` below 0, and all cells above it
     most = high.clamp(min=0) * margin + 4 * rounding[:, :, 0].float()
     pair, row, y, x = torch.nonzero(low <= most[:, :, None, None], as_tuple=True)

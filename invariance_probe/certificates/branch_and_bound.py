@@ -25,7 +25,7 @@ from invariance_probe.alignment import aligning, metrics, search, solver
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import any_warp, families, minorants
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 
 LARGEST = 2**24
 """Positions times cells: maps of 56 x 56, where a certificate is slow but has its use."""
@@ -134,14 +134,16 @@ def certify(
     outcome = _hopeless(F, G, region, target)
     if outcome is not None:
         return _certificate(theta, math.nan, math.nan, target, 0, outcome)
-    # what reading and scoring maps of their own dtype may hide, as in `bounds`
+    # A residual read and scored in the maps' own dtype is the exact one but for an error vector of
+    # READ_ROUNDING roundings a position, so over n positions the roots of the two sums differ by
+    # no more than root(n) of these (the triangle inequality). `lower` gives that away.
     longest = sum(float(torch.linalg.vector_norm(maps, dim=0).max()) for maps in (F, G))
     slack = any_warp.READ_ROUNDING * torch.finfo(reference.dtype).eps * longest
     slack *= math.sqrt(int(region.sum()))
     found = _Search(F, G, theta, region, target, asked, slack)
     outcome = found.run()
     theta = found.family.theta(found.best[None])[0]
-    read = coordinates.warp(G[None], theta[None])[0]
+    read = sampling.warp(G[None], theta[None])[0]
     error = float(((read - F).square().sum(0) * region).sum())
     lower = max(0.0, math.sqrt(max(0.0, found.lower)) - slack) ** 2
     return _certificate(theta, error, lower, target, found.boxes, outcome)
@@ -244,9 +246,11 @@ class _Search:
             asked.family, oracle, region, (height, width), asked.max_distortion
         )
         self.minorants = minorants.Minorants(wanted, offered, self.family)
+        self.problem = _Warps(self.family, self.minorants)
         self.at_once = max(32, _ENTRIES // len(wanted))
         variance = 1 / float(target.bound(torch.ones(1, dtype=torch.float64)).fvu[0])
         self.floor = asked.floor * variance
+        # descents begin at the engine's own result: a certificate is above all its judge
         starts = [oracle, torch.eye(2, 3).to(oracle)]
         if min(height, width) > 1:
             settings = search.SearchOptions(max_distortion=asked.max_distortion)
@@ -266,12 +270,15 @@ class _Search:
     @property
     def lower(self) -> float:
         """What no warp of the family undercuts."""
+        # boxes cover the family: those put aside, those that are left, and those dropped because
+        # they meet no warp of it
         left = float(self.lows.min()) if len(self.lows) else math.inf
         return min(self.aside, left, self.upper)
 
     @property
     def _enough(self) -> float:
         """Bound at which a box need not be split any more."""
+        # `certify` takes `slack` from the root of the bound: what is left must still be `allowed`
         allowed = self.upper - max(self.asked.gap * self.upper, self.floor)
         return (math.sqrt(allowed) + self.slack) ** 2 if allowed > 0 else 0.0
 
@@ -286,6 +293,8 @@ class _Search:
                 return Outcome.TIME_LIMIT
             centres, halves, lows = self._split()
             rounds += 1
+            # descents are dear beside bounds, and most useful early on: after rounds 1, 2, 4, 8,
+            # and from then on regularly
             if rounds & (rounds - 1) == 0 or rounds % _ROUNDS_BETWEEN_DESCENTS == 0:
                 self._descend(centres[lows.argsort()[:_DESCENTS]])
             self.centres = torch.cat([self.centres, centres])
@@ -297,6 +306,7 @@ class _Search:
     def _split(self) -> tuple[Tensor, Tensor, Tensor]:
         """Take the boxes with the lowest bounds, halve them and bound what can hold a warp."""
         count = min(self.at_once, len(self.lows), max(1, (self.asked.max_boxes - self.boxes) // 2))
+        # each box makes two, and `max_boxes` is a promise
         chosen = self.lows.topk(count, largest=False).indices
         centres, halves, lows = (t[chosen] for t in (self.centres, self.halves, self.lows))
         keep = torch.ones(len(self.lows), dtype=torch.bool)
@@ -305,8 +315,10 @@ class _Search:
         # across the parameter that moves the positions most
         widest = (halves * self.family.travel).argmax(1, keepdim=True)
         halves = halves.scatter(1, widest, halves.gather(1, widest) / 2)
+        # the halves' middles lie half a side (the new one) to either side of the old middle
         step = torch.zeros_like(halves).scatter(1, widest, halves.gather(1, widest))
         centres = torch.cat([centres - step, centres + step])
+        # what holds for a box holds for its halves
         halves, lows = halves.repeat(2, 1), lows.repeat(2)
         self.boxes += len(lows)
         meets = self.family.meets(centres, halves)
@@ -329,40 +341,35 @@ class _Search:
             self.aside = min(self.aside, float(self.lows[good].min()))
             self._retain(~good)
 
-    def _descend(self, parameters: Tensor, steps: int = 20) -> None:
-        """Follow warps downhill by Levenberg-Marquardt steps; keep the best of all so far."""
+    def _descend(self, parameters: Tensor) -> None:
+        """Follow warps downhill, and keep the best of all so far."""
         if not len(parameters):
             return
-        now = self._inside(parameters)
-        here = self.minorants.at(now)
-        damping = torch.full((len(now), 1), 1e-3).to(now)
-        for _ in range(steps):
-            # the quadratic keeps a share of the Gauss-Newton matrix for itself
-            matrix = here.curvature / (1 - minorants.SHARE)
-            diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1)
-            lift = diagonal * damping + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
-            step = torch.linalg.solve_ex(matrix + torch.diag_embed(lift), -here.slope / 2)[0]
-            trial = self._inside(now + step.nan_to_num_(0.0, 0.0, 0.0))
-            there = self.minorants.at(trial)
-            better = there.constant < here.constant
-            now = torch.where(better[:, None], trial, now)
-            here = minorants.Quadratic(
-                constant=torch.where(better, there.constant, here.constant),
-                slope=torch.where(better[:, None], there.slope, here.slope),
-                curvature=torch.where(better[:, None, None], there.curvature, here.curvature),
-            )
-            damping = torch.where(better[:, None], damping / 10, damping * 10).clamp_(1e-9, 1e9)
-        best = int(here.constant.argmin())
-        if float(here.constant[best]) < self.upper:
-            self.upper, self.best = float(here.constant[best]), now[best]
+        found = solver.descend(
+            solver.start(self.problem, parameters),
+            self.problem,
+            max_steps=_STEPS,
+            tolerance=_TOLERANCE,
+        )
+        best = int(found.error.argmin())
+        if float(found.error[best]) < self.upper:
+            self.upper, self.best = float(found.error[best]), found.points[best]
 
-    def _inside(self, parameters: Tensor) -> Tensor:
-        """Bring warps within the limits of distortion."""
-        linear = self.family.linear(parameters)
-        warps = torch.cat([linear, parameters[:, 2:4, None]], -1)
-        middle = torch.eye(2, 3).to(warps).expand_as(warps)
-        limited, _ = solver.limit_distortion(warps, middle, self.asked.max_distortion)
-        return self.family.from_linear(limited[:, :, :2], limited[:, :, 2])
+
+@dataclass(frozen=True)
+class _Warps(solver.Problem):
+    """The error of the family's warps, read in float64."""
+
+    family: families.Family
+    minorants: minorants.Minorants
+
+    def normal(self, points: Tensor, starts: Tensor) -> solver.Normal:  # noqa: ARG002
+        return self.minorants.at(points)
+
+    def confine(self, points: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return self.family.confine(points)
 
 
 _DESCENTS, _ROUNDS_BETWEEN_DESCENTS = 8, 16
+_STEPS, _TOLERANCE = 20, 1e-12
+"""Of a descent. Every gap is measured against its end: it goes on to the last digits of float64."""

@@ -5,13 +5,14 @@ Convention:
     reference, m the middle of its region, O the linear part of the oracle, and
     L = [[e + f, g - h], [g + h, e - f]]. The parameters are (e, h, t_x, t_y) of a similarity and
     (e, h, t_x, t_y, f, g) of an affine warp; L has the singular values  hypot(e, h) +- hypot(f, g).
-    Index and isotropic coordinates share their linear parts (see `solver`).
+    Index and isotropic coordinates share their linear parts: they differ by one factor and a shift.
 """
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from invariance_probe.alignment.distortion import limit_distortion
 from invariance_probe.plane import coordinates
 
 PARAMETERS = {"similarity": 4, "affine": 6}
@@ -76,6 +77,23 @@ class Family:
         bend = torch.hypot(near[:, 4], near[:, 5]) if self.count == 6 else torch.zeros_like(least)
         slack = 1 + 1e-6
         return (least + bend <= self.limit * slack) & (most - bend >= 1 / self.limit / slack)
+
+    def confine(
+        self, parameters: Float[Tensor, "warp parameter"]
+    ) -> tuple[Float[Tensor, "warp parameter"], Bool[Tensor, " warp"]]:
+        """Bring warps within the limits of distortion.
+
+        Args:
+            parameters: Of any warps.
+
+        Returns:
+            Those of warps within the limits, and which were outside.
+        """
+        warps = torch.cat([self.linear(parameters), parameters[:, 2:4, None]], -1)
+        # L is relative to the oracle already
+        identity = torch.eye(2, 3).to(warps).expand_as(warps)
+        limited, outside = limit_distortion(warps, identity, self.limit)
+        return self.from_linear(limited[:, :, :2], limited[:, :, 2]), outside
 
     def theta(self, parameters: Float[Tensor, "warp parameter"]) -> Float[Tensor, "warp 2 3"]:
         """Express warps in normalised coordinates.

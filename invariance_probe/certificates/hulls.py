@@ -72,7 +72,9 @@ def separated(
     rounding: Tensor | float,
 ) -> Tensor:
     """Square the distance that the plane normal to f - x proves, x the mixture with `weights`."""
-    # <f - x, f - c_i> = (D_i + mean - s_i) / 2, mean = sum w_j D_j and s_i = sum w_j D_ij
+    # D_i = |f - c_i|^2 and D_ij = |c_i - c_j|^2 hold all inner products: by the law of cosines
+    # <f - c_i, f - c_j> = (D_i + D_j - D_ij) / 2, and summed with the weights of x
+    #     <f - x, f - c_i> = (D_i + mean - s_i) / 2,   mean = sum_j w_j D_j,  s_i = sum_j w_j D_ij
     spread = [
         sum((weights[j] * between[_EDGE[i, j]] for j in range(4) if j != i), start=0.0)
         for i in range(4)
@@ -81,7 +83,8 @@ def separated(
     for i in (1, 2, 3):
         least = torch.minimum(least, to_corners[i] - spread[i])
     mean = sum((w * d for w, d in zip(weights, to_corners, strict=True)), start=0.0)
-    # three terms, each wrong by one rounding; so is `near`
+    # half of three terms, each wrong by one rounding; `near` allows for as much, squared and
+    # upwards, so that  reach / |f - x|  errs to the lower side
     reach = ((mean + least) / 2 - 1.5 * rounding).clamp_(min=0)
     tiny = torch.finfo(near.dtype).tiny
     return reach.square_().div_((near + 1.5 * rounding).clamp(min=tiny))
@@ -92,6 +95,12 @@ def _nearest(
 ) -> tuple[Tensor, list[Tensor]]:
     """Squared distance to the nearest point that a face offers, and the point's weights."""
     shape = (to_corners[0] + between[0]).shape
+    # The foot of the perpendicular from f onto the span of a face is  sum_j w_j c_j,  w_j the
+    # cofactors divided by their sum. A corner's cofactor is 1; that of j in a face is expanded by
+    # the face without j, k any corner of it:
+    #     cofactor_j(face) = sum over i in the rest of cofactor_i(rest) <c_i - f, c_k - c_j>
+    # (Johnson's recursion). `_lean` is twice the inner product, which doubles all cofactors of a
+    # face alike and cancels in the weights. The foot lies in the face if no weight is negative.
     one = to_corners[0].new_ones(())
     best = to_corners[0].expand(shape).clone()
     weights = [torch.ones_like(best), *(torch.zeros_like(best) for _ in range(3))]
@@ -110,9 +119,12 @@ def _nearest(
             inside = total > 0
             for cofactor in cofactors.values():
                 inside = inside & (cofactor >= 0)
+            # where the foot does not count, 1 keeps NaN out of what is not offered
             total = torch.where(inside, total, one)
             shares = {i: cofactor / total for i, cofactor in cofactors.items()}
-            # |f - x|^2 = sum w_i D_i - sum w_i w_j D_ij, which holds for any weights
+            # |f - x|^2 = sum w_i D_i - sum over pairs of w_i w_j D_ij holds for any weights that
+            # add up to 1 (the parallel axis theorem), so x is a point of the hull at this distance
+            # even where its weights are rounded
             away = sum((shares[i] * to_corners[i] for i in face), start=torch.zeros_like(one))
             for i, j in combinations(face, 2):
                 away = away - shares[i] * shares[j] * between[_EDGE[i, j]]
@@ -124,6 +136,7 @@ def _lean(
     i: int, j: int, k: int, to_corners: Sequence[Tensor], between: Sequence[Tensor]
 ) -> Tensor:
     """Twice <c_i - f, c_j - c_k>, from squared distances."""
+    # (D_i + D_j - D_ij) - (D_i + D_k - D_ik), where D_i cancels and D_ii = 0
     lean = to_corners[j] - to_corners[k]
     if i != j:
         lean = lean - between[_EDGE[i, j]]

@@ -9,10 +9,12 @@ Two kinds of minorant are used:
   of each position to the hull of each part, and range minima over it give the smallest among the
   parts that a rectangle touches. These are good for large boxes; their error is of the order of the
   boxes' width.
-- Quadratics. Within a cell a reading is r + a s + b t + d s t about the rectangle's middle, r the
-  residual there, a and b the slopes, s and t the steps, so that its square is at least
+- Quadratics. Within a cell the residual is r + g s + h t + d s t, r the residual at the rectangle's
+  middle, g and h the slopes of the reading there, d its twist, s and t the steps to the right and
+  down. Its square is |r|^2 + 2 <r, g> s + 2 <r, h> t + 2 <r, d> s t + |(g s + h t) + d s t|^2, and
+  as 2 <x, y> >= -k |x|^2 - |y|^2 / k it is at least
 
-      |r|^2 + 2 <r, a> s + 2 <r, b> t + (1 - k) |a s + b t|^2
+      |r|^2 + 2 <r, g> s + 2 <r, h> t + (1 - k) |g s + h t|^2
             - 2 |<r, d>| |s t| - (1 / k - 1) |d|^2 s^2 t^2      for any 0 < k < 1.
 
   Sums of these over positions are convex quadratics in the parameters, whose slopes cancel where
@@ -28,6 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from invariance_probe.alignment.solver import Normal
 from invariance_probe.certificates import any_warp
 from invariance_probe.certificates.families import Family
 from invariance_probe.certificates.range_minima import RangeMinima
@@ -66,6 +69,8 @@ class Quadratic:
         Returns:
             A value that is nowhere undercut in the box.
         """
+        # along parameter j the derivative is pull + 2 stiff * step: the quadratic is least where it
+        # vanishes, or at the side of the box on the way there
         x = torch.zeros_like(self.slope)
         diagonal = torch.diagonal(self.curvature, dim1=-2, dim2=-1)
         stiff = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal))
@@ -73,6 +78,7 @@ class Quadratic:
             for j in range(x.shape[1]):
                 pull = self.slope[:, j] + 2 * (self.curvature[:, j] * x).sum(1)
                 x[:, j] = (x[:, j] - pull / (2 * stiff[:, j])).clamp(-halves[:, j], halves[:, j])
+        # q(y) >= q(x) + <tilt, y - x> for all y, tilt = grad q(x); <tilt, y> is least at a corner
         bent = (self.curvature @ x[:, :, None])[:, :, 0]
         value = self.constant + ((self.slope + bent) * x).sum(1)
         tilt = self.slope + 2 * bent
@@ -103,6 +109,7 @@ class Minorants:
     ) -> None:
         self.family = family
         self.height, self.width = moved.shape[1:]
+        # a reading inside a cell is  a + u b + v c + u v d  (see `objectives.InnerProducts`)
         a, right, below, across = any_warp.quarters(moved)
         b, c = right - a, below - a
         d = across - below - b
@@ -115,6 +122,7 @@ class Minorants:
         pairs = ((b, b), (b, c), (c, c), (b, d), (c, d), (d, d))
         self.gram = torch.stack([(one * other).sum(0) for one, other in pairs], -1)
         self.table = RangeMinima(wanted, moved)
+        # a sum of C products is off by about C roundings of its largest; a value adds several
         scale = wanted.square().sum(1).max() + moved.square().sum(0).max()
         rounding = 64 * torch.finfo(torch.float64).eps * (wanted.shape[1] + 8)
         self.rounding = float(rounding * scale * len(wanted))
@@ -136,6 +144,7 @@ class Minorants:
         Returns:
             Sums of (WG - F)^2 over the region that no warp of the box undercuts.
         """
+        # a box sends a position to a polygon; the rectangle around it can only lower the bound
         middles, sides = self.family.rectangles(centres, halves)
         sides = sides + _SLACK
         constant = self.table.least(middles, sides)
@@ -164,17 +173,22 @@ class Minorants:
         sides = sides + _SLACK
         return self._sum(middles, sides, self.table.least(middles, sides))
 
-    def at(self, parameters: Float[Tensor, "warp parameter"]) -> Quadratic:
+    def at(self, parameters: Float[Tensor, "warp parameter"]) -> Normal:
         """Expand the error about warps.
 
         Args:
             parameters: Of the warps.
 
         Returns:
-            Value, gradient and the Gauss-Newton matrix, times 1 - k.
+            What the warps leave, exactly, and its normal equations.
         """
         middles, _ = self.family.rectangles(parameters, torch.zeros_like(parameters))
-        return self._sum(middles, torch.zeros_like(middles), None)
+        here = self._sum(middles, torch.zeros_like(middles), None)
+        # over boxes without extent the quadratic is the error itself, but for the share k of the
+        # Gauss-Newton matrix; its slope is the whole derivative, a `Normal`'s gradient half of it
+        return Normal(
+            error=here.constant, gradient=here.slope / 2, matrix=here.curvature / (1 - SHARE)
+        )
 
     def _sum(self, middles: Tensor, sides: Tensor, constant: Tensor | None) -> Quadratic:
         """Sum the positions' quadratics; `constant` serves where a rectangle is too wide."""
@@ -183,6 +197,7 @@ class Minorants:
             for m, s, n in zip(middles, sides, (self.width, self.height), strict=True)
         )
         position = torch.arange(middles.shape[2]).expand_as(middles[0])
+        # rectangles that meet at most 2 x 2 cells, each in one part
         narrow = x.narrow & y.narrow
         if constant is None:
             narrow = torch.ones_like(narrow)
@@ -200,6 +215,9 @@ class Minorants:
             for number, (i, j) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1)))
         ]
         size = middles[0].numel()
+        # One plane has to stay below all parts of a rectangle. Any slope would do; the mean of the
+        # parts' own, by area, comes near them all. Its height at the rectangle's middle is what
+        # the part that is worst for it allows.
         weight = middles.new_zeros(size)
         slopes = middles.new_zeros(2, size)
         for piece in pieces:
@@ -210,6 +228,9 @@ class Minorants:
         value = middles.new_full((size,), torch.inf)
         for piece in pieces:
             value[piece.at] = torch.minimum(value[piece.at], piece.value(slopes[:, piece.at]))
+        # Within one cell the curvature can be kept as well, at the price of the bow. Across cells
+        # it cannot, as each has its own, but neither need the bow be paid: |g s + h t + d s t|^2,
+        # which both stand for, is at least 0
         alone = (narrow & (x.pieces == 0) & (y.pieces == 0)).flatten()
         curved = middles.new_zeros(3, size)
         first = pieces[0]
@@ -222,6 +243,9 @@ class Minorants:
             value = torch.where(worse, flat, value)
             slopes.masked_fill_(worse, 0)
             curved.masked_fill_(worse, 0)
+        # From steps (s, t) of the reading to steps x of the parameters: s = <jx, x>, t = <jy, x>,
+        # exactly, so slopes s_x s + s_y t sum to <sum s_x jx + s_y jy, x>, and
+        # |g s + h t|^2 = |g|^2 s^2 + 2 <g, h> s t + |h|^2 t^2 to <x, curvature x>
         shape = middles.shape[1:]
         jx, jy = self.family.jacobian
         sx, sy = slopes.view(2, *shape)
@@ -255,6 +279,7 @@ class _Span:
 
     @classmethod
     def along(cls, middles: Tensor, sides: Tensor, length: int) -> "_Span":
+        # an end that lies on a cell's border does not meet the next one
         start, end = middles - sides, middles + sides
         first = start.floor().clamp_(-1, length - 1)
         last = torch.maximum(end.ceil().sub_(1).clamp_(-1, length - 1), first)
@@ -271,10 +296,12 @@ class _Span:
         """Cell, fraction of its middle, middle, half length and whether it is inside, of pieces."""
         cell = self.first.take(at) + number
         start, end = self.start.take(at), self.end.take(at)
+        # the strips beyond the border have no far side
         before, beyond = cell < 0, cell >= self.length - 1
         start = torch.where(before, start, torch.maximum(start, cell))
         end = torch.where(beyond, end, torch.minimum(end, cell + 1))
         middle, half = (start + end) / 2, ((end - start) / 2).clamp_(min=0)
+        # what is read there is the border: fraction 0 of the first cell or 1 of the last
         cell = cell.clamp_(0, self.length - 2)
         return cell.long(), (middle - cell).clamp_(0, 1), middle, half, ~(before | beyond)
 
@@ -301,6 +328,7 @@ class _Piece:
         row = position.reshape(-1).take(at) * ((whole.width - 1) * (whole.height - 1)) + cell
         e, p, q, r = whole.own[row].unbind(1)
         bb, bc, cc, bd, cd, dd = whole.gram[cell].unbind(1)
+        # as in `objectives.InnerProducts`, but for r, which is <a - f, d> alone here
         uv = u * v
         value = (
             e
@@ -310,17 +338,22 @@ class _Piece:
             + uv * uv * dd
         )
         self.centre = value.clamp_(min=0)
-        # half the derivatives of the value; `twist` is <residual, d>
+        # half the derivatives of the value, <residual, g> and <residual, h>, with g = b + v d and
+        # h = c + u d; `twist` is <residual, d>
         along_x = p + u * bb + v * (r + bc + 2 * u * bd + v * (cd + u * dd))
         along_y = q + v * cc + u * (r + bc + 2 * v * cd + u * (bd + v * dd))
         twist = r + u * bd + v * cd + uv * dd
+        # beyond a border steps across it change nothing: s or t, and so s t, count as 0
         inside = (inside_x & inside_y).to(u)
         self.slopes = 2 * along_x * inside_x, 2 * along_y * inside_y
         steps = self.half_x * self.half_y * inside
+        # |s t| is at most the product of the half sides: the two terms that are not convex
         self.centre = self.centre - 2 * twist.abs() * steps
         self.bow = (1 / SHARE - 1) * dd * steps.square()
+        # a part without extent has a weight too, where it is all there is
         self.area = (self.half_x + 1e-12) * (self.half_y + 1e-12)
-        if number == 0:
+        if number == 0:  # the only part of a rectangle within one cell
+            # |g|^2, <g, h> and |h|^2
             self.curvature = torch.stack([
                 (bb + v * (2 * bd + v * dd)) * inside_x,
                 (bc + u * bd + v * cd + uv * dd) * inside,
@@ -329,6 +362,10 @@ class _Piece:
 
     def value(self, slopes: Tensor) -> Tensor:
         """Value at the rectangle's middle of the highest plane with these slopes below the part."""
+        # centre + <own, x - m> over the part about m; the plane c + <slopes, x - M> about the
+        # rectangle's middle M is below it if
+        #     c <= centre - <slopes, m - M> + <own - slopes, x - m>,
+        # whose last term is least at a corner of the part
         own_x, own_y = self.slopes
         away_x, away_y = self.away
         return (

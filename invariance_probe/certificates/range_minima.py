@@ -33,6 +33,7 @@ class RangeMinima:
         moved: Float[Tensor, "channel height width"],
     ) -> None:
         rows, columns = (n - 1 for n in moved.shape[1:])
+        # doubled while the next table, an entry a part, position and level, would fit
         self.subdivisions = 1
         while self.subdivisions < _MOST_SUBDIVISIONS:
             parts = 4 * self.subdivisions**2 * rows * columns * len(wanted)
@@ -42,10 +43,13 @@ class RangeMinima:
             self.subdivisions *= 2
         k = self.subdivisions
         self.rows, self.columns = rows * k, columns * k
+        # corners of cells fall on corners of parts, so inside a part the fine map is read as the
+        # coarse one is: bilinear in a cell is bilinear in each part of it
         fine = F.interpolate(
             moved[None], (self.rows + 1, self.columns + 1), mode="bilinear", align_corners=True
         )
         cells = any_warp.Cells(fine)
+        # rounding to float32 must not raise a bound
         below = 1 - 2 * torch.finfo(torch.float32).eps
         size = max(1, 2**17 // (self.rows * self.columns))
         chunks = []
@@ -83,6 +87,9 @@ class RangeMinima:
         """
         x0, x1, level_x, cut_x = _touched(middles[0], sides[0], self.subdivisions, self.columns)
         y0, y1, level_y, cut_y = _touched(middles[1], sides[1], self.subdivisions, self.rows)
+        # The windows of the level begin at the first part and end at the last, in each direction;
+        # as 2^level is more than half the width they cover it, and overlaps do no harm to a
+        # minimum. `plane` numbers level and position, and then the rows
         plane = (level_y * self.column_levels + level_x) * len(self.positions) + self.positions
         plane *= self.rows
         x1, y1 = x1 - cut_x, y1 - cut_y

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from invariance_probe.plane import coordinates
+
 
 def rotated(
     images: Float[Tensor, "sample channel side side"],
@@ -30,18 +32,8 @@ def rotated(
     """
     # In a square, normalised coordinates are centred pixels times 2 / side, so a rotation is the
     # same matrix in both; the inverse of a rotation is its transpose.
-    side = images.shape[-1]
-    axis = (2 * torch.arange(side, dtype=images.dtype, device=images.device) + 1) / side - 1
-    inverse = moves[:, :2, :2].mT.to(images)[..., None] * axis
-    # affine_grid multiplies thousands of 3-vectors one by one; sums of outer terms are ten times
-    # as fast.
-    grid = torch.stack(
-        [
-            inverse[:, 0, 0, None, :] + inverse[:, 0, 1, :, None],
-            inverse[:, 1, 0, None, :] + inverse[:, 1, 1, :, None],
-        ],
-        dim=-1,
-    )
+    axis = coordinates.cell_centres(images.shape[-1], images)
+    grid = torch.stack(coordinates.mapped(moves.mT.to(images), axis, axis), dim=-1)
     if background is None:
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     shifted = images - background if background else images

@@ -21,7 +21,7 @@ from invariance_probe.alignment.mixing import Kind, Mixing, Moments, Permutation
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.rows import Block
@@ -140,7 +140,7 @@ class Folds:
             pairs: The pairs.
             theta: Their warps.
         """
-        warped = coordinates.warp(pairs.moved, theta, mode=self.search.mode)
+        warped = sampling.warp(pairs.moved, theta, mode=self.search.mode)
         folds = self.of_pairs(pairs)
         for transform, rows in pairs.rows():
             parts = Moments.of(*_within(pairs, rows, warped))
@@ -215,8 +215,7 @@ class Sums:
         oracle, affine = (self._moments[warp][name] for warp in (Warp.ORACLE, Warp.AFFINE))
 
         def left(moments: Moments) -> float:
-            total = moments.sum()
-            return float(mixing.fit(_kind(method), total).error(total))
+            return float(mixing.fit(_kind(method), moments).error(moments.sum()))
 
         return [
             oracle if left(oracle[t]) <= left(affine[t]) else affine
@@ -241,8 +240,8 @@ class FoldFits:
         """Fit to all folds but one, each in turn.
 
         Moments add up over images, so those of all folds but k are the total less fold k, and no
-        image need be read again. Where there are folds enough, fold k + 1 is left out as well, to
-        choose the penalty; `mixing.fit` then fits to both, which is again all but k.
+        image need be read again; penalties are chosen by leaving out a second fold (see
+        `mixing.cross_fit`).
 
         Args:
             kind: The family of mixings.
@@ -251,16 +250,8 @@ class FoldFits:
         Returns:
             The mixings.
         """
-        total, folds = moments.sum(), len(moments.count)
-        by_fold: list[Mixing] = []
-        for fold in range(folds):
-            training, validation = total - moments[fold], None
-            if kind is not Kind.PERMUTATION and folds > 2:
-                validation = moments[(fold + 1) % folds]
-                training = training - validation
-            by_fold.append(mixing.fit(kind, training, validation))
-        whole = mixing.fit_permutation(total) if kind is Kind.PERMUTATION else None
-        return cls(by_fold=by_fold, whole=whole)
+        whole = mixing.fit_permutation(moments.sum()) if kind is Kind.PERMUTATION else None
+        return cls(by_fold=mixing.cross_fit(kind, moments), whole=whole)
 
     def fitted_error(self, moments: Moments) -> float:
         """Sum what the mixings leave on the images that they are fitted to.
@@ -416,7 +407,7 @@ class HeldOut:
         if not methods:
             return
         name = pairs.view.layer.name
-        warped = coordinates.warp(pairs.moved, theta, mode=self._folds.search.mode)
+        warped = sampling.warp(pairs.moved, theta, mode=self._folds.search.mode)
         folds = self._folds.of_pairs(pairs)
         values: dict[Method, list[metrics.Scores]] = {method: [] for method in methods}
         outcome: list[Outcome | None] = []

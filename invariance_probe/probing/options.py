@@ -35,7 +35,7 @@ class ProbeOptions:
         device: auto (a CUDA device if there is one), cpu, cuda or cuda:K.
         dtype: Type to compute the maps in: float32 or float64.
         batch_size: Images in one forward pass, originals and transformed ones together.
-        seed: Root of all random choices: order of the images, pairing of unrelated ones, bootstrap.
+        seed: Root of all random choices: order of the images, pairing of unrelated ones, intervals.
         antialias: Blur content before it shrinks; if not, aliasing is charged to the network.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
         search: How thoroughly to search for the best affine warp.
@@ -110,32 +110,6 @@ class ProbeOptions:
     def real(self) -> torch.dtype:
         """The type to compute maps in."""
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
-
-    def place(self) -> torch.device:
-        """Find the device to compute on.
-
-        Returns:
-            A device that is there.
-
-        Raises:
-            InvalidInputError: If it is not.
-        """
-        name = self.device
-        if name == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(name)
-        except RuntimeError as error:
-            raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K") from error
-        if device.type == "cuda":
-            count = torch.cuda.device_count()
-            if not torch.cuda.is_available() or (device.index or 0) >= count:
-                raise InvalidInputError(
-                    f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
-                )
-        elif device.type != "cpu":
-            raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
-        return device
 
 
 def by_channel(values: float | Sequence[float]) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from invariance_probe.alignment.aligning import align_with
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import any_warp
 from invariance_probe.network import features
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import coordinates, regions, sampling
 from invariance_probe.plane.rendering import shrinking_blur
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.options import ProbeOptions
@@ -150,8 +150,8 @@ class Pairs:
             blur = shrinking_blur(pull_back[rows.start]) if antialias else None
             if blur is not None:
                 sharp = sharp.clone() if sharp is self.reference else sharp
-                sharp[rows] = coordinates.blurred(self.reference[rows], blur)
-        return coordinates.warp(sharp, inverse, mode=mode)
+                sharp[rows] = sampling.blurred(self.reference[rows], blur)
+        return sampling.warp(sharp, inverse, mode=mode)
 
     def block(
         self,
@@ -325,13 +325,13 @@ def compare(
     elif {Method.IDENTITY, Method.ORACLE} & set(methods):
         scores = {
             Method.IDENTITY: target.score(pairs.moved),
-            Method.ORACLE: target.score(coordinates.warp(pairs.moved, oracle, mode=mode)),
+            Method.ORACLE: target.score(sampling.warp(pairs.moved, oracle, mode=mode)),
         }
     for method, warp in ((Method.IDENTITY, identity), (Method.ORACLE, oracle)):
         if method in methods:
             blocks.append(pairs.block(method, scores[method], warp))
     if Method.FLOOR in methods:
-        back = coordinates.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
+        back = sampling.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
         blocks.append(pairs.block(Method.FLOOR, target.score(back), oracle))
     if Method.ANY_WARP in methods:
         blocks.append(_any_warp(pairs, mode))
@@ -374,8 +374,8 @@ def strips(
         stages = [
             reference,
             moved,
-            coordinates.warp(moved, pairs.oracle[one]),
-            coordinates.warp(moved, theta[one]),
+            sampling.warp(moved, pairs.oracle[one]),
+            sampling.warp(moved, theta[one]),
         ]
         yield Strip(
             layer=pairs.view.layer.name,

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.machine import pick_device
 from invariance_probe.network import features
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
 from invariance_probe.probing.options import ProbeOptions, by_channel
-from invariance_probe.statistics import generator
+from invariance_probe.statistics import numpy_generator
 
 PAIRS_AT_ONCE = 64
 """Images and transformed images whose maps are held in memory together."""
@@ -95,7 +96,7 @@ class ForwardPasses:
         keep: bool,
     ) -> None:
         self.model, self.source, self.moves, self.options = model, source, moves, options
-        self.device, self.dtype = options.place(), options.real
+        self.device, self.dtype = pick_device(options.device), options.real
         first = source[0]
         self.canvas = (first.shape[-2], first.shape[-1])
         self.size = crop_size(options.crop, *self.canvas)
@@ -107,9 +108,17 @@ class ForwardPasses:
         )
         self.layers = self._find_layers(first, list(patterns))
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
-        self.order: list[int] = generator(options.seed, "order").permutation(len(source)).tolist()
+        self.order: list[int] = (
+            numpy_generator(options.seed, "order").permutation(len(source)).tolist()
+        )
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
+
+    @property
+    def partners(self) -> list[int | None]:
+        """For each image the number of the one that it is compared with as an unrelated one."""
+        before = dict(zip(self.order, [self.order[-1], *self.order[:-1]], strict=True))
+        return [before[i] if before[i] != i else None for i in range(len(self.order))]
 
     def _by_channel(
         self, name: str, values: float | Sequence[float] | None, default: float, channels: int

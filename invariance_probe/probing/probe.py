@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
+from invariance_probe.machine import pick_device
 from invariance_probe.network import hooks
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
 from invariance_probe.probing.passes import Chunk, ForwardPasses, placed
 from invariance_probe.results.methods import Method, Warp
-from invariance_probe.results.result import ProbeResult, assemble, check_out
+from invariance_probe.results.result import ProbeResult, assemble
 from invariance_probe.results.rows import Block
 from invariance_probe.results.strips import Strip
 from invariance_probe.terminal import Progress
@@ -79,7 +81,7 @@ def probe(
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with (
-        placed(model, options.place(), options.real),
+        placed(model, pick_device(options.device), options.real),
         hooks.evaluating(model),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         Progress(progress) as bar,
@@ -93,6 +95,7 @@ def probe(
         "layers": [layer.name for layer in passes.layers],
         "transforms": [repr(transform) for transform in transforms],
         "images": list(source.names),
+        "partners": passes.partners,
         "canvas": list(passes.canvas),
         **asdict(options),
         "device": str(passes.device),
@@ -187,7 +190,7 @@ class _Run:
     def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
         """Compare references with the oracle-warped maps of other images."""
         if Method.UNRELATED in self.options.compared:
-            warped = coordinates.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
+            warped = sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
             scores = pairs.target.score(warped)
             self.blocks.append(pairs.block(Method.UNRELATED, scores, pairs.oracle))
         sums.add(Warp.UNRELATED, pairs, pairs.oracle)

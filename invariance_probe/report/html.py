@@ -6,10 +6,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import pictures
 from invariance_probe.report.blocks import Page
-from invariance_probe.training.checkpoints import write_file
 
 LARGEST_PAGE = 5_000_000
 """Bytes of a page."""
@@ -71,5 +71,5 @@ def write(page: Page, out: Path) -> Path:
         )
     text = render(page)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, lambda partial: partial.write_text(text, encoding="utf-8"))
+    files.write_text(out, text)
     return out

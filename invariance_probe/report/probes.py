@@ -11,6 +11,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
 from invariance_probe.results.methods import METHODS, Method
+from invariance_probe.statistics import interval_words
 
 KIND = "probe"
 CONFIG, SUMMARY, FIGURES = "config.json", "summary.csv", "figures"
@@ -91,8 +92,8 @@ def section(folder: Path, number: int = 1) -> Section:
         kind=f"probe, {images} image{'s' if images != 1 else ''}",
         lead=(
             f"Residuals are fractions of variance unexplained: 0 is perfect alignment, 1 is no "
-            f"better than the channel means. Means over {images} images, with 95 % bootstrap "
-            "intervals over images.",
+            f"better than the channel means. Means over {images} images; "
+            f"{interval_words(images)}.",
         ),
         meaning=tuple(remark.text for remark in remarks),
         figures=figures,

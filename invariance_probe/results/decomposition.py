@@ -50,7 +50,7 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
     Returns:
         The columns of `by`; ``part``, one of `PARTS` or `CERTIFIED`; ``status``, ``"found"`` or
         ``"certified"``; ``mean`` (of ``fvu``), ``low``, ``high``; ``share`` of what the oracle
-        leaves, ``share_low``, ``share_high`` (95 % bootstrap intervals over images); ``n_images``.
+        leaves, ``share_low``, ``share_high`` (95 % intervals over images); ``n_images``.
 
     Raises:
         InvalidInputError: If the probe lacks a method, or no transform of it changes anything.

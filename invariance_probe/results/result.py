@@ -1,8 +1,6 @@
 """What a probe returns: its tables, explained and drawn, and written as a run folder."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
@@ -20,33 +18,6 @@ from invariance_probe.results.style import save
 from invariance_probe.results.tables import ProbeTables
 
 _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
-
-
-def check_out(out: str | Path | None) -> Path | None:
-    """Refuse an output folder that something else lies in.
-
-    Args:
-        out: Where a run is to be written.
-
-    Returns:
-        The folder, which does not exist or is empty.
-
-    Raises:
-        InvalidInputError: If it holds anything, or is a file.
-    """
-    if out is None:
-        return None
-    path = Path(out)
-    if path.is_file():
-        raise InvalidInputError(
-            f"output {str(path)!r} is a file; give a folder that does not exist"
-        )
-    if path.is_dir() and any(path.iterdir()):
-        what = "another run" if (path / "config.json").is_file() else "other files"
-        raise InvalidInputError(
-            f"output folder {str(path)!r} holds {what}; give a new one, or remove it first"
-        )
-    return path
 
 
 class ProbeResult(ProbeTables):
@@ -90,20 +61,11 @@ class ProbeResult(ProbeTables):
         """
         target = check_out(out)
         assert target is not None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            partial.chmod(0o755)
+        with new_folder(target) as partial:
             self.write(partial)
             (partial / "figures").mkdir()
             for kind in figures.kinds(self):
                 save(self.plot(kind), partial / "figures" / kind)
-            if target.is_dir():
-                target.rmdir()
-            Path(partial).replace(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
         return target
 
 

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from invariance_probe.results.tables import ProbeTables
+from invariance_probe.statistics import FEWEST, interval_words
 
 AXIS_LABELS = {
     "rotation": "rotation of the input (degrees)",
@@ -44,8 +45,9 @@ def caption(tables: ProbeTables, intervals: str = "ribbons") -> str:
         Model, number of images, what the intervals are.
     """
     images = len(tables.config["images"])
-    said = f"; {intervals}: 95 % bootstrap over images" if images > 1 else ""
-    return f"{tables.config['model']}, {images} image{'s' if images > 1 else ''}{said}"
+    where = f"{intervals}: " if images >= FEWEST else ""
+    said = f"{images} image{'s' if images > 1 else ''}; {where}{interval_words(images)}"
+    return f"{tables.config['model']}, {said}"
 
 
 def svg(figure: Figure, name: str) -> bytes:

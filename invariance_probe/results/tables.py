@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.results.methods import EXPLAINING_METHODS, Method, parse_methods
+from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
 from invariance_probe.results.strips import Strip, load_strips, save_strips
 from invariance_probe.statistics import by_image, mean_interval
 
@@ -79,7 +80,7 @@ class ProbeTables:
     def summary(
         self, by: Sequence[str] = ("layer", "transform", "method", "metric")
     ) -> pd.DataFrame:
-        """Average over the images, with bootstrap intervals over the images.
+        """Average over the images, with intervals over the images: see `statistics`.
 
         All parameters of a family are averaged within an image first, as they are repeated measures
         of it; those that change nothing (0 degrees, factor 1) are left out, as they are a check and
@@ -89,9 +90,9 @@ class ProbeTables:
             by: Columns that make a group; ``method`` and ``metric`` belong to it.
 
         Returns:
-            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN for one image) and
-            ``n_images``; layers and methods in their natural order. No rows if every transform of
-            the run is left out.
+            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN below three
+            images) and ``n_images``; layers and methods in their natural order. No rows if every
+            transform of the run is left out.
         """
         keys = list(by)
         rows = self.table if "parameter" in keys else self.moving()
@@ -99,10 +100,29 @@ class ProbeTables:
             return pd.DataFrame(columns=[*keys, "mean", "low", "high", "n_images"])
         wide = by_image(rows, keys)
         values = wide.to_numpy(dtype=float)
-        mean, low, high = mean_interval(values, int(self.config["seed"]))
+        mean, low, high = mean_interval(values, self._partners(wide))
         counts = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
         return out.assign(mean=mean, low=low, high=high, n_images=counts)
+
+    def _partners(self, wide: pd.DataFrame) -> Int[np.ndarray, "group image"]:
+        """In which column the image stands that an unrelated pair shares with another; else -1."""
+        none: np.ndarray = np.full(wide.shape, -1)
+        if "method" not in wide.index.names:
+            return none
+        names = self.config["images"]
+        column = {name: number for number, name in enumerate(wide.columns)}
+        # runs of version 0.1.0 do not tell
+        partners = self.config.get("partners", [None] * len(names))
+        other = {
+            names[image]: column.get(names[partner], -1)
+            for image, partner in enumerate(partners)
+            if partner is not None
+        }
+        methods = [Method(text) for text in wide.index.get_level_values("method")]
+        shared = [method.warp is Warp.UNRELATED for method in methods]
+        none[shared] = [other.get(name, -1) for name in wide.columns]
+        return none
 
     def write(self, folder: Path) -> None:
         """Write the files that `load` reads, and the summary for those who look into a folder.

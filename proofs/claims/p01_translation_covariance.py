@@ -82,68 +82,31 @@ def lattice_cases(*, circular: bool) -> st.SearchStrategy[LatticeCase]:
 
 
 def position_in_unshifted(x: Points, d: Vector) -> Points:
-    """Where the features of f show what those of D_d f show at x.
-
-    Args:
-        x: positions.
-        d: shift of the image.
-
-    Returns:
-        x - d.
-    """
+    """Where the features of f show what those of D_d f show at x: x - d."""
     there: Points = x - d
     return there
 
 
 def map_shift(right: int, down: int) -> tuple[int, int]:
-    """How far the maps move when the image moves by whole pixels.
-
-    Args:
-        right: pixels to the right.
-        down: pixels downwards.
-
-    Returns:
-        The same shift.
-    """
+    """How far the maps move when the image moves by whole pixels: as far."""
     return right, down
 
 
 def continuum_residual(case: ContinuumCase) -> float:
-    """G D_d f against D_d G f.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """G D_d f against D_d G f."""
     x = probes()
     there = position_in_unshifted(x, case.d)
     return feature_gap(case.network, image_shifted(case.image, case.d), x, case.image, there)
 
 
 def lattice_residual(case: LatticeCase) -> float:
-    """G D_d f against D_d G f, pixel by pixel.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """G D_d f against D_d G f, pixel by pixel."""
     moved = case.network(shifted(case.image, case.right, case.down))
     return relative_gap(moved, shifted(case.network(case.image), *map_shift(case.right, case.down)))
 
 
 def windowed_residual(case: ContinuumCase) -> float:
-    """The same for an image seen through a window that stays where it is.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The same for an image seen through a window that stays where it is."""
     window = gaussian(covariance=4.0)
     x = probes()
     seen = tuple(f.multiplied(window) for f in image_shifted(case.image, case.d))

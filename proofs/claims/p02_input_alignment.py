@@ -55,77 +55,35 @@ lattice_cases = st.builds(
 
 
 def undoing(h: Matrix) -> Matrix:
-    """The map that undoes h.
-
-    Args:
-        h: 2 x 2 matrix.
-
-    Returns:
-        h^-1.
-    """
+    """The map that undoes h."""
     return plane_maps.inverse(h)
 
 
 def undoing_symmetry(h: Symmetry) -> Symmetry:
-    """The symmetry that undoes h.
-
-    Args:
-        h: symmetry of the grid.
-
-    Returns:
-        h^-1.
-    """
+    """The symmetry of the grid that undoes h."""
     return h.inverse()
 
 
 def continuum_residual(case: ContinuumCase) -> float:
-    """G T_h^-1 T_h f against G f.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """G T_h^-1 T_h f against G f."""
     restored = image_moved(image_moved(case.image, case.h), undoing(case.h))
     return feature_gap(case.network, restored, probes(), case.image, probes())
 
 
 def lattice_residual(case: LatticeCase) -> float:
-    """G T_h^-1 T_h f against G f, pixel by pixel.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """G T_h^-1 T_h f against G f, pixel by pixel."""
     restored = undoing_symmetry(case.h)(case.h(case.image))
     return relative_gap(case.network(restored), case.network(case.image))
 
 
 def moved_twice_residual(case: ContinuumCase) -> float:
-    """The same with h in place of its inverse.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The same with h in place of its inverse."""
     twice = image_moved(image_moved(case.image, case.h), case.h)
     return feature_gap(case.network, twice, probes(), case.image, probes())
 
 
 def turned_twice_residual(case: LatticeCase) -> float:
-    """The same with h in place of its inverse.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The same with h in place of its inverse."""
     return relative_gap(case.network(case.h(case.h(case.image))), case.network(case.image))
 
 

@@ -74,14 +74,7 @@ class Case:
 
 @st.composite
 def alignable_cases(draw: DrawFn) -> Case:
-    """Extractors that some warp aligns.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Extractors that some warp aligns."""
     means = [draw(vectors(), f"centre of blob {k}") for k in range(3)]
     assume(abs(np.linalg.det(np.array([means[1] - means[0], means[2] - means[0]]))) > 0.5)
     shape = draw(covariances(), "shape of the blobs")
@@ -94,28 +87,12 @@ def alignable_cases(draw: DrawFn) -> Case:
 
 
 def predicted_displacement(h: Matrix, step: Points) -> Points:
-    """How far the warp's target moves when its argument moves.
-
-    Args:
-        h: linear map of the input.
-        step: displacements, n x 2.
-
-    Returns:
-        h times each displacement, n x 2.
-    """
+    """How far the warp's target moves when its argument moves: by h times as far."""
     return plane_maps.move(h, step)
 
 
 def features(image: Image, case: Case) -> Image:
-    """The extractor of a case.
-
-    Args:
-        image: K channels.
-        case: says how they are filtered.
-
-    Returns:
-        The feature maps.
-    """
+    """The feature maps that the extractor of a case makes of an image."""
     if case.spread == 0:
         return image
     return tuple(f.convolved(gaussian(1.0, case.centre.tolist(), case.spread)) for f in image)
@@ -139,9 +116,6 @@ def log_ratios(maps: Image, points: Points) -> Points:
 def found_warp(case: Case) -> Points:
     """The warp, solved for from feature values: where the moved image's features match.
 
-    Args:
-        case: drawn case.
-
     Returns:
         phi at `POSITIONS`, n x 2; infinite if the features do not all agree there.
     """
@@ -159,9 +133,6 @@ def found_warp(case: Case) -> Points:
 def residual(case: Case) -> float:
     """The warp that was found against phi(x) - phi(0) = h x.
 
-    Args:
-        case: drawn case.
-
     Returns:
         Largest deviation in units of the image plane; infinite if no warp was found.
     """
@@ -170,14 +141,7 @@ def residual(case: Case) -> float:
 
 
 def pulled_residual(case: Case) -> float:
-    """The same for the inverse of h in place of h.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Largest deviation.
-    """
+    """The same for the inverse of h in place of h."""
     phi = found_warp(case)
     return float(
         np.abs(phi - phi[0] - plane_maps.move(plane_maps.inverse(case.h), POSITIONS)).max()

@@ -55,14 +55,7 @@ class Case:
 
 @st.composite
 def cases(draw: DrawFn) -> Case:
-    """Extractors that commute with h, and extractors that need not.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Extractors that commute with h, and extractors that need not."""
     image = draw(images(), "image")
     if draw(st.booleans(), "covariant"):
         centred = draw(networks(isotropic=True), "network")
@@ -74,15 +67,7 @@ def cases(draw: DrawFn) -> Case:
 
 
 def recentred(network: Network, centre: Vector) -> Network:
-    """The same network with every filter shifted.
-
-    Args:
-        network: network whose filters are centred at the origin.
-        centre: their new centre.
-
-    Returns:
-        The shifted network.
-    """
+    """The same network with every filter, centred at the origin, shifted to a new centre."""
     return Network(
         tuple(
             Layer(
@@ -95,24 +80,12 @@ def recentred(network: Network, centre: Vector) -> Network:
 
 
 def moved_maps(maps: Image, h: Matrix, b: Vector) -> Image:
-    """D_b T_h of the feature maps.
-
-    Args:
-        maps: feature maps as functions.
-        h: linear map.
-        b: shift.
-
-    Returns:
-        The moved maps.
-    """
+    """D_b T_h of the feature maps."""
     return tuple(m.moved(h).shifted(b) for m in maps)
 
 
 def deviations(case: Case) -> tuple[float, float]:
     """How far the extractor is from aligned, and from commuting.
-
-    Args:
-        case: drawn case.
 
     Returns:
         max |(G T_h f)(h x + b) - (G f)(x)| over the values, and max |G T_h f - D_b T_h G f| over
@@ -134,9 +107,6 @@ def deviations(case: Case) -> tuple[float, float]:
 def residual(case: Case) -> float:
     """Alignment and commutation must fail by the same amount, or both hold.
 
-    Args:
-        case: drawn case.
-
     Returns:
         Difference of the two deviations; for an extractor built to commute, their maximum.
     """
@@ -146,9 +116,6 @@ def residual(case: Case) -> float:
 
 def always_aligned_residual(case: Case) -> float:
     """What would vanish if the best warp aligned every extractor.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Relative deviation from alignment.

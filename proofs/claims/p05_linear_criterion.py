@@ -85,14 +85,7 @@ class LatticeCase:
 
 @st.composite
 def continuum_cases(draw: DrawFn) -> ContinuumCase:
-    """Filters that meet the criterion, and filters that need not.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Filters that meet the criterion, and filters that need not."""
     image = draw(images(), "image")
     if draw(st.booleans(), "meets the criterion"):
         centre = draw(vectors(1), "centre")
@@ -105,14 +98,7 @@ def continuum_cases(draw: DrawFn) -> ContinuumCase:
 
 @st.composite
 def off_by_one_cases(draw: DrawFn) -> ContinuumCase:
-    """Isotropic filters with one small Gaussian too many, away from their centre.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Isotropic filters with one small Gaussian too many, away from their centre."""
     isotropic = draw(gaussian_sums(isotropic=True), "isotropic filter")
     filter_ = isotropic + gaussian(0.25, (1.0, 0.0), 0.25)
     h = plane_maps.rotation(90)
@@ -121,14 +107,7 @@ def off_by_one_cases(draw: DrawFn) -> ContinuumCase:
 
 @st.composite
 def lattice_cases(draw: DrawFn) -> LatticeCase:
-    """Kernels with and without the symmetry.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Kernels with and without the symmetry."""
     kernel = draw(kernel_tensors(2, 1, 3), "kernel")
     if draw(st.booleans(), "symmetric"):
         kernel = symmetrised(kernel, QUARTER_TURNS)
@@ -136,41 +115,17 @@ def lattice_cases(draw: DrawFn) -> LatticeCase:
 
 
 def seen_filter(filter_: GaussianSum, h: Matrix, b: Vector) -> GaussianSum:
-    """The filter that the layer seems to have after the warp.
-
-    Args:
-        filter_: l.
-        h: linear map.
-        b: shift of the warp.
-
-    Returns:
-        U l = abs(det h) l(h . + b).
-    """
+    """U l = abs(det h) l(h . + b), the filter that the layer seems to have after the warp."""
     return gaussians.warped_back(filter_, h, b)
 
 
 def seen_kernel(kernel: Tensor, h: Symmetry) -> Tensor:
-    """The kernel that the layer seems to have after the warp.
-
-    Args:
-        kernel: (out, in, k, k).
-        h: symmetry of the grid.
-
-    Returns:
-        The kernel moved by h^-1.
-    """
+    """The kernel moved by h^-1, which the layer seems to have after the warp."""
     return h.inverse()(kernel)
 
 
 def layer(filter_: GaussianSum) -> Network:
-    """One linear layer of one channel.
-
-    Args:
-        filter_: l.
-
-    Returns:
-        f -> f * l.
-    """
+    """One linear layer of one channel, f -> f * l."""
     return Network((Layer(((filter_,),)),))
 
 
@@ -198,9 +153,6 @@ def misalignment(filter_: GaussianSum, image: Image, h: Matrix, b: Vector) -> tu
 def continuum_residual(case: ContinuumCase) -> float:
     """The warp must act on the filter as claimed, in both directions of the claim.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The largest of: the warped map against the map of U l; the misalignment, if the filter meets
         the criterion; and the misalignment of the image (U l - l)(-y) at the origin against the
@@ -227,9 +179,6 @@ def continuum_residual(case: ContinuumCase) -> float:
 def lattice_residual(case: LatticeCase) -> float:
     """The same on the grid, and one white pixel that shows the difference of the kernels.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The larger of the two relative gaps.
     """
@@ -246,27 +195,13 @@ def lattice_residual(case: LatticeCase) -> float:
 
 
 def aligned_residual(case: ContinuumCase) -> float:
-    """What would vanish if the warp aligned the layer.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative misalignment.
-    """
+    """What would vanish if the warp aligned the layer."""
     gap, scale = misalignment(case.filter, case.image, case.h, case.b)
     return gap / scale
 
 
 def off_by_one_residual(case: LatticeCase) -> float:
-    """What would vanish if a symmetric kernel with one entry changed were still alignable.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative misalignment.
-    """
+    """What would vanish if a symmetric kernel with one entry changed were still alignable."""
     kernel = symmetrised(case.kernel, QUARTER_TURNS)
     kernel[..., 0, 0] += 1
     conv = Conv(kernel, padding=1)

@@ -72,15 +72,7 @@ orthogonal_cases = st.builds(
 
 
 def forced_defect(filter_: GaussianSum, h: Matrix) -> float:
-    """How far the filter must be from the criterion, from areas and from many steps.
-
-    Args:
-        filter_: l.
-        h: linear map.
-
-    Returns:
-        Lower bound of |U l - l| / |l|.
-    """
+    """Lower bound of |U l - l| / |l|, from areas and from many steps."""
     if np.isclose(abs(determinant(h)), 1):
         return defects.orbit_bound(filter_, h)
     return defects.norm_bound(h)
@@ -88,9 +80,6 @@ def forced_defect(filter_: GaussianSum, h: Matrix) -> float:
 
 def residual(case: Case) -> float:
     """How far the filter comes below its bound.
-
-    Args:
-        case: drawn case.
 
     Returns:
         The shortfall relative to the bound, 0 if there is none; 1 if the bound vanishes.

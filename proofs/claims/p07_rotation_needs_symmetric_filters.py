@@ -92,11 +92,7 @@ class LatticeCase:
 
 
 def finite_maps() -> st.SearchStrategy[tuple[Matrix, int]]:
-    """Rotations and reflections with the order of the group they generate.
-
-    Returns:
-        Strategy of pairs.
-    """
+    """Rotations and reflections with the order of the group they generate."""
     turns = st.sampled_from(sorted(ANGLES, key=lambda a: (a != 90, a))).map(
         lambda degrees: (plane_maps.rotation(degrees), ANGLES[degrees])
     )
@@ -113,14 +109,7 @@ lattice_cases = st.builds(
 
 @st.composite
 def generic_cases(draw: DrawFn) -> GenericCase:
-    """Isotropic filters, and filters of many-fold but finite symmetry.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Isotropic filters, and filters of many-fold but finite symmetry."""
     h = plane_maps.rotation(draw(st.sampled_from(GENERIC_ANGLES), "degrees"))
     if draw(st.booleans(), "isotropic"):
         return GenericCase(draw(gaussian_sums(isotropic=True), "filter"), h, True)
@@ -148,15 +137,7 @@ def symmetric_part(filter_: GaussianSum, h: Matrix, order: int) -> GaussianSum:
 
 
 def symmetric_kernel(kernel: Tensor, h: Symmetry) -> Tensor:
-    """The sum of a kernel over the group that a symmetry of the grid generates.
-
-    Args:
-        kernel: (out, in, k, k).
-        h: the symmetry.
-
-    Returns:
-        The symmetric kernel.
-    """
+    """The sum of a kernel over the group that a symmetry of the grid generates."""
     orbit = [kernel]
     while not torch.equal(seen := h(orbit[-1]), kernel):
         orbit.append(seen)
@@ -182,9 +163,6 @@ def bounds(filter_: GaussianSum, h: Matrix, order: int) -> tuple[float, float, f
 def continuum_residual(case: ContinuumCase) -> float:
     """The symmetric part meets the criterion; the whole filter misses it within both bounds.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The larger of the symmetric part's defect and the amount by which a bound is broken.
     """
@@ -199,9 +177,6 @@ def continuum_residual(case: ContinuumCase) -> float:
 def generic_residual(case: GenericCase) -> float:
     """Isotropic filters meet the criterion; others miss it by what many steps force.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The defect of an isotropic filter; for others the shortfall against the bound of
         `defects.orbit_bound`, and 1 if that bound vanishes.
@@ -214,9 +189,6 @@ def generic_residual(case: GenericCase) -> float:
 
 def lattice_residual(case: LatticeCase) -> float:
     """A kernel made symmetric under h aligns; the drawn one aligns only if it is symmetric.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Relative misalignment of the symmetric kernel; 1 if the drawn kernel's misalignment of one
@@ -235,9 +207,6 @@ def lattice_residual(case: LatticeCase) -> float:
 def generic_filter_residual(case: ContinuumCase) -> float:
     """What would vanish if any filter met the criterion.
 
-    Args:
-        case: drawn case.
-
     Returns:
         Relative defect of the drawn filter.
     """
@@ -247,9 +216,6 @@ def generic_filter_residual(case: ContinuumCase) -> float:
 def fourfold_residual(case: GenericCase) -> float:
     """What would vanish if 4-fold symmetry were enough for a generic angle.
 
-    Args:
-        case: drawn case.
-
     Returns:
         Relative defect of the filter made 4-fold.
     """
@@ -258,14 +224,7 @@ def fourfold_residual(case: GenericCase) -> float:
 
 
 def half_turn_residual(case: LatticeCase) -> float:
-    """What would vanish if symmetry under half a turn were enough for a quarter turn.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative misalignment.
-    """
+    """What would vanish if symmetry under half a turn were enough for a quarter turn."""
     conv = Conv(symmetrised(case.kernel, QUARTER_TURNS[::2]), padding=1)
     turn = SYMMETRIES[1]
     return relative_gap(turn.inverse()(conv(turn(case.image))), conv(case.image))

@@ -87,14 +87,7 @@ class LatticeCase:
 
 @st.composite
 def continuum_cases(draw: DrawFn) -> ContinuumCase:
-    """Banks closed under a cyclic group.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Banks closed under a cyclic group."""
     order = draw(st.sampled_from([4, 2, 3, 6]), "order")
     generators = st.lists(gaussian_sums(), min_size=1, max_size=2).map(tuple)
     frames = [np.eye(2), plane_maps.shear(0.5), np.diag([1.5, 1.0]), plane_maps.shear(-1)]
@@ -152,9 +145,6 @@ def permutation(orbits: int, power: int, order: int) -> list[int]:
 def continuum_features(case: ContinuumCase) -> tuple[Features, Features]:
     """The reference features, and those of the moved image warped back.
 
-    Args:
-        case: drawn case.
-
     Returns:
         Two arrays, points x channels, in units of the largest value possible.
     """
@@ -169,9 +159,6 @@ def continuum_features(case: ContinuumCase) -> tuple[Features, Features]:
 
 def lattice_features(case: LatticeCase) -> tuple[Features, Features]:
     """The same on the lattice.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Two arrays, pixels x channels, in units of the largest value.
@@ -208,53 +195,25 @@ def permuted_residual(reference: Features, warped: Features, shown: list[int]) -
 
 
 def continuum_residual(case: ContinuumCase) -> float:
-    """Warp and permutation against the reference.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        As `permuted_residual`.
-    """
+    """Warp and permutation against the reference."""
     shown = permutation(len(case.generators), case.power, case.order)
     return permuted_residual(*continuum_features(case), shown)
 
 
 def lattice_residual(case: LatticeCase) -> float:
-    """Warp and permutation against the reference.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        As `permuted_residual`.
-    """
+    """Warp and permutation against the reference."""
     shown = permutation(len(case.kernel), case.turns, 4)
     return permuted_residual(*lattice_features(case), shown)
 
 
 def warp_alone_continuum(case: ContinuumCase) -> float:
-    """What would vanish if the warp alone aligned.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative misalignment.
-    """
+    """What would vanish if the warp alone aligned."""
     reference, warped = continuum_features(case)
     return float(np.abs(warped - reference).max())
 
 
 def warp_alone_lattice(case: LatticeCase) -> float:
-    """What would vanish if the warp alone aligned.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative misalignment.
-    """
+    """What would vanish if the warp alone aligned."""
     reference, warped = lattice_features(case)
     return float(np.abs(warped - reference).max())
 

@@ -89,14 +89,7 @@ class EdgeCase:
 
 @st.composite
 def cases(draw: DrawFn) -> Case:
-    """Banks, images and symmetries.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Banks, images and symmetries."""
     channels = draw(st.integers(1, 3), "channels")
     return Case(
         draw(kernel_tensors(channels, 1, 3), "kernel"),
@@ -117,27 +110,12 @@ edge_cases = st.builds(
 
 
 def bounds(reference: Tensor, offered: Tensor) -> Float64[np.ndarray, "height width"]:
-    """What no bilinear warp can beat, position by position.
-
-    Args:
-        reference: features of f, (C, H, W).
-        offered: features of T_h f, (C, H, W).
-
-    Returns:
-        H x W distances.
-    """
+    """What no bilinear warp of the offered map can beat at each position of the reference."""
     return hull_distances.any_warp_bounds(reference.numpy(), offered.numpy())
 
 
 def network(case: Case) -> LatticeNetwork:
-    """The extractor of a case.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Convolution, perhaps with a ReLU.
-    """
+    """The extractor of a case."""
     return LatticeNetwork((Conv(case.kernel, padding=1), *([Relu()] if case.relu else [])))
 
 
@@ -172,9 +150,6 @@ def sampling_grids(seed: int) -> Tensor:
 def residuals_reached(case: Case) -> tuple[Tensor, Tensor, float]:
     """How close warps come, position by position.
 
-    Args:
-        case: drawn case.
-
     Returns:
         Residuals of every warp, (warps, H, W); of the best sampling position of an exhaustive
         search, (H, W); and the largest feature norm.
@@ -199,9 +174,6 @@ def residuals_reached(case: Case) -> tuple[Tensor, Tensor, float]:
 def residual(case: Case) -> float:
     """By how much any warp beats the bound.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The largest excess over positions and warps, relative to the largest feature vector.
     """
@@ -213,9 +185,6 @@ def residual(case: Case) -> float:
 
 def nearest_vector_residual(case: Case) -> float:
     """By how much a warp beats the distance to the nearest single feature vector.
-
-    Args:
-        case: drawn case.
 
     Returns:
         The largest excess, relative to the largest feature vector.
@@ -230,9 +199,6 @@ def nearest_vector_residual(case: Case) -> float:
 def edge(case: EdgeCase) -> Tensor:
     """A step from 0 to the contrast.
 
-    Args:
-        case: drawn case.
-
     Returns:
         (1, 1, side, side) image, dark left of the column.
     """
@@ -242,14 +208,7 @@ def edge(case: EdgeCase) -> Tensor:
 
 
 def edge_bank(case: EdgeCase) -> Conv:
-    """The bank of a case, every kernel of sum 0 so that flat regions are silent.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        The convolution.
-    """
+    """The bank of a case, every kernel of sum 0 so that flat regions are silent."""
     kernel = case.kernel - case.kernel.mean(dim=(-2, -1), keepdim=True)
     if case.rotated_copies:
         kernel = torch.cat([turn(kernel) for turn in QUARTER_TURNS])
@@ -275,9 +234,6 @@ def unrestored(bank: Conv, image: Tensor) -> float:
 def edge_residual(case: EdgeCase) -> float:
     """How far the edge is from being a witness.
 
-    Args:
-        case: drawn case.
-
     Returns:
         0 if no warp restores it to within `NOTICEABLE`; else what is missing.
     """
@@ -285,14 +241,7 @@ def edge_residual(case: EdgeCase) -> float:
 
 
 def symmetric_edge_residual(case: EdgeCase) -> float:
-    """The same for a bank of 4-fold symmetric kernels.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        What is missing.
-    """
+    """The same for a bank of 4-fold symmetric kernels."""
     bank = Conv(symmetrised(edge_bank(case).kernel, QUARTER_TURNS), padding=1)
     return max(0.0, NOTICEABLE - unrestored(bank, edge(case)))
 

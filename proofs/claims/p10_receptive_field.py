@@ -64,23 +64,12 @@ def cases(factors: tuple[float, ...]) -> st.SearchStrategy[Case]:
 
 
 def window_radius(radius: float, s: float) -> float:
-    """How much of the original the unit at s x sees in the magnified image.
-
-    Args:
-        radius: R.
-        s: scaling.
-
-    Returns:
-        R / s.
-    """
+    """R / s: how much of the original the unit at s x sees in the magnified image."""
     return radius / s
 
 
 def pair(case: Case) -> tuple[Scene, Scene] | None:
     """Two images that differ only outside the window, and that G tells apart.
-
-    Args:
-        case: drawn case.
 
     Returns:
         f_1 and f_2, or None if there is no room between the window and the outermost tap.
@@ -96,9 +85,6 @@ def pair(case: Case) -> tuple[Scene, Scene] | None:
 def residual(case: Case) -> float:
     """What G sees of the difference after magnification.
 
-    Args:
-        case: drawn case.
-
     Returns:
         |G T_s f_1(s x) - G T_s f_2(s x)| over |G f_1(x) - G f_2(x)|; 1 if there is no pair.
     """
@@ -113,9 +99,6 @@ def residual(case: Case) -> float:
 
 def inside_residual(case: Case) -> float:
     """The same for a bump inside the window.
-
-    Args:
-        case: drawn case.
 
     Returns:
         What G sees of it after magnification, relative to the bump.

@@ -69,14 +69,7 @@ class Case:
 
 @st.composite
 def cases(draw: DrawFn) -> Case:
-    """Deep networks with candidate warps, some of them centred on a tap.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Deep networks with candidate warps, some of them centred on a tap."""
     network = draw(stencil_networks(depth=4), "network")
     taps = [np.zeros(2), *felt_taps(network)]
     return Case(
@@ -89,16 +82,7 @@ def cases(draw: DrawFn) -> Case:
 
 
 def window_radius(radius: float, s: float, n: int) -> float:
-    """How much of the original the unit at s^n x sees after n scalings.
-
-    Args:
-        radius: R.
-        s: scaling, abs(s) > 1.
-        n: how many.
-
-    Returns:
-        R / abs(s)^n.
-    """
+    """R / abs(s)^n: how much of the original the unit at s^n x sees after n scalings."""
     return radius / abs(s) ** n
 
 
@@ -118,9 +102,6 @@ def scalings_needed(radius: float, tap: float, s: float) -> int:
 
 def witness(case: Case) -> tuple[Scene, Scene, int] | None:
     """Two images that differ just outside the window after n scalings, and that G tells apart.
-
-    Args:
-        case: drawn case.
 
     Returns:
         f_1, f_2 and n, or None if G feels no tap away from c.
@@ -163,9 +144,6 @@ def aligned_gap(network: StencilNetwork, ground: GaussianSum, s: float) -> float
 def residual(case: Case) -> float:
     """The contradiction must be there; and without spatial filtering, alignment.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The larger of what G sees of the bump after n scalings, relative to before, and the
         misalignment of the pointwise network; 1 if no pair of images was found.
@@ -184,9 +162,6 @@ def residual(case: Case) -> float:
 
 def one_layer_left_residual(case: Case) -> float:
     """What would vanish if one layer that filters space did no harm.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Misalignment with the first layer as drawn and all others pointwise.

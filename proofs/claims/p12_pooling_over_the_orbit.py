@@ -77,14 +77,7 @@ class PartsCase:
 
 @st.composite
 def continuum_cases(draw: DrawFn) -> ContinuumCase:
-    """Banks closed under a cyclic group.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Banks closed under a cyclic group."""
     order = draw(st.sampled_from([4, 2, 3, 6]), "order")
     return ContinuumCase(
         draw(gaussian_sums(), "filter"),
@@ -109,15 +102,7 @@ parts_cases = st.builds(
 
 
 def orbit_of_kernels(kernel: Tensor, turns: tuple[Symmetry, ...]) -> Tensor:
-    """The bank, orbit after orbit.
-
-    Args:
-        kernel: (n, 1, k, k).
-        turns: the group.
-
-    Returns:
-        (n * order, 1, k, k).
-    """
+    """The bank, orbit after orbit: each of the n kernels in every turn."""
     return torch.stack([g(k) for k in kernel for g in turns])
 
 
@@ -136,15 +121,7 @@ def pooled(maps: Tensor, order: int) -> Tensor:
 
 
 def extractor(kernel: Tensor, turns: tuple[Symmetry, ...] = QUARTER_TURNS) -> LatticeNetwork:
-    """The layer before pooling.
-
-    Args:
-        kernel: (n, 1, 3, 3).
-        turns: the group.
-
-    Returns:
-        Convolution and ReLU.
-    """
+    """The layer before pooling: convolution with every turn of the kernels, and ReLU."""
     return LatticeNetwork((Conv(orbit_of_kernels(kernel, turns), padding=1), Relu()))
 
 
@@ -188,40 +165,19 @@ def continuum_residual(case: ContinuumCase, *, part_of_orbit: int = 1) -> float:
 
 
 def first_channel_residual(case: ContinuumCase) -> float:
-    """The same for one channel of the orbit.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The same for one channel of the orbit."""
     return continuum_residual(case, part_of_orbit=case.order)
 
 
 def lattice_residual(case: LatticeCase) -> float:
-    """(M T_h f)(h x) against (M f)(x), pixel by pixel.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """(M T_h f)(h x) against (M f)(x), pixel by pixel."""
     turn, network = QUARTER_TURNS[case.turns], extractor(case.kernel)
     after = turn.inverse()(pooled(network(turn(case.image)), 4))
     return relative_gap(after, pooled(network(case.image), 4))
 
 
 def half_orbit_residual(case: LatticeCase) -> float:
-    """The same for a quarter turn with half of the orbit.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The same for a quarter turn with half of the orbit."""
     turn, network = QUARTER_TURNS[1], extractor(case.kernel, QUARTER_TURNS[:2])
     after = turn.inverse()(pooled(network(turn(case.image)), 2))
     return relative_gap(after, pooled(network(case.image), 2))
@@ -229,9 +185,6 @@ def half_orbit_residual(case: LatticeCase) -> float:
 
 def scenes(case: PartsCase) -> tuple[Tensor, Tensor]:
     """Two images with the same parts, the second of them turned in one.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Two (1, 1, height, width) images.
@@ -259,14 +212,7 @@ def collection(maps: Tensor) -> Tensor:
 
 
 def orientation_residual(case: PartsCase) -> float:
-    """The collections of pooled vectors must be the same, and so the value at the part's centre.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The collections of pooled vectors must be the same, and so the value at the part's centre."""
     network = extractor(case.kernel)
     first, second = (pooled(network(image), 4) for image in scenes(case))
     row, column = first.shape[-2] // 2, first.shape[-1] * 3 // 4
@@ -276,9 +222,6 @@ def orientation_residual(case: PartsCase) -> float:
 
 def unpooled_residual(case: PartsCase) -> float:
     """The same before pooling, up to turning all channels together.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Relative gap for the best common turn of the channels.

@@ -106,14 +106,7 @@ class NoiseCase:
 
 @st.composite
 def wave_cases(draw: DrawFn) -> WaveCase:
-    """Kernels that feel at least one of the waves.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Kernels that feel at least one of the waves."""
     frequency = quarters(0, 2).map(lambda q: q / 8 + 1 / 16)
     wave = st.tuples(frequency, frequency, st.sampled_from([1.0, 2.0, 0.5]))
     waves = draw(st.lists(wave, min_size=1, max_size=2, unique=True).map(tuple), "waves")
@@ -125,14 +118,7 @@ def wave_cases(draw: DrawFn) -> WaveCase:
 
 @st.composite
 def random_banks(draw: DrawFn) -> NoiseCase:
-    """Banks of eight 5 x 5 kernels.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Banks of eight 5 x 5 kernels."""
     entries = st.lists(st.integers(-4, 4), min_size=25, max_size=25).filter(
         lambda kernel: sum(map(abs, kernel)) >= 10
     )
@@ -165,9 +151,6 @@ def predicted(
 def wave_moments(case: WaveCase) -> np.ndarray:
     """E F^2, E W^2, E F W and E (W - F)^2 over random phases, from forward passes at one place.
 
-    Args:
-        case: drawn case.
-
     Returns:
         C x 4.
     """
@@ -193,9 +176,6 @@ def wave_moments(case: WaveCase) -> np.ndarray:
 def wave_residual(case: WaveCase) -> float:
     """The law against forward passes, and the mixed moment of P13b against a quadrature.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The larger of the two relative differences.
     """
@@ -213,14 +193,7 @@ def wave_residual(case: WaveCase) -> float:
 
 
 def inverse_read_residual(case: WaveCase) -> float:
-    """The same for a law that reads the transform at h^T w instead of h^-T w.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Difference of the residuals.
-    """
+    """The same for a law that reads the transform at h^T w instead of h^-T w."""
     w = np.array(case.waves)
     law, _ = predicted(case.bank, w[:, :2], w[:, 2], plane_maps.inverse(case.h))
     before, _, _, difference = wave_moments(case).T
@@ -250,9 +223,6 @@ def curves(
 def noise_points(case: NoiseCase) -> np.ndarray:
     """Measured residuals on noise; kept, because the negative control asks for them again.
 
-    Args:
-        case: drawn case.
-
     Returns:
         2 (linear, ReLU) x transforms x C.
     """
@@ -277,26 +247,12 @@ def unexplained(case: NoiseCase, power: np.ndarray) -> float:
 
 
 def noise_residual(case: NoiseCase) -> float:
-    """What the law leaves unexplained.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        1 - R^2.
-    """
+    """1 - R^2: what the law leaves unexplained."""
     return unexplained(case, spectral.noise_power(spectral.frequency_grid(SIDE), case.cut))
 
 
 def white_residual(case: NoiseCase) -> float:
-    """The same for a law that does not know the spectrum.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        1 - R^2.
-    """
+    """1 - R^2 for a law that does not know the spectrum."""
     return unexplained(case, np.ones(SIDE * SIDE))
 
 

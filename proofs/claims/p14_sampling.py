@@ -71,43 +71,17 @@ shift_cases = st.builds(
 
 
 def pixels_for(coarse: int, stride: int) -> int:
-    """How far the image must move for the map to move by whole positions.
-
-    Args:
-        coarse: positions of the map.
-        stride: total stride.
-
-    Returns:
-        Pixels of the image.
-    """
+    """How many pixels the image must move for the map to move by whole positions."""
     return coarse * stride
 
 
 def keeps_centre(width: int, kernel: int, padding: int, stride: int) -> bool:
-    """Whether the windows of a layer are centred on its input.
-
-    Args:
-        width: N.
-        kernel: k.
-        padding: p.
-        stride: s.
-
-    Returns:
-        Whether (N + 2 p - k) is divisible by s.
-    """
+    """Whether the windows of a layer are centred on its input: s divides N + 2 p - k."""
     return (width + 2 * padding - kernel) % stride == 0
 
 
 def is_centred(network: LatticeNetwork, width: int) -> bool:
-    """Whether every layer keeps the centre.
-
-    Args:
-        network: the CNN.
-        width: of the image.
-
-    Returns:
-        `keeps_centre` for all layers.
-    """
+    """Whether every layer keeps the centre of images of this width; see `keeps_centre`."""
     for layer in network.layers:
         if isinstance(layer, (Conv, Pool)):
             size = layer.kernel.shape[-1] if isinstance(layer, Conv) else layer.size
@@ -135,14 +109,7 @@ def turn_cases(draw: DrawFn, *, centred: bool) -> TurnCase:
 
 
 def shift_residual(case: ShiftCase) -> float:
-    """The map of the shifted image against the shifted map.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The map of the shifted image against the shifted map."""
     stride = case.network.stride
     moved = shifted(case.image, pixels_for(case.right, stride), pixels_for(case.down, stride))
     return relative_gap(
@@ -153,9 +120,6 @@ def shift_residual(case: ShiftCase) -> float:
 def one_pixel_residual(case: ShiftCase) -> float:
     """What would vanish if a shift by one pixel moved the map by some whole number of positions.
 
-    Args:
-        case: drawn case.
-
     Returns:
         Relative gap at the best shift of the map.
     """
@@ -165,14 +129,7 @@ def one_pixel_residual(case: ShiftCase) -> float:
 
 
 def turn_residual(case: TurnCase) -> float:
-    """The map of the moved image against the moved map.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The map of the moved image against the moved map."""
     return relative_gap(case.network(case.h(case.image)), case.h(case.network(case.image)))
 
 

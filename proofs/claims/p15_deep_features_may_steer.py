@@ -53,14 +53,7 @@ class Case:
 
 @st.composite
 def cases(draw: DrawFn) -> Case:
-    """Networks and images with a pose that can be told.
-
-    Args:
-        draw: given by Hypothesis.
-
-    Returns:
-        The case.
-    """
+    """Networks and images with a pose that can be told."""
     bank = tuple(
         tuple(draw(gaussian_sums(), f"filter {c}, {k}") for k in range(2)) for c in range(2)
     )
@@ -72,26 +65,12 @@ def cases(draw: DrawFn) -> Case:
 
 
 def integrals(bank: tuple[tuple[GaussianSum, ...], ...]) -> Matrix:
-    """The integrals of a bank's filters.
-
-    Args:
-        bank: 2 x 2 filters.
-
-    Returns:
-        2 x 2 matrix.
-    """
+    """The integrals of the filters of a 2 x 2 bank."""
     return np.array([[f.integral() for f in row] for row in bank])
 
 
 def first_moment(f: GaussianSum) -> Vector:
-    """The integral of x f(x).
-
-    Args:
-        f: the function.
-
-    Returns:
-        Two numbers, 0 for the zero function.
-    """
+    """The integral of x f(x), 0 for the zero function."""
     masses = f.amplitudes * 2 * np.pi * np.sqrt(np.linalg.det(f.covariances))
     moment: Vector = masses @ f.means
     return moment
@@ -118,27 +97,12 @@ def predicted_pose(features: Image, shared: Network) -> Matrix:
 
 
 def aligned_input(image: Image, shared: Network) -> Image:
-    """The image transformed by the inverse of what the localizer predicts for it.
-
-    Args:
-        image: two channels.
-        shared: layers read by the localizer.
-
-    Returns:
-        T_(q^-1) f.
-    """
+    """T_(q^-1) f, q what the localizer predicts for the image."""
     return image_moved(image, plane_maps.inverse(predicted_pose(shared.maps(image), shared)))
 
 
 def residual(case: Case) -> float:
-    """The classifier's features of the two aligned inputs.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The classifier's features of the two aligned inputs."""
     first = aligned_input(case.image, case.shared)
     second = aligned_input(image_moved(case.image, case.h), case.shared)
     return feature_gap(case.classifier, first, probes(), second, probes())
@@ -146,9 +110,6 @@ def residual(case: Case) -> float:
 
 def moved_features_residual(case: Case) -> float:
     """The same with the right parameters applied to the features instead of the input.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Relative gap between G T_h f, warped by the predicted h, and G f.

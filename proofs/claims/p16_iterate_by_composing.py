@@ -77,14 +77,7 @@ grid_cases = st.builds(
 
 
 def composed(steps: tuple[Matrix, ...]) -> Matrix:
-    """One map for all steps.
-
-    Args:
-        steps: h_1, h_2, ..., in the order in which they are applied.
-
-    Returns:
-        ... h_2 h_1.
-    """
+    """... h_2 h_1: one map for all steps, of which the first comes first."""
     product = np.eye(2)
     for h in steps:
         product = h @ product
@@ -108,9 +101,6 @@ def gain(shift: float, frequency: float) -> float:
 def gain_of_steps(case: GridCase) -> float:
     """What n resamplings leave.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The product over directions of abs(g(d, w))^n.
     """
@@ -125,9 +115,6 @@ def gain_of_steps(case: GridCase) -> float:
 def gain_of_composition(case: GridCase) -> float:
     """What one resampling by the composed shift leaves.
 
-    Args:
-        case: drawn case.
-
     Returns:
         The product over directions of abs(g(n d, w)).
     """
@@ -140,16 +127,7 @@ def gain_of_composition(case: GridCase) -> float:
 
 
 def resampled(image: Tensor, right: float, down: float) -> Tensor:
-    """A bilinear shift on a torus, by the sampler that spatial transformers use.
-
-    Args:
-        image: (1, 1, side, side).
-        right: pixels.
-        down: pixels.
-
-    Returns:
-        The shifted image.
-    """
+    """A bilinear shift on a torus, by the sampler that spatial transformers use."""
     whole = (int(np.floor(down)), int(np.floor(right)))
     rolled = image.roll(whole, (-2, -1))
     padded = functional.pad(rolled, (1, 1, 1, 1), mode="circular")
@@ -163,9 +141,6 @@ def resampled(image: Tensor, right: float, down: float) -> Tensor:
 
 def amplitudes(case: GridCase) -> tuple[float, float]:
     """What is left of the wave after n resamplings, and after one by the composed shift.
-
-    Args:
-        case: drawn case.
 
     Returns:
         Two amplitudes, of a wave that had amplitude 1.
@@ -184,14 +159,7 @@ def amplitudes(case: GridCase) -> tuple[float, float]:
 
 
 def continuum_residual(case: ContinuumCase) -> float:
-    """Features of the image transformed step by step, and of the composed transformation.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """Features of the image transformed step by step, and of the composed transformation."""
     stepped = case.image
     for h in case.steps:
         stepped = image_moved(stepped, h)
@@ -200,27 +168,13 @@ def continuum_residual(case: ContinuumCase) -> float:
 
 
 def grid_residual(case: GridCase) -> float:
-    """Measured amplitudes against the gains.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        The larger difference.
-    """
+    """Measured amplitudes against the gains."""
     stepped, once = amplitudes(case)
     return max(abs(stepped - gain_of_steps(case)), abs(once - gain_of_composition(case)))
 
 
 def reversed_residual(case: ContinuumCase) -> float:
-    """The same for the product in the other order.
-
-    Args:
-        case: drawn case.
-
-    Returns:
-        Relative gap.
-    """
+    """The same for the product in the other order."""
     stepped = case.image
     for h in case.steps:
         stepped = image_moved(stepped, h)
@@ -230,9 +184,6 @@ def reversed_residual(case: ContinuumCase) -> float:
 
 def no_blur_residual(case: GridCase) -> float:
     """What would vanish if n resamplings blurred no more than one.
-
-    Args:
-        case: drawn case.
 
     Returns:
         By how much less amplitude is left.

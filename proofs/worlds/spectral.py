@@ -63,6 +63,7 @@ def response(bank: Bank, frequencies: Frequencies) -> Complex128[np.ndarray, "ch
     Returns:
         C x n complex factors.
     """
+    # correlation: sum_t l(t) exp(2 pi i w (x + t)) = L(w) exp(2 pi i w x)
     phase = np.exp(2j * np.pi * taps(bank.shape[-1]) @ frequencies.T)
     return np.asarray(bank.reshape(len(bank), -1) @ phase)
 
@@ -77,6 +78,8 @@ def transported(frequencies: Frequencies, h: Matrix) -> Frequencies:
     Returns:
         h^-T w, n x 2.
     """
+    # with t = h y,  int abs(det h) l(h y) exp(2 pi i w y) dy = int l(t) exp(2 pi i w (h^-1 t)) dt,
+    # and w (h^-1 t) = (h^-T w) t
     return move(inverse(h).T, frequencies)
 
 
@@ -94,6 +97,9 @@ def covariances(
     Returns:
         C x 3: E F^2, E W^2, E F W, with F the features of f and W those of T_h f, warped back.
     """
+    # Stationary noise is a sum of waves exp(2 pi i w x) of independent amplitudes and power S(w). A
+    # linear layer multiplies each by L(w), and one that is warped back by L(h^-T w); moments of
+    # two such maps at one position are sums of S times one factor times the other's conjugate
     before = response(bank, frequencies)
     after = response(bank, transported(frequencies, h))
     return np.stack(
@@ -116,6 +122,7 @@ def linear_residual(moments: Float64[np.ndarray, "channels 3"]) -> Float64[np.nd
         E (W - F)^2 / E F^2, C values.
     """
     before, after, between = moments.T
+    # E (W - F)^2 = int S abs(L(h^-T w) - L(w))^2 dw, expanded
     return np.asarray((before + after - 2 * between) / before)
 
 
@@ -136,7 +143,12 @@ def rectified_product(
     Returns:
         sigma_F sigma_W (sin t + (pi - t) cos t) / (2 pi), t the angle with cosine the correlation.
     """
+    # F = sigma_F <a, z>, W = sigma_W <b, z> for white z in the plane and unit vectors a, b at angle
+    # t. Both are positive in a wedge of angle pi - t, where  <a, z> <b, z> = |z|^2 (cos t + cos 2s)
+    # / 2, s the direction of z from the wedge's middle. E |z|^2 = 2, and over the wedge the mean of
+    # the bracket is  (1 / 2 pi) ((pi - t) cos t + sin(pi - t)),  sin(pi - t) = sin t.
     product = np.sqrt(before * after)
+    # rounding can take a correlation beyond 1
     t = np.arccos(np.clip(between / product, -1, 1))
     return np.asarray(product * (np.sin(t) + (np.pi - t) * np.cos(t)) / (2 * np.pi))
 
@@ -153,6 +165,7 @@ def rectified_residual(
         E (ReLU W - ReLU F)^2 / E (ReLU F)^2, C values.
     """
     before, after, between = moments.T
+    # half of a symmetric variable's square is on either side: E ReLU(F)^2 = E F^2 / 2
     product = rectified_product(before, after, between)
     return np.asarray((before / 2 + after / 2 - 2 * product) / (before / 2))
 
@@ -183,6 +196,8 @@ def noise(side: int, cut: float, seed: int) -> Grey:
     Returns:
         One image of variance 1 on average.
     """
+    # numpy's fft2 of N x N white pixels has power N^2 at each frequency; ifft2 divides by N^2, so
+    # pixels have variance  sum (N^2 S / sum S N^2) / N^4 = 1
     white = np.fft.fft2(np.random.default_rng(seed).standard_normal((side, side)))
     power = noise_power(frequency_grid(side), cut)
     shaped = white * np.sqrt(power / power.sum()).reshape(side, side) * side
@@ -201,6 +216,7 @@ def periodogram(images: Sequence[Grey]) -> Float64[np.ndarray, "n"]:
     side = len(images[0])
     window = np.outer(np.hanning(side), np.hanning(side))
     spectra = [np.abs(np.fft.fft2((f - np.average(f, weights=window)) * window)) for f in images]
+    # the mean was taken off under the window; what is left of it at frequency 0 is rounding
     power = np.mean(np.square(spectra), axis=0).ravel()
     power[0] = 0
     return np.asarray(power)
@@ -217,6 +233,8 @@ def oversampled(image: Grey) -> Grey:
     """
     side = len(image)
     spectrum = np.fft.fftshift(np.fft.fft2(image))
+    # shifted, frequency 0 is at side / 2; padded by half a side, at side, the middle of the new
+    # spectrum. Frequency -1/2 stays without its twin, 1/2: the real part is the mean of both
     padded = np.pad(spectrum, side * (OVERSAMPLING - 1) // 2)
     return np.asarray(np.fft.ifft2(np.fft.ifftshift(padded)).real * OVERSAMPLING**2)
 
@@ -233,6 +251,7 @@ def moved_image(fine: Grey, h: Matrix) -> Grey:
     """
     index = np.arange(len(fine) // OVERSAMPLING, dtype=np.float64) - len(fine) // OVERSAMPLING // 2
     y, x = np.meshgrid(index, index, indexing="ij")
+    # (T_h f)(x) = f(h^-1 x); scipy wants (y, x) and counts from the corner
     source = OVERSAMPLING * move(inverse(h), np.stack([x.ravel(), y.ravel()], axis=1))
     values = ndimage.map_coordinates(
         fine, source.T[::-1] + len(fine) // 2, order=3, mode="grid-wrap", prefilter=False
@@ -277,6 +296,8 @@ def features_at(
     padded = functional.pad(image[None, None], (reach,) * 4, mode="circular")
     maps = functional.conv2d(padded, torch.from_numpy(bank)[:, None], stride=stride)
     side = maps.shape[-1]
+    # the middle pixel's output is the middle of the map where the stride divides its index; then
+    # from indices to grid_sample's coordinates, whose -1 and 1 are the outer edges
     index = positions / stride + side // 2
     grid = torch.from_numpy((2 * index + 1) / side - 1)[None, None]
     read = functional.grid_sample(
@@ -315,6 +336,7 @@ def measured_residuals(
         fine = ndimage.spline_filter(oversampled(image), 3, mode="grid-wrap")
         before = features_at(image, bank, positions, stride)
         for row, h in enumerate(transforms):
+            # warped back: the features of T_h f at h x are compared with those of f at x
             after = features_at(moved_image(fine, h), bank, move(h, positions), stride)
             for sign in (1, -1) if negatives else (1,):
                 rectified, warped = np.maximum(sign * before, 0), np.maximum(sign * after, 0)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from invariance_probe.alignment import objectives, solver
+from invariance_probe.alignment import distortion, objectives, solver
 
 
 def _pairs(seed: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,12 +91,12 @@ def test_limit_distortion_brings_singular_values_within_bounds(
     )
     linear = torch.tensor(entries, dtype=torch.float64).reshape(1, 2, 2)
     warps = torch.cat([linear, torch.tensor([[[0.3], [-0.2]]]).double()], dim=-1)
-    limited, outside = solver.limit_distortion(warps, oracle, bound)
+    limited, outside = distortion.limit_distortion(warps, oracle, bound)
     relative = limited[:, :, :2] @ torch.linalg.inv(oracle[:, :, :2])
     values = torch.linalg.svdvals(relative)
     assert bool((values <= bound * (1 + 1e-5)).all() & (values >= (1 - 1e-5) / bound).all())
     assert float(torch.linalg.det(relative)) > 0
-    _, outside_again = solver.limit_distortion(limited, oracle, bound)
+    _, outside_again = distortion.limit_distortion(limited, oracle, bound)
     assert not bool(outside_again)
     if not bool(outside):
         assert torch.equal(limited, warps)
@@ -116,8 +116,11 @@ def test_descent_finds_a_small_shift_at_any_scale(scale: float) -> None:
     objective = objectives.InnerProducts(
         reference.double(), moved[None].double(), mask.double(), (12, 12)
     )
-    start, pair = torch.eye(2, 3)[None].double(), torch.tensor([0])
-    state = solver.start(objective, start, pair, start, max_distortion=2.0)
-    solution = solver.descend(state, objective, pair, start, max_distortion=2.0, max_steps=40)
+    start = torch.eye(2, 3)[None].double()
+    problem = distortion.LimitedWarps(
+        objective=objective, pairs=torch.tensor([0]), oracle=start, max_distortion=2.0
+    )
+    state = solver.start(problem, start.flatten(1))
+    solution = solver.descend(state, problem, max_steps=40)
     assert bool(solution.converged)
-    torch.testing.assert_close(solution.warps, truth.double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(solution.points.view(1, 2, 3), truth.double(), atol=1e-3, rtol=0)

@@ -18,7 +18,7 @@ from invariance_probe.certificates.branch_and_bound import (
     certify,
 )
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 
 IDENTITY = torch.eye(2, 3, dtype=torch.float64)
 
@@ -28,7 +28,7 @@ def _smooth(channels: int, height: int, width: int, seed: int) -> Tensor:
     noise = torch.randn(
         1, channels, height, width, generator=torch.Generator().manual_seed(seed)
     ).double()
-    return coordinates.blurred(noise, 0.5 * torch.eye(2))[0]
+    return sampling.blurred(noise, 0.5 * torch.eye(2))[0]
 
 
 def _warp(angle: float, scale: float, dx: float, dy: float) -> Tensor:
@@ -37,7 +37,7 @@ def _warp(angle: float, scale: float, dx: float, dy: float) -> Tensor:
 
 
 def _left(reference: Tensor, moved: Tensor, region: Tensor, theta: Tensor) -> Tensor:
-    read = coordinates.warp(moved.expand(len(theta), *moved.shape), theta)
+    read = sampling.warp(moved.expand(len(theta), *moved.shape), theta)
     return ((read - reference).square().sum(1) * region).sum((1, 2))
 
 
@@ -104,7 +104,7 @@ def test_a_twisted_cells_quadratic_is_not_too_steep(twist: float) -> None:
     x = x.flatten(0, 1)
     bent = (x @ quadratic.curvature[0] * x).sum(-1)
     value = quadratic.constant + x @ quadratic.slope[0] + bent
-    left = minorants.at(centre + x).constant
+    left = minorants.at(centre + x).error
     assert bool((value <= left + minorants.rounding).all())
     assert float(left.min()) < 1e-12
 
@@ -132,7 +132,7 @@ def test_no_warp_of_the_family_is_left_out(family: str, seed: int) -> None:
     far[:, 2] = torch.where(angles[0] < math.pi, kind.high[2], kind.low[2])
     farther = far.clone()
     farther[:, 2] += torch.where(angles[0] < math.pi, 5.0, -5.0)
-    torch.testing.assert_close(minorants.at(far).constant, minorants.at(farther).constant)
+    torch.testing.assert_close(minorants.at(far).error, minorants.at(farther).error)
 
 
 @pytest.mark.parametrize("family", ["similarity", "affine"])
@@ -147,7 +147,7 @@ def test_bounds_close_with_the_square_of_the_boxs_size(family: str) -> None:
         halves = ((kind.high - kind.low) * width / 2).expand_as(centres)
         inside = 2 * torch.rand(60, 300, kind.count, generator=g, dtype=torch.float64) - 1
         warps = (centres[:, None] + halves[:, None] * inside).flatten(0, 1)
-        least = minorants.at(warps).constant.view(60, 300).amin(1)
+        least = minorants.at(warps).error.view(60, 300).amin(1)
         gaps.append(float(((least - minorants.lower(centres, halves)) / least).median()))
     assert gaps[0] < 0.01
     assert gaps[1] < gaps[0] / 5
@@ -159,13 +159,13 @@ def test_the_expansion_is_what_warps_leave() -> None:
     unit = torch.rand(40, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     warps = kind.low + (kind.high - kind.low) * unit
     here = minorants.at(warps)
-    torch.testing.assert_close(here.constant, _left(reference, moved, region, kind.theta(warps)))
+    torch.testing.assert_close(here.error, _left(reference, moved, region, kind.theta(warps)))
     torch.testing.assert_close(kind.parameters(kind.theta(warps)), warps)
     for j in range(6):
         step = 1e-6 * torch.eye(6, dtype=torch.float64)[j]
-        ahead, behind = (minorants.at(warps + s * step).constant for s in (1, -1))
+        ahead, behind = (minorants.at(warps + s * step).error for s in (1, -1))
         difference = (ahead - behind) / 2e-6
-        torch.testing.assert_close(difference, here.slope[:, j], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(difference, 2 * here.gradient[:, j], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -197,7 +197,7 @@ def test_no_similarity_of_a_dense_grid_undercuts_a_certificate(seed: int) -> Non
 def test_an_affine_certificate_judges_the_search() -> None:
     """On 5 x 5 maps the affine gap closes, and the engine's result lies within it."""
     moved = _smooth(8, 5, 5, 11)
-    reference = coordinates.warp(moved[None], _warp(0.6, 0.9, 0.1, 0.0)[None])[0]
+    reference = sampling.warp(moved[None], _warp(0.6, 0.9, 0.1, 0.0)[None])[0]
     reference = reference + 0.5 * _smooth(8, 5, 5, 10)
     found = certify(reference, moved, options=CertificateOptions(family="affine", gap=0.05))
     assert found.complete
@@ -222,7 +222,7 @@ def test_planted_warps_are_certified(
     """Of a map moved by any similarity, with noise, the planted warp is the best to within 5 %."""
     theta = _warp(angle, scale, dx, -dx)
     moved = _smooth(6, *size, 20)
-    clean = coordinates.warp(moved[None], theta[None])[0]
+    clean = sampling.warp(moved[None], theta[None])[0]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(2)).double()
     reference = clean + 0.3 * clean.std() * noise
     region = torch.ones(size, dtype=torch.bool)
@@ -239,7 +239,7 @@ def test_a_perfect_alignment_is_proven_at_once() -> None:
     """Where nothing is left the floor ends the search: there is nothing to be gained."""
     theta = _warp(0.7, 1.1, 0.1, 0.0)
     moved = _smooth(4, 8, 8, 30)
-    reference = coordinates.warp(moved[None], theta[None])[0]
+    reference = sampling.warp(moved[None], theta[None])[0]
     found = certify(reference, moved, oracle=theta, region=torch.ones(8, 8, dtype=torch.bool))
     assert found.complete
     assert found.fvu < 1e-4
@@ -267,7 +267,7 @@ def test_a_budget_that_ends_leaves_a_bound_and_repeats_itself() -> None:
 def test_the_oracle_sets_family_and_region() -> None:
     """By default the comparison runs where the oracle sees both maps, relative to it."""
     moved = _smooth(4, 9, 9, 50)
-    reference = coordinates.warp(moved[None], _warp(0, 1 / 3, 0, 0)[None])[0]
+    reference = sampling.warp(moved[None], _warp(0, 1 / 3, 0, 0)[None])[0]
     found = certify(reference, moved, oracle=_warp(0, 1 / 3, 0, 0))
     assert found.fvu < 1e-4
     given = regions.visible(_warp(0, 1 / 3, 0, 0)[None], 9, 9)[0]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe.network import features, hooks
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 
 QUARTER_TURNS = (ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90))
 EXACT = {"float32": 1e-10, "float64": 1e-26}
@@ -42,7 +42,7 @@ def oracle_warped(
             moved = features.tap(network, transform(canvases, crop=crop), chosen)
             for layer in chosen:
                 oracle = layer.oracle(transform.matrix, *still.shape[-2:])
-                warped = coordinates.warp(moved[layer.name], oracle.expand(len(still), -1, -1))
+                warped = sampling.warp(moved[layer.name], oracle.expand(len(still), -1, -1))
                 yield transform, references[layer.name], warped
 
 

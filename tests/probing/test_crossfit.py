@@ -12,12 +12,13 @@ from invariance_probe.alignment import metrics, mixing
 from invariance_probe.alignment.mixing import Kind, Moments
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.network.features import Layer
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.probing import crossfit, passes
 from invariance_probe.probing.crossfit import Folds, HeldOut, Sums, Turn
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import Chunk
 from invariance_probe.results.methods import EXPLAINING_METHODS, METHODS, Method, Warp
+from invariance_probe.statistics import numpy_generator
 
 QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
 PERMUTATIONS = ["oracle", "oracle+permutation", "affine", "affine+permutation"]
@@ -94,21 +95,19 @@ def test_scores_are_those_of_fits_that_never_saw_the_image(smooth: Tensor) -> No
     got = _fvu(result)
     with torch.no_grad():
         f = network(smooth).flatten(2)
-        g = coordinates.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
-    order = passes.generator(0, "order").permutation(8)
+        g = sampling.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
+    order = numpy_generator(0, "order").permutation(8)
     fold = {int(image): place % crossfit.FOLDS for place, image in enumerate(order)}
     mean = f.mean((0, 2))
     for image in range(8):
         others = [i for i in range(8) if fold[i] != fold[image]]
-        judges = [i for i in others if fold[i] == (fold[image] + 1) % crossfit.FOLDS]
-        fitted = [i for i in others if i not in judges]
-        moments = [
-            sum((Moments.of(f[i], g[i]) for i in part[1:]), Moments.of(f[part[0]], g[part[0]]))
-            for part in (fitted, judges)
-        ]
+        folds = sorted({fold[i] for i in others})
+        groups = Moments.zeros(len(folds), channels=4)
+        for i in others:
+            groups.add_at((folds.index(fold[i]),), Moments.of(f[i], g[i]))
         variance = float((f[image] - mean[:, None]).double().square().sum())
         for kind in (Kind.PERMUTATION, Kind.LINEAR):
-            mixed = mixing.fit(kind, *moments)(g[image])
+            mixed = mixing.fit(kind, groups)(g[image])
             left = float((mixed - f[image]).double().square().sum()) / variance
             shown = got[f"oracle+{kind}"].xs(str(image), level="image").item()
             assert shown == pytest.approx(left, rel=1e-4)
@@ -119,6 +118,28 @@ def _oracle(network: nn.Module, images: Tensor, move: ip.Transform) -> Tensor:
 
     (layer,) = features.find_layers(network, images[:1], ["(model)"])
     return layer.oracle(move.matrix, *images.shape[-2:])[None].expand(len(images), -1, -1)
+
+
+def test_linear_mixing_never_does_harm() -> None:
+    """On ten images of random networks it leaves no more than no mixing or the means, plus 0.05.
+
+    Seed 22 is one where standardised channels left 300 times the variance of an image. All 200
+    seeds are the question ``mixings``.
+    """
+    for seed in (22, *range(100, 119)):
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Conv2d(3, 64, 7), nn.ReLU(), nn.AvgPool2d(4))
+        images = nn.functional.interpolate(torch.rand(10, 3, 8, 8), 41, mode="bicubic")
+        result = ip.probe(
+            network,
+            images,
+            layers="(model)",
+            transforms=[ip.Rotation(90)],
+            methods=["oracle", "oracle+linear"],
+        )
+        got = _fvu(result)
+        assert got["oracle+linear"].mean() <= min(got["oracle"].mean(), 1) + 0.05, f"seed {seed}"
+        assert got["oracle+linear"].max() <= 2, f"seed {seed}"
 
 
 def test_unrelated_images_and_shuffled_pairs_gain_nothing(smooth: Tensor) -> None:
@@ -328,17 +349,16 @@ def test_a_folds_mixing_is_fitted_to_the_others_alone(kind: mixing.Kind) -> None
     method = Method(f"oracle+{kind}")
     stages = _Stages([method])
     fitted = stages.fits().mixings[method]["a"][0]
-    warped = coordinates.warp(stages.moved[0], stages.view.oracle[:1].expand(7, -1, -1))
+    warped = sampling.warp(stages.moved[0], stages.view.oracle[:1].expand(7, -1, -1))
     region = stages.view.region[0]
     f, g = stages.reference[:, :, region], warped[:, :, region]
     for fold in range(5):
-        judges = [i for i in range(7) if i % 5 == (fold + 1) % 5]
-        rest = [i for i in range(7) if i % 5 != fold and i not in judges]
-        moments = [
-            sum((Moments.of(f[i], g[i]) for i in some[1:]), Moments.of(f[some[0]], g[some[0]]))
-            for some in (rest, judges)
-        ]
-        naive = mixing.fit(kind, *moments)
+        others = [other for other in range(5) if other != fold]
+        groups = Moments.zeros(4, channels=3)
+        for image in range(7):
+            if image % 5 != fold:
+                groups.add_at((others.index(image % 5),), Moments.of(f[image], g[image]))
+        naive = mixing.fit(kind, groups)
         # moments are float64; the order of summation leaves some 1e-15 of them
         torch.testing.assert_close(
             fitted.by_fold[fold](g[0].double()), naive(g[0].double()), rtol=1e-6, atol=1e-8

@@ -9,7 +9,7 @@ from torch import Tensor
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.network.features import Layer
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Rotation, Scaling, Translation
 from invariance_probe.probing import pairs as pairing
 from invariance_probe.probing.options import ProbeOptions
@@ -154,7 +154,7 @@ def test_compared_methods_are_those_asked_for() -> None:
     left = {block.method: block.values[:, 0] for block in blocks}
     assert (left[Method.AFFINE] <= left[Method.ORACLE]).all()
     assert (left[Method.ANY_WARP] <= left[Method.AFFINE]).all()
-    warped = coordinates.warp(pairs.moved, theta)
+    warped = sampling.warp(pairs.moved, theta)
     torch.testing.assert_close(left[Method.AFFINE], pairs.target.score(warped).fvu)
     blocks, theta = compare(pairs, [Method.ORACLE], ProbeOptions())
     assert [block.method for block in blocks] == [Method.ORACLE]

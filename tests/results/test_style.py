@@ -47,8 +47,9 @@ def test_a_figure_is_saved_as_vectors_and_pixels(tmp_path: Path) -> None:
 
 
 def test_a_caption_names_model_images_and_intervals() -> None:
-    """One image has no interval to speak of."""
-    several = planted({Method.ORACLE: [0.1, 0.2]})
-    assert caption(several) == "planted, 2 images; ribbons: 95 % bootstrap over images"
-    assert caption(several, "bars").endswith("; bars: 95 % bootstrap over images")
-    assert caption(planted({Method.ORACLE: [0.1]})) == "planted, 1 image"
+    """Fewer than three images have no interval, and that is said."""
+    several = planted({Method.ORACLE: [0.1, 0.2, 0.3]})
+    assert caption(several) == "planted, 3 images; ribbons: 95 % intervals over images"
+    assert caption(several, "bars").endswith("; bars: 95 % intervals over images")
+    one = planted({Method.ORACLE: [0.1]})
+    assert caption(one) == "planted, 1 image; no intervals, which need 3 images"

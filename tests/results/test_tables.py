@@ -1,5 +1,6 @@
 """A run's tables: summaries are naive averages, and files come back as they were."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.results.methods import Method
 from invariance_probe.results.tables import ProbeTables
+from invariance_probe.statistics import mean_interval
 from tests.results.planted import EXPLAINED, permuted, planted, strip
 
 MOVES = [Rotation(-30), Rotation(0), Rotation(60), Scaling(0.8)]
@@ -28,20 +30,17 @@ def _row(summary: pd.DataFrame, **keys: object) -> pd.Series:
 
 
 def test_a_summary_averages_angles_within_images_and_then_over_images() -> None:
-    """Mean and interval are those of a naive bootstrap over the images' means."""
+    """Mean and interval are those of the images, each averaged over the angles first."""
     summary = planted(LEFT, moves=MOVES).summary()
     assert (summary["low"] <= summary["mean"]).all()
     assert (summary["mean"] <= summary["high"]).all()
     row = _row(summary, layer="deep", transform="rotation", method="affine", metric="fvu")
     means = np.array(LEFT[Method.AFFINE]) / 2
-    rng = np.random.default_rng(7)
-    naive = [rng.choice(means, 6).mean() for _ in range(4000)]
     assert row["n_images"] == 6
     assert row["mean"] == pytest.approx(means.mean())
-    # the ends of two bootstraps of 2000 and 4000 differ by a few hundredths of the range
-    assert [row["low"], row["high"]] == pytest.approx(
-        np.quantile(naive, [0.025, 0.975]).tolist(), abs=0.05 * np.ptp(means)
-    )
+    (low,), (high,) = mean_interval(means[None])[1:]
+    assert [row["low"], row["high"]] == pytest.approx([low, high])
+    assert low < means.mean() < high
 
 
 def test_a_summary_by_parameter_keeps_the_transform_that_changes_nothing() -> None:
@@ -54,11 +53,27 @@ def test_a_summary_by_parameter_keeps_the_transform_that_changes_nothing() -> No
     assert (still["mean"] == 0).all()
 
 
-def test_one_image_has_no_interval() -> None:
-    """The mean of one image stands alone."""
-    summary = planted({Method.ORACLE: [0.5]}).summary()
-    assert summary["mean"].notna().all()
-    assert summary[["low", "high"]].isna().all(axis=None)
+def test_two_images_have_no_interval() -> None:
+    """The mean of one or two images stands alone."""
+    for fvu in ([0.5], [0.5, 0.7]):
+        summary = planted({Method.ORACLE: fvu}).summary()
+        assert summary["mean"].notna().all()
+        assert summary[["low", "high"]].isna().all(axis=None)
+
+
+def test_unrelated_pairs_share_images_if_the_run_tells_which() -> None:
+    """Each value is that of an image and its partner; others, and runs of old, are of one image."""
+    values = [0.9, 1.4, 1.0, 1.3, 1.1]
+    tables = planted({Method.ORACLE: values, Method.UNRELATED: values})
+    partners = [3, 0, 4, 2, None]
+    shared = dataclasses.replace(tables, config={**tables.config, "partners": partners})
+    column = np.array([[3, 0, 4, 2, -1]])
+    for told, partner in ((shared, column), (tables, None)):
+        for method, expected in ((Method.ORACLE, None), (Method.UNRELATED, partner)):
+            row = _row(told.summary(), layer="shallow", method=method, metric="fvu")
+            mean, low, high = mean_interval(np.array([values]), expected)
+            assert [row["mean"], row["low"], row["high"]] == pytest.approx([*mean, *low, *high])
+    assert shared.summary(["layer", "metric"])["mean"].notna().all()
 
 
 def test_a_run_says_what_it_compared_and_whether_that_explains() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import coordinates, sampling
 from invariance_probe.stn.networks import Architecture, Classifier
 from invariance_probe.stn.transformer import resample
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
@@ -209,7 +209,7 @@ def test_a_map_is_warped_and_not_the_image() -> None:
     net, images = network("c1"), motif()
     theta = torch.eye(2, 3) + 0.1 * torch.randn(6, 2, 3)
     maps = net.classifier.layers[0](images)
-    wanted = net.classifier.layers[1](coordinates.warp(maps, theta))
+    wanted = net.classifier.layers[1](sampling.warp(maps, theta))
     found = at_the_end(net, images, coordinates.homogeneous(theta).float())
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 

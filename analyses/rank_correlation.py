@@ -1,4 +1,4 @@
-"""Rank correlations of points that come in cells and clusters, with bootstrap intervals."""
+"""Rank correlations of points that come in cells and clusters, with intervals over clusters."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-RESAMPLES, CONFIDENCE = 2000, 0.95
-"""Bootstrap resamples behind an interval, and its coverage (percentile bootstrap; Efron 1979)."""
+from invariance_probe.statistics import t_interval
+
 PAIRINGS = 9999
 """Random pairings tried in a test where all of them would be more."""
 _DECIMALS = 10
@@ -96,29 +96,34 @@ def p_value(cloud: Cloud, seed: int) -> float:
     return float(test.pvalue)
 
 
-def interval(cloud: Cloud, clusters: Int[np.ndarray, " point"], seed: int) -> tuple[float, float]:
-    """Resample clusters of points with all that they hold.
+def interval(cloud: Cloud, clusters: Int[np.ndarray, " point"]) -> tuple[float, float]:
+    """Say how far other clusters of points might move the correlation.
+
+    Each cluster is left out with all that it holds (jackknife; Tukey 1958): Student's interval of
+    the pseudo-values, on Fisher's scale, where a correlation is nearly normal. Over five seeds it
+    covers 0.92 to 0.96, where drawing clusters anew covered 0.72 to 0.92.
 
     Args:
         cloud: The points.
         clusters: Which cluster each belongs to.
-        seed: Root of the bootstrap.
 
     Returns:
         Ends of the interval of `Cloud.rho`; NaN for fewer than three clusters.
     """
-    members = [np.flatnonzero(clusters == one) for one in np.unique(clusters)]
-    if len(members) < 3:
+    each = np.unique(clusters)
+    if len(each) < 3:
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    drawn = np.sort(rng.integers(len(members), size=(RESAMPLES, len(members))), axis=1)
-    # of few clusters there are far fewer multisets than resamples
-    kinds, inverse = np.unique(drawn, axis=0, return_inverse=True)
-    found = np.array([
-        cloud.take(np.concatenate([members[i] for i in each])).rho() for each in kinds
-    ])[inverse.reshape(-1)]
-    if not np.isfinite(found).any():
+    whole = _on_fishers_scale(cloud)
+    without = [_on_fishers_scale(cloud.take(np.flatnonzero(clusters != one))) for one in each]
+    if not np.isfinite([whole, *without]).all():
         return math.nan, math.nan
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(found, [tail, 1 - tail])
-    return float(low), float(high)
+    _, low, high = t_interval(len(each) * whole - (len(each) - 1) * np.array(without))
+    return math.tanh(low), math.tanh(high)
+
+
+def _on_fishers_scale(cloud: Cloud) -> float:
+    """The correlation's inverse hyperbolic tangent, finite for points in perfect order."""
+    count = len(cloud.correlated()[0])
+    # one neighbouring pair in disorder leaves 1 - 12 / (n^3 - n): half as far from 1 stands for 1
+    most = 1 - 6 / max(count**3 - count, 12)
+    return math.atanh(min(max(cloud.rho(), -most), most)) if count > 2 else math.nan

@@ -11,18 +11,19 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import lru_cache, partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.machine import cores
 from invariance_probe.terminal import Progress
 from invariance_probe.training import runs, trainer
-from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.training.configuration import DEFAULT_EXECUTION, Execution, TrainConfig
 
 _LOOK_SECONDS = 0.2
 """A process whose parent was killed, or told it to stop, ends within this time."""
@@ -36,34 +37,23 @@ def default_processes() -> int:
     """
     if torch.cuda.is_available():
         return 1
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux tells which cores a process may use
-        return os.cpu_count() or 1
+    return cores()
 
 
 def train_all(
     configs: Sequence[TrainConfig],
     root: Path,
     *,
-    data_root: Path | None = None,
     processes: int | None = None,
-    device: str = "auto",
-    checkpoint_minutes: float = 3.0,
-    checkpoint_steps: int | None = None,
-    progress: bool = False,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
     """Train what is not finished. Killed or interrupted, the same call goes on where it was.
 
     Args:
         configs: The runs; each goes to the folder of its name.
         root: Folder of the run folders.
-        data_root: Folder of the data's files.
         processes: Trainings at once; `default_processes` by default. 1 trains in this process.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:K``.
-        checkpoint_minutes: Minutes from one checkpoint of a run to the next.
-        checkpoint_steps: Also every so many steps.
-        progress: Whether to show a bar, if stderr is a terminal.
+        execution: Where they are trained, and how often they are saved; its progress is one bar.
 
     Raises:
         InvalidInputError: If there is no process to train in, or a run cannot be trained; the
@@ -73,15 +63,8 @@ def train_all(
         raise InvalidInputError(f"processes={processes}: give at least 1")
     missing = [config for config in configs if not runs.is_finished(root / config.name)]
     count = min(processes or default_processes(), len(missing))
-    train = partial(
-        _train,
-        root=root,
-        data_root=data_root,
-        device=device,
-        checkpoint_minutes=checkpoint_minutes,
-        checkpoint_steps=checkpoint_steps,
-    )
-    with Progress(progress, doing="training", units="networks") as bar:
+    train = partial(_train, root=root, execution=replace(execution, progress=False))
+    with Progress(execution.progress, doing="training", units="networks") as bar:
         bar.start(len(missing))
         if count > 1:
             _side_by_side(missing, train, count, bar)
@@ -132,11 +115,12 @@ def _leave(stop: Event) -> None:
     os._exit(1)
 
 
-def _train(config: TrainConfig, root: Path, data_root: Path | None, **how: Any) -> None:
-    data = _opened(config.data, data_root, config.train_images)
-    trainer.train(config, root / config.name, dataset=data, **how)
+def _train(config: TrainConfig, root: Path, execution: Execution) -> None:
+    data = _opened(config.data, execution.data_root, config.train_images)
+    trainer.train(config, root / config.name, dataset=data, execution=execution)
 
 
+# one data set a process and one more: the order of the runs may ask for it again
 @lru_cache(maxsize=2)
 def _opened(name: str, data_root: Path | None, count: int | None) -> Dataset:
     return open_dataset(name, data_root, train=count)

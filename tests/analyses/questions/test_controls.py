@@ -16,7 +16,7 @@ from invariance_probe import controls
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the tiny preset."""
     path = tmp_path_factory.mktemp("controls") / "run"
-    command.run(["run", "controls", "--preset", "tiny", "--out", str(path)])
+    command.main(["run", "controls", "--preset", "tiny", "--out", str(path)])
     return path
 
 

@@ -1,12 +1,6 @@
-"""One live line about a training run, on stderr, and nothing at all where that is no terminal."""
+"""Where a training run stands, in one line."""
 
-import sys
 from dataclasses import dataclass
-from types import TracebackType
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,49 +50,3 @@ class Status:
         hours, minutes = divmod(minutes, 60)
         parts.append(f"{hours}:{minutes:02d}:{seconds:02d} left")
         return "  ".join(parts)
-
-
-class Monitor:
-    """The live line; use it as a context.
-
-    Args:
-        name: Of the run.
-        shown: Whether to show it, if stderr is a terminal.
-    """
-
-    def __init__(self, name: str, shown: bool) -> None:
-        self._name = name
-        self._live: Live | None = None
-        if shown and sys.stderr.isatty():
-            self._live = Live(console=Console(stderr=True), transient=True, refresh_per_second=4)
-
-    @property
-    def shown(self) -> bool:
-        """Whether anybody sees the line."""
-        return self._live is not None
-
-    def __enter__(self) -> "Monitor":
-        """Begin."""
-        if self._live is not None:
-            self._live.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End, and leave the terminal clean."""
-        if self._live is not None:
-            self._live.__exit__(kind, error, trace)
-
-    def show(self, status: Status) -> None:
-        """Renew the line.
-
-        Args:
-            status: Where the run stands.
-        """
-        if self._live is not None:
-            line = Text(status.line(self._name), no_wrap=True, overflow="ellipsis")
-            self._live.update(line)

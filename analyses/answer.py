@@ -1,7 +1,6 @@
-"""One analysis from its configuration to a folder: measured once, gone on with, never mixed."""
+"""The answer to a question, in a folder: measured once, gone on with, never mixed."""
 
 import dataclasses
-import importlib
 import json
 import tempfile
 import time
@@ -10,30 +9,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analyses import questions
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import write_file, write_json
 from invariance_probe.machine import provenance
 from invariance_probe.results.style import save
-from invariance_probe.training.checkpoints import write_file, write_json
-
-NAMES = (
-    "residual_by_layer",
-    "channel_shift",
-    "trained_against_random",
-    "placement",
-    "depth",
-    "iterations",
-    "consequences",
-    "law",
-    "speed",
-    "search_quality",
-    "certificates",
-    "controls",
-    "sensitivity",
-    "learning_curve",
-    "training_speed",
-    "kills",
-)
-"""The questions, in the order in which they are listed."""
 
 CONFIG, FRAME, SUMMARY = "config.json", "results.parquet", "summary.csv"
 DONE = "provenance"
@@ -52,51 +32,6 @@ class Answer(NamedTuple):
     measured: bool
 
 
-def there_are() -> tuple[str, ...]:
-    """List the questions whose modules are there.
-
-    Returns:
-        Those of `NAMES`, in order.
-    """
-    here = Path(__file__).parent / "questions"
-    return tuple(name for name in NAMES if (here / f"{name}.py").is_file())
-
-
-def question_of(name: str) -> str:
-    """Say what an analysis asks.
-
-    Args:
-        name: One of `NAMES`.
-
-    Returns:
-        The first line of its docstring; its name where the module is not there.
-    """
-    try:
-        words: str | None = importlib.import_module(f"analyses.questions.{name}").__doc__
-    except ModuleNotFoundError:
-        words = None
-    return (words or name).partition("\n")[0]
-
-
-def module(name: str) -> Any:
-    """Import an analysis.
-
-    Args:
-        name: One of `there_are`.
-
-    Returns:
-        The module.
-
-    Raises:
-        InvalidInputError: If there is no such question.
-    """
-    if name not in there_are():
-        raise InvalidInputError(
-            f"there is no question {name!r}; choose from {', '.join(there_are())}"
-        )
-    return importlib.import_module(f"analyses.questions.{name}")
-
-
 def answer(name: str, preset: str, folder: Path) -> Answer:
     """Answer a question in a folder, or go on with it.
 
@@ -105,7 +40,7 @@ def answer(name: str, preset: str, folder: Path) -> Answer:
     analysis keeps itself (its trainings) is found again, the rest is measured again.
 
     Args:
-        name: One of `there_are`.
+        name: One of `questions.NAMES`.
         preset: One that the analysis has.
         folder: One that does not exist, is empty, or holds this very configuration.
 
@@ -115,7 +50,7 @@ def answer(name: str, preset: str, folder: Path) -> Answer:
     Raises:
         InvalidInputError: If there is no such question or preset, or the folder holds other things.
     """
-    analysis = module(name)
+    analysis = questions.load(name)
     if preset not in analysis.PRESETS:
         raise InvalidInputError(
             f"{name} has no preset {preset!r}; choose from {', '.join(analysis.PRESETS)}"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from analyses import __main__ as command
-from analyses import attacks
 from analyses.questions import certificates
+from invariance_probe.certificates import attacks
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_it_is_written(
 ) -> None:
     """The command writes frame, figure and provenance, and prints the summary."""
     monkeypatch.setattr(certificates, "measure", lambda config: frame)
-    command.run(["run", "certificates", "--preset", "tiny", "--out", str(tmp_path / "run")])
+    command.main(["run", "certificates", "--preset", "tiny", "--out", str(tmp_path / "run")])
     assert "any-warp" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {

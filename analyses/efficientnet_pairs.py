@@ -1,4 +1,4 @@
-"""Pairs of real maps to align: a packaged network's, before and after its input was transformed."""
+"""Pairs of real maps to align: EfficientNet-Lite0's, before and after its input is transformed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from invariance_probe.plane import regions, transforms
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class MapPairs:
     """Maps of one layer, ordered (transform, image).
 
     Attributes:
@@ -58,7 +58,7 @@ def turns_and_scalings(
 
 def efficientnet_pairs(
     layers: Sequence[str], moves: Sequence[transforms.Transform], images: int
-) -> list[Pairs]:
+) -> list[MapPairs]:
     """Compute pairs of EfficientNet-Lite0's maps of photographs.
 
     Args:
@@ -84,7 +84,7 @@ def efficientnet_pairs(
         moved = [features.tap(loaded.module, view(move), chosen) for move in moves]
     names = list(files.names[: len(canvases)])
     return [
-        Pairs(
+        MapPairs(
             layer=layer.name,
             reference=reference[layer.name].repeat(len(moves), 1, 1, 1),
             moved=torch.cat([maps[layer.name] for maps in moved]),

@@ -10,21 +10,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from torch import Tensor
 
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import read_tensors
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
-from invariance_probe.training import checkpoints, factory, jobs, presets, runs, trainer
-from invariance_probe.training.configuration import Network, TrainConfig
+from invariance_probe.training import factory, parallel, presets, runs, trainer
+from invariance_probe.training.configuration import Execution, Network, TrainConfig
 from invariance_probe.training.runs import TrainResult
 
 FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
 """Environment variables: folder of the run folders; folder of the published files of MNIST."""
-_MNIST_FOLDERS = (Path("data/mnist"), Path("../shared/data/mnist"))
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +43,20 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(ABC):
+class TrainingPlan(ABC):
     """Which trainings a question needs, and where they lie: the base of its configuration.
 
     Attributes:
         preset: Of `invariance_probe.training.presets`: how long each is trained.
-        data: Name of the data set; ``auto`` is MNIST where its files are found, else the 5 000
-            digits of ``mnist-5k``.
+        data: Name of the data set; ``auto`` is MNIST where the folder of its files is named, else
+            the 5 000 digits of ``mnist-5k``.
         seeds: Seeds of each.
         trainings: Folder of the run folders, as ``invariance-probe train`` names them; by default
             what the environment variable `FOLDER` says, or ``runs/trainings/PRESET``.
         data_root: Folder of the data's files; for MNIST by default what the environment variable
-            `MNIST` says, ``data/mnist`` or ``../shared/data/mnist``.
+            `MNIST` says.
         train_missing: Whether to train what is not there; if not, missing runs are an error.
-        processes: Trainings at once, see `jobs.train_all`; by default one a core.
+        processes: Trainings at once, see `parallel.train_all`; by default one a core.
     """
 
     preset: str
@@ -86,13 +84,11 @@ class Plan(ABC):
 
     @cached_property
     def files(self) -> Path | None:
-        """Folder of the data's files; None where they are not found."""
+        """Folder of the data's files; None where nobody names one."""
         if self.data_root is not None or self.data not in {"auto", "mnist"}:
             return self.data_root
         said = os.environ.get(MNIST)
-        if said:
-            return Path(said)
-        return next((folder for folder in _MNIST_FOLDERS if folder.is_dir()), None)
+        return Path(said) if said else None
 
     @cached_property
     def source(self) -> str:
@@ -118,16 +114,16 @@ class Plan(ABC):
         Returns:
             The run.
         """
-        overrides: dict[str, Any] = {"network": setup.network}
+        choices: dict[str, Any] = {"network": setup.network}
         if setup.steps is not None:
-            overrides["steps"] = setup.steps
+            choices["steps"] = setup.steps
         return presets.configured(
             self.preset,
             data=self.source,
-            perturbation=perturbation,
-            variant=variant,
+            perturbation=parse_perturbation(perturbation),
+            variant=parse_variant(variant),
             seed=seed,
-            overrides=overrides,
+            choices=choices,
         )
 
     def configs(self) -> list[TrainConfig]:
@@ -174,12 +170,11 @@ class Plan(ABC):
             for config in self.configs()
             if config not in missing
         }
-        jobs.train_all(
+        parallel.train_all(
             missing,
             self.root,
-            data_root=self.files,
             processes=self.processes,
-            progress=True,
+            execution=Execution(data_root=self.files, progress=True),
         )
         for config in self.configs():
             read = found.pop(config.name, None)
@@ -209,9 +204,8 @@ class Plan(ABC):
         Returns:
             The network with the weights of its folder, on the CPU, in evaluation mode.
         """
-        perturbation = parse_perturbation(config.perturbation)
-        network = factory.build_network(config, self.dataset, perturbation)
-        weights: dict[str, Tensor] = checkpoints.read_tensors(self.root / config.name / runs.MODEL)
+        network = factory.build_network(config, self.dataset)
+        weights = read_tensors(self.root / config.name / runs.MODEL)
         network.load_state_dict(weights)
         return network.eval()
 
@@ -244,22 +238,6 @@ def row(result: TrainResult, preset: str) -> dict[str, Any]:
         "seed": config["seed"],
         **result.numbers,
     }
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Compute Student's t interval of a mean, coverage 95 %.
-
-    Args:
-        values: One number a seed; NaN is left out.
-
-    Returns:
-        Its ends; NaN for fewer than two values.
-    """
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
-        return float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(known) - 1) * stats.sem(known))
-    return float(known.mean() - half), float(known.mean() + half)
 
 
 def table(frame: pd.DataFrame, reference: str, numbers: tuple[str, ...]) -> pd.DataFrame:
@@ -298,6 +276,4 @@ def table(frame: pd.DataFrame, reference: str, numbers: tuple[str, ...]) -> pd.D
 
 def _add(line: dict[str, Any], name: str, values: np.ndarray) -> None:
     """Mean and ends of the interval under three names."""
-    known = values[np.isfinite(values)]
-    line[name] = float(known.mean()) if len(known) else float("nan")
-    line[f"{name}_low"], line[f"{name}_high"] = interval(values)
+    line[name], line[f"{name}_low"], line[f"{name}_high"] = t_interval(values)

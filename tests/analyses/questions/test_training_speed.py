@@ -8,7 +8,8 @@ import torch
 
 from analyses import __main__ as command
 from analyses.questions import training_speed
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.kinds import RandomRotation
+from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import factory
 from invariance_probe.training.configuration import TrainConfig
 
@@ -17,7 +18,7 @@ def test_training_speed_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tiny preset writes frame, figure and provenance, and prints ratios for each variant."""
-    command.run(["run", "training_speed", "--preset", "tiny", "--out", str(tmp_path / "run")])
+    command.main(["run", "training_speed", "--preset", "tiny", "--out", str(tmp_path / "run")])
     out = capsys.readouterr().out
     assert out.count(training_speed.OURS) == 2
     assert "times_faster" in out
@@ -30,8 +31,10 @@ def test_training_speed_is_measured_and_written(
 def test_the_baseline_is_the_same_network(variant: str) -> None:
     """With our weights, the papers' pipeline's network says what ours says."""
     data = training_speed._dataset(training_speed.PRESETS["tiny"])
-    config = TrainConfig(data="noise", perturbation="rotation", variant=variant, network="mnist")
-    ours = factory.build_network(config, data, parse_perturbation("rotation"))
+    config = TrainConfig(
+        data="noise", perturbation=RandomRotation(), variant=parse_variant(variant), network="mnist"
+    )
+    ours = factory.build_network(config, data)
     theirs = training_speed._PlainTransformer(variant)
     with torch.no_grad():
         pairs = zip(
