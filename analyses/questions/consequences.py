@@ -28,7 +28,7 @@ from analyses.trained_maps import METHODS, residuals
 from analyses.training_figures import spoken
 from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.results.style import METHOD_COLOURS, METHOD_LABELS
+from invariance_probe.results.methods import Method
 from invariance_probe.terminal import Progress
 from invariance_probe.training.configuration import Network, TrainConfig
 
@@ -353,13 +353,13 @@ def _draw_ranks(axes: Axes, said: pd.DataFrame) -> None:
     for number, method in enumerate(methods):
         part = said[said["residual"] == method].set_index("points").reindex(groups)
         height = np.arange(len(groups)) + 0.14 * (number - (len(methods) - 1) / 2)
-        axes.hlines(height, part["low"], part["high"], color=METHOD_COLOURS[method], linewidth=1.6)
+        axes.hlines(height, part["low"], part["high"], color=Method(method).colour, linewidth=1.6)
         axes.scatter(
             part["rho"],
             height,
-            color=METHOD_COLOURS[method],
+            color=Method(method).colour,
             s=28,
-            label=METHOD_LABELS[method],
+            label=Method(method).label,
             zorder=3,
         )
     counts = said[said["residual"] == methods[0]].set_index("points")["n"] if methods else {}

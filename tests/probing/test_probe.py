@@ -255,26 +255,6 @@ def test_every_pair_has_exactly_one_row_a_metric(methods: list[str], batch: int)
     assert set(frame["method"]) == set(methods)
 
 
-class Poisoned(nn.Module):
-    """Gives NaN for bright images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Take a root that bright images make negative."""
-        return self.conv(x) + torch.sqrt(0.9 - x[:, :1, 1:-1, 1:-1])
-
-
-def test_nan_activations_name_layer_and_image() -> None:
-    """NaN in a map stops the probe with the names of layer and image."""
-    images = 0.8 * torch.rand(3, 3, 12, 12)
-    images[1] += 0.5
-    with pytest.raises(ip.InvalidInputError, match=r"layer '\(model\)': image '1' gives NaN"):
-        ip.probe(Poisoned(), images, layers="(model)", transforms=[ip.Rotation(90)])
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
