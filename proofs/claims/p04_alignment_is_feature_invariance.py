@@ -1,7 +1,8 @@
 """P4. To be alignable is to commute with the transformation: every channel is itself invariant.
 
-Statement. Let G be translation covariant and separate points, on images closed under shifts and h. A warp that does not depend on the
-image aligns G under h if and only if, up to one fixed shift b, G T_h = D_b T_h G.
+Statement. Let G be translation covariant and separate points, on images closed under shifts and
+under h (P3). A warp that does not depend on the image aligns G under h if and only if, up to one
+fixed shift b, G T_h = D_b T_h G.
 
 Proof. If G T_h f = D_b T_h G f for all f, put phi(x) = h x + b: (G T_h f)(h x + b) =
 (T_h G f)(h x) = (G f)(x), so phi aligns G. Conversely, if some phi aligns G, then by P3

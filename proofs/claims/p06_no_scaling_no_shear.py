@@ -2,7 +2,7 @@
 
 Statement. No nonzero integrable filter l meets abs(det h) l(h y + b) = l(y) (P5), for any b, if h
 is a scaling s I with abs(s) != 1, a shear, or any other map that is not conjugate to a rotation or
-reflection. (Scaling needs a plane with more than one point: 0 is a point that scalings keep.)
+reflection. (The plane must have more than one point: a single point feels no scaling.)
 
 Proof. Let A y = h y + b and suppose that l meets the criterion. Then the finite measure m(E) =
 int_E abs(l) is invariant: substituting, m(A E) = m(E) for every E. Iterating, m(A^n E) = m(E).
@@ -110,8 +110,8 @@ CLAIM = Claim(
             "the plane has more than one point",
             "abs(s) other than 0 and 1; for shears R^2 and k other than 0",
         ),
-        missing="Integrable filters without compact support rest on Poincare's recurrence theorem; maps "
-        "other than scalings and shears, on the real canonical form of a matrix.",
+        missing="Integrable filters without compact support rest on Poincare's recurrence theorem; "
+        "maps other than scalings and shears, on the real canonical form of a matrix.",
     ),
     settings=(
         Setting(

@@ -2,15 +2,16 @@
 
 Statement. Let G be semi-local with radius R, and let it see beyond R / s, s > 0: two images that
 agree within R / s of some x get different features there. The unit at s x in the maps of T_s f sees
-only the window of radius R / s about x of the original. There are an x and images with
-G f_1(x) != G f_2(x) and G T_s f_1(s x) = G T_s f_2(s x). So no map of the channels,
-linear or not, applied at each point after the warp, turns G T_s f(s x) into G f(x): information is
-missing, not only permuted.
+only the window of radius R / s about x of the original. There are an x and images with G f_1(x) !=
+G f_2(x) and G T_s f_1(s x) = G T_s f_2(s x). So no map of the channels, linear or not, applied at
+each point after the warp, turns G T_s f(s x) into G f(x): information is missing, not only
+permuted.
 
 Proof. By semi-locality (G T_s f)(s x, .) depends on T_s f within R of s x. There (T_s f)(y) = f(y
-/ s), and |y - s x| <= R means |y / s - x| <= R / s. That is the window. G sees
-beyond it: there are f_1 and f_2 that agree within R / s of x with G f_1(x) != G f_2(x). By the first part G T_s f_1(s x) = G T_s f_2(s x). A function m with
-m(G T_s f(s x)) = G f(x) for all f would take two values at one argument. QED
+/ s), and |y - s x| <= R means |y / s - x| <= R / s. That is the window. G sees beyond it: there are
+f_1 and f_2 that agree within R / s of x with G f_1(x) != G f_2(x). By the first part G T_s f_1(s x)
+= G T_s f_2(s x). A function m with m(G T_s f(s x)) = G f(x) for all f would take two values at one
+argument. QED
 
 A G of exact radius R > 0, such that no smaller one will do, sees beyond R / s for every s > 1. But
 not every semi-local G has a least radius, and none is needed. Nor is covariance: with it, what
@@ -116,8 +117,8 @@ def inside_residual(case: Case) -> float:
 CLAIM = Claim(
     id="P10",
     title="receptive field",
-    statement="Magnified by s, a unit sees a window of radius R / s of the original. If G sees beyond "
-    "it, two images that differ outside it only get the same features, though not before.",
+    statement="Magnified by s, a unit sees a window of radius R / s of the original. If G sees "
+    "beyond it, two images that differ outside it only get the same features, though not before.",
     formula="G f_1(x) != G f_2(x)  and  G T_s f_1(s x) = G T_s f_2(s x)",
     assumptions=(
         "G semi-local with radius R",

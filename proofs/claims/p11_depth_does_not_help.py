@@ -26,8 +26,9 @@ agree near x - c and differ in G f(x): a contradiction. QED
 A neighbourhood is not yet the point. On all images (G f)(x) = lim f(x + 2^-n), or 0 where there is
 no limit, is covariant, semi-local and aligned by 2 x, and f(x) alone does not decide it. Let images
 be continuous, and G in the sup norm, as convolutions, ReLU and pooling are. Where f and g agree at
-x - c, bend f into g on a small neighbourhood, moving it as little as one likes; G sees g there, and
-all but f: (G f)(x) = (G g)(x). Such a G is pointwise.
+x - c, f can be bent into g on a small neighbourhood, and changed as little as one likes. The bent
+image has the features of g at x, as it is g near x - c, and by continuity nearly those of f. So
+(G f)(x) = (G g)(x): such a G is pointwise.
 
 Check. A network that reads at least two places is drawn, and a c, which may be one of them. The tap
 that G feels closest to c, but not at c, is at a distance r. n is chosen with R / s^n < r / 2, and

@@ -302,8 +302,8 @@ CLAIM = Claim(
     ),
     proof=__doc__,
     formal=Formal(
-        missing="A law about random fields: it needs stationary processes, their spectral measure and "
-        "Gaussian integrals. No library of Debian's Coq has them; it stays numerical.",
+        missing="A law about random fields: it needs stationary processes, their spectral measure "
+        "and Gaussian integrals. No library of Debian's Coq has them; it stays numerical.",
     ),
     settings=(
         Setting(

@@ -2,8 +2,8 @@
 
 Statement. Let a localizer predict a linear map from deep, shared features of the image it is given,
 whatever these features are. If what it predicts for T_h f is h times what it predicts for f, then
-for this image and this map transforming the *input* by the inverse of the prediction aligns exactly: the classifier's features
-of the two aligned images are equal.
+for this image and this map transforming the *input* by the inverse of the prediction aligns
+exactly: the classifier's features of the two aligned images are equal.
 
 Proof. Write q(f) for the prediction and a(f) = T_(q(f)^-1) f for the aligned image. If
 q(T_h f) = h q(f), then a(T_h f) = T_(q(f)^-1 h^-1) T_h f = T_(q(f)^-1) f = a(f), since
@@ -129,10 +129,10 @@ CLAIM = Claim(
     id="P15",
     title="deep features may steer, but not be moved",
     statement="Transforming the input with parameters predicted from deep, shared features aligns "
-    "exactly those images and maps for which the prediction is right, whatever the features are.",
+    "exactly wherever the prediction is right for image and map, whatever the features are.",
     formula="q(T_h f) = h q(f)  =>  G T_(q(T_h f)^-1) T_h f = G T_(q(f)^-1) f",
     assumptions=(
-        "the prediction is right for this image and map: q(T_h f) = h q(f), so not T_h f = f",
+        "the prediction is right for this image and map: q(T_h f) = h q(f)",
         "q(f) invertible",
     ),
     sources=(Source(paper=ICPR, section="STN architectures, shared localization"),),

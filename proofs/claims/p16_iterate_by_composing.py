@@ -202,13 +202,13 @@ CLAIM = Claim(
     id="P16",
     title="iterate by composing",
     statement="Iterative alignment composes the matrices and resamples the original once; "
-    "resampling each result leaves ever less of a wave, and in the end nothing: of any but the "
-    "fastest, enough steps leave less than one resampling does.",
+    "resampling each result between pixels leaves ever less of a wave, in the end nothing. Of any "
+    "but the fastest, enough steps leave less than one resampling does.",
     formula="T_(h_n) ... T_(h_1) f = T_(h_n ... h_1) f;  on a grid abs(g(d, w))^n against "
     "abs(g(n d, w))",
     assumptions=(
         "linear maps, in the order applied",
-        "bilinear sampling on the grid, a whole shift loses nothing",
+        "bilinear sampling on the grid",
     ),
     sources=(Source(paper=ICPR, section="STN architectures, iterative alignment"),),
     proof=__doc__,
