@@ -69,7 +69,7 @@ class ProveCommand:
         examples: Cases a setting.
         workers: Processes; the verdicts do not depend on their number.
         out: Folder for verdicts.json and verdicts.md.
-        formal: Have Coq check the formal proofs first, and renew the log of what is machine-checked.
+        formal: Have Coq check the formal proofs first, and renew their log.
         gallery: Draw the witnesses into this folder instead.
     """
 
@@ -110,8 +110,8 @@ class ProveCommand:
         with Console().status("Coq checks the formal proofs"):
             found = log.renew()
         print(
-            f"Coq {found.coq} accepts {len(found.theorems)} theorems in {len(found.sources)} files, "
-            f"{time.perf_counter() - start:.0f} s; wrote {log.LOG}"
+            f"Coq {found.coq} accepts {len(found.theorems)} theorems in {len(found.sources)} "
+            f"files, {time.perf_counter() - start:.0f} s; wrote {log.LOG}"
         )
 
     def _check(self, ids: Sequence[str]) -> None:
@@ -138,8 +138,8 @@ class ProveCommand:
         )
         words = [checks[id_].word for id_ in ids]
         console.print(
-            f"machine-checked: {words.count('yes')} of them, {words.count('in part')} more in part; "
-            f"the main theorem: {checks[MAIN].word} (reasons: --out)",
+            f"machine-checked: {words.count('yes')} of them, {words.count('in part')} more in "
+            f"part; the main theorem: {checks[MAIN].word} (reasons: --out)",
             highlight=False,
         )
         if self.out is not None:
