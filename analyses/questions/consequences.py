@@ -3,8 +3,8 @@
 For each trained CNN the engine measures how far the maps after layer X can be re-aligned by a
 warp, under motions of the perturbation that the CNN was trained on. Against it stands what the same
 architecture loses with a transformer of those maps (CX) over one that shares X layers and moves the
-image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits on a canvas that is
-large enough for every motion, without clutter, so that nothing is made up at the border.
+image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits, cluttered as in the
+test, on a canvas that is large enough for every motion, so that nothing is made up at the border.
 
 ``quick`` is eleven cells of five seeds: rotation at three ranges and two depths, translation, and
 scaling between 0.5 and 2, under the papers' network; rotation at three depths of one with eight

@@ -14,6 +14,7 @@ from invariance_probe.plane import sampling
 from invariance_probe.probing import crossfit, passes
 from invariance_probe.results.methods import EXPLAINING_METHODS
 from invariance_probe.statistics import numpy_generator
+from tests.tolerances import ROUNDED, SEARCHED, rounded
 
 QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
 PERMUTATIONS = ["oracle", "oracle+permutation", "affine", "affine+permutation"]
@@ -54,7 +55,7 @@ def test_the_engine_recovers_the_shift_of_a_group_network(
         dtype=dtype,
     )
     got = _fvu(result)
-    assert got["oracle+permutation"].max() < 1e-10
+    assert got["oracle+permutation"].max() < rounded(getattr(torch, dtype)) ** 2
     assert got["oracle"].min() > 0.5
     after_oracle = result.channels[result.channels["warp"] == "oracle"]
     for number, move in enumerate(QUARTERS):
@@ -75,7 +76,7 @@ def test_warp_and_mixing_in_turns_find_what_a_wrong_start_hides(smooth: Tensor) 
         methods=["affine", "affine+permutation", "joint+permutation", "joint+linear"],
     )
     got = _fvu(result)
-    assert got["joint+permutation"].max() < 1e-10
+    assert got["joint+permutation"].max() < ROUNDED**2
     assert (got["joint+permutation"] <= got["affine+permutation"]).all()
     assert got["joint+linear"].max() < 0.1 * got["affine"].min()
 
@@ -231,9 +232,9 @@ def test_an_empty_region_is_undefined_not_zero(smooth: Tensor) -> None:
 def test_the_table_does_not_depend_on_what_fits_into_memory(
     smooth: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kept in memory or computed anew, one image or eight at a time: the same values."""
+    """Kept in memory or computed anew: the same bits; in other batches, to rounding."""
 
-    def run() -> np.ndarray:
+    def run() -> pd.DataFrame:
         result = ip.probe(
             controls.random_network(),
             smooth,
@@ -241,13 +242,18 @@ def test_the_table_does_not_depend_on_what_fits_into_memory(
             transforms=QUARTERS,
             methods=[*EXPLAINING_METHODS, "unrelated+linear"],
         )
-        return result.frame()["value"].to_numpy()
+        return result.frame()
 
     usual = run()
     monkeypatch.setattr(passes, "CACHE_BYTES", 0)
-    np.testing.assert_array_equal(run(), usual)
+    pd.testing.assert_frame_equal(run(), usual, check_exact=True)
     monkeypatch.setattr(passes, "PAIRS_AT_ONCE", 4)
-    np.testing.assert_allclose(run(), usual, rtol=2e-3, atol=1e-6)
+    other = run()
+    searched = usual["method"].astype(str).str.startswith("affine")
+    for rows, tolerance in ((~searched, ROUNDED), (searched, SEARCHED)):
+        np.testing.assert_allclose(
+            other["value"][rows], usual["value"][rows], rtol=0, atol=tolerance
+        )
 
 
 def test_too_many_moments_are_refused_before_anything_is_computed(
