@@ -112,8 +112,9 @@ def test_bad_input() -> None:
         gaussian().moved(np.array([[1.0, 2.0], [2.0, 4.0]]))
     with pytest.raises(ValueError, match="not finite"):
         gaussian().moved(np.array([[1.0, np.nan], [0.0, 1.0]]))
+    moved = inspect.unwrap(GaussianSum.moved)
     with pytest.raises(ValueError, match="2 x 2"):
-        gaussian().moved(np.eye(3))
+        moved(gaussian(), np.eye(3))
     with pytest.raises(ValueError, match="integral 0"):
         (gaussian() - gaussian(covariance=1.0)).centroid()
     network = Network((Layer(((gaussian(), gaussian()),)),))
