@@ -80,9 +80,9 @@ def test_two_layers_of_four_channels_at_ten_thousand_points() -> None:
     ))
     image = (total([gaussian(1.0, (k, -k), 0.5 + k) for k in range(3)]),)
     points = np.random.default_rng(0).normal(size=(10_000, 2))
-    start = time.perf_counter()
+    start = time.process_time()  # whatever else the machine does
     features = network(image, points)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert features.shape == (10_000, 4)
 
 
