@@ -13,7 +13,7 @@ from analyses import questions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import write_file, write_json
 from invariance_probe.machine import provenance
-from invariance_probe.results import figures
+from invariance_probe.results.style import save
 
 CONFIG, FRAME, SUMMARY = "config.json", "results.parquet", "summary.csv"
 DONE = "provenance"
@@ -79,7 +79,7 @@ def answer(name: str, preset: str, folder: Path) -> Answer:
         folder / SUMMARY, lambda path: summary.to_csv(path, index=False, float_format="%.4g")
     )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as drawn:
-        figures.save(analysis.plot(frame), Path(drawn) / name)
+        save(analysis.plot(frame), Path(drawn) / name)
         for path in sorted(Path(drawn).iterdir()):
             path.replace(folder / path.name)
     return Answer(summary, measured=not whole)
