@@ -13,33 +13,8 @@ from analyses import questions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import write_file, write_json
 from invariance_probe.machine import provenance
-from invariance_probe.results import figures
+from invariance_probe.results.style import save
 
-<<<<<<< HEAD:analyses/question.py
-NAMES = (
-    "residual_by_layer",
-    "channel_shift",
-    "trained_against_random",
-    "placement",
-    "depth",
-    "iterations",
-    "consequences",
-    "law",
-    "speed",
-    "search_quality",
-    "certificates",
-    "controls",
-    "sensitivity",
-    "learning_curve",
-    "mixings",
-    "coverage",
-    "training_speed",
-    "kills",
-)
-"""The questions, in the order in which they are listed."""
-
-=======
->>>>>>> trainings:analyses/answer.py
 CONFIG, FRAME, SUMMARY = "config.json", "results.parquet", "summary.csv"
 DONE = "provenance"
 """Entry of `CONFIG` that says that the table is whole."""
@@ -104,7 +79,7 @@ def answer(name: str, preset: str, folder: Path) -> Answer:
         folder / SUMMARY, lambda path: summary.to_csv(path, index=False, float_format="%.4g")
     )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as drawn:
-        figures.save(analysis.plot(frame), Path(drawn) / name)
+        save(analysis.plot(frame), Path(drawn) / name)
         for path in sorted(Path(drawn).iterdir()):
             path.replace(folder / path.name)
     return Answer(summary, measured=not whole)

@@ -1,7 +1,7 @@
 """How far the maps of a trained classifier can be re-aligned under the motions it learnt from.
 
-Images lie on a canvas that is large enough for every motion, without clutter, so that nothing is
-made up at the border.
+Images are those that the classifier is tested with, clutter included, on a canvas that is large
+enough for every motion, so that nothing is made up at the border. The clutter moves with them.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import invariance_probe as ip
+from invariance_probe.perturbations.kinds import stored_clutter
 from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.stn.networks import Classifier
 
@@ -69,16 +70,22 @@ def residuals(
 
 
 def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> Tensor:
-    """Pad images so that no motion of a perturbation shows what is not there.
+    """Put images where a perturbation leaves them in the middle, and pad them for every motion.
 
     Args:
-        images: Images, ``(sample, channel, side, side)``.
+        images: Images, ``(sample, channel, side, side)``; at least two if there is clutter.
         perturbation: What will be done to them.
         background: Value around them.
 
     Returns:
-        The images in the middle of larger ones.
+        The images, cluttered as `perturbation` clutters test images, in the middle of larger ones
+        that no motion of it leads out of.
     """
     side = images.shape[-1]
-    edge = (perturbation.source_side(side) - side) // 2
-    return F.pad(images, (edge,) * 4, value=background)
+    choices = stored_clutter(perturbation, len(images), side)
+    clutter = None if choices is None else perturbation.clutter_layer(choices, images)
+    # all numbers of a pose are 0 where nothing moves
+    still = images.new_zeros(len(images), len(perturbation.pose_names))
+    placed = perturbation.apply(images, still, clutter=clutter, background=background)
+    edge = (perturbation.source_side(side) - placed.shape[-1]) // 2
+    return F.pad(placed, (edge,) * 4, value=background)

@@ -18,7 +18,7 @@ from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
 from invariance_probe.training import factory, parallel, presets, runs, trainer
-from invariance_probe.training.configuration import Execution, Network, TrainConfig
+from invariance_probe.training.configuration import Alignment, Execution, Network, TrainConfig
 from invariance_probe.training.runs import TrainResult
 
 FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
@@ -34,12 +34,16 @@ class Setup:
         variants: Where their transformers are.
         network: Classifier, as of `TrainConfig.network`.
         steps: Batches to learn from; by default the preset's.
+        alignment: Whether poses are predicted or given, as of `TrainConfig.alignment`.
+        seeds: Seeds of each; by default the plan's.
     """
 
     perturbations: tuple[str, ...]
     variants: tuple[str, ...]
     network: Network = "auto"
     steps: int | None = None
+    alignment: Alignment = "predicted"
+    seeds: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +54,11 @@ class TrainingPlan(ABC):
         preset: Of `invariance_probe.training.presets`: how long each is trained.
         data: Name of the data set; ``auto`` is MNIST where the folder of its files is named, else
             the 5 000 digits of ``mnist-5k``.
+        width: Factor of the classifier's filters; by default the preset's.
         seeds: Seeds of each.
         trainings: Folder of the run folders, as ``invariance-probe train`` names them; by default
-            what the environment variable `FOLDER` says, or ``runs/trainings/PRESET``.
+            what the environment variable `FOLDER` says, or ``runs/trainings/PRESET`` (with another
+            width ``runs/trainings/PRESET-WIDTH``).
         data_root: Folder of the data's files; for MNIST by default what the environment variable
             `MNIST` says.
         train_missing: Whether to train what is not there; if not, missing runs are an error.
@@ -61,6 +67,7 @@ class TrainingPlan(ABC):
 
     preset: str
     data: str = "auto"
+    width: float | None = None
     seeds: int = 5
     trainings: Path | None = None
     data_root: Path | None = None
@@ -79,7 +86,8 @@ class TrainingPlan(ABC):
     def root(self) -> Path:
         """Folder of the run folders."""
         said = os.environ.get(FOLDER)
-        default = Path(said) if said else Path("runs") / "trainings" / self.preset
+        name = self.preset if self.width is None else f"{self.preset}-{self.width:g}"
+        default = Path(said) if said else Path("runs") / "trainings" / name
         return self.trainings or default
 
     @cached_property
@@ -114,9 +122,11 @@ class TrainingPlan(ABC):
         Returns:
             The run.
         """
-        choices: dict[str, Any] = {"network": setup.network}
+        choices: dict[str, Any] = {"network": setup.network, "alignment": setup.alignment}
         if setup.steps is not None:
             choices["steps"] = setup.steps
+        if self.width is not None:
+            choices["width"] = self.width
         return presets.configured(
             self.preset,
             data=self.source,
@@ -136,6 +146,7 @@ class TrainingPlan(ABC):
             self.config(setup, perturbation, variant, seed)
             for seed in range(self.seeds)
             for setup in self.setups()
+            if setup.seeds is None or seed < setup.seeds
             for perturbation in setup.perturbations
             for variant in setup.variants
         ]
@@ -249,14 +260,15 @@ def table(frame: pd.DataFrame, reference: str, numbers: tuple[str, ...]) -> pd.D
         numbers: Columns to average besides ``error``; those that are not there are passed over.
 
     Returns:
-        By ``data``, ``perturbation``, ``network`` and ``variant``, in the order of their first run:
+        By ``data``, ``perturbation``, ``network``, ``alignment`` and ``variant``, in the order of
+        their first run:
         ``seeds``, ``diverged``; ``error`` and each of `numbers` with ``_low`` and ``_high`` (95 % t
         interval over the runs that finished); ``difference``, error less that of `reference` with
         the same seed, with its ends. Errors are fractions.
     """
     measured = ["error", *(name for name in numbers if name in frame)]
     out = []
-    alike = ["data", "perturbation", "network"]
+    alike = ["data", "perturbation", "network", "alignment"]
     for about, group in frame.groupby(alike, sort=False):
         errors = group.pivot_table(index="seed", columns="variant", values="error", dropna=False)
         for variant, one in group.groupby("variant", sort=False):

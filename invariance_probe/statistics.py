@@ -250,30 +250,6 @@ def t_interval(values: Float[np.ndarray, " seed"]) -> tuple[float, float, float]
     return mean, mean - half, mean + half
 
 
-def welch_interval(
-    values: Float[np.ndarray, " seed"], others: Float[np.ndarray, " other_seed"]
-) -> tuple[float, float, float]:
-    """Compute the difference of two means whose seeds are not paired, with Welch's t interval.
-
-    Args:
-        values: One number a seed; what is not finite is left out.
-        others: The same of other trainings, whose spread may be another (Welch 1947).
-
-    Returns:
-        Mean of `values` less that of `others`, and the ends; NaN as in `t_interval`, for either.
-    """
-    one, other = (each[np.isfinite(each)] for each in (values, others))
-    if not (len(one) and len(other)):
-        return math.nan, math.nan, math.nan
-    difference = float(one.mean() - other.mean())
-    if min(len(one), len(other)) < 2:
-        return difference, math.nan, math.nan
-    if np.ptp(one) == np.ptp(other) == 0:  # the statistic would be 0 / 0
-        return difference, difference, difference
-    ends = stats.ttest_ind(one, other, equal_var=False).confidence_interval(CONFIDENCE)
-    return difference, float(ends.low), float(ends.high)
-
-
 def _within(
     partner: Int[np.ndarray, "group image"], whole: Bool[np.ndarray, " image"]
 ) -> Int[np.ndarray, "group kept"]:
@@ -386,3 +362,24 @@ def gain_p_value(gains: Float[np.ndarray, " image"], seed: int) -> float:
         vectorized=True,
     )
     return float(test.pvalue)
+
+
+def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """Correct p-values for their number: Holm's step-down method.
+
+    Rejecting where the result is at most alpha keeps the chance of any false rejection at alpha,
+    whatever the tests depend on. Source: Holm, "A simple sequentially rejective multiple test
+    procedure" (1979).
+
+    Args:
+        p_values: One a test; NaN is no test and stays NaN.
+
+    Returns:
+        Adjusted p-values, in the same order.
+    """
+    out = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    out[order] = np.minimum(1, np.maximum.accumulate(factors * p_values[order]))
+    return out

@@ -1,7 +1,7 @@
-"""The command line: ``python -m proofs [CLAIMS] [--examples N] [--out DIR] [--gallery DIR]``.
+"""The command line: ``python -m proofs [CLAIMS] [--formal] [--out DIR] [--gallery DIR]``.
 
 Exit 0: every claim holds and every negative control is refuted. Exit 1: one of them is not. Exit 2:
-the command was not understood.
+the command was not understood, or Coq is missing or rejects a proof.
 """
 
 import platform
@@ -24,6 +24,8 @@ from invariance_probe.errors import InvalidInputError
 from proofs import reporting
 from proofs.checking import word
 from proofs.claims import CLAIMS
+from proofs.formal import log
+from proofs.formal.theorems import MAIN
 from proofs.runner import run
 
 WIDTH = 180
@@ -67,6 +69,7 @@ class ProveCommand:
         examples: Cases a setting.
         workers: Processes; the verdicts do not depend on their number.
         out: Folder for verdicts.json and verdicts.md.
+        formal: Have Coq check the formal proofs first, and renew their log.
         gallery: Draw the witnesses into this folder instead.
     """
 
@@ -78,6 +81,7 @@ class ProveCommand:
     examples: int = 120
     workers: int = 2
     out: Path | None = None
+    formal: bool = False
     gallery: Path | None = None
 
     def run(self) -> None:
@@ -90,6 +94,8 @@ class ProveCommand:
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}={getattr(self, name)}: use 1 or more")
         ids = chosen(self.claims)
+        if self.formal:
+            self._renew()
         if self.gallery is None:
             self._check(ids)
             return
@@ -98,14 +104,25 @@ class ProveCommand:
         for path in draw(ids, self.gallery):
             print(path)
 
+    def _renew(self) -> None:
+        """Run Coq and print what it accepted."""
+        start = time.perf_counter()
+        with Console().status("Coq checks the formal proofs"):
+            found = log.renew()
+        print(
+            f"Coq {found.coq} accepts {len(found.theorems)} theorems in {len(found.sources)} "
+            f"files, {time.perf_counter() - start:.0f} s; wrote {log.LOG}"
+        )
+
     def _check(self, ids: Sequence[str]) -> None:
         """Print and write verdicts; exit with status 1 if a claim does not hold."""
+        checks = log.machine_checks(log.stored())
         console = Console(width=None if sys.stdout.isatty() else WIDTH)
         start = time.perf_counter()
         with console.status(f"checking {len(ids)} claims"):
             verdicts, observations = run(ids, self.examples, self.workers)
         seconds = time.perf_counter() - start
-        console.print(reporting.table(verdicts))
+        console.print(reporting.table(verdicts, checks))
         for id_, found in observations.items():
             for name, value in found.items():
                 console.print(f"{id_} reports {name}: {value:.4f}", highlight=False)
@@ -119,6 +136,12 @@ class ProveCommand:
             f"of theirs refuted; {cases} cases, {seconds:.0f} s",
             highlight=False,
         )
+        words = [checks[id_].word for id_ in ids]
+        console.print(
+            f"machine-checked: {words.count('yes')} of them, {words.count('in part')} more in "
+            f"part; the main theorem: {checks[MAIN].word} (reasons: --out)",
+            highlight=False,
+        )
         if self.out is not None:
             settings = {
                 "examples": self.examples,
@@ -128,8 +151,14 @@ class ProveCommand:
                 "torch": torch.__version__,
                 "hypothesis": hypothesis.__version__,
             }
-            claims = {id_: CLAIMS[id_] for id_ in ids}
-            for path in reporting.write(self.out, verdicts, claims, observations, settings):
+            report = reporting.Report(
+                verdicts=verdicts,
+                claims={id_: CLAIMS[id_] for id_ in ids},
+                checks=checks,
+                observations=observations,
+                settings=settings,
+            )
+            for path in reporting.write(self.out, report):
                 console.print(f"wrote {path}", highlight=False)
         if failed:
             raise SystemExit(1)

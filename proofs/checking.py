@@ -32,6 +32,11 @@ READABLE_ENTRIES = 9
 WITNESS_EXAMPLES = 50
 """Cases among which a counterexample to a negative control must turn up."""
 
+_DETERMINISTIC = settings(
+    derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
+"""The same cases on every run, none remembered from an earlier one."""
+
 
 class Outcome(Enum):
     """What the judge found; the value is the message with cause and remedy."""
@@ -138,7 +143,7 @@ def measure(
         within = math.isfinite(r) and r <= tolerance
         return within if kind is Kind.THERE_EXISTS else not within
 
-    @_deterministic(examples, Phase.generate)
+    @settings(_DETERMINISTIC, max_examples=examples, phases=[Phase.generate])
     @given(cases)
     def visit(case: Any) -> None:
         nonlocal first
@@ -284,17 +289,6 @@ def show(value: object) -> str:
     return str(value)
 
 
-def _deterministic(examples: int, *phases: Phase) -> settings:
-    return settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=phases,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 def _smallest(
     cases: SearchStrategy[Any], decides: Callable[[Any], bool], examples: int, shrinking: int
 ) -> str:
@@ -308,9 +302,8 @@ def _smallest(
         return known[text]
 
     try:
-        smallest = find_smallest(
-            cases, within_budget, settings=_deterministic(examples, Phase.generate, Phase.shrink)
-        )
+        how = settings(_DETERMINISTIC, max_examples=examples, phases=[Phase.generate, Phase.shrink])
+        smallest = find_smallest(cases, within_budget, settings=how)
     except NoSuchExample:
         return ""
     return show(smallest)

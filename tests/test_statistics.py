@@ -247,30 +247,10 @@ def test_t_intervals_cover() -> None:
 
 
 def test_too_few_seeds_have_no_interval() -> None:
-    """One seed has a mean and no ends, none has neither; so for a difference."""
+    """One seed has a mean and no ends, none has neither."""
     assert statistics.t_interval(np.array([2.0, np.nan]))[0] == 2
     assert np.isnan(statistics.t_interval(np.array([2.0, np.nan]))[1:]).all()
     assert np.isnan(statistics.t_interval(np.array([np.nan]))).all()
-    both, one, none = np.array([1.0, 2.0]), np.array([5.0]), np.array([np.nan])
-    assert statistics.welch_interval(one, both)[0] == 3.5
-    assert np.isnan(statistics.welch_interval(one, both)[1:]).all()
-    assert np.isnan(statistics.welch_interval(none, both)).all()
-
-
-def test_welchs_interval_is_welchs() -> None:
-    """Unpaired seeds of unequal spread get the degrees of freedom of Welch and Satterthwaite."""
-    rng = np.random.default_rng(2)
-    one, other = rng.normal(1.0, 0.1, size=4), rng.normal(0.2, 2.0, size=7)
-    parts = [each.var(ddof=1) / len(each) for each in (one, other)]
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (len(each) - 1) for part, each in zip(parts, (one, other), strict=True)
-    )
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
-    mean = one.mean() - other.mean()
-    found = statistics.welch_interval(np.append(one, np.nan), other)
-    assert found == pytest.approx((mean, mean - half, mean + half))
-    same = statistics.welch_interval(np.array([2.0, 2.0]), np.array([0.5, 0.5, 0.5]))
-    assert same == (1.5, 1.5, 1.5)
 
 
 def test_gains_are_tested_against_all_signs() -> None:
@@ -284,3 +264,23 @@ def test_gains_are_tested_against_all_signs() -> None:
     assert statistics.gain_p_value(np.array([1.0]), seed=0) == 1
     assert statistics.gain_p_value(np.zeros(5), seed=0) == 1
     assert math.isnan(statistics.gain_p_value(np.array([np.nan]), seed=0))
+
+
+def test_holm_is_the_papers_example() -> None:
+    """Four p-values by hand: times 4, 3, 2, 1 in order, never falling, at most 1; NaN stays."""
+    adjusted = statistics.holm(np.array([0.01, 0.04, np.nan, 0.03, 0.005]))
+    np.testing.assert_allclose(adjusted, [0.03, 0.06, np.nan, 0.06, 0.02])
+    np.testing.assert_array_equal(statistics.holm(np.array([0.9, 0.8])), [1, 1])
+    assert len(statistics.holm(np.array([]))) == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_step_by_step(values: list[float]) -> None:
+    """The adjusted value is at most alpha just where the step-down procedure rejects."""
+    p_values, alpha = np.array(values), 0.05
+    rejected = np.zeros(len(p_values), dtype=bool)
+    for place, index in enumerate(np.argsort(p_values, kind="stable")):
+        if (len(p_values) - place) * p_values[index] > alpha:
+            break
+        rejected[index] = True
+    np.testing.assert_array_equal(statistics.holm(p_values) <= alpha, rejected)

@@ -20,6 +20,8 @@ NAMES = (
     "controls",
     "sensitivity",
     "learning_curve",
+    "mixings",
+    "coverage",
     "training_speed",
     "kills",
 )

@@ -3,8 +3,8 @@
 For each trained CNN the engine measures how far the maps after layer X can be re-aligned by a
 warp, under motions of the perturbation that the CNN was trained on. Against it stands what the same
 architecture loses with a transformer of those maps (CX) over one that shares X layers and moves the
-image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits on a canvas that is
-large enough for every motion, without clutter, so that nothing is made up at the border.
+image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits, cluttered as in the
+test, on a canvas that is large enough for every motion, so that nothing is made up at the border.
 
 ``quick`` is eleven cells of five seeds: rotation at three ranges and two depths, translation, and
 scaling between 0.5 and 2, under the papers' network; rotation at three depths of one with eight
@@ -28,7 +28,7 @@ from analyses.trained_maps import METHODS, residuals
 from analyses.training_figures import spoken
 from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.results.style import METHOD_COLOURS, METHOD_LABELS
+from invariance_probe.results.methods import Method
 from invariance_probe.terminal import Progress
 from invariance_probe.training.configuration import Network, TrainConfig
 
@@ -238,11 +238,7 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 )
                 p_value = rank_correlation.p_value(cloud, seed) if points == "cells" else math.nan
                 seeds = part["seed"].to_numpy()
-<<<<<<< HEAD
-                low, high = ranks.interval(cloud, seeds)
-=======
-                low, high = rank_correlation.interval(cloud, seeds, seed)
->>>>>>> trainings
+                low, high = rank_correlation.interval(cloud, seeds)
                 out.append({
                     "cost": cost,
                     "residual": method,
@@ -357,13 +353,13 @@ def _draw_ranks(axes: Axes, said: pd.DataFrame) -> None:
     for number, method in enumerate(methods):
         part = said[said["residual"] == method].set_index("points").reindex(groups)
         height = np.arange(len(groups)) + 0.14 * (number - (len(methods) - 1) / 2)
-        axes.hlines(height, part["low"], part["high"], color=METHOD_COLOURS[method], linewidth=1.6)
+        axes.hlines(height, part["low"], part["high"], color=Method(method).colour, linewidth=1.6)
         axes.scatter(
             part["rho"],
             height,
-            color=METHOD_COLOURS[method],
+            color=Method(method).colour,
             s=28,
-            label=METHOD_LABELS[method],
+            label=Method(method).label,
             zorder=3,
         )
     counts = said[said["residual"] == methods[0]].set_index("points")["n"] if methods else {}

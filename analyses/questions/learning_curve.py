@@ -14,7 +14,7 @@ from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
 from invariance_probe.plane import sampling
 
-KINDS = ("none", *channels.KINDS)
+KINDS = ("none", *(kind.value for kind in channels.Kind))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def _moments(pairs: MapPairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]
 def _fit(kind: str, fitted: Moments) -> channels.Mixing:
     if kind == "none":
         return channels.Permutation(torch.arange(fitted.cross.shape[-1]))
-    return channels.fit(kind, fitted)
+    return channels.fit(channels.Kind(kind), fitted)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,8 @@ import invariance_probe as ip
 from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
-from invariance_probe.results import figures
+from invariance_probe.results.methods import Method
+from invariance_probe.results.style import RESIDUAL
 from invariance_probe.statistics import by_image, mean_interval
 
 CANVAS = 2
@@ -153,7 +154,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                 axes.set_title(layers[number], fontsize=12)
                 _ticks(axes, family)
             block.supxlabel(label, fontsize=12)
-            block.supylabel(figures.RESIDUAL, fontsize=12)
+            block.supylabel(RESIDUAL, fontsize=12)
         handles, labels = blocks[0].axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(
@@ -170,7 +171,7 @@ def _draw(axes: Axes, means: pd.DataFrame) -> None:
     """One panel: a line a method."""
     for method in METHODS:
         rows = means[means["method"] == method]
-        colour = figures.METHOD_COLOURS[method]
+        colour = Method(method).colour
         ends = rows["low"].astype(float), rows["high"].astype(float)
         axes.fill_between(rows["parameter"], *ends, color=colour, alpha=0.18, linewidth=0)
         axes.plot(
@@ -180,7 +181,7 @@ def _draw(axes: Axes, means: pd.DataFrame) -> None:
             marker="o",
             markersize=3,
             linewidth=1.6,
-            label=figures.METHOD_LABELS[method],
+            label=Method(method).label,
         )
 
 

@@ -10,7 +10,7 @@ from analyses import questions
 from analyses.answer import answered, read_about
 from analyses.report import answers, claims, findings
 from invariance_probe import report
-from invariance_probe.report import Found, Page
+from invariance_probe.report import Page, ResultFolder
 from invariance_probe.report import trainings as trained
 
 __all__ = ["SIGNS", "page"]
@@ -23,7 +23,7 @@ SIGNS = {
 """How folders that can be reported are told apart."""
 
 
-def page(found: Sequence[Found]) -> Page:
+def page(found: Sequence[ResultFolder]) -> Page:
     """Put everything on one page.
 
     Args:

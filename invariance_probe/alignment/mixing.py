@@ -36,6 +36,7 @@ be learnt this leaves what no mixing leaves, or what the channel means leave, wh
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from itertools import combinations
 
 import numpy as np
@@ -44,11 +45,20 @@ from jaxtyping import Bool, Float, Float64, Int, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-KINDS = ("permutation", "orthogonal", "linear")
-"""``permutation``: channels reassigned one to one (P8: what a filter bank closed under a group
-needs). ``orthogonal``: vectors turned, their lengths kept. ``linear``: any C x C matrix and an
-offset. The last two are pulled towards no mixing, ``linear`` towards a common gain of all channels,
-by a penalty that is chosen on images outside the fit."""
+
+class Kind(StrEnum):
+    """A family of mixings.
+
+    ``permutation``: channels reassigned one to one (P8: what a filter bank closed under a group
+    needs). ``orthogonal``: vectors turned, their lengths kept. ``linear``: any C x C matrix and an
+    offset. The last two are pulled towards no mixing, ``linear`` towards a common gain of all
+    channels, by a penalty that is chosen on images outside the fit.
+    """
+
+    PERMUTATION = "permutation"
+    ORTHOGONAL = "orthogonal"
+    LINEAR = "linear"
+
 
 RIDGES = tuple(10.0 ** (power / 2) for power in range(-4, 7))
 """Penalties tried for ``linear``, relative to the mean variance of a channel. The smallest bounds
@@ -235,11 +245,11 @@ class Linear(Mixing):
         return moments.power.sum() + squares + steady - 2 * (matrix * moments.cross).sum()
 
 
-def fit(kind: str, groups: Moments) -> Mixing:
+def fit(kind: Kind, groups: Moments) -> Mixing:
     """Fit the mixing that leaves the smallest squared error on other images.
 
     Args:
-        kind: One of `KINDS`.
+        kind: Which family.
         groups: Moments of groups of images, one leading axis. The penalty is chosen by leaving out
             each group in turn; of one group ``linear`` takes `UNCHECKED_RIDGE`, ``orthogonal``
             the smallest of `TURN_RIDGES`.
@@ -248,24 +258,24 @@ def fit(kind: str, groups: Moments) -> Mixing:
         The mixing, fitted to all groups.
     """
     count, whole = len(groups.count), groups.sum()
-    if kind == "permutation" or count == 1:
+    if kind == Kind.PERMUTATION or count == 1:
         return _fit_with(kind, whole, _unchecked(kind))
     errors = torch.cat([_errors(kind, whole - groups[k], groups[[k]]) for k in range(count)])
     return _fit_with(kind, whole, _penalties(kind)[int(errors.sum(0).argmin())])
 
 
-def cross_fit(kind: str, groups: Moments) -> list[Mixing]:
+def cross_fit(kind: Kind, groups: Moments) -> list[Mixing]:
     """Fit one mixing for each group of images, to all the others.
 
     Args:
-        kind: One of `KINDS`.
+        kind: Which family.
         groups: Moments of groups of images, one leading axis of at least two.
 
     Returns:
         For each group what `fit` makes of the others. The trial fits without two groups serve both.
     """
     count, whole = len(groups.count), groups.sum()
-    if kind == "permutation" or count == 2:
+    if kind == Kind.PERMUTATION or count == 2:
         return [_fit_with(kind, whole - groups[k], _unchecked(kind)) for k in range(count)]
     errors = whole.power.new_zeros(count, len(_penalties(kind)))
     for pair in combinations(range(count), 2):
@@ -276,23 +286,23 @@ def cross_fit(kind: str, groups: Moments) -> list[Mixing]:
     return [_fit_with(kind, whole - groups[k], _penalties(kind)[best[k]]) for k in range(count)]
 
 
-def _penalties(kind: str) -> Sequence[float]:
-    return RIDGES if kind == "linear" else TURN_RIDGES
+def _penalties(kind: Kind) -> Sequence[float]:
+    return RIDGES if kind == Kind.LINEAR else TURN_RIDGES
 
 
-def _unchecked(kind: str) -> float:
-    return UNCHECKED_RIDGE if kind == "linear" else TURN_RIDGES[0]
+def _unchecked(kind: Kind) -> float:
+    return UNCHECKED_RIDGE if kind == Kind.LINEAR else TURN_RIDGES[0]
 
 
-def _fit_with(kind: str, moments: Moments, ridge: float) -> Mixing:
-    if kind == "permutation":
+def _fit_with(kind: Kind, moments: Moments, ridge: float) -> Mixing:
+    if kind == Kind.PERMUTATION:
         return fit_permutation(moments)
-    return (fit_linear if kind == "linear" else fit_orthogonal)(moments, ridge)
+    return (fit_linear if kind == Kind.LINEAR else fit_orthogonal)(moments, ridge)
 
 
-def _errors(kind: str, training: Moments, judged: Moments) -> Float64[Tensor, "group penalty"]:
+def _errors(kind: Kind, training: Moments, judged: Moments) -> Float64[Tensor, "group penalty"]:
     """What fits under all penalties leave on other groups, up to a constant for each group."""
-    if kind == "linear":
+    if kind == Kind.LINEAR:
         return _linear_errors(training, judged)
     trials = [fit_orthogonal(training, ridge) for ridge in TURN_RIDGES]
     groups = range(len(judged.count))

@@ -14,7 +14,7 @@ from invariance_probe.machine import pick_device
 from invariance_probe.network import features
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
-from invariance_probe.probing.options import ProbeOptions
+from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.statistics import numpy_generator
 
 PAIRS_AT_ONCE = 64
@@ -70,8 +70,8 @@ class Chunk:
         return sum(each.numel() * each.element_size() for each in maps)
 
 
-class Reader:
-    """Reads images in a seeded order, transforms them and taps the model's layers.
+class ForwardPasses:
+    """Passes images, in a seeded order, through the model as they are and transformed.
 
     Args:
         model: The model, in place and in evaluation mode.
@@ -103,7 +103,9 @@ class Reader:
         channels = first.shape[0]
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)
-        self.fill = self._by_channel("fill", options.fill or options.mean, 0.0, channels)
+        self.fill = self._by_channel(
+            "fill", options.mean if options.fill is None else options.fill, 0.0, channels
+        )
         self.layers = self._find_layers(first, list(patterns))
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
         self.order: list[int] = (
@@ -119,9 +121,9 @@ class Reader:
         return [before[i] if before[i] != i else None for i in range(len(self.order))]
 
     def _by_channel(
-        self, name: str, values: tuple[float, ...] | None, default: float, channels: int
+        self, name: str, values: float | Sequence[float] | None, default: float, channels: int
     ) -> Tensor:
-        given = (default,) if values is None else values
+        given = by_channel(default if values is None else values)
         if len(given) not in {1, channels}:
             raise InvalidInputError(
                 f"{name}={list(given)}: give one value, or one for each of the {channels} channels"

@@ -63,10 +63,12 @@ def write(page: Page, out: Path) -> Path:
         The file.
 
     Raises:
-        InvalidInputError: If it is a folder or no HTML file.
+        InvalidInputError: If it is a folder or not an HTML file.
     """
     if out.is_dir() or out.suffix.lower() not in {".html", ".htm"}:
-        raise InvalidInputError(f"output {str(out)!r} is no HTML file; give a name such as a.html")
+        raise InvalidInputError(
+            f"output {str(out)!r} is not an HTML file; give a name such as a.html"
+        )
     text = render(page)
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(out, text)

@@ -10,7 +10,7 @@ import pandas as pd
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
-from invariance_probe.results.methods import METHODS
+from invariance_probe.results.methods import METHODS, Method
 from invariance_probe.statistics import interval_words
 
 KIND = "probe"
@@ -84,7 +84,7 @@ def section(folder: Path, number: int = 1) -> Section:
             "probe again, or leave it out"
         ) from error
     claims = dict.fromkeys(claim for family in families for claim in _BEARS.get(family, ()))
-    if "any-warp" in about["methods"]:
+    if Method.ANY_WARP in about["methods"]:
         claims["P9"] = None
     return Section(
         id=f"probe-{number}",
@@ -142,7 +142,7 @@ def _words(fvu: pd.DataFrame, family: str) -> str:
     rows = fvu[fvu["transform"] == family]
     layers = list(dict.fromkeys(rows["layer"]))
     said = []
-    for method in ("oracle", "affine", "floor"):
+    for method in (Method.ORACLE, Method.AFFINE, Method.FLOOR):
         mean = rows[rows["method"] == method].set_index("layer")["mean"]
         if len(mean):
             said.append(f"{method} {mean[layers[0]]:.2f} to {mean[layers[-1]]:.2f}")

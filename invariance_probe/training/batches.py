@@ -74,6 +74,9 @@ class TrainingBatches:
         Returns:
             Numbers of the images, on the CPU.
         """
+        # Batches are cut from an endless row of shuffled epochs, so that a step finds its images
+        # without those before it; a batch may end one epoch and begin the next, and goes through
+        # several where there are fewer images than it holds.
         count = len(self._images)
         first, last = step * self.size, (step + 1) * self.size
         parts = [
@@ -94,9 +97,11 @@ class TrainingBatches:
         chosen = self.samples(step)
         here = chosen.to(self._device)
         side = self._images.shape[-1]
+        # poses stay on the CPU, where the canvas's matrices are made without waiting for a GPU
         poses = self.perturbation.draw(len(chosen), torch_generator(self.seed, "poses", step), side)
         clutter = None
         if self.perturbation.pieces:
+            # an image may be cluttered with any training image but itself
             choices = self.perturbation.draw_clutter(
                 chosen, len(self._images), side, torch_generator(self.seed, "clutter", step)
             )
@@ -155,6 +160,7 @@ class StoredBatches:
         poses = self._poses[rows]
         clutter = None
         if self._choices is not None:
+            # the choices name images among the first `count`
             sources = self._split.images[: self.count]
             clutter = self._perturbation.clutter_layer(self._choices[rows], sources)
         images = self._perturbation.apply(

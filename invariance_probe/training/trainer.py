@@ -69,6 +69,7 @@ def train(
     for path in (folder, *folder.parents):
         if path.is_file():
             raise InvalidInputError(f"output {str(path)!r} is a file; give a folder")
+    # refused or read before any data is opened: a finished run needs none
     if runs.is_finished(folder):
         finished = TrainResult.load(folder)
         _refuse_another(config, finished.config, folder)
@@ -91,6 +92,7 @@ def train(
         run.go(folder, execution, line)
     result = run.result()
     folder.mkdir(parents=True, exist_ok=True)
+    # weights before the result, which says that the folder is whole; checkpoints go last
     files.write_tensors(folder / runs.MODEL, run.network.state_dict())
     result.save(folder)
     checkpoints.discard(folder)
@@ -153,6 +155,8 @@ class _Run:
         self.curve: list[dict[str, float]] = []
         self.since = _Since()
         self.training_seconds, self.other_seconds = 0.0, 0.0
+        # sums stay on the device and are looked at every `CHECK_EVERY` steps: each look waits until
+        # a GPU has done all that was asked of it
         self.sums: Tensor = torch.zeros((), device=device)
         self.sound: Tensor = torch.ones((), dtype=torch.bool, device=device)
 
@@ -174,6 +178,7 @@ class _Run:
     def checkpoint(self, folder: Path) -> None:
         """Save all that a continuation needs."""
         began = time.monotonic()
+        # `sums` and `sound` need not be stored: a checkpoint follows a look, which empties them
         checkpoints.save(
             folder,
             checkpoints.Checkpoint(
@@ -199,6 +204,7 @@ class _Run:
         while self.step < config.steps and not self.diverged:
             started = time.monotonic()
             batch = self.batches.batch(self.step)
+            # images and poses of a step are a function of seed and step, and so is what is dropped
             with self._random_dropout():
                 found = self._learn(batch)
             self.step += 1
@@ -259,6 +265,7 @@ class _Run:
 
     def _localizer_gradient(self) -> float:
         """Norm of the last gradient of what only serves to predict motions; NaN without."""
+        # tensors without gradient are those of transformers that true poses left out
         gradients = [
             parameter.grad
             for parameter in self.network.localizer_parameters()
@@ -291,6 +298,7 @@ class _Run:
         self.curve.append({
             "step": self.step,
             "images": self.step * self.config.batch,
+            # the rate of the last step, as `step` counts those already taken
             "rate": self.config.rate_at(self.step - 1),
             "training_loss": since.loss / (self.step - since.step),
             **numbers,

@@ -17,7 +17,8 @@ Lemma continuous_images_shifts : closed_under_shifts continuous_images.
 Proof.
   move=> f d continuous_f x.
   apply: (continuous_comp (fun y : V => y - d) f); last exact: continuous_f.
-  apply: (continuous_minus (fun y : V => y) (fun _ => d)); [exact: continuous_id | exact: continuous_const].
+  apply: (continuous_minus (fun y : V => y) (fun _ => d));
+    [exact: continuous_id | exact: continuous_const].
 Qed.
 
 Lemma continuous_images_map (h : GL V) :
@@ -32,7 +33,8 @@ Qed.
 Lemma continuous_images_scaling (s : R) (nonzero : s <> 0%R) :
   closed_under_map continuous_images (scaling s nonzero).
 Proof.
-  apply: continuous_images_map => x; apply: (continuous_scal_r _ (fun y : V => y)); exact: continuous_id.
+  apply: continuous_images_map => x; apply: (continuous_scal_r _ (fun y : V => y)); exact:
+    continuous_id.
 Qed.
 
 (** 0 up to 0, 1 from 1 on, and straight in between *)
@@ -53,11 +55,14 @@ Proof. exact: (filterlim_norm (V := R_NormedModule)). Qed.
 Lemma continuous_clamp (t : R) : continuous clamp t.
 Proof.
   rewrite /clamp.
-  apply: (continuous_mult (fun t : R => (Rabs t - Rabs (t - 1) + 1)%R) (fun _ => (/ 2)%R)); last exact: continuous_const.
-  apply: (continuous_plus (fun t : R => (Rabs t - Rabs (t - 1))%R) (fun _ => 1%R)); last exact: continuous_const.
+  apply: (continuous_mult (fun t : R => (Rabs t - Rabs (t - 1) + 1)%R) (fun _ => (/ 2)%R));
+    last exact: continuous_const.
+  apply: (continuous_plus (fun t : R => (Rabs t - Rabs (t - 1))%R) (fun _ => 1%R)); last exact:
+    continuous_const.
   apply: (continuous_minus Rabs (fun t : R => Rabs (t - 1))); first exact: continuous_Rabs'.
   apply: (continuous_comp (fun t : R => (t - 1)%R) Rabs); last exact: continuous_Rabs'.
-  apply: (continuous_minus (fun t : R => t) (fun _ => 1%R)); [exact: continuous_id | exact: continuous_const].
+  apply: (continuous_minus (fun t : R => t) (fun _ => 1%R));
+    [exact: continuous_id | exact: continuous_const].
 Qed.
 
 (** 1 within a of x, 0 from b on *)
@@ -80,13 +85,16 @@ Qed.
 Lemma continuous_distance (x y : V) : continuous (fun y => distance y x) y.
 Proof.
   apply: (continuous_comp (fun y : V => y - x) norm); last exact: filterlim_norm.
-  apply: (continuous_minus (fun y : V => y) (fun _ => x)); [exact: continuous_id | exact: continuous_const].
+  apply: (continuous_minus (fun y : V => y) (fun _ => x));
+    [exact: continuous_id | exact: continuous_const].
 Qed.
 
 Lemma continuous_bump x a b (y : V) : continuous (bump x a b) y.
 Proof.
-  apply: (continuous_comp (fun y => ((b - distance y x) / (b - a))%R) clamp); last exact: continuous_clamp.
-  apply: (continuous_mult (fun y => (b - distance y x)%R) (fun _ => (/ (b - a))%R)); last exact: continuous_const.
+  apply: (continuous_comp (fun y => ((b - distance y x) / (b - a))%R) clamp); last exact:
+    continuous_clamp.
+  apply: (continuous_mult (fun y => (b - distance y x)%R) (fun _ => (/ (b - a))%R)); last exact:
+    continuous_const.
   apply: (continuous_minus (fun _ => b) (fun y => distance y x)); first exact: continuous_const.
   exact: continuous_distance.
 Qed.
@@ -106,7 +114,8 @@ Qed.
 
 Lemma blend_inside f g x a b y : (a < b)%R -> (distance y x <= a)%R -> blend f g x a b y = g y.
 Proof.
-  move=> order near; rewrite /blend bump_inside // (scal_one (g y - f y) : 1%R * (g y - f y) = _); abelian.
+  move=> order near; rewrite /blend bump_inside // (scal_one (g y - f y) : 1%R * (g y - f y) = _);
+    abelian.
 Qed.
 
 Lemma blend_outside f g x a b y : (a < b)%R -> (b <= distance y x)%R -> blend f g x a b y = f y.
@@ -139,7 +148,8 @@ Proof.
     rewrite same distance_self.
     exists (mkposreal _ positive) => t; rewrite /ball /= /AbsRing_ball /= /abs /minus /plus /opp /=.
     move/Rabs_def2; lra. }
-  have [r' within] : locally_norm p (fun y => (distance (g y) (f y) < delta)%R) by exact: locally_norm_le_locally.
+  have [r' within] : locally_norm p (fun y => (distance (g y) (f y) < delta)%R) by exact:
+    locally_norm_le_locally.
   exists (r' / 3)%R, (blend f g p (r' / 3) (r' / 2)).
   have := cond_pos r' => r'_positive.
   split; first lra.
@@ -150,7 +160,8 @@ Proof.
   have near_delta : (distance (g y) (f y) < delta)%R.
   { apply: within; rewrite /ball_norm; change (distance y p < r')%R; lra. }
   rewrite /distance /blend.
-  have -> : f y + bump p (r' / 3) (r' / 2) y * (g y - f y) - f y = bump p (r' / 3) (r' / 2) y * (g y - f y) by abelian.
+  have -> : f y + bump p (r' / 3) (r' / 2) y * (g y - f y) - f y =
+    bump p (r' / 3) (r' / 2) y * (g y - f y) by abelian.
   rewrite norm_scal_R.
   have [low high] := clamp_range ((r' / 2 - distance y p) / (r' / 2 - r' / 3)).
   rewrite Rabs_pos_eq //; change (bump p (r' / 3) (r' / 2) y * distance (g y) (f y) <= delta)%R.

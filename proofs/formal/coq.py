@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from invariance_probe.errors import InvalidInputError
-from proofs.formal.theorems import FORMAL, SOURCES
+from proofs.formal.theorems import FORMAL, SOURCES, stated
 
 FORBIDDEN = re.compile("Admitted|admit|Axiom|Parameter|Conjecture")
 """Words with which Coq takes something for granted; not even a comment may have them."""
@@ -25,7 +25,7 @@ CLOSED = "Closed under the global context"
 """Coq's words for a theorem that rests on nothing."""
 
 LIMIT = 180
-"""Seconds that all sources together may take."""
+"""Seconds after which a source that is still being compiled is given up."""
 
 INSTALL = "apt-get install coq libcoq-coquelicot"
 """What brings Coq 8.16 and the one library that is used."""
@@ -81,7 +81,7 @@ def texts(folder: Path = SOURCES) -> dict[str, str]:
     Returns:
         Text by file name.
     """
-    return {path.name: path.read_text() for path in sorted(folder.glob("*.v"))}
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.v"))}
 
 
 def in_order(sources: dict[str, str]) -> list[str]:
@@ -145,7 +145,7 @@ def check(
         asked += f"Abort.\nPrint Assumptions group_{number}.\n"
     with tempfile.TemporaryDirectory() as folder:
         for name, text in sources.items():
-            (Path(folder) / name).write_text(text)
+            (Path(folder) / name).write_text(text, encoding="utf-8")
         for name in in_order(sources):
             _coqc("-Q", ".", "Formal", name, folder=Path(folder))
         (Path(folder) / "asked.v").write_text(asked)
@@ -185,20 +185,35 @@ def parsed(answer: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def questions() -> dict[str, tuple[str, ...]]:
+def questions(sources: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """What Coq is asked about the claims: about each by itself, and about what else its file says.
 
+    Args:
+        sources: text by file name.
+
     Returns:
-        Theorems, each as "file.theorem", by the claim's theorem and by "the rest of file".
+        Theorems, each as "file.theorem", by the claim's theorem and by `rest` of it.
     """
     groups: dict[str, tuple[str, ...]] = {}
-    for formal in FORMAL.values():
-        if formal.checked:
-            first, *others = formal.qualified
-            groups[first] = (first,)
-            if others:
-                groups[formal.rest] = tuple(others)
+    for theorem in (formal.theorem for formal in FORMAL.values() if formal.theorem):
+        file = theorem.partition(".")[0] + ".v"
+        others = tuple(name for name in stated(file, sources.get(file, "")) if name != theorem)
+        groups[theorem] = (theorem,)
+        if others:
+            groups[rest(theorem)] = others
     return groups
+
+
+def rest(theorem: str) -> str:
+    """What the log calls the theorems that stand in one file with a claim's own.
+
+    Args:
+        theorem: the claim's, as "file.theorem".
+
+    Returns:
+        A label.
+    """
+    return f"the rest of {theorem.partition('.')[0]}"
 
 
 def _coqc(*arguments: str, folder: Path | None = None) -> str:

@@ -1,7 +1,7 @@
 """The stored log of what Coq has checked, with the hash of every source.
 
 `python -m proofs` and the tests read it, so that nobody needs Coq to see what is machine-checked;
-where Coq is there, it is renewed.
+`python -m proofs --formal` renews it.
 """
 
 import hashlib
@@ -10,11 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import write_json
+from proofs.claims import CLAIMS
 from proofs.formal import coq
 from proofs.formal.theorems import FORMAL, SOURCES
 
 LOG = SOURCES / "log.json"
 """Where the log is stored."""
+
+RENEW = "renew it with python -m proofs --formal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,34 @@ class Log:
     sources: dict[str, str]
     theorems: list[str]
     granted: dict[str, list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineCheck:
+    """What a machine says of a claim.
+
+    Args:
+        word: "yes", "in part" or "no".
+        theorem: the one that states the claim, as "file.theorem"; empty if there is none.
+        assumptions: what it asks.
+        taken_for_granted: what Coq takes for granted: the reals, functional extensionality.
+        not_checked: what of the claim is not checked, and why.
+    """
+
+    word: str
+    theorem: str = ""
+    assumptions: tuple[str, ...] = ()
+    taken_for_granted: tuple[str, ...] = ()
+    not_checked: str = ""
+
+    def __str__(self) -> str:
+        if not self.theorem:
+            return f"{self.word}: {self.not_checked}"
+        said = (
+            f"{self.word}: {self.theorem}, if {'; '.join(self.assumptions)} (taken for granted: "
+            f"{' and '.join(self.taken_for_granted) or 'nothing'})"
+        )
+        return f"{said}. Not checked: {self.not_checked}" if self.not_checked else said
 
 
 def hashes(texts: dict[str, str]) -> dict[str, str]:
@@ -60,7 +92,7 @@ def renew(path: Path = LOG) -> Log:
             granted; the stored log is then left as it was.
     """  # noqa: DOC502 - raised by what is called
     sources = coq.texts()
-    questions = coq.questions()
+    questions = coq.questions(sources)
     found = coq.check(sources, questions)
     log = Log(
         coq=coq.version(),
@@ -68,7 +100,7 @@ def renew(path: Path = LOG) -> Log:
         theorems=[name for names in questions.values() for name in names],
         granted={label: list(names) for label, names in found.items()},
     )
-    path.write_text(json.dumps(asdict(log), indent=1) + "\n")
+    write_json(path, asdict(log))
     return log
 
 
@@ -85,10 +117,10 @@ def stored(path: Path = LOG) -> Log:
         InvalidInputError: there is none, or it cannot be read.
     """
     try:
-        return Log(**json.loads(path.read_text()))
+        return Log(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InvalidInputError(
-            f"{path}: no readable log of the machine-checked proofs ({error}); renew it with Coq."
+            f"{path}: no readable log of the machine-checked proofs ({error}); {RENEW}"
         ) from error
 
 
@@ -99,38 +131,46 @@ def outdated(log: Log) -> list[str]:
         log: the stored log.
 
     Returns:
-        A reason for each source that has changed, appeared or gone, and for each theorem of a
-        claim that was not checked; none if the log may be believed.
+        A reason for each source that has changed, appeared or gone, and for each theorem that was
+        not checked; none if the log may be believed.
     """
-    now = hashes(coq.texts())
+    sources = coq.texts()
+    now = hashes(sources)
     reasons = [
         f"{name}: {'new' if name not in log.sources else 'gone' if name not in now else 'changed'}"
         for name in sorted(set(now) | set(log.sources))
         if now.get(name) != log.sources.get(name)
     ]
-    wanted = [name for names in coq.questions().values() for name in names]
+    wanted = [name for names in coq.questions(sources).values() for name in names]
     return reasons + [f"{name}: not checked" for name in wanted if name not in log.theorems]
 
 
-def machine_checked(id_: str, log: Log) -> str:
-    """The cell of the column "machine-checked".
+def machine_checks(log: Log) -> dict[str, MachineCheck]:
+    """The column "machine-checked".
 
     Args:
-        id_: of a claim, or `MAIN`.
         log: the stored log.
 
     Returns:
-        "yes" with the theorem and what it rests on, or "no" with the reason.
+        By claim and for `MAIN`: "yes" or "in part" with the theorem and what it rests on, or "no"
+        with the reason.
     """
-    formal = FORMAL[id_]
-    if not formal.checked:
-        return f"no: {formal.missing}"
-    if stale := outdated(log):
-        return f"no: the log is older than the sources ({stale[0]})"
-    labels = [formal.qualified[0], formal.rest]
-    granted = {coq.ALLOWED[name] for label in labels for name in log.granted.get(label, ())}
-    words = (
-        f"yes: {formal.theorem}, if {'; '.join(formal.assumptions)} (taken for granted: "
-        f"{' and '.join(sorted(granted, reverse=True)) or 'nothing'})"
-    )
-    return f"{words}. Not checked: {formal.missing}" if formal.missing else words
+    stale = outdated(log)
+    checks = {}
+    for id_, formal in FORMAL.items():
+        if not formal.theorem:
+            checks[id_] = MachineCheck(word="no", not_checked=formal.missing)
+        elif stale:
+            said = f"the log is older than the sources ({stale[0]}); {RENEW}"
+            checks[id_] = MachineCheck(word="no", not_checked=said)
+        else:
+            labels = (formal.theorem, coq.rest(formal.theorem))
+            granted = {coq.ALLOWED[name] for label in labels for name in log.granted.get(label, ())}
+            checks[id_] = MachineCheck(
+                word="in part" if formal.missing else "yes",
+                theorem=formal.theorem,
+                assumptions=formal.assumptions or CLAIMS[id_].assumptions,
+                taken_for_granted=tuple(sorted(granted, reverse=True)),
+                not_checked=formal.missing,
+            )
+    return checks

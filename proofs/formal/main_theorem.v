@@ -10,7 +10,8 @@
 
 From Coq Require Import Reals Lra FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.
-From Formal Require Import setting p03_covariance_pins_the_warp p11_depth_does_not_help continuous_images r2.
+From Formal Require Import setting p03_covariance_pins_the_warp p11_depth_does_not_help
+  continuous_images r2.
 
 (** Main theorem, for any class of images. Let the class be closed under shifts, gluing and the
     scaling by s, |s| other than 0 and 1. Let G be translation covariant and semi-local, and filter
@@ -33,14 +34,16 @@ Context {V K Y : NormedModule R_AbsRing}.
 (** G is continuous in the sup norm: images that are everywhere close have close features. *)
 Definition sup_continuous (X : class V K) (G : extractor V K Y) :=
   forall f x eps, X f -> (0 < eps)%R -> exists delta, (0 < delta)%R /\
-  forall g, X g -> (forall y, (distance (g y) (f y) <= delta)%R) -> (distance (G g x) (G f x) <= eps)%R.
+  forall g, X g -> (forall y, (distance (g y) (f y) <= delta)%R) ->
+    (distance (G g x) (G f x) <= eps)%R.
 
 Variable G : extractor V K Y.
 
 (** On continuous images, a sup-continuous G that reads only arbitrarily small neighbourhoods of
     x - c is pointwise: it reads f (x - c). *)
 Lemma reads_only_pointwise c :
-  sup_continuous continuous_images G -> reads_only continuous_images G c -> pointwise continuous_images G.
+  sup_continuous continuous_images G -> reads_only continuous_images G c ->
+    pointwise continuous_images G.
 Proof.
   move=> continuous_G only; exists c => f g x Xf Xg same.
   case: (same_or_apart (G f x) (G g x)) => // apart; exfalso.
@@ -118,7 +121,8 @@ Proof.
   move: same_f; rewrite /edge_detector Rminus_eq_0 => same_f.
   move: (only (fun y => f y * distance y (zero - e))%R (fun _ => 0%R) zero) => same_k.
   have Xk : X (fun y => f y * distance y (zero - e))%R.
-  { move=> y; apply: (continuous_mult f (fun y => distance y (zero - e))); [exact: Xf | exact: continuous_distance]. }
+  { move=> y; apply: (continuous_mult f (fun y => distance y (zero - e)));
+    [exact: Xf | exact: continuous_distance]. }
   move: (same_k Xk X0); rewrite vanishes Rmult_0_l /edge_detector => /(_ eq_refl).
   rewrite distance_self Rmult_0_r Rminus_eq_0 => no_0.
   (* f (0) = 0 and then f (-e) = 0, so that 0 = -c = -e *)
@@ -173,7 +177,8 @@ Qed.
 Definition limit_from_the_right : extractor R_NormedModule R R :=
   fun f x => real (Lim_seq (fun n => f (x + (/ 2) ^ n)%R)).
 
-Theorem main_theorem_mutant_not_pointwise : ~ forall (X : class R_NormedModule R) (G : extractor R_NormedModule R R)
+Theorem main_theorem_mutant_not_pointwise :
+  ~ forall (X : class R_NormedModule R) (G : extractor R_NormedModule R R)
     R s (nonzero : s <> 0%R),
   closed_under_shifts X -> gluable X -> closed_under_map X (scaling s nonzero) -> Rabs s <> 1%R ->
   translation_covariant X G -> semi_local X G R -> ~ pointwise X G ->
@@ -214,7 +219,8 @@ Proof.
   have wrong := claimed all_images limit_from_the_right 1%R 2%R two (fun _ _ _ => I)
     (all_images_gluable _ _) (fun _ _ => conj I I) scales covariant local wide.
   apply: wrong; exists (fun x => (2 * x)%R) => f _; apply: functional_extensionality => x.
-  rewrite /limit_from_the_right; on_the_line; congr real; rewrite -(Lim_seq_incr_1 (fun n => f (x + (/ 2) ^ n)%R)).
+  rewrite /limit_from_the_right; on_the_line; congr real;
+    rewrite -(Lim_seq_incr_1 (fun n => f (x + (/ 2) ^ n)%R)).
   apply: Lim_seq_ext => n.
   by have -> : (/ 2 * (2 * x + (/ 2) ^ n))%R = (x + (/ 2) ^ S n)%R by rewrite /=; field.
 Qed.

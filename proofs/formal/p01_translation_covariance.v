@@ -83,7 +83,8 @@ Theorem P1_composition (K Y Z : Type) (X : class V K) (X' : class V Y)
   (forall f, X f -> X' (G f)) ->
   translation_covariant X G -> translation_covariant X' H ->
   translation_covariant X (fun f => H (G f)).
-Proof. by move=> into covariant_G covariant_H f d Xf; rewrite covariant_G // covariant_H //; exact: into. Qed.
+Proof. by move=> into covariant_G covariant_H f d Xf; rewrite covariant_G // covariant_H //; exact:
+  into. Qed.
 
 End P1.
 

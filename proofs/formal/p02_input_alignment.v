@@ -6,13 +6,15 @@ From Formal Require Import setting.
 
 (** P2. For any extractor G and any invertible h, transforming the input back restores the features:
     G T_h^-1 T_h f = G f. Nothing is asked of G, not even covariance. *)
-Theorem P2_input_alignment_suffices (V : AbelianGroup) (K Y : Type) (G : extractor V K Y) (h : GL V) f :
+Theorem P2_input_alignment_suffices (V : AbelianGroup) (K Y : Type) (G : extractor V K Y) (h : GL V)
+  f :
   G (T h^-1 (T h f)) = G f.
 Proof. by rewrite T_inverse_T. Qed.
 
 (** Mutant: "h in place of its inverse restores the features". Refuted on the line by the scaling
     by 2 and the extractor that shows the image. *)
-Theorem P2_mutant_twice : ~ forall (V : AbelianGroup) (K Y : Type) (G : extractor V K Y) (h : GL V) f,
+Theorem P2_mutant_twice : ~ forall (V : AbelianGroup) (K Y : Type) (G : extractor V K Y) (h : GL V)
+  f,
   G (T h (T h f)) = G f.
 Proof.
   move=> claimed.

@@ -106,7 +106,8 @@ Qed.
 
 (** Mutant: "the warp is the inverse of h, up to a shift". Refuted on the line by the scaling by 2.
     *)
-Theorem P3_mutant_inverse : ~ forall (X : class R_AbelianGroup R) (G : extractor R_AbelianGroup R R) h,
+Theorem P3_mutant_inverse : ~ forall (X : class R_AbelianGroup R) (G : extractor R_AbelianGroup R R)
+  h,
   closed_under_shifts X -> closed_under_map X h ->
   translation_covariant X G -> separates_points X G ->
   forall phi, aligns X G h phi -> exists b, forall x, phi x = h^-1 x + b.
@@ -123,7 +124,8 @@ Qed.
 
 (** Mutant: "separating points is not needed". Refuted by a constant extractor: every warp aligns
     it, also x -> x^2. *)
-Theorem P3_mutant_no_separation : ~ forall (X : class R_AbelianGroup R) (G : extractor R_AbelianGroup R R) h,
+Theorem P3_mutant_no_separation : ~ forall (X : class R_AbelianGroup R)
+  (G : extractor R_AbelianGroup R R) h,
   closed_under_shifts X -> closed_under_map X h -> translation_covariant X G ->
   forall phi, aligns X G h phi -> exists b, forall x, phi x = h x + b.
 Proof.

@@ -38,7 +38,8 @@ Theorem P4_alignment_is_feature_invariance :
   alignable X G h <-> exists b, commutes_up_to b.
 Proof.
   split => [[phi aligned]|[b commutes]].
-  - have [b affine] := P3_covariance_pins_the_warp X G h shifts moves covariant separating phi aligned.
+  - have [b affine] := P3_covariance_pins_the_warp X G h shifts moves covariant separating phi
+    aligned.
     exists b; apply/P4_warp_and_commutation => f Xf; rewrite -(aligned f Xf).
     by apply: functional_extensionality => x; rewrite /warp affine.
   - by exists (fun x => h x + b); apply/P4_warp_and_commutation.

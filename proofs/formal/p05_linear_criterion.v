@@ -8,7 +8,8 @@
 
 From Coq Require Import Reals Lra Lia FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.
-From Formal Require Import setting p03_covariance_pins_the_warp continuous_images p06_no_scaling_no_shear.
+From Formal Require Import setting p03_covariance_pins_the_warp continuous_images
+  p06_no_scaling_no_shear.
 
 (** Continuous and 0 outside some ball. *)
 Definition compactly_supported {V : NormedModule R_AbsRing} (F : V -> R) :=
@@ -62,7 +63,8 @@ Definition seen (b : V) (F : V -> R) : V -> R := fun y => (abs_det * F (h y + b)
 Lemma compactly_supported_seen b F : compactly_supported F -> compactly_supported (seen b F).
 Proof.
   move=> [continuous_F [r outside]]; split.
-  - move=> y; apply: (continuous_mult (fun _ => abs_det) (fun y => F (h y + b))); first exact: continuous_const.
+  - move=> y; apply: (continuous_mult (fun _ => abs_det) (fun y => F (h y + b))); first exact:
+    continuous_const.
     apply: (continuous_comp (fun y => h y + b) F); [exact: continuous_affine | exact: continuous_F].
   - have [M bound] := bounded_back; exists (Rabs M * (Rabs r + norm b))%R => y far.
     rewrite /seen outside ?Rmult_0_r //.
@@ -81,7 +83,8 @@ Lemma continuous_turned_back (f : V -> R) (x : V) : (forall y, continuous f y) -
   forall y : V, continuous (fun y : V => f (x - y)) y.
 Proof.
   move=> continuous_f y; apply: (continuous_comp (fun y : V => x - y) f); last exact: continuous_f.
-  apply: (continuous_minus (fun _ : V => x) (fun y : V => y)); [exact: continuous_const | exact: continuous_id].
+  apply: (continuous_minus (fun _ : V => x) (fun y : V => y));
+    [exact: continuous_const | exact: continuous_id].
 Qed.
 
 (** Warping back by h x + b turns every filter l_c into U l_c, whatever the image is. *)
@@ -104,13 +107,15 @@ Theorem P5_linear_criterion : forall b,
 Proof.
   move=> b; split => [aligned c y|meets f Xf]; last first.
   { apply: functional_extensionality => x; apply: functional_extensionality => c.
-    rewrite /warp warped_layer // /linear_layer; congr integral; apply: functional_extensionality => y.
+    rewrite /warp warped_layer // /linear_layer; congr integral; apply: functional_extensionality =>
+      y.
     by rewrite /seen meets. }
   (* the image that shows the difference of the two filters, turned about the origin *)
   pose d y := (seen b (l c) y - l c y)%R.
   have supported_seen := compactly_supported_seen b (l c) (filters c).
   have continuous_d : forall y, continuous d y.
-  { move=> y'; apply: (continuous_minus (seen b (l c)) (l c)); [exact: (proj1 supported_seen) | exact: (proj1 (filters c))]. }
+  { move=> y'; apply: (continuous_minus (seen b (l c)) (l c));
+    [exact: (proj1 supported_seen) | exact: (proj1 (filters c))]. }
   pose f y := d (zero - y).
   have Xf : X f by exact: continuous_turned_back.
   have continuous_f := continuous_turned_back f zero Xf.
@@ -140,7 +145,8 @@ End P5.
 
 (** int F over the line, for F that is 0 outside some interval: the limit of the integrals from -n
     to n. *)
-Definition line_integral (F : R_NormedModule -> R) : R := real (Lim_seq (fun n => RInt F (- INR n) (INR n))).
+Definition line_integral (F : R_NormedModule -> R) : R :=
+  real (Lim_seq (fun n => RInt F (- INR n) (INR n))).
 
 Section Line.
 
@@ -150,7 +156,8 @@ Proof. by move=> continuous_F; apply: (ex_RInt_continuous (V := R_CompleteNormed
 Lemma RInt_outside (F : R -> R) a b r : (forall y, (r < Rabs y)%R -> F y = 0%R) ->
   (forall y, (Rmin a b < y < Rmax a b)%R -> (r < Rabs y)%R) -> RInt F a b = 0%R.
 Proof.
-  move=> outside beyond; rewrite (RInt_ext F (fun _ => 0%R)); last by move=> y inside; apply: outside; exact: beyond.
+  move=> outside beyond; rewrite (RInt_ext F (fun _ => 0%R)); last by move=> y inside; apply:
+    outside; exact: beyond.
   rewrite RInt_const; exact: Rmult_0_r.
 Qed.
 
@@ -200,7 +207,8 @@ Proof.
   - by apply: outside_E; exact: Rmax_r.
   - by apply: outside_F; exact: Rmax_l.
   - by move=> y; apply: (continuous_minus F E).
-  - move=> y far; rewrite (outside_F (Rmax r r')) ?(outside_E (Rmax r r')) //; [ring | exact: Rmax_r | exact: Rmax_l].
+  - move=> y far; rewrite (outside_F (Rmax r r')) ?(outside_E (Rmax r r')) //;
+    [ring | exact: Rmax_r | exact: Rmax_l].
 Qed.
 
 Lemma line_definite F : compactly_supported F -> (forall y, 0 <= F y)%R ->
@@ -216,7 +224,8 @@ Proof.
   have e0 := cond_pos e.
   pose s := (r + Rabs y + e)%R.
   have s0 : (0 <= s)%R by rewrite /s; have := Rabs_pos y; lra.
-  rewrite (line_integral_on F s s0) // in none; last by apply: outside; rewrite /s; have := Rabs_pos y; lra.
+  rewrite (line_integral_on F s s0) // in none; last by apply: outside; rewrite /s; have :=
+    Rabs_pos y; lra.
   have low : (- s <= y - e / 2)%R.
   { rewrite /s; have := Rle_abs (- y); rewrite Rabs_Ropp; lra. }
   have high : (y + e / 2 <= s)%R by rewrite /s; have := Rle_abs y; lra.
@@ -234,9 +243,11 @@ Qed.
 
 (** The substitution rule, for y -> s y + b. *)
 Lemma line_substitution s (nonzero : s <> 0%R) F (b : R_NormedModule) : compactly_supported F ->
-  line_integral (fun y => Rabs s * F (@scaling R_NormedModule s nonzero y + b)%plane)%R = line_integral F.
+  line_integral (fun y => Rabs s * F (@scaling R_NormedModule s nonzero y + b)%plane)%R =
+    line_integral F.
 Proof.
-  move=> supported; have [r [r0 outside]] := support_interval F supported; have [continuous_F _] := supported.
+  move=> supported; have [r [r0 outside]] := support_interval F supported; have [continuous_F _] :=
+    supported.
   have positive : (0 < Rabs s)%R by apply: Rabs_pos_lt.
   pose q := ((r + Rabs b) / Rabs s)%R.
   have q0 : (0 <= q)%R.
@@ -246,14 +257,16 @@ Proof.
   have inner : forall y : R, continuous (fun y : R => F (s * y + b)%R) y.
   { move=> y; apply: (continuous_comp (fun y : R => (s * y + b)%R) F); last exact: continuous_F.
     apply: (continuous_plus (fun y : R => (s * y)%R) (fun _ => b)); last exact: continuous_const.
-    apply: (continuous_mult (fun _ => s) (fun y : R => y)); [exact: continuous_const | exact: continuous_id]. }
+    apply: (continuous_mult (fun _ => s) (fun y : R => y));
+      [exact: continuous_const | exact: continuous_id]. }
   rewrite (line_integral_on _ q) //; last first.
   { move=> y far; on_the_line; rewrite (outside r) ?Rmult_0_r //; first lra.
     have := Rmult_lt_compat_l _ _ _ positive far; rewrite sq -Rabs_mult => bound.
     have := Rabs_triang_inv (s * y) (- b); rewrite Rabs_Ropp.
     have -> : (s * y - - b)%R = (s * y + b)%R by ring.
     lra. }
-  { move=> y; apply: (continuous_mult (fun _ => Rabs s) (fun y : R => F (s * y + b)%R)); [exact: continuous_const | exact: inner]. }
+  { move=> y; apply: (continuous_mult (fun _ => Rabs s) (fun y : R => F (s * y + b)%R));
+    [exact: continuous_const | exact: inner]. }
   have change_ := RInt_comp_lin F s b (- q) q (integrable F _ _ continuous_F).
   have below : (- Rabs b <= b <= Rabs b)%R.
   { have := Rle_abs b; have := Rle_abs (- b); rewrite Rabs_Ropp; lra. }
@@ -278,9 +291,11 @@ Qed.
 (** P5 on the line, with nothing assumed: for continuous filters of bounded support and a scaling s
     (s = -1 is the reflection), s x + b aligns the layer exactly if |s| l_c(s y + b) = l_c(y) for
     all c and y. *)
-Theorem P5_on_the_line (s : R) (nonzero : s <> 0%R) (C : Type) (l : C -> R_NormedModule -> R) (b : R_NormedModule) :
+Theorem P5_on_the_line (s : R) (nonzero : s <> 0%R) (C : Type) (l : C -> R_NormedModule -> R)
+  (b : R_NormedModule) :
   (forall c, compactly_supported (l c)) ->
-  aligns continuous_images (linear_layer line_integral C l) (scaling s nonzero) (fun x => scaling s nonzero x + b) <->
+  aligns continuous_images (linear_layer line_integral C l) (scaling s nonzero)
+    (fun x => scaling s nonzero x + b) <->
   forall c, criterion (Rabs s) (scaling s nonzero) b (l c).
 Proof.
   move=> filters; apply: P5_linear_criterion => //.
@@ -294,24 +309,29 @@ Qed.
 
 (** With P6: on the line no layer with a nonzero filter is aligned by s x + b under a scaling, |s|
     other than 1. *)
-Corollary P5_and_P6_on_the_line (s : R) (nonzero : s <> 0%R) (C : Type) (l : C -> R_NormedModule -> R) (b : R_NormedModule) :
+Corollary P5_and_P6_on_the_line (s : R) (nonzero : s <> 0%R) (C : Type)
+  (l : C -> R_NormedModule -> R) (b : R_NormedModule) :
   (forall c, compactly_supported (l c)) -> Rabs s <> 1%R ->
-  aligns continuous_images (linear_layer line_integral C l) (scaling s nonzero) (fun x => scaling s nonzero x + b) ->
+  aligns continuous_images (linear_layer line_integral C l) (scaling s nonzero)
+    (fun x => scaling s nonzero x + b) ->
   forall c y, l c y = 0%R.
 Proof.
   move=> filters scales /(P5_on_the_line s nonzero C l b filters) meets c.
   have [continuous_l bounded] := filters c.
   have one : (1%R : R_NormedModule) <> zero by rewrite /zero /=; lra.
-  exact: (P6_no_scaling (Rabs s) s nonzero b _ (l c) scales (Rabs_no_R0 _ nonzero) one continuous_l bounded (meets c)).
+  exact: (P6_no_scaling (Rabs s) s nonzero b _ (l c) scales (Rabs_no_R0 _ nonzero) one continuous_l
+    bounded (meets c)).
 Qed.
 
 End Line.
 
 (** Mutant: "l_c(h y) = l_c(y), without the determinant and without the shift". Refuted on the line
     by the hat about 1 and the reflection: the warp 2 - x aligns it, though l(-y) is not l(y). *)
-Theorem P5_mutant_no_shift : ~ forall (s : R) (nonzero : s <> 0%R) (l : R_NormedModule -> R) (b : R_NormedModule),
+Theorem P5_mutant_no_shift : ~ forall (s : R) (nonzero : s <> 0%R) (l : R_NormedModule -> R)
+  (b : R_NormedModule),
   compactly_supported l ->
-  aligns continuous_images (linear_layer line_integral unit (fun _ => l)) (scaling s nonzero) (fun x => scaling s nonzero x + b) <->
+  aligns continuous_images (linear_layer line_integral unit (fun _ => l)) (scaling s nonzero)
+    (fun x => scaling s nonzero x + b) <->
   criterion (Rabs s) (scaling s nonzero) zero l.
 Proof.
   move=> claimed.
@@ -320,14 +340,17 @@ Proof.
   have supported : compactly_supported l.
   { split.
     - move=> y; apply: (continuous_comp (fun y : R => (y - 1)%R) hat); last exact: continuous_hat.
-      apply: (continuous_minus (fun y : R => y) (fun _ => 1%R)); [exact: continuous_id | exact: continuous_const].
+      apply: (continuous_minus (fun y : R => y) (fun _ => 1%R));
+        [exact: continuous_id | exact: continuous_const].
     - exists 2%R => y; rewrite /norm /= /abs /= /l /hat => far; apply: clamp_low.
       have := Rabs_triang_inv y 1; rewrite Rabs_R1; lra. }
   have one : Rabs (- 1) = 1%R by rewrite Rabs_Ropp Rabs_R1.
-  have meets : forall c : unit, criterion (Rabs (- 1)) (@scaling R_NormedModule (- 1) nonzero) 2%R l.
+  have meets : forall c : unit, criterion (Rabs (- 1)) (@scaling R_NormedModule (- 1) nonzero) 2%R
+    l.
   { move=> _ y; rewrite one Rmult_1_l /l /hat; on_the_line; congr clamp.
     by have -> : (- (1) * y + 2 - 1)%R = (- (y - 1))%R; [ring | rewrite Rabs_Ropp]. }
-  have aligned := proj2 (P5_on_the_line (- 1) nonzero unit (fun _ => l) 2%R (fun _ => supported)) meets.
+  have aligned := proj2 (P5_on_the_line (- 1) nonzero unit (fun _ => l) 2%R (fun _ => supported))
+    meets.
   have := proj1 (claimed (- 1)%R nonzero l 2%R supported) aligned 1%R.
   rewrite one /l /hat; on_the_line.
   have -> : clamp (1 - Rabs (1 - 1)) = 1%R by rewrite clamp_high // Rminus_eq_0 Rabs_R0; lra.

@@ -25,7 +25,8 @@ Fixpoint orbit (h : GL V) (b : V) (n : nat) (y : V) : V :=
   match n with O => y | S n => h (orbit h b n y) + b end.
 
 (** A filter that meets the criterion is 0 at every point whose orbit leaves every ball. *)
-Lemma P6_escaping abs_det (h : GL V) (b : V) (l : V -> R) y : criterion abs_det h b l -> bounded_support l ->
+Lemma P6_escaping abs_det (h : GL V) (b : V) (l : V -> R) y : criterion abs_det h b l ->
+  bounded_support l ->
   (forall r, exists n, (r < norm (orbit h b n y))%R) -> l y = 0%R.
 Proof.
   move=> meets [r outside] escapes; have [n far] := escapes r.
@@ -105,7 +106,8 @@ Proof.
     exists n; rewrite (orbit_of_scaling _ _ _ p) //.
     have grown := Rge_le _ _ (big n (le_n n)); rewrite RPow_abs Rabs_Rabsolu in grown.
     have enough := Rmult_le_compat_r _ _ _ (Rlt_le _ _ apart) grown.
-    have cancelled : ((Rabs r + norm p + 1) / distance y p * distance y p)%R = (Rabs r + norm p + 1)%R by field; lra.
+    have cancelled : ((Rabs r + norm p + 1) / distance y p * distance y p)%R =
+      (Rabs r + norm p + 1)%R by field; lra.
     have := norm_triangle (p + (s ^ n)%R * (y - p)) (- p).
     have -> : p + (s ^ n)%R * (y - p) + - p = (s ^ n)%R * (y - p) by abelian.
     rewrite norm_opp norm_scal_R; have := Rle_abs r; rewrite /distance in cancelled enough; lra. }
@@ -129,7 +131,8 @@ Proof.
   have inverted : (/ s)%R <> 0%R by exact: Rinv_neq_0_compat.
   have large : (1 < Rabs (/ s))%R by rewrite Rabs_inv -Rinv_1; apply: Rinv_lt_contravar; lra.
   have back := criterion_inverse _ _ _ _ det_nonzero meets.
-  exact: (no_magnification (/ abs_det) (/ s) inverted _ e l large nonzero_e continuous_l bounded back).
+  exact: (no_magnification (/ abs_det) (/ s) inverted _ e l large nonzero_e continuous_l bounded
+    back).
 Qed.
 
 End P6.
@@ -139,7 +142,8 @@ Lemma orbit_of_shear k (b y : R2) n :
   (snd b = 0%R -> fst (orbit (shear k) b n y) = (fst y + INR n * (k * snd y + fst b))%R).
 Proof.
   elim: n => [|n [IH2 IH1]]; first by rewrite /=; split=> [|_]; ring.
-  rewrite S_INR; move: IH2 IH1; rewrite [orbit _ _ (S n) _]/=; case: (orbit (shear k) b n y) => u v /= IH2 IH1.
+  rewrite S_INR; move: IH2 IH1; rewrite [orbit _ _ (S n) _]/=; case: (orbit (shear k) b n y) =>
+    u v /= IH2 IH1.
   rewrite /dot_row /plus /= IH2; split=> [|flat]; first by ring.
   rewrite IH1 // flat; ring.
 Qed.
@@ -163,7 +167,8 @@ Proof.
     case: (Req_dec (snd b) 0) => [flat|rises].
     - have drift : (0 < Rabs (k * v + fst b))%R by apply: Rabs_pos_lt; case: moves.
       have [n far] := archimedes (Rabs r + Rabs u) _ drift.
-      exists n; have [_ first] := orbit_of_shear k b (u, v) n; have [large _] := norm_R2_ge (orbit (shear k) b n (u, v)).
+      exists n; have [_ first] := orbit_of_shear k b (u, v) n; have [large _] :=
+        norm_R2_ge (orbit (shear k) b n (u, v)).
       apply: Rlt_le_trans large; rewrite first //= .
       have := Rabs_triang_inv (INR n * (k * v + fst b)) (- u).
       have -> : (INR n * (k * v + fst b) - - u)%R = (u + INR n * (k * v + fst b))%R by ring.
@@ -172,7 +177,8 @@ Proof.
       move=> bound; exact: Rle_lt_trans (Rle_abs r) (Rlt_le_trans _ _ _ enough bound).
     - have drift : (0 < Rabs (snd b))%R by apply: Rabs_pos_lt.
       have [n far] := archimedes (Rabs r + Rabs v) _ drift.
-      exists n; have [second _] := orbit_of_shear k b (u, v) n; have [_ large] := norm_R2_ge (orbit (shear k) b n (u, v)).
+      exists n; have [second _] := orbit_of_shear k b (u, v) n; have [_ large] :=
+        norm_R2_ge (orbit (shear k) b n (u, v)).
       apply: Rlt_le_trans large; rewrite second /=.
       have := Rabs_triang_inv (INR n * snd b) (- v).
       have -> : (INR n * snd b - - v)%R = (v + INR n * snd b)%R by ring.
@@ -180,7 +186,8 @@ Proof.
       have enough : (Rabs r < INR n * Rabs (snd b) - Rabs v)%R by lra.
       move=> bound; exact: Rle_lt_trans (Rle_abs r) (Rlt_le_trans _ _ _ enough bound). }
   (* on the line by continuity, along the second axis *)
-  case=> u v; case: (Req_dec (k * v + fst b) 0) => [on_line|]; last by move=> off; apply: off_line; left.
+  case=> u v; case: (Req_dec (k * v + fst b) 0) => [on_line|]; last by move=> off; apply: off_line;
+    left.
   apply: (zero_at_limit (V := R_NormedModule) (fun v => l (u, v)) v 1%R).
   - rewrite /zero /=; lra.
   - move=> w; apply: (continuous_comp (fun w : R => (u, w) : R2) l); last exact: continuous_l.
@@ -231,7 +238,8 @@ Definition hat (y : R) : R := clamp (1 - Rabs y).
 Lemma continuous_hat (y : R) : continuous hat y.
 Proof.
   apply: (continuous_comp (fun y => (1 - Rabs y)%R) clamp); last exact: continuous_clamp.
-  apply: (continuous_minus (fun _ => 1%R) Rabs); [exact: continuous_const | exact: continuous_Rabs'].
+  apply: (continuous_minus (fun _ => 1%R) Rabs);
+    [exact: continuous_const | exact: continuous_Rabs'].
 Qed.
 
 Lemma hat_bounded : bounded_support (V := R_NormedModule) hat.
@@ -239,7 +247,8 @@ Proof. by exists 1%R => y; rewrite /norm /= /abs /= => far; apply: clamp_low; lr
 
 (** Mutant: "no filter meets the criterion for a reflection either", |s| = 1 not excluded. Refuted
     on the line by the hat. *)
-Theorem P6_mutant_reflection : ~ forall (abs_det s : R) (nonzero : s <> 0%R) (b : R_NormedModule) (l : R_NormedModule -> R),
+Theorem P6_mutant_reflection : ~ forall (abs_det s : R) (nonzero : s <> 0%R) (b : R_NormedModule)
+  (l : R_NormedModule -> R),
   abs_det <> 0%R -> (forall y, continuous l y) -> bounded_support l ->
   criterion abs_det (scaling s nonzero) b l -> forall y, l y = 0%R.
 Proof.
@@ -255,7 +264,8 @@ Qed.
 
 (** Mutant: "the support need not be bounded, nor the filter integrable". Refuted on the line by a
     filter that is the same everywhere, with factor 1. *)
-Theorem P6_mutant_unbounded : ~ forall (abs_det s : R) (nonzero : s <> 0%R) (b : R_NormedModule) (l : R_NormedModule -> R),
+Theorem P6_mutant_unbounded : ~ forall (abs_det s : R) (nonzero : s <> 0%R) (b : R_NormedModule)
+  (l : R_NormedModule -> R),
   Rabs s <> 1%R -> abs_det <> 0%R -> (forall y, continuous l y) ->
   criterion abs_det (scaling s nonzero) b l -> forall y, l y = 0%R.
 Proof.
@@ -263,6 +273,7 @@ Proof.
   have two : 2%R <> 0%R by lra.
   have one : 1%R <> 0%R by lra.
   have scales : Rabs 2 <> 1%R by rewrite Rabs_pos_eq; lra.
-  have := claimed 1%R 2%R two zero (fun _ => 1%R) scales one (fun _ => continuous_const _ _) (fun _ => Rmult_1_r _) 0%R.
+  have := claimed 1%R 2%R two zero (fun _ => 1%R) scales one (fun _ => continuous_const _ _)
+    (fun _ => Rmult_1_r _) 0%R.
   lra.
 Qed.

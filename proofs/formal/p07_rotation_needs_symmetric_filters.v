@@ -103,7 +103,8 @@ Fixpoint turned (n : nat) (l : E) : E := match n with O => l | S n => U (turned 
 Hypothesis order : forall l, turned q l = l.
 
 (** l + U l + ... + U^(n-1) l, and P l = (l + U l + ... + U^(q-1) l) / q, the symmetric part. *)
-Fixpoint sum_of (n : nat) (l : E) : E := match n with O => zero | S n => sum_of n l + turned n l end.
+Fixpoint sum_of (n : nat) (l : E) : E := match n with O => zero | S n =>
+  sum_of n l + turned n l end.
 Definition symmetric_part (l : E) : E := (/ INR q)%R * sum_of q l.
 
 Lemma q_nonzero : INR q <> 0%R.
@@ -121,7 +122,8 @@ Proof. by rewrite /minus sums U_opp. Qed.
 Lemma U_sum n l : U (sum_of n l) + l = sum_of n l + turned n l.
 Proof.
   elim: n => [|n IH] /=; first by rewrite U_zero.
-  rewrite sums; have -> : U (sum_of n l) + U (turned n l) + l = (U (sum_of n l) + l) + U (turned n l) by abelian.
+  rewrite sums; have -> : U (sum_of n l) + U (turned n l) + l =
+    (U (sum_of n l) + l) + U (turned n l) by abelian.
   by rewrite IH.
 Qed.
 
@@ -133,7 +135,8 @@ Proof.
 Qed.
 
 (** P7, the upper bound: |l - U l| <= 2 |l - P l|. *)
-Theorem P7_upper_bound : forall l, (norm (l - U l)%plane <= 2 * norm (l - symmetric_part l)%plane)%R.
+Theorem P7_upper_bound : forall l, (norm (l - U l)%plane <= 2 * norm
+  (l - symmetric_part l)%plane)%R.
 Proof.
   move=> l; set s := symmetric_part l.
   have -> : l - U l = (l - s) + - (U (l - s)).
@@ -192,15 +195,18 @@ Qed.
 (** The assumptions of the bounds can be met: numbers for filters and the change of sign, of order
     2. For it both bounds are attained: l - U l = 2 l and P l = 0. *)
 Theorem P7_instance : forall l : R_NormedModule,
-  (norm (l - - l)%plane <= 2 * norm (l - symmetric_part (fun l : R_NormedModule => - l) 2 l)%plane)%R /\
-  (norm (l - symmetric_part (fun l : R_NormedModule => - l) 2 l)%plane <= (INR 2 - 1) / 2 * norm (l - - l)%plane)%R.
+  (norm (l - - l)%plane <= 2 * norm (l - symmetric_part (fun l : R_NormedModule => - l) 2
+    l)%plane)%R /\
+  (norm (l - symmetric_part (fun l : R_NormedModule => - l) 2 l)%plane <= (INR 2 - 1) / 2 * norm
+    (l - - l)%plane)%R.
 Proof.
   move=> l.
   have sums (a b : R_NormedModule) : - (a + b) = - a + - b by exact: opp_plus.
   have multiples (s : R) (a : R_NormedModule) : - (s * a) = s * (- a) by rewrite scal_opp_r.
   have keeps (a : R_NormedModule) : norm (- a) = norm a by exact: norm_opp.
   have several : (1 < 2)%nat by lia.
-  have order (a : R_NormedModule) : turned (fun a : R_NormedModule => - a) 2 a = a by rewrite /= opp_opp.
+  have order (a : R_NormedModule) : turned (fun a : R_NormedModule => - a) 2 a =
+    a by rewrite /= opp_opp.
   split.
   - exact: (P7_upper_bound (fun a : R_NormedModule => - a) 2 sums multiples keeps order l).
   - exact: (P7_lower_bound (fun a : R_NormedModule => - a) 2 sums keeps several l).

@@ -29,7 +29,8 @@ Context {Y : Type}.
 Variable nonlinearity : W -> Y.
 
 (** The layer: (G f)(x, c). *)
-Definition layer : extractor V K (C -> Y) := fun f x c => nonlinearity (filter c (fun y => f (x - y))).
+Definition layer : extractor V K (C -> Y) := fun f x c =>
+  nonlinearity (filter c (fun y => f (x - y))).
 
 (** P8. For every h of the group: (G T_h f)(h x, c) = (G f)(x, h^-1 c). Warping back by h leaves
     channel c where h^-1 c should be. *)
@@ -72,7 +73,8 @@ Variable abs_det : GL V -> R.
 Variable g : GL V.
 Hypothesis substitution : forall F, integrable F ->
   integrable (fun y => F (g y)) /\ (integral F = abs_det g * integral (fun y => F (g y)))%R.
-Hypothesis homogeneous : forall k F, integrable F -> (integral (fun y => k * F y) = k * integral F)%R.
+Hypothesis homogeneous : forall k F, integrable F ->
+  (integral (fun y => k * F y) = k * integral F)%R.
 Hypothesis nonzero : abs_det g <> 0%R.
 
 (** For convolutions the closed bank is the one with l_(g c)(y) = l_c(g^-1 y) / |det g|; in a finite
@@ -109,7 +111,8 @@ Proof. by case: x => a b; rewrite /= Z.opp_involutive. Qed.
 Definition quarter : GL lattice :=
   {| forth := fun x : lattice => ((- snd x)%Z, fst x) : lattice;
      back := fun x : lattice => (snd x, (- fst x)%Z) : lattice;
-     additive := quarter_additive; back_forth := quarter_back_forth; forth_back := quarter_forth_back |}.
+     additive := quarter_additive; back_forth := quarter_back_forth; forth_back :=
+       quarter_forth_back |}.
 
 Inductive direction := East | North | West | South.
 
@@ -124,7 +127,8 @@ Definition difference (c : direction) (F : lattice -> R) : R := (F (step c) - F 
 
 (** The four turns by multiples of 90 degrees. *)
 Definition turns (g : GL lattice) : Prop :=
-  exists n, (n < 4)%nat /\ (forall x, g x = power quarter n x) /\ (forall x, back g x = back (power quarter n) x).
+  exists n, (n < 4)%nat /\ (forall x, g x = power quarter n x) /\
+    (forall x, back g x = back (power quarter n) x).
 
 Lemma quarter_turns : turns quarter.
 Proof. by exists 1%nat; split; [lia | split]. Qed.
@@ -134,10 +138,12 @@ Definition turned (g : GL lattice) (c : direction) : direction := direction_of (
 Lemma turn_inverses g : turns g -> turns g^-1.
 Proof.
   move=> [n [small [same same_back]]].
-  have opposite (x : lattice) : (- - fst x, - - snd x)%Z = x by case: x => a b; rewrite /= !Z.opp_involutive.
+  have opposite (x : lattice) : (- - fst x, - - snd x)%Z = x by case: x => a b;
+    rewrite /= !Z.opp_involutive.
   exists (match n with O => 0 | S O => 3 | S (S O) => 2 | _ => 1 end)%nat.
   split; first by case: n small {same same_back} => [|[|[|[|n]]]]; lia.
-  split=> x; rewrite /= ?same ?same_back; move: x; case: n small {same same_back} => [|[|[|[|n]]]] small; try lia;
+  split=> x; rewrite /= ?same ?same_back; move: x; case: n small {same same_back} =>
+    [|[|[|[|n]]]] small; try lia;
     case=> a b; by rewrite /= ?Z.opp_involutive.
 Qed.
 
@@ -147,20 +153,23 @@ Proof.
   by case: n small {same} => [|[|[|[|n]]]] small; try lia; case: c.
 Qed.
 
-Definition differences : extractor lattice R (direction -> R) := layer direction difference (fun v => v).
+Definition differences : extractor lattice R (direction -> R) :=
+  layer direction difference (fun v => v).
 
 (** P8 for this bank: after a quarter turn channel North has what channel East had, and so on. *)
 Theorem P8_instance : forall f x c,
   differences (T quarter f) (quarter x) c = differences f x (turned quarter^-1 c).
 Proof.
-  move=> f x c; apply: (P8_channel_shift direction difference turns turned turn_inverses turn_closed).
+  move=> f x c; apply: (P8_channel_shift direction difference turns turned turn_inverses
+    turn_closed).
   exact: quarter_turns.
 Qed.
 
 (** Mutant: "the warp back aligns without the permutation". Refuted by this bank and one white
     pixel. *)
 Theorem P8_mutant_warp_alone :
-  ~ forall (V : AbelianGroup) (C : Type) (filter : C -> (V -> R) -> R) group (shift : GL V -> C -> C),
+  ~ forall (V : AbelianGroup) (C : Type) (filter : C -> (V -> R) -> R) group
+    (shift : GL V -> C -> C),
   (forall g, group g -> group g^-1) ->
   (forall g c F, group g -> filter (shift g c) F = filter c (fun y => F (g y))) ->
   forall h f x c, group h ->
@@ -174,7 +183,8 @@ Qed.
 
 (** Mutant: "the channels come back permuted by h", the inverse turned round. *)
 Theorem P8_mutant_inverse :
-  ~ forall (V : AbelianGroup) (C : Type) (filter : C -> (V -> R) -> R) group (shift : GL V -> C -> C),
+  ~ forall (V : AbelianGroup) (C : Type) (filter : C -> (V -> R) -> R) group
+    (shift : GL V -> C -> C),
   (forall g, group g -> group g^-1) ->
   (forall g c F, group g -> filter (shift g c) F = filter c (fun y => F (g y))) ->
   forall h f x c, group h ->

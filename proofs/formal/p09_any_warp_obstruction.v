@@ -31,7 +31,8 @@ End P9.
 
 (** A warp that aligns all images aligns each: what no image-dependent warp can do, no fixed warp
     can. *)
-Lemma alignable_all_at_once (V : AbelianGroup) (K Y : Type) (X : class V K) (G : extractor V K Y) h :
+Lemma alignable_all_at_once (V : AbelianGroup) (K Y : Type) (X : class V K) (G : extractor V K Y)
+  h :
   alignable X G h -> alignable_image_by_image X G h.
 Proof. by move=> [phi aligned] f Xf; exists phi; exact: aligned. Qed.
 
@@ -68,7 +69,8 @@ Record position := {
     whole lattice. *)
 Definition corner (i j : Z) (F : lattice -> Y) (x : lattice) : Y := F (x + ((i, j) : lattice)).
 Definition sample (F : lattice -> Y) (p : position) : Y :=
-  bilinear (corner 0 0 F (cell p)) (corner 1 0 F (cell p)) (corner 0 1 F (cell p)) (corner 1 1 F (cell p))
+  bilinear (corner 0 0 F (cell p)) (corner 1 0 F (cell p)) (corner 0 1 F (cell p))
+    (corner 1 1 F (cell p))
     (across p) (up p).
 
 (** P9 for bilinear sampling. If (G f)(x) lies at distance d or more from the convex hull of the
@@ -147,8 +149,8 @@ Lemma half_way : (0 <= / 2 <= 1)%R. Proof. lra. Qed.
 Lemma at_start : (0 <= 0 <= 1)%R. Proof. lra. Qed.
 
 (** Mutant: "with bilinear sampling, no warp comes closer than the nearest single feature vector".
-    Refuted by the map that is 1 at the pixel (0, 0) and -1 elsewhere: half way
-    between two pixels the sample is 0, the vector that is asked for. *)
+    Refuted by the map that is 1 at the pixel (0, 0) and -1 elsewhere: half way between two
+    pixels the sample is 0, the vector that is asked for. *)
 Theorem P9_mutant_nearest_vector :
   ~ forall (K : Type) (G : extractor lattice K R_NormedModule) (h : GL lattice) f x d,
   (forall p, (d <= distance (G f x) (G (T h f) p))%R) ->
@@ -156,7 +158,8 @@ Theorem P9_mutant_nearest_vector :
 Proof.
   move=> claimed.
   pose f (x : lattice) := match x with (1, 0)%Z => true | _ => false end.
-  have offered : forall p, checkered (T quarter f) p = match p with (0, 0)%Z => 1%R | _ => (- 1)%R end by [].
+  have offered : forall p, checkered (T quarter f) p = match p with (0, 0)%Z => 1%R | _ =>
+    (- 1)%R end by [].
   have wanted : checkered f zero = 0%R by [].
   have far : forall p, (1 <= distance (checkered f zero) (checkered (T quarter f) p))%R.
   { move=> p; rewrite offered wanted /distance /norm /= /abs /=; on_the_line.
@@ -164,7 +167,8 @@ Proof.
     have minus_one : Rabs (0 + - - (1)) = 1%R by rewrite Rplus_0_l Ropp_involutive Rabs_R1.
     case: p => [[|a|a] [|b|b]]; rewrite ?one ?minus_one; lra. }
   have := claimed bool checkered quarter f zero 1%R far
-    (fun _ => {| cell := zero; across := / 2; up := 0; across_range := half_way; up_range := at_start |}).
+    (fun _ => {| cell := zero; across := / 2; up := 0; across_range := half_way; up_range :=
+      at_start |}).
   rewrite /sample /bilinear /corner !offered wanted /distance /norm /= /abs /=; on_the_line.
   match goal with |- (_ <= Rabs ?v)%R -> _ => have -> : v = 0%R by field end.
   rewrite Rabs_R0; lra.

@@ -60,7 +60,8 @@ Qed.
 End P10.
 
 (** A radius R exact in the sense of the paper, and |s| > 1, give the assumption above. *)
-Lemma P10_exact_radius (V : NormedModule R_AbsRing) (K Y : Type) (X : class V K) (G : extractor V K Y) R s :
+Lemma P10_exact_radius (V : NormedModule R_AbsRing) (K Y : Type) (X : class V K)
+  (G : extractor V K Y) R s :
   (0 < R)%R -> (1 < Rabs s)%R ->
   (forall r, (r < R)%R -> sees_beyond X G r) -> sees_beyond X G (R / Rabs s).
 Proof.
@@ -73,7 +74,8 @@ Qed.
 (** The radius need not be exact. Whenever G is semi-local but not with arbitrarily small radii,
     some radius serves: if G is semi-local with radius R and sees beyond R / |s|^n for some n, then
     it is semi-local with some radius R' and sees beyond R' / |s|, provided that one can tell. *)
-Lemma P10_some_radius (V : NormedModule R_AbsRing) (K Y : Type) (X : class V K) (G : extractor V K Y) R s n :
+Lemma P10_some_radius (V : NormedModule R_AbsRing) (K Y : Type) (X : class V K)
+  (G : extractor V K Y) R s n :
   (1 < Rabs s)%R -> (forall r, semi_local X G r \/ sees_beyond X G r) ->
   semi_local X G R -> sees_beyond X G (R / Rabs s ^ n) ->
   exists R', semi_local X G R' /\ sees_beyond X G (R' / Rabs s).
@@ -94,7 +96,8 @@ Theorem P10_instance : let G : extractor R_NormedModule R R := fun f x => (f x -
   semi_local all_images G 1 /\ sees_beyond all_images G (1 / Rabs 2).
 Proof.
   split.
-  - move=> f g x _ _ agree; rewrite (agree x) ?(agree (x - 1)%R) // /distance /norm /= /abs /=; on_the_line.
+  - move=> f g x _ _ agree; rewrite (agree x) ?(agree (x - 1)%R) // /distance /norm /= /abs /=;
+    on_the_line.
     + have -> : (x - 1 + - x)%R = (- (1))%R by ring.
       rewrite Rabs_Ropp Rabs_R1; lra.
     + have -> : (x + - x)%R = 0%R by ring.
@@ -114,10 +117,12 @@ Qed.
 Definition window : extractor R_NormedModule R (R -> R) :=
   fun f x v => if Rle_dec (Rabs v) 1 then f (x + v)%R else 0%R.
 
-Theorem P10_mutant_reduction : ~ forall (X : class R_NormedModule R) (G : extractor R_NormedModule R (R -> R)) R s
+Theorem P10_mutant_reduction : ~ forall (X : class R_NormedModule R)
+  (G : extractor R_NormedModule R (R -> R)) R s
     (nonzero : s <> 0%R), (Rabs s < 1)%R -> (0 < R)%R -> closed_under_map X (scaling s nonzero) ->
   semi_local X G R -> (forall r, (r < R)%R -> sees_beyond X G r) ->
-  ~ exists m : R_NormedModule -> (Rdefinitions.R -> Rdefinitions.R) -> (Rdefinitions.R -> Rdefinitions.R), forall f x, X f ->
+  ~ exists m : R_NormedModule -> (Rdefinitions.R -> Rdefinitions.R) ->
+    (Rdefinitions.R -> Rdefinitions.R), forall f x, X f ->
     m x (G (T (scaling s nonzero) f) (s * x)) = G f x.
 Proof.
   move=> claimed.
@@ -135,7 +140,8 @@ Proof.
       rewrite Rabs_R1; lra.
     - move=> /(f_equal (fun F => F 1%R)); rewrite /window Rplus_0_l Rabs_R1; by_cases. }
   have small : (Rabs (/ 2) < 1)%R by rewrite Rabs_pos_eq; lra.
-  have wrong := claimed all_images window 1%R (/ 2)%R half small Rlt_0_1 (fun _ _ => conj I I) local beyond.
+  have wrong := claimed all_images window 1%R (/ 2)%R half small Rlt_0_1 (fun _ _ => conj I I) local
+    beyond.
   apply: wrong.
   exists (fun _ seen v => if Rle_dec (Rabs v) 1 then seen (/ 2 * v)%R else 0%R) => f x _.
   apply: functional_extensionality => v; rewrite /window; case: (Rle_dec (Rabs v) 1) => // near.

@@ -6,7 +6,8 @@ From Formal Require Import setting p03_covariance_pins_the_warp p10_receptive_fi
 
 (** One warp that aligns G under the scaling by s, inverted, aligns it under 1 / s, because every
     image is T_s of another. Here for warps s x + b. *)
-Lemma aligned_by_inverse {V : NormedModule R_AbsRing} {K Y : Type} (X : class V K) (G : extractor V K Y)
+Lemma aligned_by_inverse {V : NormedModule R_AbsRing} {K Y : Type} (X : class V K)
+  (G : extractor V K Y)
     s (nonzero : s <> 0%R) (inverted : (/ s)%R <> 0%R) b :
   closed_under_map X (scaling s nonzero) ->
   aligns X G (scaling s nonzero) (fun x => s * x + b) ->
@@ -74,7 +75,8 @@ Proof.
     have grown := big n (le_n n); rewrite RPow_abs Rabs_Rabsolu -RPow_abs in grown.
     have enough : ((Rabs (R + norm c) + 1) / eps * eps <= Rabs s ^ n * eps)%R.
     { by apply: Rmult_le_compat_r; [lra | apply: Rge_le]. }
-    have cancelled : ((Rabs (R + norm c) + 1) / eps * eps)%R = (Rabs (R + norm c) + 1)%R by field; lra.
+    have cancelled : ((Rabs (R + norm c) + 1) / eps * eps)%R = (Rabs (R + norm c) + 1)%R by field;
+      lra.
     have := Rle_abs (R + norm c); lra. }
   move=> agree; have -> : x = (x - c) + c by abelian.
   apply: (shrinking n) => // y near; apply: agree; lra.
@@ -132,7 +134,8 @@ Theorem P11_depth_does_not_help :
 Proof.
   move=> [phi aligned].
   have separating := P3_separation_is_automatic X G shifts glue covariant R local varies.
-  have [b affine] := P3_covariance_pins_the_warp X G _ shifts moves covariant separating phi aligned.
+  have [b affine] := P3_covariance_pins_the_warp X G _ shifts moves covariant separating phi
+    aligned.
   apply: (P11_known_warp b) => f Xf; rewrite -(aligned f Xf).
   by apply: functional_extensionality => x; rewrite /warp affine.
 Qed.
@@ -141,7 +144,8 @@ End P11.
 
 (** Mutant: "c can be left out: the neighbourhood is one of x itself". Refuted on the line by the
     pure shift G f = D_1 f, which 2 x - 1 aligns under the scaling by 2. *)
-Theorem P11_mutant_no_centre : ~ forall (X : class R_NormedModule R) (G : extractor R_NormedModule R R) R s
+Theorem P11_mutant_no_centre : ~ forall (X : class R_NormedModule R)
+  (G : extractor R_NormedModule R R) R s
     (nonzero : s <> 0%R), Rabs s <> 1%R ->
   closed_under_shifts X -> closed_under_map X (scaling s nonzero) -> translation_covariant X G ->
   semi_local X G R -> gluable X -> ~ constant X G ->
@@ -162,7 +166,8 @@ Proof.
   have aligned : alignable all_images G (scaling 2 two).
   { exists (fun x : R => (2 * x - 1)%R) => f _; apply: functional_extensionality => x.
     rewrite /G; on_the_line; congr f; lra. }
-  have only := claimed all_images G 1%R 2%R two size (fun _ _ _ => I) (fun _ _ => conj I I) covariant
+  have only := claimed all_images G 1%R 2%R two size (fun _ _ _ => I) (fun _ _ => conj I I)
+    covariant
     local (all_images_gluable _ _) varies aligned.
   pose g (y : R) := if Rle_dec (Rabs y) (/ 2) then 0%R else 1%R.
   have := only (/ 2)%R ltac:(lra) (fun _ => 0%R) g 0%R I I.

@@ -62,7 +62,8 @@ Qed.
 Lemma fold_max_attained v l : fold_right Rmax v l = v \/ In (fold_right Rmax v l) l.
 Proof.
   elim: l => /= [|w l [->|inside]]; first by left.
-  - case: (Rle_dec w v) => order; [left; rewrite Rmax_right; lra | right; left; rewrite Rmax_left; lra].
+  - case: (Rle_dec w v) => order; [left; rewrite Rmax_right; lra | right; left; rewrite Rmax_left;
+    lra].
   - case: (Rle_dec w (fold_right Rmax v l)) => order;
       [rewrite Rmax_right; [by right; right | lra] | right; left; rewrite Rmax_left; lra].
 Qed.
@@ -76,7 +77,8 @@ Proof.
     case: k same => [|w k] same; first by move: (Permutation_sym same) => /Permutation_nil.
     have attained : In (maximum (v :: l)) (v :: l).
     { case: (fold_max_attained v l) => /= [->|inside]; [by left | by right]. }
-    have := Permutation_in _ same attained => [[<-|inside]]; [exact: fold_max_ge | exact: fold_max_in]. }
+    have := Permutation_in _ same attained => [[<-|inside]];
+      [exact: fold_max_ge | exact: fold_max_in]. }
   by move=> l k same; apply: Rle_antisym; apply: below => //; apply: Permutation_sym.
 Qed.
 
@@ -117,7 +119,8 @@ Definition rearrangement_back (z : V) (rho : Rdefinitions.R) (x : V) : V :=
 
 Lemma rearranged z rho x : rearrangement_back z rho (rearrangement z rho x) = x.
 Proof.
-  rewrite /rearrangement_back /rearrangement; case: (Rle_dec (distance x z)) => near; last by case: Rle_dec.
+  rewrite /rearrangement_back /rearrangement; case: (Rle_dec (distance x z)) => near; last by case:
+    Rle_dec.
   have -> : distance (z + h (x - z)) z = distance x z.
   { rewrite {2}/distance -isometry /distance; congr norm; abelian. }
   case: Rle_dec => // _; have -> : z + h (x - z) - z = h (x - z) by abelian.
@@ -126,7 +129,8 @@ Qed.
 
 Lemma rearranged_back z rho x : rearrangement z rho (rearrangement_back z rho x) = x.
 Proof.
-  rewrite /rearrangement_back /rearrangement; case: (Rle_dec (distance x z)) => near; last by case: Rle_dec.
+  rewrite /rearrangement_back /rearrangement; case: (Rle_dec (distance x z)) => near; last by case:
+    Rle_dec.
   have -> : distance (z + back h (x - z)) z = distance x z.
   { rewrite {2}/distance -isometry_back /distance; congr norm; abelian. }
   case: Rle_dec => // _; have -> : z + back h (x - z) - z = back h (x - z) by abelian.
@@ -188,7 +192,8 @@ Proof.
   have -> : map (turned g) all_directions = map (turned (power quarter n)) all_directions.
   { by apply: map_ext => c; rewrite /turned same. }
   apply: NoDup_Permutation_bis => //.
-  - case: n small {same} => [|[|[|[|n]]]] small; try lia; repeat constructor; cbn; intuition discriminate.
+  - case: n small {same} => [|[|[|[|n]]]] small; try lia; repeat constructor; cbn;
+    intuition discriminate.
   - move=> c _; by case: c; cbn; tauto.
 Qed.
 
@@ -203,7 +208,8 @@ Qed.
 
 (** For the price: on the line, the larger of the differences to both neighbours, and the
     reflection. *)
-Definition larger_difference : extractor R_NormedModule R R := fun f x => Rmax (f (x + 1) - f x) (f (x - 1) - f x).
+Definition larger_difference : extractor R_NormedModule R R := fun f x =>
+  Rmax (f (x + 1) - f x) (f (x - 1) - f x).
 
 Theorem P12_price_instance : exists nonzero : (- 1)%R <> 0%R,
   let h : GL R_NormedModule := scaling (- 1) nonzero in
@@ -217,11 +223,13 @@ Proof.
   - move=> f d _; apply: functional_extensionality => x; rewrite /larger_difference; on_the_line.
     have -> : (x + 1 + - d)%R = (x + - d + 1)%R by ring.
     by have -> : (x - 1 + - d)%R = (x + - d - 1)%R by ring.
-  - have near : forall x d : R, Rabs d = 1%R \/ d = 0%R -> (distance (V := R_NormedModule) (x + d)%R x <= 1)%R.
+  - have near : forall x d : R, Rabs d = 1%R \/ d = 0%R ->
+    (distance (V := R_NormedModule) (x + d)%R x <= 1)%R.
     { move=> x d; rewrite /distance /norm /= /abs /=; on_the_line.
       have -> : (x + d + - x)%R = d by ring.
       case=> ->; rewrite ?Rabs_R0; lra. }
-    move=> f g x _ _ agree; rewrite /larger_difference (agree (x + 1)%R); last by apply: near; left; exact: Rabs_R1.
+    move=> f g x _ _ agree; rewrite /larger_difference (agree (x + 1)%R); last by apply: near; left;
+      exact: Rabs_R1.
     rewrite (agree (x - 1)%R); last by apply: near; left.
     rewrite (agree x) //; have := near x 0%R (or_intror eq_refl).
     by rewrite Rplus_0_r.
@@ -235,10 +243,12 @@ Qed.
 
 (** Mutant: "half of the orbit is enough". Refuted by East and North alone, and one white pixel. *)
 Theorem P12_mutant_half_orbit :
-  ~ aligns all_images (pooled difference (fun v => v) (East :: North :: nil) maximum) quarter (forth quarter).
+  ~ aligns all_images (pooled difference (fun v => v) (East :: North :: nil) maximum) quarter
+    (forth quarter).
 Proof.
   move=> claimed.
-  have := f_equal (fun F => F zero) (claimed (fun x => match x with (0, -1) => 1%R | _ => 0%R end%Z) I).
+  have := f_equal (fun F => F zero) (claimed (fun x => match x with (0, -1) => 1%R | _ => 0%R end%Z)
+    I).
   rewrite /warp /pooled /layer /difference /T /=; on_the_line; cbn.
   rewrite /Rmax; by_cases.
 Qed.

@@ -29,7 +29,11 @@ Qed.
 
 End P15.
 
-(** The assumption can be met, for every scaling of every ramp f(x) = a x on the line: the slope
+(** Right is a condition on the pair (f, h): where T_h f = f no prediction is right, unless h is the
+    identity. That deep features can tell it, say by the moments of the maps of a linear layer, is
+    shown by numbers in the Python claim.
+
+    The assumption can be met, for every scaling of every ramp f(x) = a x on the line: the slope
     tells the scale. *)
 Definition slope_scale (f : R -> R) : GL R_NormedModule :=
   match Req_EM_T (f 1) 0 with
@@ -55,7 +59,8 @@ Qed.
 
 (** Mutant: "right means q(T_h f) = q(f) h", the factors exchanged. Refuted on R^2 by the exchange
     of the axes and a stretch of one of them. *)
-Theorem P15_mutant_order : ~ forall (V : AbelianGroup) (K Y : Type) (q : (V -> K) -> GL V) (G : extractor V K Y) h f,
+Theorem P15_mutant_order : ~ forall (V : AbelianGroup) (K Y : Type) (q : (V -> K) -> GL V)
+  (G : extractor V K Y) h f,
   (forall x, q (T h f) x = product (q f) h x) ->
   G (T (q (T h f))^-1 (T h f)) = G (T (q f)^-1 f).
 Proof.
@@ -75,7 +80,8 @@ Qed.
 
 (** Mutant: "the right parameters align the feature maps as well". Refuted on the line by the
     difference of neighbours, f(x) - f(x - 1), of a ramp. *)
-Theorem P15_mutant_moved_features : ~ forall (V : AbelianGroup) (K Y : Type) (q : (V -> K) -> GL V) (G : extractor V K Y) h f,
+Theorem P15_mutant_moved_features : ~ forall (V : AbelianGroup) (K Y : Type) (q : (V -> K) -> GL V)
+  (G : extractor V K Y) h f,
   (forall x, q (T h f) x = product h (q f) x) ->
   T (q (T h f))^-1 (G (T h f)) = T (q f)^-1 (G f).
 Proof.

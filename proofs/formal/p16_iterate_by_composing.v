@@ -20,7 +20,8 @@ Definition composed (steps : list (GL V)) : GL V :=
 (** P16. T_(h_n) ... T_(h_1) f = T_(h_n ... h_1) f, for any number of steps. *)
 Theorem P16_iterate_by_composing : forall steps f, step_by_step steps f = T (composed steps) f.
 Proof.
-  have general : forall (steps : list (GL V)) (k : GL V) (f : V -> A), fold_left (fun f h => T h f) steps (T k f) =
+  have general : forall (steps : list (GL V)) (k : GL V) (f : V -> A),
+    fold_left (fun f h => T h f) steps (T k f) =
       T (fold_left (fun k h => product h k) steps k) f.
   { by move=> steps; elim: steps => [|h steps IH] k f //=; rewrite T_product IH. }
   by move=> steps f; rewrite -general.
@@ -177,8 +178,10 @@ Proof.
   move=> a w between varies not_pi.
   have positive : 0 < Cmod (gain (/ 2) w).
   { case: (Rle_lt_or_eq_dec _ _ (Cmod_ge_0 (gain (/ 2) w))) => // none; exfalso.
-    have := P16_gain (/ 2) w; rewrite -none; have [low _] := COS_bound w; move=> square; apply: not_pi; lra. }
-  have := P16_nothing_left a w between varies; rewrite -is_lim_seq_spec => /(_ (mkposreal _ positive)) [N small].
+    have := P16_gain (/ 2) w; rewrite -none; have [low _] := COS_bound w; move=> square; apply:
+      not_pi; lra. }
+  have := P16_nothing_left a w between varies; rewrite -is_lim_seq_spec =>
+    /(_ (mkposreal _ positive)) [N small].
   exists N => n late a'; have := small n late; rewrite Rminus_0_r /= => near.
   apply: Rlt_le_trans (P16_once a' w).
   exact: Rle_lt_trans (Rle_abs _) near.

@@ -70,7 +70,8 @@ Proof. rewrite /T /= /dot_row /=; congr (f (_, _)); as_real; field; exact: i. Qe
 Lemma rotation_invertible t : (cos t * cos t - - sin t * sin t)%R <> 0%R.
 Proof. have := sin2_cos2 t; rewrite /Rsqr; lra. Qed.
 
-Definition rotation (t : R) : GL R2 := matrix (cos t) (- sin t) (sin t) (cos t) (rotation_invertible t).
+Definition rotation (t : R) : GL R2 := matrix (cos t) (- sin t) (sin t) (cos t)
+  (rotation_invertible t).
 
 (** Rotations keep lengths. *)
 Lemma rotation_isometry t (x : R2) : norm (rotation t x) = norm x.

@@ -8,7 +8,19 @@
     plane R^2 out, with its matrices.
 
     Every statement speaks of a class X of images: all functions, or only the continuous ones, or
-    any other. What X must be closed under is said where it is needed. *)
+    any other. What X must be closed under is said where it is needed.
+
+    How to read these files without knowing Coq. Over each statement stands a comment that says it
+    in words; between [Proof] and [Qed] Coq is told why, and this may be skipped, since Coq has
+    checked it. [Variable x : V] lets x be any point of V, [Hypothesis] names an assumption; both
+    hold up to the [End] of their section. [f x] is f(x), [G f x] is (G f)(x). [A -> B] between
+    statements is "if A then B", so that [A -> B -> C] asks for A and B; between types, as in
+    [V -> R], it is a function. [~ A] is "not A", [A /\ B] "A and B", [<->] "if and only if", [<>]
+    "not equal", [forall] and [exists] as usual. [(...)%R], [%Z],
+      [%plane] only say whose + and * are
+    meant: those of numbers, of whole numbers, of points. [real (...)] takes the number out of a
+    limit that might be infinite, with 0 in that case. A theorem called "mutant" is the statement
+    with one condition dropped or turned round, and the proof that it is then false. *)
 
 From Coq Require Import ZArith Reals Lra List FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.

@@ -222,7 +222,7 @@ def periodogram(images: Sequence[Grey]) -> Float64[np.ndarray, "n"]:
     return np.asarray(power)
 
 
-def oversampled(image: Grey) -> Grey:
+def oversampled(image: Grey) -> Float64[np.ndarray, "fine fine"]:
     """The band-limited interpolation of a periodic image at half-pixel spacing.
 
     Args:

@@ -44,8 +44,8 @@ def test_moments_add_up_over_positions() -> None:
         torch.testing.assert_close(getattr(whole - first, name), getattr(second, name))
 
 
-@pytest.mark.parametrize("kind", channels.KINDS)
-def test_errors_from_moments_are_those_of_the_maps(kind: str) -> None:
+@pytest.mark.parametrize("kind", channels.Kind)
+def test_errors_from_moments_are_those_of_the_maps(kind: channels.Kind) -> None:
     """On vectors outside the fit too, the error from moments is the sum of squared differences."""
     mixing = channels.fit(kind, _groups(_vectors(0), _vectors(1), 3))
     f, g = _vectors(2), _vectors(3)
@@ -105,16 +105,18 @@ def test_ridge_regression_is_the_textbook_one(ridge: float, related: float) -> N
     torch.testing.assert_close(found.offset, solution[5])
 
 
-@pytest.mark.parametrize("kind", ["orthogonal", "linear"])
+@pytest.mark.parametrize("kind", [channels.Kind.ORTHOGONAL, channels.Kind.LINEAR])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_chosen_penalty_predicts_the_groups_left_out_best(kind: str, seed: int) -> None:
+def test_the_chosen_penalty_predicts_the_groups_left_out_best(
+    kind: channels.Kind, seed: int
+) -> None:
     """No penalty of the list leaves less, summed over the groups, each left out of its fit."""
     f, g = _vectors(seed, 24), _vectors(seed + 50, 24)
     if seed % 2:
         f = g + 0.3 * f
     groups = _groups(f, g, 3)
-    one = channels.fit_linear if kind == "linear" else channels.fit_orthogonal
-    tried = channels.RIDGES if kind == "linear" else channels.TURN_RIDGES
+    one = channels.fit_linear if kind is channels.Kind.LINEAR else channels.fit_orthogonal
+    tried = channels.RIDGES if kind is channels.Kind.LINEAR else channels.TURN_RIDGES
     errors = {}
     for ridge in tried:
         fits = [one(groups.sum() - groups[k], ridge) for k in range(3)]
@@ -126,9 +128,9 @@ def test_the_chosen_penalty_predicts_the_groups_left_out_best(kind: str, seed: i
     torch.testing.assert_close(chosen.matrix, one(groups.sum(), chosen.ridge).matrix)
 
 
-@pytest.mark.parametrize("kind", channels.KINDS)
+@pytest.mark.parametrize("kind", channels.Kind)
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_cross_fits_are_the_fits_to_the_other_groups(kind: str, count: int) -> None:
+def test_cross_fits_are_the_fits_to_the_other_groups(kind: channels.Kind, count: int) -> None:
     """Sharing the trial fits of two groups changes nothing: each fit is that without its group."""
     groups = _groups(_vectors(0), _vectors(0) + 0.5 * _vectors(1), count)
     for k, found in enumerate(channels.cross_fit(kind, groups)):
@@ -187,7 +189,7 @@ def test_a_channel_that_fired_once_in_the_fit_does_no_harm_elsewhere() -> None:
     g[3, :800] = 0
     g[3, 17] = 1e-3  # while the reference channel fires at 1
     f[3, :800], f[3, 17] = 0, 1
-    fitted = channels.fit("linear", _groups(f[:, :800], g[:, :800], 4))
+    fitted = channels.fit(channels.Kind.LINEAR, _groups(f[:, :800], g[:, :800], 4))
     held = f[:, 800:]
     assert _left(fitted, held, g[:, 800:]) < 1e-3 * float(held.square().sum())
     # what the usual standardised regression would do with it: a gain of 1000
@@ -213,7 +215,7 @@ def test_nothing_is_learnt_from_unrelated_vectors() -> None:
     """On unrelated vectors the linear mixing predicts the means: about 1 of variance is left."""
     f, g = _vectors(0, 4000), _vectors(1, 4000)
     parts = _groups(f, g, 4)
-    mixing = channels.fit("linear", parts[:3])
+    mixing = channels.fit(channels.Kind.LINEAR, parts[:3])
     held_out = f[:, 3000:]
     variance = float((held_out - f[:, :3000].mean(1, keepdim=True)).square().sum())
     assert float(mixing.error(parts[3])) == pytest.approx(variance, rel=0.02)
@@ -225,7 +227,7 @@ def test_no_mixing_is_kept_where_there_is_little_to_learn_from() -> None:
     f = torch.randn(64, 30, generator=generator, dtype=torch.float64)
     g = f + 0.3 * torch.randn(64, 30, generator=generator, dtype=torch.float64)
     parts = _groups(f, g, 3)
-    mixing = channels.fit("linear", parts[:2])
+    mixing = channels.fit(channels.Kind.LINEAR, parts[:2])
     alone = Permutation(torch.arange(64)).error(parts[2])
     assert float(mixing.error(parts[2])) < 1.3 * float(alone)
     means = Linear(torch.zeros(64, 64, dtype=torch.float64), f[:, :20].mean(1))
@@ -236,7 +238,7 @@ def test_constant_channels_leave_fits_finite() -> None:
     """A constant channel predicts nothing and breaks nothing."""
     f, g = _vectors(0), _vectors(1)
     g[2], f[3] = 7.0, 0.0
-    for kind in channels.KINDS:
+    for kind in channels.Kind:
         mixing = channels.fit(kind, _groups(f, g, 3))
         assert np.isfinite(_left(mixing, f, g))
     linear = channels.fit_linear(Moments.of(f, g), 0.01)
@@ -245,8 +247,10 @@ def test_constant_channels_leave_fits_finite() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
-@pytest.mark.parametrize("kind", channels.KINDS)
-def test_maps_that_are_constant_throughout_leave_fits_finite(kind: str, value: float) -> None:
+@pytest.mark.parametrize("kind", channels.Kind)
+def test_maps_that_are_constant_throughout_leave_fits_finite(
+    kind: channels.Kind, value: float
+) -> None:
     """Of constants alone nothing is learnt, and no gain is made of rounding noise."""
     constant = torch.full((5, 60), value, dtype=torch.float64)
     for f, g in ((_vectors(0), constant), (constant, _vectors(0)), (constant, constant)):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import invariance_probe as ip
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import branch_and_bound, families
 from invariance_probe.certificates import minorants as relaxation
 from invariance_probe.certificates.branch_and_bound import (
     CertificateOptions,
-    CertificateOutcome,
     certify,
 )
 from invariance_probe.errors import InvalidInputError
@@ -255,12 +255,12 @@ def test_a_budget_that_ends_leaves_a_bound_and_repeats_itself() -> None:
     )
     assert torch.equal(few.theta, again.theta)
     assert (few.lower, few.error, few.boxes) == (again.lower, again.error, again.boxes)
-    assert few.outcome is CertificateOutcome.BOX_LIMIT
+    assert few.outcome is Outcome.BOX_LIMIT
     assert 200 <= few.boxes <= 201
     assert few.lower < more.lower <= more.error <= few.error
     assert few.gap == pytest.approx(1 - few.lower / few.error)
     hurried = certify(reference, moved, options=CertificateOptions(time_limit_s=0, gap=1e-4))
-    assert hurried.outcome is CertificateOutcome.TIME_LIMIT
+    assert hurried.outcome is Outcome.TIME_LIMIT
     assert hurried.lower == 0
 
 
@@ -281,7 +281,7 @@ def test_maps_of_a_few_cells_are_certified(height: int, width: int) -> None:
     region = torch.ones(height, width, dtype=torch.bool)
     channel_mean = torch.zeros(3, dtype=torch.float64)
     found = certify(reference, moved, region=region, channel_mean=channel_mean)
-    if found.outcome is CertificateOutcome.CONSTANT:
+    if found.outcome is Outcome.CONSTANT:
         assert height * width == 1
         return
     assert found.complete
@@ -296,16 +296,15 @@ def test_reasons_are_given() -> None:
     reference, moved = _smooth(3, 5, 5, 70), _smooth(3, 5, 5, 71)
     spoilt = reference.clone()
     spoilt[0, 2, 2] = math.nan
-    assert certify(spoilt, moved).outcome is CertificateOutcome.NON_FINITE
+    assert certify(spoilt, moved).outcome is Outcome.NON_FINITE
     hidden = torch.ones(5, 5, dtype=torch.bool)
     hidden[2, 2] = False
     assert certify(spoilt, moved, region=hidden, options=CertificateOptions(gap=0.2)).complete
     constant = certify(torch.ones_like(moved), moved)
-    assert constant.outcome is CertificateOutcome.CONSTANT
+    assert constant.outcome is Outcome.CONSTANT
     assert math.isnan(constant.error)
     nowhere = certify(reference, moved, region=torch.zeros(5, 5, dtype=torch.bool))
-    assert nowhere.outcome is CertificateOutcome.EMPTY_REGION
-    assert all(len(str(outcome)) > 8 for outcome in CertificateOutcome)
+    assert nowhere.outcome is Outcome.EMPTY_REGION
 
 
 @pytest.mark.parametrize(

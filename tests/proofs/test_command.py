@@ -8,6 +8,7 @@ import pytest
 from proofs import __main__ as command
 from proofs import checking, runner
 from proofs.claims import CLAIMS
+from proofs.formal import coq, log
 
 
 def test_checks_chosen_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,8 +23,18 @@ def test_checks_chosen_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     verdict = found["claims"][0]["verdicts"][0]
     assert verdict["holds"]
     assert verdict["evidence"]["cases"] == 10
+    checked = found["claims"][0]["machine_checked"]
+    assert (checked["word"], checked["theorem"]) == (
+        "in part", "p05_linear_criterion.P5_linear_criterion",
+    )  # fmt: skip
+    assert "continuous filters of bounded support, continuous images" in checked["assumptions"]
+    assert found["main_theorem"]["word"] == "yes"
+    assert "machine-checked: 0 of them, 2 more in part; the main theorem: yes" in printed
     page = (out / "verdicts.md").read_text()
     assert page.count("| P7 ") == len(CLAIMS["P7"].settings)
+    assert page.count("| in part |") == len(CLAIMS["P5"].settings) + len(CLAIMS["P7"].settings)
+    assert "Machine-checked: in part: p07_rotation_needs_symmetric_filters.P7_generated" in page
+    assert "Main theorem, machine-checked: yes: main_theorem.main_theorem" in page
 
 
 def test_same_command_same_verdicts() -> None:
@@ -72,6 +83,21 @@ def test_bad_number_exits_2(bad: str, said: str, capsys: pytest.CaptureFixture[s
         command.main(["P1", bad])
     assert exit_.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_formal_renews_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --formal Coq is run before the claims are checked; without Coq the exit code is 2."""
+    monkeypatch.setattr(log, "renew", log.stored)
+    command.main(["P2", "--formal", "--examples", "20", "--workers", "1"])
+    assert "accepts 80 theorems in 18 files" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setattr(coq.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        command.main(["P2", "--formal"])
+    assert caught.value.code == 2
+    assert "coqc is not installed" in capsys.readouterr().err
 
 
 def test_no_workers() -> None:

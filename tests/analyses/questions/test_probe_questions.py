@@ -180,7 +180,7 @@ def test_the_points_are_those_of_all_images_at_once() -> None:
     together = spectral.measured_residuals(
         images,
         law.stem_kernels(),
-        [law.plane.rotation(90)],
+        [law.plane_maps.rotation(90)],
         negatives=True,
         radius=law.RADIUS,
         step=law.STEP,

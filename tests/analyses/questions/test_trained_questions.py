@@ -1,6 +1,5 @@
 """Questions to trainings: what they ask for, share and refuse, and what they make of numbers."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,18 +11,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from scipy import stats
 
 import invariance_probe as ip
-from analyses import rank_correlation, trained_maps, training_plan
+from analyses import trained_maps, training_plan
 from analyses.questions import consequences, depth, iterations, placement
+from analyses.training_plan import TrainingPlan
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import read_tensors
+from invariance_probe.perturbations import kinds
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.training import checkpoints, runs
+from invariance_probe.training import parallel, runs
 from invariance_probe.training.command import TrainCommand
 from invariance_probe.training.configuration import TrainConfig
-from invariance_probe.training.presets import Choices
+from invariance_probe.training.presets import Choices, PresetName
 from invariance_probe.training.runs import TrainResult
 
 QUESTIONS = (consequences, placement, depth, iterations)
@@ -117,14 +120,20 @@ def test_trainings_of_another_preset_are_refused(
         placement.measure(config)
 
 
-def _commanded(*perturbations: str, variants: str, **more: Any) -> list[TrainConfig]:
-    """What ``invariance-probe train --preset quick`` trains."""
+def _commanded(
+    *perturbations: str,
+    variants: str,
+    preset: PresetName = "quick",
+    seeds: int = 5,
+    **more: Any,
+) -> list[TrainConfig]:
+    """What ``invariance-probe train`` trains, by default ``--preset quick``."""
     command = TrainCommand(
-        preset="quick",
         data=("mnist",),
         perturbation=perturbations,
         variant=tuple(variants.split()),
-        seeds=5,
+        preset=preset,
+        seeds=seeds,
         training=Choices(**more),
     )
     return command.configs()
@@ -145,9 +154,35 @@ def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
         + _commanded("rotation", variants=f"cnn {deep}", **eight),
     }
     for question, configs in wanted.items():
-        asked = replace(question.PRESETS["quick"], data="mnist").configs()
-        assert {each.name: each for each in asked} == {each.name: each for each in configs}
-        assert len({each.name for each in asked}) == len(asked)
+        _same(question.PRESETS["quick"], configs)
+
+
+def _same(plan: TrainingPlan, wanted: list[TrainConfig]) -> None:
+    asked = replace(plan, data="mnist").configs()
+    assert {each.name: each for each in asked} == {each.name: each for each in wanted}
+    assert len({each.name for each in asked}) == len(asked)
+
+
+def test_two_cores_asks_for_the_runs_of_its_plan() -> None:
+    """Seeds, widths and true poses are those that commands of the plan train."""
+    ten: dict[str, Any] = {"preset": "two-cores", "seeds": 10}
+    _same(
+        placement.PRESETS["two-cores"],
+        _commanded("rotation", variants="cnn c0 c1 dl1 sl1", **ten)
+        + _commanded("rotation", variants="c0 c1 c2", alignment="true", **ten)
+        + _commanded("translation", "scaling=-1:1", variants="cnn c0 c1 sl1", **ten | {"seeds": 8}),
+    )
+    _same(
+        placement.PRESETS["two-cores-narrow"],
+        _commanded("rotation", variants="cnn c0 c1 dl1 sl1", width=0.25, **ten),
+    )
+    _same(
+        depth.PRESETS["two-cores-harder"],
+        _commanded("rotation=180", variants="dl1 sl1 dl5 sl5", network="mnist-deep", **ten),
+    )
+    # other widths have a folder of their own
+    roots = {placement.PRESETS[name].root for name in ("two-cores", "two-cores-narrow")}
+    assert len(roots) == 2
 
 
 def test_environment_and_arguments_say_where_files_lie(
@@ -210,7 +245,7 @@ def test_residuals_are_those_of_the_trained_network_at_the_layer(tmp_path: Path)
     parallel.train_all([run], tmp_path, processes=1)
     found = consequences._probe(config, probed, "rotation=180", 0)
     network = config.trained(run)
-    stored = checkpoints.read_tensors(tmp_path / run.name / runs.MODEL)
+    stored = read_tensors(tmp_path / run.name / runs.MODEL)
     torch.testing.assert_close(dict(network.state_dict()), stored, rtol=0, atol=0)
     classifier = network.classifier
     images = config.dataset.test.images[:5].float() / 255
@@ -262,6 +297,26 @@ def test_motions_lie_in_the_range_and_show_nothing_invented(name: str) -> None:
         torch.testing.assert_close(shown, torch.ones_like(shown), atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["translation", "scaling=-1:1", "rotation"])
+def test_maps_are_probed_on_what_was_tested(name: str) -> None:
+    """The middle of the canvas is the test image that nothing moves, with its clutter."""
+    perturbation = parse_perturbation(name)
+    images = torch.rand(5, 1, 28, 28)
+    canvas = trained_maps.on_canvas(images, perturbation, background=0.0)
+    crop = perturbation.canvas(28)
+    edge = (canvas.shape[-1] - crop) // 2
+    middle = canvas[..., edge : edge + crop, edge : edge + crop]
+    margin = (crop - 28) // 2
+    wanted = F.pad(images, (margin,) * 4)
+    if perturbation.pieces:
+        choices = kinds.stored_clutter(perturbation, 5, 28)
+        assert choices is not None
+        wanted = (wanted + perturbation.clutter_layer(choices, images)).clamp(max=1)
+        assert float(wanted[..., :margin, :].max()) > 0
+    torch.testing.assert_close(middle, wanted, atol=1e-5, rtol=0)
+    assert float(canvas.sum() - middle.sum()) == pytest.approx(0, abs=1e-3)
+
+
 def _points(cells: int, seeds: int, within: float) -> pd.DataFrame:
     """Costs that rise with the residual from cell to cell, and by `within` inside each."""
     rows = []
@@ -300,54 +355,6 @@ def test_correlations_tell_cells_from_what_is_within_them() -> None:
     )
 
 
-def test_intervals_leave_out_seeds_with_all_their_points() -> None:
-    """The interval is that of a jackknife written out, which leaves out whole seeds."""
-    rng = np.random.default_rng(3)
-    seeds = np.repeat(np.arange(4), 3)
-    x = rng.normal(size=12) + seeds
-    y = rng.normal(size=12) + seeds
-<<<<<<< HEAD:tests/analyses/test_trained_questions.py
-    cloud = ranks.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
-    whole = np.arctanh(stats.spearmanr(x, y).statistic)
-    pseudo = [
-        4 * whole - 3 * np.arctanh(stats.spearmanr(x[seeds != s], y[seeds != s]).statistic)
-        for s in range(4)
-    ]
-    naive = stats.t.interval(0.95, 3, np.mean(pseudo), stats.sem(pseudo))
-    assert ranks.interval(cloud, seeds) == pytest.approx(np.tanh(naive))
-    assert all(map(math.isnan, ranks.interval(cloud, np.minimum(seeds, 1))))
-    constant = replace(cloud, y=0 * y)
-    assert all(map(math.isnan, ranks.interval(constant, seeds)))
-=======
-    cloud = rank_correlation.Cloud(x=x, y=y, cell=np.tile(np.arange(3), 4), points="all")
-    draws = np.random.default_rng(0)
-    found = []
-    for _ in range(rank_correlation.RESAMPLES):
-        index = np.concatenate([np.flatnonzero(seeds == s) for s in draws.integers(4, size=4)])
-        found.append(stats.spearmanr(x[index], y[index]).statistic)
-    naive = np.quantile(found, [0.025, 0.975])
-    assert rank_correlation.interval(cloud, seeds, 0) == pytest.approx(tuple(naive), abs=1e-9)
-    assert all(map(math.isnan, rank_correlation.interval(cloud, np.minimum(seeds, 1), 0)))
->>>>>>> trainings:tests/analyses/questions/test_trained_questions.py
-
-
-def test_chance_is_what_random_pairings_give() -> None:
-    """Of five points in order, 2 of all 120 pairings correlate as much; disorder is chance."""
-    order = np.arange(5.0)
-    cell = np.arange(5)
-    ordered = rank_correlation.Cloud(x=order, y=order**3, cell=cell, points="cells")
-    assert rank_correlation.p_value(ordered, 0) == pytest.approx(2 / 120)
-    mixed = rank_correlation.Cloud(
-        x=order, y=np.array([1.0, 0, 4, 2, 0.5]), cell=cell, points="cells"
-    )
-    naive = [
-        abs(stats.spearmanr(order, np.array(each)).statistic) >= abs(mixed.rho()) - 1e-12
-        for each in itertools.permutations(mixed.y)
-    ]
-    assert rank_correlation.p_value(mixed, 0) == pytest.approx(np.mean(naive))
-    assert math.isnan(rank_correlation.p_value(replace(mixed, y=0 * order), 0))
-
-
 def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
     """Rows of trainings with given errors; NaN diverged."""
     return pd.DataFrame([
@@ -357,6 +364,7 @@ def _runs(errors: dict[str, list[float]]) -> pd.DataFrame:
             "data": "mnist",
             "perturbation": "rotation",
             "network": "auto",
+            "alignment": "predicted",
             "variant": variant,
             "kind": variant.rstrip("0123456789x"),
             "depth": int(variant[-1]) if variant != "cnn" else 0,
@@ -381,6 +389,24 @@ def test_tables_pair_runs_by_seed() -> None:
     expected = stats.t.interval(0.95, 1, loc=-0.045, scale=stats.sem([-0.05, -0.04]))
     assert (lost["difference_low"], lost["difference_high"]) == pytest.approx(expected)
     assert math.isnan(table.loc["c1", "difference"])
+
+
+def test_runs_with_true_poses_are_a_row_and_a_mark_of_their_own(
+    frames: dict[ModuleType, pd.DataFrame],
+) -> None:
+    """They are never averaged with runs that predict poses, and open marks show them."""
+    frame = frames[placement]
+    runs = frame[(frame["level"] == "run") & (frame["variant"] == "c0")]
+    told = runs.assign(alignment="true", error=runs["error"] / 2)
+    table = placement.summary(pd.concat([frame, told])).set_index(["alignment", "variant"])
+    alone = placement.summary(frame).set_index(["alignment", "variant"])
+    mean = alone.loc[("predicted", "c0"), "error"]
+    assert table.loc[("predicted", "c0"), "error"] == pytest.approx(mean)
+    assert table.loc[("true", "c0"), "error"] == pytest.approx(mean / 2)
+    assert placement.plot(frame).axes[0].get_legend() is None
+    legend = placement.plot(pd.concat([frame, told])).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["poses given"]
 
 
 def test_diverged_runs_are_counted_on_the_figure_of_depth() -> None:

@@ -1,5 +1,6 @@
 """Sums of Gaussians against quadrature, and networks of them against their definition."""
 
+import inspect
 import time
 
 import numpy as np
@@ -104,8 +105,9 @@ def test_bad_input() -> None:
     """Coefficients that are not finite, shapes that disagree and singular maps are refused."""
     with pytest.raises(ValueError, match="amplitudes hold a value that is not finite"):
         gaussian(np.inf)
+    plain = inspect.unwrap(GaussianSum.__init__)  # without the tests' own check of shapes
     with pytest.raises(ValueError, match="disagree"):
-        GaussianSum(np.ones(2), np.zeros((1, 2)), np.eye(2)[None])
+        plain(object.__new__(GaussianSum), np.ones(2), np.zeros((1, 2)), np.eye(2)[None])
     with pytest.raises(ValueError, match="singular"):
         gaussian().moved(np.array([[1.0, 2.0], [2.0, 4.0]]))
     with pytest.raises(ValueError, match="not finite"):
