@@ -132,7 +132,9 @@ def test_floors_and_arrows_are_few() -> None:
     (floors,) = [each["layers"] for each in contracts if "containers" in each]
     assert len(floors) <= 6
     arrows = _arrows()
-    assert len(arrows) <= ARROWS, sorted(arrows)
+    # the public surface lists names of many rooms, and is none itself
+    between = sorted(arrow for arrow in arrows if arrow[0] != "__init__")
+    assert len(between) <= ARROWS, between
     assert {("probing", "plane"), ("files", "errors"), ("__init__", "plane")} <= arrows
 
 
