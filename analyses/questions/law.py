@@ -49,7 +49,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "tiny": Config(degrees=(10, 90), factors=(0.8, 1.4), images=2),
+    "tiny": Config(degrees=(10, 90), factors=(0.8, 1.4), images=3),
 }
 
 
