@@ -122,6 +122,27 @@ class Pairs:
         )
         self.target = metrics.Target(self.reference, self.region, mean)
 
+    def only(self, numbers: Collection[int]) -> "Pairs | None":
+        """Keep the pairs of some images.
+
+        Args:
+            numbers: Numbers of the images.
+
+        Returns:
+            Their pairs; None if there are none.
+        """
+        places = [place for place, number in enumerate(self.numbers) if number in numbers]
+        if len(places) in {0, len(self.numbers)}:
+            return self if places else None
+        shape = (len(self.group), len(self.numbers))
+        return Pairs(
+            self.view,
+            self.group,
+            [self.numbers[place] for place in places],
+            self.reference[places],  # those of the first transform, as of all
+            self.moved.reshape(*shape, *self.moved.shape[1:])[:, places],
+        )
+
     def rows(self) -> Iterator[tuple[int, slice]]:
         """Go through the transforms.
 

@@ -14,6 +14,7 @@ from invariance_probe.machine import pick_device
 from invariance_probe.network import features
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
+from invariance_probe.probing.duplicates import apart, near_duplicates
 from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.statistics import numpy_generator
 
@@ -108,17 +109,23 @@ class ForwardPasses:
         )
         self.layers = self._find_layers(first, list(patterns))
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
-        self.order: list[int] = (
-            numpy_generator(options.seed, "order").permutation(len(source)).tolist()
-        )
+        self.groups = near_duplicates(source)
+        shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
+        self.order = apart(shuffled, self.groups)
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
 
     @property
     def partners(self) -> list[int | None]:
-        """For each image the number of the one that it is compared with as an unrelated one."""
+        """For each image the number of the one that it is compared with as an unrelated one.
+
+        None where that would be the image itself or a near duplicate.
+        """
         before = dict(zip(self.order, [self.order[-1], *self.order[:-1]], strict=True))
-        return [before[i] if before[i] != i else None for i in range(len(self.order))]
+        groups = self.groups
+        return [
+            before[i] if groups[before[i]] != groups[i] else None for i in range(len(self.order))
+        ]
 
     def _by_channel(
         self, name: str, values: float | Sequence[float] | None, default: float, channels: int

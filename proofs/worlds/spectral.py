@@ -239,7 +239,7 @@ def oversampled(image: Grey) -> Float64[np.ndarray, "fine fine"]:
     return np.asarray(np.fft.ifft2(np.fft.ifftshift(padded)).real * OVERSAMPLING**2)
 
 
-def moved_image(fine: Grey, h: Matrix) -> Grey:
+def moved_image(fine: Float64[np.ndarray, "fine fine"], h: Matrix) -> Grey:
     """T_h of a periodic image about its centre, by cubic spline interpolation.
 
     Args:
