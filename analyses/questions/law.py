@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invariance_probe.data.pictures import open_images
+from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import statistic_interval
 from proofs.claims.p13_spectral_law import predicted
 from proofs.worlds import plane_maps, spectral
@@ -228,7 +229,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     judged = judged[judged["transform"] == "all"].set_index(["images", "kind"])
     kinds = list(dict.fromkeys(frame["images"]))
     top = 1.05 * float(cloud[["predicted", "measured"]].to_numpy().max())
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(4 * len(kinds) + 0.8, 9.2), layout="constrained")
         panels = figure.subplots(2, len(kinds), sharex=True, sharey=True, squeeze=False)
         for row, kind in enumerate(KINDS):
