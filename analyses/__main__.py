@@ -1,7 +1,6 @@
 """``python -m analyses list``, ``run NAME --preset PRESET`` and ``report DIR...``."""
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from analyses import question
-from invariance_probe.errors import InvalidInputError
-
-NAMES = question.NAMES
+from analyses import questions
+from analyses.answer import answer
+from invariance_probe.commands import run_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +20,9 @@ class ListCommand:
 
     def run(self) -> None:
         """Print a line for each."""
-        names = question.there_are()
-        width = max(map(len, names))
-        for name in names:
-            print(f"{name:{width}}  {question.question_of(name)}")
+        width = max(map(len, questions.NAMES))
+        for name in questions.NAMES:
+            print(f"{name:{width}}  {questions.title(name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ class RunCommand:
     def run(self) -> None:
         """Measure or find, draw, print."""
         folder = self.out or Path("runs") / f"{self.name}-{self.preset}"
-        found = question.answer(self.name, self.preset, folder)
+        found = answer(self.name, self.preset, folder)
         print(as_text(found.summary, shutil.get_terminal_size((120, 24)).columns))
         if not found.measured:
             print("The table was there already; summary and figure are drawn anew.")
@@ -134,31 +131,21 @@ Command = (
 )
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Args:
         arguments: Words after the command's name; those of the process by default.
-
-    Raises:
-        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    command = tyro.cli(
+    run_command(
         Command,
-        prog="python -m analyses",
+        program="python -m analyses",
         description="One question a command: what does the theory say, does it hold in numbers, "
         "what does it cost?",
-        args=arguments,
+        arguments=arguments,
+        interrupted="the same command goes on",
     )
-    try:
-        command.run()
-    except InvalidInputError as error:
-        print(f"analyses: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        print("analyses: interrupted; the same command goes on", file=sys.stderr)
-        raise SystemExit(130) from error
 
 
 if __name__ == "__main__":
-    run()
+    main()

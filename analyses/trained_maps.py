@@ -1,10 +1,9 @@
 """How far the maps of a trained classifier can be re-aligned under the motions it learnt from.
 
-Images lie on a canvas that is large enough for every motion, without clutter, so that nothing is
-made up at the border.
+Images are those that the classifier is tested with, clutter included, on a canvas that is large
+enough for every motion, so that nothing is made up at the border. The clutter moves with them.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -12,13 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import invariance_probe as ip
-from invariance_probe.perturbations.kinds import (
-    Perturbation,
-    RandomRotation,
-    RandomScaling,
-    RandomTranslation,
-)
-from invariance_probe.plane.transforms import Transform
+from invariance_probe.perturbations.kinds import stored_clutter
+from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.stn.networks import Classifier
 
 METHODS = ("affine", "oracle", "identity", "floor")
@@ -43,7 +37,7 @@ def residuals(
         images: Images with values in [0, 1].
         perturbation: What it was trained on: a rotation, scaling or translation.
         depths: Layers, in the sense of the papers.
-        count: Motions, see `motions`.
+        count: Motions, as of `Perturbation.sweep`.
         background: Value around the images.
         seed: Root of the probe.
 
@@ -56,7 +50,7 @@ def residuals(
         classifier,
         on_canvas(images, perturbation, background),
         layers=list(names.values()),
-        transforms=motions(perturbation, count),
+        transforms=perturbation.sweep(count, images.shape[-1]),
         methods=METHODS,
         crop=perturbation.canvas(images.shape[-1]),
         fill=background,
@@ -75,50 +69,23 @@ def residuals(
     }
 
 
-def motions(perturbation: Perturbation, count: int) -> list[Transform]:
-    """Spread motions evenly over the range that a perturbation draws from.
-
-    Args:
-        perturbation: A rotation, scaling or translation.
-        count: How many.
-
-    Returns:
-        Motions at the middles of `count` equal parts of the range: what a mean over them says is
-        about the perturbation, not about its extremes. Translations lie along a diagonal for even
-        and the other for odd numbers, in whole pixels.
-    """
-    middles = [(2 * number + 1) / count - 1 for number in range(count)]
-    if isinstance(perturbation, RandomRotation):
-        return [ip.Rotation(middle * perturbation.limit) for middle in middles]
-    if isinstance(perturbation, RandomScaling):
-        low, high = perturbation.low, perturbation.high
-        return [ip.Scaling(2 ** (low + (high - low) * (middle + 1) / 2)) for middle in middles]
-    assert isinstance(perturbation, RandomTranslation)
-    reach = (perturbation.canvas(28) - 28) // 2
-    steps = [round(middle * reach) for middle in middles]
-    return [ip.Translation(x, x if number % 2 == 0 else -x) for number, x in enumerate(steps)]
-
-
 def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> Tensor:
-    """Pad images so that no motion of a perturbation shows what is not there.
+    """Put images where a perturbation leaves them in the middle, and pad them for every motion.
 
     Args:
-        images: Images, ``(sample, channel, side, side)``.
+        images: Images, ``(sample, channel, side, side)``; at least two if there is clutter.
         perturbation: What will be done to them.
         background: Value around them.
 
     Returns:
-        The images in the middle of larger ones.
+        The images, cluttered as `perturbation` clutters test images, in the middle of larger ones
+        that no motion of it leads out of.
     """
     side = images.shape[-1]
-    crop = perturbation.canvas(side)
-    wanted = crop
-    if isinstance(perturbation, RandomRotation):
-        wanted = math.ceil(crop * math.sqrt(2)) + 2
-    elif isinstance(perturbation, RandomScaling):
-        wanted = math.ceil(crop * 2**-perturbation.low) + 2
-    elif isinstance(perturbation, RandomTranslation):
-        wanted = crop + (crop - side)
-    # as many pixels on either side, of the crop in the canvas too
-    edge = math.ceil((wanted - side) / 2)
-    return F.pad(images, (edge,) * 4, value=background)
+    choices = stored_clutter(perturbation, len(images), side)
+    clutter = None if choices is None else perturbation.clutter_layer(choices, images)
+    # all numbers of a pose are 0 where nothing moves
+    still = images.new_zeros(len(images), len(perturbation.pose_names))
+    placed = perturbation.apply(images, still, clutter=clutter, background=background)
+    edge = (perturbation.source_side(side) - placed.shape[-1]) // 2
+    return F.pad(placed, (edge,) * 4, value=background)

@@ -6,14 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analyses.trainings import interval
-from invariance_probe.perturbations.kinds import (
-    MARGIN,
-    RandomRotation,
-    RandomScaling,
-    RandomTranslation,
-    parse_perturbation,
-)
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import parse_variant
 
 KIND_COLOURS = {
@@ -31,7 +25,6 @@ KIND_LABELS = {
     "dl": "DLX, transforms the image, layers of its own",
     "sl": "SLX, transforms the image, shared layers",
 }
-POSE_UNITS = {"degrees": "degrees", "x": "pixels", "y": "pixels", "log2_factor": "octaves"}
 _KIND_MARKERS = {"cnn": "s", "c0": "D", "c": "o", "dl": "v", "sl": "^"}
 
 
@@ -60,12 +53,7 @@ def spoken(perturbation: str) -> str:
         A rotation with its largest angle, a scaling with its factors, a translation with its reach
         on images of 28 x 28 pixels.
     """
-    kind = parse_perturbation(perturbation)
-    if isinstance(kind, RandomRotation):
-        return f"rotation ±{kind.limit:g}°"
-    if isinstance(kind, RandomScaling):
-        return f"scaling {2**kind.low:g} to {2**kind.high:g}"
-    return f"translation ±{MARGIN} px" if isinstance(kind, RandomTranslation) else perturbation
+    return parse_perturbation(perturbation).label
 
 
 def caption(frame: pd.DataFrame) -> str:
@@ -124,7 +112,7 @@ def draw_seeds(
     means = [float(np.nanmean(one)) if np.isfinite(one).any() else np.nan for one in values]
     for position, one in zip(positions, values, strict=True):
         axes.plot([position + aside] * len(one), one, ".", color=colour, alpha=0.5, markersize=6)
-    ends = np.array([interval(one) for one in values]).reshape(-1, 2)
+    ends = np.array([t_interval(one)[1:] for one in values]).reshape(-1, 2)
     axes.vlines(positions, ends[:, 0], ends[:, 1], color=colour, linewidth=2)
     axes.plot(
         positions,
@@ -149,7 +137,7 @@ def draw_lines(
 
     Args:
         axes: Where.
-        frame: Rows of `trainings.row`.
+        frame: Rows of `training_plan.row`.
         along: Column of whole numbers along x.
         value: Column along y.
         convert: What is done to the values first.

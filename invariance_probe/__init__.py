@@ -3,16 +3,20 @@
 The public surface: transform the input (`Rotation`, `Scaling`, `Shear`, `Translation`,
 `Reflection`, `Affine`, `sweep`), list a model's layers (`list_layers`), measure (`probe`, which
 returns a `ProbeResult`), align two maps at hand (`align`, which returns an `Alignment`), or prove
-what no warp can beat (`any_warp_bound`, `certify`). `controls` holds networks whose answer is
-known, `stn` the trainings.
+what no warp can beat (`any_warp_bound`, `certify`). `load_model` and `open_images` bring models and
+images in, `SpatialTransformer` is the module that a network learns to align with, and `controls`
+holds networks whose answer is known.
 """
 
-from invariance_probe.alignment.aligning import Alignment, Outcome, align
+from invariance_probe.alignment.aligning import Alignment, align
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.certificates.any_warp import any_warp_bound
 from invariance_probe.certificates.branch_and_bound import CertificateOptions, certify
+from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.network.features import list_layers
+from invariance_probe.network.models import load_model
 from invariance_probe.plane.transforms import (
     Affine,
     Reflection,
@@ -23,9 +27,11 @@ from invariance_probe.plane.transforms import (
     Translation,
     sweep,
 )
+from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.results.methods import METHODS
 from invariance_probe.results.result import ProbeResult
+from invariance_probe.stn.transformer import SpatialTransformer
 
 __all__ = [
     "METHODS",
@@ -34,18 +40,22 @@ __all__ = [
     "CertificateOptions",
     "InvalidInputError",
     "Outcome",
+    "ProbeOptions",
     "ProbeResult",
     "Reflection",
     "Rotation",
     "Scaling",
     "SearchOptions",
     "Shear",
+    "SpatialTransformer",
     "Transform",
     "Translation",
     "align",
     "any_warp_bound",
     "certify",
     "list_layers",
+    "load_model",
+    "open_images",
     "probe",
     "sweep",
 ]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,15 +11,16 @@ import torch
 import tyro
 
 from invariance_probe import console
+from invariance_probe.commands import run_command
 from invariance_probe.data.pictures import open_images
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
 from invariance_probe.network import features
-from invariance_probe.network.models import LITE_CROPS, load_model
-from invariance_probe.plane.regions import DEFAULT_MARGIN
+from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.plane.transforms import Transform, sweep
+from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
-from invariance_probe.results import result as results
-from invariance_probe.results.methods import DEFAULT_METHODS, EXPLAINING_METHODS, METHODS
+from invariance_probe.results.methods import EXPLAINING_METHODS
 from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -118,12 +119,6 @@ class ProbeCommand:
             f"{' '.join(COMMON_TRANSFORMS)})."
         ),
     ] = ()
-    methods: Annotated[
-        Words,
-        tyro.conf.arg(
-            help=f"Which of {', '.join(METHODS)} to compare (default: {' '.join(DEFAULT_METHODS)})."
-        ),
-    ] = ()
     explain: Annotated[
         bool,
         tyro.conf.arg(
@@ -132,35 +127,24 @@ class ProbeCommand:
             "repair. Needs two images or more."
         ),
     ] = False
-    crop: Crop = None
     canvas: Annotated[
         int | None,
         tyro.conf.arg(
             help="Side to which images are resized and cut before they are transformed, in pixels; "
-            "by default 1.41 times the crop, so that a rotation need invent nothing."
+            "by default 1.41 times the crop, so that no rotation has to invent content."
         ),
     ] = None
     channels: Channels = 3
-    margin: Annotated[
-        float, tyro.conf.arg(help="Distance of compared positions from the maps' edges, in cells.")
-    ] = DEFAULT_MARGIN
-    antialias: Annotated[
-        bool, tyro.conf.arg(help="Blur content before it shrinks, so that it does not alias.")
-    ] = True
-    device: Device = "auto"
-    dtype: Annotated[
-        Literal["float32", "float64"], tyro.conf.arg(help="Type to compute the maps in.")
-    ] = "float32"
-    batch_size: Annotated[int, tyro.conf.arg(help="Images in one forward pass.")] = 16
-    seed: Annotated[int, tyro.conf.arg(help="Root of all random choices.")] = 0
     skip_bad: SkipBad = False
     out: Out = None
     json: Json = False
     progress: ShowProgress = True
+    # without a name its options have no prefix, and what it refuses is one line of ours
+    options: Annotated[ProbeOptions, tyro.conf.arg(name="")] = field(default_factory=ProbeOptions)
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = results.check_out(self.out or _new_folder(self.model))
+        out = check_out(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in LITE_CROPS:
@@ -169,7 +153,7 @@ class ProbeCommand:
                 f"`invariance-probe layers --model {self.model}` lists them"
             )
         model = load_model(self.model, self.weights)
-        side = self.crop or model.crop or DEFAULT_CROP
+        side = self.options.crop or model.crop or DEFAULT_CROP
         canvas = self.canvas or _canvas_for(side)
         if canvas < side:
             raise InvalidInputError(
@@ -185,25 +169,23 @@ class ProbeCommand:
             images,
             layers=_flat(self.layers) or DEMO_LAYERS,
             transforms=moves,
-            methods=self._methods(),
-            crop=side,
-            mean=model.mean if len(model.mean) in {1, self.channels} else (model.mean[0],),
-            std=model.std if len(model.std) in {1, self.channels} else (model.std[0],),
-            device=self.device,
-            dtype=self.dtype,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            antialias=self.antialias,
-            margin=self.margin,
+            options=self._options_for(model).replace(crop=side),
             out=out,
             progress=self.progress,
             name=self.model,
         )
         console.report(result, out, as_json=self.json)
 
-    def _methods(self) -> tuple[str, ...]:
-        asked = _flat(self.methods) or DEFAULT_METHODS
-        return tuple(dict.fromkeys([*asked, *(EXPLAINING_METHODS if self.explain else ())]))
+    def _options_for(self, model: LoadedModel) -> ProbeOptions:
+        """What was asked for, completed by what the model was trained with."""
+        options = self.options
+        if self.explain:
+            options = options.replace(methods=(*options.methods, *EXPLAINING_METHODS))
+        if options.mean is None:
+            options = options.replace(mean=_fitting(model.mean, self.channels))
+        if options.std is None:
+            options = options.replace(std=_fitting(model.std, self.channels))
+        return options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +204,7 @@ class DemoCommand:
             transform=(DEMO_TRANSFORMS,),
             explain=True,
             out=self.out or _new_folder("demo"),
-            device=self.device,
-            seed=self.seed,
+            options=ProbeOptions(device=self.device, seed=self.seed),
             json=self.json,
             progress=self.progress,
         ).run()
@@ -265,25 +246,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: Words after the command's name; those of the process by default.
-
-    Raises:
-        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    command = tyro.cli(
+    run_command(
         Command,
-        prog="invariance-probe",
+        program="invariance-probe",
         description="Are a network's features aligned after a rotation or a scaling of its input, "
         "and can a spatial warp align them?",
-        args=arguments,
+        arguments=arguments,
     )
-    try:
-        command.run()
-    except InvalidInputError as error:
-        print(f"invariance-probe: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        print("invariance-probe: interrupted, nothing was written", file=sys.stderr)
-        raise SystemExit(130) from error
 
 
 def parse_transform(text: str) -> list[Transform]:
@@ -316,6 +286,11 @@ def parse_transform(text: str) -> list[Transform]:
 
 def _flat(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(word for group in words for word in group)
+
+
+def _fitting(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Values by channel for images of another number of channels."""
+    return values if len(values) in {1, channels} else values[:1]
 
 
 def _canvas_for(crop: int) -> int:

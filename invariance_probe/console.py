@@ -10,8 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from invariance_probe.results import decomposition
-from invariance_probe.results.methods import EXPLAINING_METHODS, METHODS
+from invariance_probe.results.methods import METHODS
+from invariance_probe.results.notes import notes
 from invariance_probe.results.result import ProbeResult
+from invariance_probe.results.tables import ProbeTables
+from invariance_probe.statistics import interval_words
 
 _HEADINGS = {
     "other warp": "rewarp",
@@ -30,10 +33,9 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
         as_json: Whether to print one line of JSON instead of tables.
     """
     summary = result.summary()
-    explained = set(EXPLAINING_METHODS) <= set(result.config["methods"])
     if as_json:
         said = {"out": str(out), "summary": json.loads(summary.to_json(orient="records"))}
-        if explained:
+        if result.explained:
             parts = result.decomposition()
             said["decomposition"] = json.loads(parts.to_json(orient="records"))
         print(json.dumps(said))
@@ -43,12 +45,13 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
     for family in dict.fromkeys(fvu["transform"]):
         console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
     console.print(
-        "Means over images, with 95 % intervals. 0: perfectly aligned; 1: no better than "
+        f"Means over images; {interval_words(len(result.config['images']))}. "
+        "0: perfectly aligned; 1: no better than "
         "the channel means; floor: what interpolation alone costs; unrelated: chance."
     )
-    if explained and len(result.config["images"]) < 2:
+    if result.explained and len(result.config["images"]) < 2:
         console.print("Why? A mixing of channels needs two images or more, to fit and to score.")
-    elif explained:
+    elif result.explained:
         parts = result.decomposition()
         for family in dict.fromkeys(parts["transform"]):
             console.print(_parts_table(result, parts[parts["transform"] == family], str(family)))
@@ -57,26 +60,30 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
             "interval. Mixings are scored on images outside their fit. The last column is proven: "
             "no spatial warp leaves less."
         )
+    for note in notes(result.config, summary):
+        console.print(note, style="yellow", markup=False, highlight=False)
     console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
 
 
-def _summary_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
+def _summary_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:
     """Layers down, methods across; a mean and under it its interval."""
-    values = sorted({m["parameter"] for m in result.config["moves"] if m["kind"] == family})
-    span = f" {values[0]:g} to {values[-1]:g}" if values and values[0] == values[0] else ""
+    moves = [m["parameter"] for m in tables.config["moves"] if m["kind"] == family]
+    # general affine maps have no number
+    ends = [f"{end:g}" for end in (min(moves), max(moves)) if not math.isnan(end)]
+    span = f"{family} {' to '.join(dict.fromkeys(ends))}".strip()
     images = int(rows["n_images"].max())
     table = Table(
-        title=f"{family}{span}: fraction of variance unexplained, {images} images",
+        title=f"{span}: fraction of variance unexplained, {images} images",
         title_justify="left",
         box=box.SIMPLE,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
     table.add_column("layer", overflow="fold", min_width=11)
-    methods = [m for m in METHODS if "+" not in m and (rows["method"] == m).any()]
+    methods = [m for m in METHODS if m.mixing is None and (rows["method"] == m).any()]
     for method in methods:
         table.add_column(method, justify="right", no_wrap=True)
-    for layer in result.layers.itertuples():
+    for layer in tables.layers.itertuples():
         cells = []
         for method in methods:
             row = rows[(rows["layer"] == layer.name) & (rows["method"] == method)].iloc[0]
@@ -88,7 +95,7 @@ def _summary_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Tabl
     return table
 
 
-def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
+def _parts_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:
     """Layers down; the parts of the residual across, from the top of the stack to its bottom."""
     table = Table(
         title=f"{family}: why the oracle warp leaves what it leaves",
@@ -100,7 +107,7 @@ def _parts_table(result: ProbeResult, rows: pd.DataFrame, family: str) -> Table:
     table.add_column("layer", overflow="fold", min_width=10)
     for part in ("oracle", *decomposition.PARTS[::-1], decomposition.CERTIFIED):
         table.add_column(_HEADINGS.get(part, part), justify="right", no_wrap=True)
-    for layer in result.layers["name"]:
+    for layer in tables.layers["name"]:
         one = rows[rows["layer"] == layer].set_index("part")
         cells = [f"{one.loc[list(decomposition.PARTS), 'mean'].sum():.3f}"]
         for part in (*decomposition.PARTS[::-1], decomposition.CERTIFIED):

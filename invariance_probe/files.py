@@ -1,14 +1,218 @@
-"""Tensors that take minutes to make, kept between runs in the user's cache folder."""
+"""Files and folders that are there whole or not at all, and the cache in the user's home.
 
+What is written goes into a folder beside its place first, is flushed to the disk, and is then
+renamed, which file systems do in one step: a reader, or the same command after a kill, finds what
+was there before or all of what is new. Tensors are read from formats that cannot run code.
+"""
+
+import errno
 import hashlib
+import json
+import math
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from invariance_probe.errors import InvalidInputError
+
+_PARTIAL = ".partial-"
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: Where to; an older file there is replaced at once.
+        write: Is given another path of the same name, to write to. A full disk becomes an
+            `InvalidInputError`.
+    """
+    with _beside(path) as partial:
+        write(partial)
+        _flush(partial)
+        partial.replace(path)
+        _flush(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, in UTF-8, whole or not at all.
+
+    Args:
+        path: Where to; an older file there is replaced at once.
+        text: What to write.
+    """
+    write_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all.
+
+    Args:
+        path: Where to; an older file there is replaced at once.
+        content: What to write; NaN and infinities become null, as JSON has none of them.
+    """
+    write_text(path, json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors in the safetensors format, whole or not at all.
+
+    Args:
+        path: Where to; an older file there is replaced at once.
+        tensors: By name.
+    """
+    # the format holds neither strides nor devices
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+    def write(partial: Path) -> None:
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(plain, partial)
+        partial.chmod(mode)  # safetensors leaves a file to its owner alone
+
+    write_file(path, write)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read tensors from a safetensors file, and from nothing that could run code.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        InvalidInputError: If the file is missing, damaged, or a pickle.
+    """
+    if path.suffix in _PICKLES:
+        raise InvalidInputError(
+            f"weights file {str(path)!r}: pickles can run code and are refused; save safetensors"
+        )
+    _refuse_missing(path)
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"weights file {str(path)!r} is damaged: no whole safetensors file (pickles can run "
+            "code and are refused); remove it, or give another"
+        ) from error
+    return tensors
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a module, as their publishers save them.
+
+    Args:
+        path: A ``.safetensors`` file, or any other that torch loads with ``weights_only=True``: a
+            state dict, or a dictionary that holds one as ``state_dict``.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        InvalidInputError: If the file is missing, damaged, would run code, or holds something else.
+    """
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    _refuse_missing(path)
+    try:
+        held: object = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch lets through whatever a damaged file makes it stumble over
+        raise InvalidInputError(
+            f"weights file {str(path)!r} is refused: it is no plain state dict (loading it could "
+            "run code, or it is damaged); save module.state_dict() as .safetensors"
+        ) from error
+    if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
+        held = held["state_dict"]
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise InvalidInputError(
+            f"weights file {str(path)!r} holds no state dict; save module.state_dict()"
+        )
+    return held
+
+
+def check_out(out: str | Path | None) -> Path | None:
+    """Refuse an output folder that something else lies in.
+
+    Args:
+        out: Where a run is to be written.
+
+    Returns:
+        The folder, which does not exist or is empty.
+
+    Raises:
+        InvalidInputError: If it holds anything, or is a file.
+    """
+    if out is None:
+        return None
+    path = Path(out)
+    if path.is_file():
+        raise InvalidInputError(
+            f"output {str(path)!r} is a file; give a folder that does not exist"
+        )
+    if path.is_dir() and any(path.iterdir()):
+        what = "another run" if (path / "config.json").is_file() else "other files"
+        raise InvalidInputError(
+            f"output folder {str(path)!r} holds {what}; give a new one, or remove it first"
+        )
+    return path
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that appears with all that is written to it, or not at all.
+
+    Args:
+        path: Where to. What lies there must be an empty folder, if anything.
+
+    Yields:
+        Another folder of the same name, to be filled within the context. A full disk becomes an
+        `InvalidInputError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(path) as partial:
+        partial.mkdir()
+        yield partial
+        for written in (*partial.rglob("*"), partial):
+            _flush(written)
+        partial.replace(path)
+        _flush(path.parent)
+
+
+def discard_partial(folder: Path) -> None:
+    """Remove what a killed process left half written.
+
+    Args:
+        folder: Where it was writing, and nobody else is.
+    """
+    for path in folder.glob(f"{_PARTIAL}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Tell whether an error says that there is no space left, on the disk or of a quota.
+
+    Args:
+        error: What was raised while writing.
+
+    Returns:
+        True where freeing some space is the way out.
+    """
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return full or "No space left" in str(error)  # safetensors passes the words on alone
 
 
 def cache_folder() -> Path:
@@ -21,7 +225,7 @@ def cache_folder() -> Path:
 
 
 def cached(name: str, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Load tensors, or make and keep them.
+    """Load tensors that take minutes to make from the user's cache, or make and keep them.
 
     A damaged file is made anew. Where nothing can be written, for want of space or of permission,
     the tensors are made each time.
@@ -37,20 +241,54 @@ def cached(name: str, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[s
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}-{digest}.safetensors"
     if path.is_file():
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError):
-            pass  # a damaged file; it is overwritten below
+        with suppress(InvalidInputError):  # a damaged file; it is overwritten below
+            return read_tensors(path)
     tensors = make()
-    try:
+    # a full or read-only disk costs time, not the run
+    with suppress(OSError, SafetensorError, InvalidInputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{name}-", suffix=".part")
-        os.close(handle)
-        try:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, part)
-            Path(part).replace(path)
-        finally:
-            Path(part).unlink(missing_ok=True)
-    except (OSError, SafetensorError):
-        pass  # a full or read-only disk costs time, not the run
+        write_tensors(path, tensors)
     return tensors
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path of the same name in a folder of its own, gone at the end with what is left in it."""
+    # A random name, as two processes may write the same file of the cache; and within the same
+    # file system, as nothing else can be renamed in one step.
+    try:
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=_PARTIAL, ignore_cleanup_errors=True
+        ) as scratch:
+            yield Path(scratch) / path.name
+    except (OSError, SafetensorError) as error:
+        if disk_is_full(error):
+            raise InvalidInputError(
+                f"no space left on the disk of {str(path)!r}; what was saved before is intact: "
+                "free some and run the same command again"
+            ) from error
+        raise
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, before going on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.is_file():
+        raise InvalidInputError(f"weights file {str(path)!r} does not exist; check the path")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,5 +1,6 @@
-"""What a result came from: versions, machine, commit."""
+"""The machine: its devices and cores, and what a result made on it came from."""
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -8,6 +9,81 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from invariance_probe.errors import InvalidInputError
+
+_PACKAGES = ("invariance-probe", "torch", "numpy", "pandas", "scipy")
+"""Those whose version a number may depend on."""
+
+
+def pick_device(name: str) -> torch.device:
+    """Find a device by name.
+
+    Args:
+        name: ``auto`` (a CUDA device if there is one), ``cpu``, ``cuda`` or ``cuda:K``.
+
+    Returns:
+        A device that is there.
+
+    Raises:
+        InvalidInputError: If it is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unknown = InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise unknown from error
+    if device.type not in {"cpu", "cuda"}:
+        raise unknown
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InvalidInputError(
+            f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
+        )
+    return device
+
+
+def cores() -> int:
+    """Count the cores that this process may use.
+
+    Returns:
+        At least 1; less than the machine has where the process is bound to some of them.
+    """
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux tells which cores a process may use
+        return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """List the versions of Python and of the packages that a number may depend on.
+
+    Returns:
+        By name; ``not installed`` for this package where it runs from a folder alone.
+    """
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """Say which commit of this package runs.
+
+    Returns:
+        The commit, and whether files differ from it; None, None outside a checkout.
+    """
+    here = Path(__file__).resolve()
+    # an installed copy may lie inside somebody else's repository
+    if _git("ls-files", "--error-unmatch", here.name) is None:
+        return None, None
+    status = _git("status", "--porcelain")
+    return _git("rev-parse", "HEAD"), None if status is None else bool(status)
 
 
 def provenance(wall_time: float) -> dict[str, Any]:
@@ -19,44 +95,30 @@ def provenance(wall_time: float) -> dict[str, Any]:
     Returns:
         Versions, machine, git commit and whether the tree was dirty (None outside a checkout).
     """
-    versions = {"python": platform.python_version()}
-    for package in ("invariance-probe", "torch", "numpy", "pandas", "scipy"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    commit, dirty = _git_state()
+    git_commit, git_dirty = commit()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_time_s": round(wall_time, 3),
-        "versions": versions,
+        "versions": versions(),
         "platform": platform.platform(),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "git_commit": commit,
-        "git_dirty": dirty,
+        "git_commit": git_commit,
+        "git_dirty": git_dirty,
     }
 
 
-def _git_state() -> tuple[str | None, bool | None]:
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *arguments],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    # an installed copy may lie inside somebody else's repository
-    if git("ls-files", "--error-unmatch", "provenance.py") is None:
-        return None, None
-    status = git("status", "--porcelain")
-    return git("rev-parse", "HEAD"), None if status is None else bool(status)
+def _git(*arguments: str) -> str | None:
+    """What git says of the folder of this package; None where it fails or is missing."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).resolve().parent), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

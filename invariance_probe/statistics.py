@@ -1,33 +1,110 @@
-"""Random numbers by purpose, and bootstrap intervals over images."""
+"""Random numbers by purpose, and what numbers of few images or seeds say: intervals and a test.
+
+Images are the sampling unit of a probe (several angles of one image are repeated measures of it),
+seeds that of trainings.
+
+The interval of a mean m of n images with standard deviation s is Student's, corrected for skewness
+(Hall, "On the removal of skewness by transformation", Journal of the Royal Statistical Society B
+54, 1992): with g the sample skewness and t = n^(1/2) (m - mean) / s, the monotone
+
+    T(t) = t + a t^2 + a^2 t^3 / 3 + a / 2,    a = g / (3 n^(1/2)),
+
+follows Student's distribution of n - 1 degrees of freedom up to terms of order 1 / n. For normal
+values a is small and the interval is Student's; residuals are skewed. How often such intervals
+cover is the question ``coverage`` of the analyses.
+
+Unrelated pairs share images: image i is compared with p(i), which is the reference of another pair.
+With r the deviations from the mean, the variance of a mean is then estimated from all pairs of
+pairs that share an image (Fafchamps and Gubert, "The formation of risk sharing networks", Journal
+of Development Economics 83, 2007, section 4; Aronow, Samii and Assenova, "Cluster-robust variance
+estimation for dyadic data", Political Analysis 23, 2015), but never below that of unshared pairs:
+of few images the estimate is too noisy to be believed where it is the smaller one.
+"""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import permutation_test
+from scipy import stats
 
-RESAMPLES = 2000
-"""Bootstrap resamples of the images behind each interval."""
+DRAWS = 2000
+"""Draws of the means behind the interval of a statistic of several means."""
 SIGN_FLIPS = 9999
 """Random signs tried in a test where all of them would be more."""
 CONFIDENCE = 0.95
-"""Coverage of the intervals (percentile bootstrap; Efron 1979)."""
-_PURPOSES = {"order": 1, "bootstrap": 2, "sign flips": 3}
+"""Coverage that every interval is meant to have."""
+FEWEST = 3
+"""Images below which there is no interval: of two, Student's would be 13 standard deviations wide,
+and nothing is known of their skewness."""
+
+Purpose = Literal["order", "intervals", "sign flips", "poses", "clutter", "dropout", "weights"]
+"""What randomness is for: the first three in a probe; the order too, and the others, in a training.
+
+Each has numbers of its own, so that one more draw for one leaves all others as they were.
+"""
+_PURPOSES: dict[Purpose, int] = {
+    "order": 1,
+    "intervals": 2,
+    "sign flips": 3,
+    # A training draws neither of the above two, so their numbers may come again; other ones would
+    # change what every stored run was made of.
+    "poses": 2,
+    "clutter": 3,
+    "dropout": 4,
+    "weights": 5,
+}
 
 
-def generator(seed: int, purpose: str) -> np.random.Generator:
-    """Derive the random numbers of one purpose from the root seed.
+def numpy_generator(seed: int, purpose: Purpose, number: int = 0) -> np.random.Generator:
+    """Derive the random numbers of one purpose from a root seed.
 
     Args:
-        seed: Root seed.
-        purpose: ``"order"``, ``"bootstrap"`` or ``"sign flips"``.
+        seed: Root seed, 0 or more.
+        purpose: What they are for.
+        number: Which of several, such as the step or epoch.
 
     Returns:
         A generator of its own.
     """
-    return np.random.default_rng([seed, _PURPOSES[purpose]])
+    return np.random.default_rng(_sequence(seed, purpose, number))
+
+
+def torch_generator(seed: int, purpose: Purpose, number: int = 0) -> torch.Generator:
+    """Derive the random numbers of one purpose from a root seed, for what torch draws.
+
+    Args:
+        seed: Root seed, 0 or more.
+        purpose: What they are for.
+        number: Which of several, such as the step or epoch.
+
+    Returns:
+        A generator of its own, on the CPU whatever the device, so that all draw the same.
+    """
+    return torch.Generator().manual_seed(torch_seed(seed, purpose, number))
+
+
+def torch_seed(seed: int, purpose: Purpose, number: int = 0) -> int:
+    """Derive a seed for torch, whose generators take one number and no sequence of them.
+
+    Args:
+        seed: Root seed, 0 or more.
+        purpose: What it is for.
+        number: Which of several, such as the step or epoch.
+
+    Returns:
+        A seed of 63 bits.
+    """
+    return int(_sequence(seed, purpose, number).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _sequence(seed: int, purpose: Purpose, number: int) -> np.random.SeedSequence:
+    """The one derivation; its mixing (O'Neill 2015) leaves nothing in common to neighbours."""
+    return np.random.SeedSequence([seed, _PURPOSES[purpose], number])
 
 
 def by_image(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -57,52 +134,206 @@ def by_image(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return wide.loc[wide.index.isin(occurring)]
 
 
-def mean_interval(
-    values: Float[np.ndarray, "group image"], seed: int
-) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    """Average over images, with percentile intervals of the mean.
+def far_outside(values: Float[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
+    """Mark values that lie far outside the others.
 
     Args:
         values: One value an image, NaN where there is none.
-        seed: Root seed; all groups see the same resamples.
 
     Returns:
-        Means and the ends of the intervals; the ends are NaN for fewer than two images.
+        True beyond three interquartile ranges from the quartiles (Tukey, "Exploratory Data
+        Analysis", 1977, section 2D: "far out"); of fewer than five values none is.
     """
-    known = np.isfinite(values)
-    totals = np.where(known, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = totals.sum(1) / known.sum(1)
-        drawn = _draws(values.shape[1], seed)
-        means = (totals @ drawn.T) / (known @ drawn.T)
-    low, high = _ends(means, known.sum(1))
-    return mean, low, high
+    known = values[np.isfinite(values)]
+    if len(known) < 5:
+        return np.zeros(values.shape, dtype=bool)
+    lower, upper = np.quantile(known, [0.25, 0.75])
+    reach = 3 * (upper - lower)
+    outside: np.ndarray = (values < lower - reach) | (values > upper + reach)
+    return outside
+
+
+def interval_words(images: int) -> str:
+    """Say what intervals there are.
+
+    Args:
+        images: Number of images.
+
+    Returns:
+        What they are, or why there are none.
+    """
+    if images >= FEWEST:
+        return f"{100 * CONFIDENCE:.0f} % intervals over images"
+    return f"no intervals, which need {FEWEST} images"
+
+
+def mean_interval(
+    values: Float[np.ndarray, "group image"],
+    partner: Int[np.ndarray, "group image"] | None = None,
+) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
+    """Average over images, with intervals of the mean.
+
+    Args:
+        values: One value an image, NaN where there is none.
+        partner: For values of pairs, the column of the other image; -1 where there is none.
+
+    Returns:
+        Means and the ends of the intervals; the ends are NaN below `FEWEST` images.
+    """
+    spread = _Spread.of(values, partner)
+    enough = spread.count >= FEWEST
+    tail = np.where(enough, (1 - CONFIDENCE) / 2, np.nan)
+    freedom = np.maximum(spread.count - 1, 1)
+    quantiles = stats.t.ppf([tail, 1 - tail], freedom)
+    low, high = spread.means_at(quantiles.T).T
+    return spread.mean, low, high
 
 
 def statistic_interval(
     values: Float[np.ndarray, "group image"],
-    statistic: Callable[[Float[np.ndarray, "group resample"]], Float[np.ndarray, "part resample"]],
+    statistic: Callable[[Float[np.ndarray, "group draw"]], Float[np.ndarray, "part draw"]],
     seed: int,
+    partner: Int[np.ndarray, "group image"] | None = None,
 ) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
-    """Compute something from means over images, with percentile intervals.
+    """Compute something from means over images, with its intervals.
+
+    Means are drawn together from the distribution that `mean_interval` gives each of them, with
+    the correlations of the images' values: so the statistic of a single mean has the interval of
+    that mean, and one that cannot leave a range (a share, the best of several) keeps to it.
 
     Args:
         values: One value an image; images with a NaN in any group are left out.
-        statistic: From the groups' means to what is asked for, many resamples at a time.
+        statistic: From the groups' means to what is asked for, many draws at a time.
         seed: Root seed.
+        partner: As in `mean_interval`.
 
     Returns:
-        The statistic of the means over all images, and the ends of its intervals.
+        The statistic of the means over all images, and the ends of its intervals; these are NaN
+        below `FEWEST` images.
     """
-    whole = values[:, np.isfinite(values).all(0)]
-    images = whole.shape[1]
+    whole = np.isfinite(values).all(0)
+    images = int(whole.sum())
     if images == 0:
         blank = np.full(len(statistic(np.full((len(values), 1), np.nan))), np.nan)
         return blank, blank, blank
-    drawn = _draws(images, seed) / images
-    found = statistic(whole.mean(1, keepdims=True))[:, 0]
-    low, high = _ends(statistic(whole @ drawn.T), np.full(len(found), images))
+    found = statistic(values[:, whole].mean(1, keepdims=True))[:, 0]
+    if images < FEWEST:
+        return found, np.full(len(found), np.nan), np.full(len(found), np.nan)
+    rng = numpy_generator(seed, "intervals")
+    # one normal number an image, the same for all groups, and one length a draw: a multivariate t
+    normal = rng.standard_normal((images, DRAWS))
+    length = np.sqrt(rng.chisquare(images - 1, DRAWS))
+    spread = _Spread.of(values[:, whole], None if partner is None else _within(partner, whole))
+    deviates = spread.direction @ normal * np.sqrt(images - 1) / length
+    tail = (1 - CONFIDENCE) / 2
+    drawn = statistic(spread.means_at(deviates))
+    low, high = np.full((2, len(found)), np.nan)
+    some = np.isfinite(drawn).any(1)
+    low[some], high[some] = np.nanquantile(drawn[some], [tail, 1 - tail], axis=1)
     return found, low, high
+
+
+def t_interval(values: Float[np.ndarray, " seed"]) -> tuple[float, float, float]:
+    """Average over seeds, with Student's t interval of the mean.
+
+    Args:
+        values: One number a seed; what is not finite is left out.
+
+    Returns:
+        The mean, NaN of no values, and the ends, NaN for fewer than two.
+    """
+    known = values[np.isfinite(values)]
+    mean = float(known.mean()) if len(known) else math.nan
+    if len(known) < 2:
+        return mean, math.nan, math.nan
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * stats.sem(known))
+    return mean, mean - half, mean + half
+
+
+def _within(
+    partner: Int[np.ndarray, "group image"], whole: Bool[np.ndarray, " image"]
+) -> Int[np.ndarray, "group kept"]:
+    """Partners by their columns among those that are kept; -1 for one that is not."""
+    column = np.where(whole, np.cumsum(whole) - 1, -1)
+    kept: np.ndarray = np.where(partner >= 0, column[partner], -1)[:, whole]
+    return kept
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Where the means of populations may lie, given some values of each.
+
+    Attributes:
+        count: Number of values.
+        mean: Their mean; NaN of none.
+        error: Its standard error.
+        direction: Deviations from the mean, of length 1 together; 0 where all values are equal.
+        bend: Hall's a.
+    """
+
+    count: Int[np.ndarray, " group"]
+    mean: Float[np.ndarray, " group"]
+    error: Float[np.ndarray, " group"]
+    direction: Float[np.ndarray, "group image"]
+    bend: Float[np.ndarray, " group"]
+
+    @classmethod
+    def of(
+        cls,
+        values: Float[np.ndarray, "group image"],
+        partner: Int[np.ndarray, "group image"] | None,
+    ) -> "_Spread":
+        """Find means and their errors, of images or of pairs that share them."""
+        known = np.isfinite(values)
+        count = known.sum(1)
+        total = np.where(known, values, 0.0)
+        mean = np.where(count > 0, total.sum(1) / np.maximum(count, 1), np.nan)
+        apart = np.where(known, values - mean[:, None], 0.0)
+        length = np.linalg.norm(apart, axis=1)
+        # equal values, up to their rounding, have neither direction nor skewness
+        varied = length > 1e-12 * np.linalg.norm(total, axis=1)
+        direction = np.where(varied[:, None], apart, 0.0) / np.where(varied, length, 1.0)[:, None]
+        variance = length**2 / np.maximum(count - 1, 1)
+        if partner is not None:
+            for group in np.flatnonzero((partner >= 0).any(1)):
+                shared = _shared_variance(apart[group], known[group], partner[group])
+                variance[group] = max(variance[group], shared)
+        # the skewness is the sum of the cubes times the root of the number
+        bend = (direction**3).sum(1) / 3
+        return cls(count, mean, np.sqrt(variance / np.maximum(count, 1)), direction, bend)
+
+    def means_at(
+        self, deviates: Float[np.ndarray, "group draw"]
+    ) -> Float[np.ndarray, "group draw"]:
+        """Say where the means lie, if Student's deviates are these: increasing in them."""
+        bend = self.bend[:, None]
+        straight = np.abs(bend) < 1e-6
+        curved = np.where(straight, 1.0, bend)
+        # Hall's transformation undone: 1 + 3 a (T - a / 2) is a cube
+        bent = (1 - np.cbrt(1 - 3 * curved * (deviates + curved / 2))) / curved
+        shift = np.where(straight, deviates + bend / 2, bent)
+        means: np.ndarray = self.mean[:, None] + self.error[:, None] * shift
+        return means
+
+
+def _shared_variance(
+    apart: Float[np.ndarray, " image"],
+    known: Bool[np.ndarray, " image"],
+    partner: Int[np.ndarray, " image"],
+) -> float:
+    """Variance of values of pairs with what pairs that share an image add to that of their mean."""
+    count = int(known.sum())
+    used = known & (partner >= 0)
+    # an image's sum over its pairs, squared: each pair of pairs once for each image that they share
+    sums, pairs = apart.copy(), known.astype(float)
+    np.add.at(sums, partner[used], apart[used])
+    np.add.at(pairs, partner[used], 1.0)
+    again = float((apart[used] ** 2).sum())
+    sharing = (float((pairs**2).sum()) - int(used.sum())) / count
+    if sharing >= count:
+        return 0.0  # every pair shares an image with every other: nothing can be learnt
+    # about their own mean the squares are too small by this factor
+    return (float((sums**2).sum()) - again) / (count - sharing)
 
 
 def gain_p_value(gains: Float[np.ndarray, " image"], seed: int) -> float:
@@ -120,31 +351,35 @@ def gain_p_value(gains: Float[np.ndarray, " image"], seed: int) -> float:
         return math.nan
     if len(known) == 1 or not known.any():
         return 1.0
-    test = permutation_test(
+    test = stats.permutation_test(
         (known,),
         np.mean,
         permutation_type="samples",
         alternative="greater",
         n_resamples=SIGN_FLIPS,
-        rng=generator(seed, "sign flips"),
+        rng=numpy_generator(seed, "sign flips"),
         axis=0,
         vectorized=True,
     )
     return float(test.pvalue)
 
 
-def _draws(images: int, seed: int) -> Int[np.ndarray, "resample image"]:
-    """How often each image is in each resample."""
-    chances = np.full(images, 1 / images)
-    return generator(seed, "bootstrap").multinomial(images, chances, size=RESAMPLES)
+def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """Correct p-values for their number: Holm's step-down method.
 
+    Rejecting where the result is at most alpha keeps the chance of any false rejection at alpha,
+    whatever the tests depend on. Source: Holm, "A simple sequentially rejective multiple test
+    procedure" (1979).
 
-def _ends(
-    resampled: Float[np.ndarray, "group resample"], counts: Int[np.ndarray, " group"]
-) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
-    tail = (1 - CONFIDENCE) / 2
-    ends = np.full((2, len(resampled)), np.nan)
-    enough: Bool[np.ndarray, " group"] = (counts >= 2) & np.isfinite(resampled).any(1)
-    if enough.any():
-        ends[:, enough] = np.nanquantile(resampled[enough], [tail, 1 - tail], axis=1)
-    return ends[0], ends[1]
+    Args:
+        p_values: One a test; NaN is no test and stays NaN.
+
+    Returns:
+        Adjusted p-values, in the same order.
+    """
+    out = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    out[order] = np.minimum(1, np.maximum.accumulate(factors * p_values[order]))
+    return out

@@ -138,7 +138,7 @@ def measure(
         within = math.isfinite(r) and r <= tolerance
         return within if kind is Kind.THERE_EXISTS else not within
 
-    @_deterministic(examples, Phase.generate)
+    @_deterministic(examples, Phase.generate)  # type: ignore[untyped-decorator]  # see there
     @given(cases)
     def visit(case: Any) -> None:
         nonlocal first
@@ -284,7 +284,8 @@ def show(value: object) -> str:
     return str(value)
 
 
-def _deterministic(examples: int, *phases: Phase) -> settings:
+def _deterministic(examples: int, *phases: Phase) -> Any:
+    # typed `settings`, it could not be checked: beartype refuses a class that hides its module
     return settings(
         max_examples=examples,
         derandomize=True,

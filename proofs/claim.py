@@ -87,6 +87,21 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Formal:
+    """What of a claim Coq proves, in `proofs/formal/*.v`.
+
+    Args:
+        theorem: the one that states the claim, as "file.theorem"; empty if there is none.
+        assumptions: what the theorem asks; empty if it asks what the claim asks.
+        missing: what of the claim Coq does not check, and why; empty if nothing.
+    """
+
+    theorem: str = ""
+    assumptions: tuple[str, ...] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A claim of the theory as an object that can be read, run and refuted.
 
@@ -98,6 +113,7 @@ class Claim:
         assumptions: what it rests on.
         sources: where it comes from.
         proof: elementary and complete; the docstring of the claim's module.
+        formal: the theorem by which a machine checks it, or why there is none.
         settings: the ways in which it is checked.
         observations: measures what is reported without being judged, by name.
     """
@@ -109,6 +125,7 @@ class Claim:
     assumptions: tuple[str, ...]
     sources: tuple[Source, ...]
     proof: str
+    formal: Formal
     settings: tuple[Setting, ...]
     observations: Callable[[], dict[str, float]] | None = None
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from invariance_probe.files import write_text
 from proofs.checking import Verdict, word
 from proofs.claim import Claim, Kind
+from proofs.formal.log import MachineCheck
+from proofs.formal.theorems import MAIN
 
 COLUMNS = (
     "claim",
@@ -23,17 +26,38 @@ COLUMNS = (
     "smallest witness",
     "negative control",
     "verdict",
+    "machine-checked",
 )
 
 LONGEST_WITNESS = 160
 """Characters of a witness shown in a table; the JSON file holds all of it."""
 
 
-def row(verdict: Verdict) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that is said of the claims.
+
+    Args:
+        verdicts: one a setting.
+        claims: the claims by id.
+        checks: what a machine says, of each claim and of the main theorem.
+        observations: what was reported without being judged, by claim.
+        settings: how the run was called, and on what.
+    """
+
+    verdicts: Sequence[Verdict]
+    claims: Mapping[str, Claim]
+    checks: Mapping[str, MachineCheck]
+    observations: Mapping[str, Mapping[str, float]]
+    settings: Mapping[str, object]
+
+
+def row(verdict: Verdict, checked: str) -> tuple[str, ...]:
     """One line of the table.
 
     Args:
         verdict: the judgement.
+        checked: whether the claim is machine-checked, in a word.
 
     Returns:
         A cell for each of `COLUMNS`.
@@ -56,14 +80,16 @@ def row(verdict: Verdict) -> tuple[str, ...]:
         witness,
         f"{verdict.control}: {fell}",
         "holds" if verdict.holds else verdict.outcome.name.lower().replace("_", " "),
+        checked,
     )
 
 
-def table(verdicts: Sequence[Verdict]) -> Table:
+def table(verdicts: Sequence[Verdict], checks: Mapping[str, MachineCheck]) -> Table:
     """The verdicts for the terminal.
 
     Args:
         verdicts: one a setting.
+        checks: what a machine says of each claim.
 
     Returns:
         A table for `rich`.
@@ -72,69 +98,59 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     for name in COLUMNS:
         shown.add_column(name, overflow="fold", no_wrap=name in {"cases", "tolerance", "verdict"})
     for verdict in verdicts:
-        *cells, last = map(Text, row(verdict))
-        last.stylize("green" if verdict.holds else "bold red")
-        shown.add_row(*cells, last)
+        *cells, judged, checked = map(Text, row(verdict, checks[verdict.claim].word))
+        judged.stylize("green" if verdict.holds else "bold red")
+        shown.add_row(*cells, judged, checked)
     return shown
 
 
-def as_json(
-    verdicts: Sequence[Verdict],
-    claims: Mapping[str, Claim],
-    observations: Mapping[str, Mapping[str, float]],
-    settings: Mapping[str, object],
-) -> str:
+def as_json(report: Report) -> str:
     """The verdicts with everything that was measured.
 
     Args:
-        verdicts: one a setting.
-        claims: the claims by id.
-        observations: what was reported without being judged, by claim.
-        settings: how the run was called, and on what.
+        report: what to say.
 
     Returns:
         JSON text.
     """
-    found = []
-    for claim in claims.values():
-        found.append({
+    found = [
+        {
             "id": claim.id,
             "title": claim.title,
             "statement": claim.statement,
             "formula": claim.formula,
             "assumptions": claim.assumptions,
             "sources": [str(source) for source in claim.sources],
+            "machine_checked": asdict(report.checks[claim.id]),
             "verdicts": [
                 {**asdict(v), "witness": v.witness, "holds": v.holds, "words": word(v)}
-                for v in verdicts
+                for v in report.verdicts
                 if v.claim == claim.id
             ],
-            "observations": observations.get(claim.id, {}),
-        })
-    return json.dumps({"run": settings, "claims": found}, indent=2, default=_plain) + "\n"
+            "observations": report.observations.get(claim.id, {}),
+        }
+        for claim in report.claims.values()
+    ]
+    content = {"run": report.settings, "main_theorem": asdict(report.checks[MAIN]), "claims": found}
+    return json.dumps(content, indent=2, default=_plain) + "\n"
 
 
-def as_markdown(
-    verdicts: Sequence[Verdict],
-    claims: Mapping[str, Claim],
-    observations: Mapping[str, Mapping[str, float]],
-    settings: Mapping[str, object],
-) -> str:
+def as_markdown(report: Report) -> str:
     """The verdicts as a page to read.
 
     Args:
-        verdicts: one a setting.
-        claims: the claims by id.
-        observations: what was reported without being judged, by claim.
-        settings: how the run was called, and on what.
+        report: what to say.
 
     Returns:
         Markdown text.
     """
-    lines = ["# Verdicts", "", ", ".join(f"{k}: {v}" for k, v in settings.items()), ""]
+    lines = ["# Verdicts", "", ", ".join(f"{k}: {v}" for k, v in report.settings.items()), ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_cell(c) for c in row(v)) + " |" for v in verdicts]
-    for claim in claims.values():
+    for verdict in report.verdicts:
+        cells = row(verdict, report.checks[verdict.claim].word)
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    lines += ["", f"Main theorem, machine-checked: {report.checks[MAIN]}."]
+    for claim in report.claims.values():
         lines += ["", f"## {claim.id} {claim.title}", "", claim.statement, ""]
         lines += [
             f"    {claim.formula}",
@@ -144,27 +160,19 @@ def as_markdown(
             + ".",
         ]
         lines += ["", "Source: " + "; ".join(map(str, claim.sources)) + "."]
-        if claim.id in observations:
+        lines += ["", f"Machine-checked: {str(report.checks[claim.id]).rstrip('.')}."]
+        if claim.id in report.observations:
             lines += ["", "Reported, not judged:", ""]
-            lines += [f"- {k}: {v:.4f}" for k, v in observations[claim.id].items()]
+            lines += [f"- {k}: {v:.4f}" for k, v in report.observations[claim.id].items()]
     return "\n".join(lines) + "\n"
 
 
-def write(
-    out: Path,
-    verdicts: Sequence[Verdict],
-    claims: Mapping[str, Claim],
-    observations: Mapping[str, Mapping[str, float]],
-    settings: Mapping[str, object],
-) -> tuple[Path, Path]:
+def write(out: Path, report: Report) -> tuple[Path, Path]:
     """Write both files.
 
     Args:
         out: folder; made if it is not there.
-        verdicts: one a setting.
-        claims: the claims by id.
-        observations: what was reported without being judged, by claim.
-        settings: how the run was called, and on what.
+        report: what to say.
 
     Returns:
         The JSON and the Markdown file.
@@ -174,8 +182,8 @@ def write(
     """  # noqa: DOC502 - raised by pathlib
     out.mkdir(parents=True, exist_ok=True)
     files = out / "verdicts.json", out / "verdicts.md"
-    files[0].write_text(as_json(verdicts, claims, observations, settings))
-    files[1].write_text(as_markdown(verdicts, claims, observations, settings))
+    write_text(files[0], as_json(report))
+    write_text(files[1], as_markdown(report))
     return files
 
 

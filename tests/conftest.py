@@ -4,7 +4,7 @@ from jaxtyping import install_import_hook
 
 from tests import typechecking
 
-install_import_hook(["invariance_probe"], f"{typechecking.__name__}.check")
+install_import_hook(["invariance_probe", "proofs", "analyses"], f"{typechecking.__name__}.check")
 
 # ruff: noqa: E402  (the hook has to be in place before the packages are imported)
 from pathlib import Path
@@ -25,6 +25,12 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("ci")
+
+
+def pytest_runtest_setup() -> None:
+    """Give every test the same randomness, whichever tests ran before it."""
+    torch.manual_seed(0)
+
 
 ROOT = Path(__file__).resolve().parents[1]
 

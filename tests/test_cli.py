@@ -1,5 +1,6 @@
 """The command line, as a stranger meets it."""
 
+import dataclasses
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from invariance_probe import cli
+from invariance_probe.probing.options import ProbeOptions
 
 FACTORY = """
 import torch
@@ -141,6 +143,10 @@ def test_layers_lists_names_shapes_and_strides(capsys: pytest.CaptureFixture[str
         (["--channels", "1"], "refuses an image of shape .1, 32, 32."),
         (["--out", "taken"], "holds other files"),
         (["--methods", "guess"], "choose from identity"),
+        (["--dtype", "float16"], "dtype='float16': choose float32 or float64"),
+        (["--batch-size", "0"], "batch_size=0: give at least 1"),
+        (["--search.mode", "lanczos"], "mode='lanczos': choose 'bilinear' or 'bicubic'"),
+        (["--margin", "-1"], "margin=-1: give 0 or more cells"),
         (["--transform", "rotation=1", "--nonsense", "3"], "nrecognized"),
     ],
 )
@@ -186,6 +192,46 @@ def test_skip_bad_goes_on_and_counts(capsys: pytest.CaptureFixture[str]) -> None
     out, err = capsys.readouterr()
     assert "skipped 1 unreadable: bad.jpg" in err
     assert "unexplained, 3 images" in out
+
+
+@pytest.mark.usefixtures("workplace")
+def test_report_makes_a_page_of_run_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    """`report` finds the run below a folder, says where the page is, and names bad folders."""
+    cli.main([*PROBE, "--transform", "rotation=20", "--out", "runs/one"])
+    capsys.readouterr()
+    cli.main(["report", "runs", "--out", "new/page.html"])
+    assert capsys.readouterr().out.startswith("Page: new/page.html (")
+    assert "Under rotation" in Path("new/page.html").read_text(encoding="utf-8")
+    for words, expected in (
+        (["none"], "'none' is not a folder; name result folders"),
+        (["pictures"], "holds nothing to report"),
+        (["runs", "--out", "page.txt"], "is not an HTML file"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["report", *words])
+        assert caught.value.code == 2
+        err = capsys.readouterr().err
+        assert expected in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("workplace")
+def test_every_option_of_a_probe_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """The fields of ProbeOptions can be given on the command line, and reach the configuration."""
+    with pytest.raises(SystemExit):
+        cli.main(["probe", "--help"])
+    text = capsys.readouterr().out
+    for option in dataclasses.fields(ProbeOptions):
+        assert f"--{option.name.replace('_', '-')}" in text
+    words = "--methods oracle affine --mean 0.5 --std 0.1 0.2 0.3 --fill 0 --dtype float64"
+    words += " --batch-size 2 --seed 7 --no-antialias --margin 0.5 --search.angles 3"
+    cli.main([*PROBE, "--transform", "rotation=20", "--out", "run", *words.split()])
+    config = json.loads(Path("run/config.json").read_text(encoding="utf-8"))
+    assert config["methods"] == ["oracle", "affine"]
+    assert (config["mean"], config["std"], config["fill"]) == ([0.5], [0.1, 0.2, 0.3], [0])
+    assert (config["crop"], config["dtype"], config["batch_size"]) == (32, "float64", 2)
+    assert (config["seed"], config["antialias"], config["margin"]) == (7, False, 0.5)
+    assert config["search"]["angles"] == 3
 
 
 def test_help_shows_every_default(capsys: pytest.CaptureFixture[str]) -> None:

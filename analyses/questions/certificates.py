@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import invariance_probe as ip
-from analyses import attacks
-from analyses.pairs import Pairs, efficientnet_pairs, turns_and_scalings
+from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs, turns_and_scalings
 from invariance_probe.alignment import metrics
-from invariance_probe.certificates import any_warp, branch_and_bound, families
+from invariance_probe.certificates import any_warp, attacks, branch_and_bound, families
 from invariance_probe.network import hooks
 from invariance_probe.network.models import load_model
 
@@ -111,7 +110,7 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _named(pairs: Pairs, i: int) -> dict[str, object]:
+def _named(pairs: MapPairs, i: int) -> dict[str, object]:
     return {
         "layer": pairs.layer,
         "side": pairs.reference.shape[-1],
@@ -121,14 +120,16 @@ def _named(pairs: Pairs, i: int) -> dict[str, object]:
     }
 
 
-def _target(pairs: Pairs) -> metrics.Target:
+def _target(pairs: MapPairs) -> metrics.Target:
     """Normalise as the engine does by default."""
     finite = torch.ones(len(pairs), dtype=torch.bool)
     mean = metrics.pooled_mean(pairs.reference, pairs.region, finite)
     return metrics.Target(pairs.reference, pairs.region, mean)
 
 
-def _any_warp(pairs: Pairs, config: Config, generator: torch.Generator) -> list[dict[str, object]]:
+def _any_warp(
+    pairs: MapPairs, config: Config, generator: torch.Generator
+) -> list[dict[str, object]]:
     target = _target(pairs)
     found = ip.align(pairs.reference, pairs.moved, oracle=pairs.oracle, region=pairs.region)
     bound = any_warp.any_warp_bound(
@@ -164,7 +165,7 @@ def _any_warp(pairs: Pairs, config: Config, generator: torch.Generator) -> list[
     ] + attacked
 
 
-def _side_by_side(pairs: Pairs, repeats: int) -> dict[str, float]:
+def _side_by_side(pairs: MapPairs, repeats: int) -> dict[str, float]:
     """Median milliseconds of a pair's bound and of the forward pass of one image, in turns."""
     few = slice(_TIMED_PAIRS)
     loaded = load_model("efficientnet-lite0")
@@ -258,7 +259,7 @@ def _drawn_attacks(examples: int, warps: int) -> list[dict[str, object]]:
     return [tally.row() for tally in tallies.values()]
 
 
-def _certificates(pairs: Pairs, config: Config) -> list[dict[str, object]]:
+def _certificates(pairs: MapPairs, config: Config) -> list[dict[str, object]]:
     chosen = {
         *(("rotation", d) for d in config.certified_degrees),
         *(("scaling", f) for f in config.certified_factors),

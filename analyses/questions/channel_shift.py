@@ -169,7 +169,7 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per ``network``, ``layer``, ``parameter``, ``warp`` and ``kind``: ``share`` of the
         fvu that the mixing removes (below 0: it does harm on other images), ``low`` and ``high``
-        (95 % bootstrap over photographs).
+        (95 % intervals over photographs).
     """
     rows = []
     for (network, layer, angle), one in frame.groupby(
@@ -198,7 +198,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         One row per ``network``, ``layer``, ``degrees`` (90 or 180) and ``kind``: ``residual``, the
         fvu under the oracle warp there; ``share`` of it that the mixing removes, with
         ``share_low`` and ``share_high``; ``share_around`` at the neighbours, their ``difference``
-        with ``low`` and ``high`` (95 % bootstrap over photographs); ``share_unrelated``, what the
+        with ``low`` and ``high`` (95 % intervals over photographs); ``share_unrelated``, what the
         mixing removes for unrelated images; ``excess`` of the difference over theirs, with
         ``excess_low`` and ``excess_high``; ``verdict``, see `verdict`; for permutations the columns
         of `decomposition.channel_moves` at the quarter turn, those of unrelated images with the
@@ -306,7 +306,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         )
         figure.suptitle(
             "Share of the oracle-warped residual that reassigned or mixed channels remove on other "
-            f"images;\n{frame['image'].nunique()} photographs, ribbons: 95 % bootstrap over them; "
+            f"images;\n{frame['image'].nunique()} photographs, ribbons: 95 % intervals over them; "
             "grey: quarter turns; axis cut at -0.35",
             fontsize=12,
         )

@@ -3,8 +3,8 @@
 For each trained CNN the engine measures how far the maps after layer X can be re-aligned by a
 warp, under motions of the perturbation that the CNN was trained on. Against it stands what the same
 architecture loses with a transformer of those maps (CX) over one that shares X layers and moves the
-image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits on a canvas that is
-large enough for every motion, without clutter, so that nothing is made up at the border.
+image (SLX), of the same seed: error(CX) - error(SLX). Images are test digits, cluttered as in the
+test, on a canvas that is large enough for every motion, so that nothing is made up at the border.
 
 ``quick`` is eleven cells of five seeds: rotation at three ranges and two depths, translation, and
 scaling between 0.5 and 2, under the papers' network; rotation at three depths of one with eight
@@ -22,13 +22,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analyses import ranks
-from analyses.ranks import Cloud
+from analyses import rank_correlation
+from analyses.rank_correlation import Cloud
 from analyses.trained_maps import METHODS, residuals
 from analyses.training_figures import spoken
-from analyses.trainings import Plan, Setup, row
+from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.results.style import METHOD_COLOURS, METHOD_LABELS
+from invariance_probe.results.methods import Method
 from invariance_probe.terminal import Progress
 from invariance_probe.training.configuration import Network, TrainConfig
 
@@ -76,14 +76,14 @@ class Probed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Plan):
-    """What to train and probe, where `Plan` does not say it.
+class Config(TrainingPlan):
+    """What to train and probe, where `TrainingPlan` does not say it.
 
     Attributes:
         networks: Which networks, at which layers.
         images: Test images that are probed, the first ones.
         motions: Motions of each perturbation, spread evenly over its range.
-        seed: Root of the bootstrap.
+        seed: Root of all random choices.
     """
 
     networks: tuple[Probed, ...]
@@ -200,7 +200,7 @@ def _probe(
         parse_perturbation(perturbation),
         depths=probed.depths,
         count=config.motions,
-        background=config.dataset.background or 0.0,
+        background=config.dataset.source.background or 0.0,
         seed=config.seed,
     )
 
@@ -208,12 +208,12 @@ def _probe(
 def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Correlate residuals with costs by rank.
 
-    Intervals resample seeds with everything that was trained from them: networks of one seed start
-    from the same weights and see the same batches, whatever is done to the images.
+    Intervals leave out each seed with everything that was trained from it: networks of one seed
+    start from the same weights and see the same batches, whatever is done to the images.
 
     Args:
         frame: What `measure` returned.
-        seed: Root of the bootstrap.
+        seed: Root of the random pairings.
 
     Returns:
         One row per ``cost`` (`COSTS`), ``residual`` (`METHODS`) and ``points``: ``all``; each
@@ -221,8 +221,8 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         network, perturbation and depth; ``within cells``, what is left when these means are taken
         off. ``rho`` is Spearman's, with ``low`` and ``high`` (95 %) over ``clusters`` seeds; ``n``
         points; for ``cells`` alone ``p_value``, two-sided, of so much by chance if costs and
-        residuals of cells were paired at random. The interval says what other seeds would change
-        and, of five seeds, is rather too narrow; the p-value says what other perturbations might.
+        residuals of cells were paired at random. The interval says what other seeds would
+        change; the p-value says what other perturbations might.
     """
     out = []
     for cost in COSTS:
@@ -236,8 +236,9 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                     cell=cells.to_numpy(),
                     points=points,
                 )
+                p_value = rank_correlation.p_value(cloud, seed) if points == "cells" else math.nan
                 seeds = part["seed"].to_numpy()
-                low, high = ranks.interval(cloud, seeds, seed)
+                low, high = rank_correlation.interval(cloud, seeds)
                 out.append({
                     "cost": cost,
                     "residual": method,
@@ -247,7 +248,7 @@ def summary(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                     "high": high,
                     "n": len(cloud.correlated()[0]),
                     "clusters": len(np.unique(seeds)),
-                    "p_value": ranks.p_value(cloud, seed) if points == "cells" else math.nan,
+                    "p_value": p_value,
                 })
     return pd.DataFrame(out)
 
@@ -292,7 +293,7 @@ def plot(frame: pd.DataFrame) -> Figure:
             "Does the residual of a trained CNN predict what a transformer of its maps costs?\n"
             f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
             f"{first['images']} images probed; {first['machine']}; "
-            "intervals: 95 %, bootstrap over seeds",
+            "intervals: 95 % over seeds",
             fontsize=12,
         )
         sns.despine(figure)
@@ -352,13 +353,13 @@ def _draw_ranks(axes: Axes, said: pd.DataFrame) -> None:
     for number, method in enumerate(methods):
         part = said[said["residual"] == method].set_index("points").reindex(groups)
         height = np.arange(len(groups)) + 0.14 * (number - (len(methods) - 1) / 2)
-        axes.hlines(height, part["low"], part["high"], color=METHOD_COLOURS[method], linewidth=1.6)
+        axes.hlines(height, part["low"], part["high"], color=Method(method).colour, linewidth=1.6)
         axes.scatter(
             part["rho"],
             height,
-            color=METHOD_COLOURS[method],
+            color=Method(method).colour,
             s=28,
-            label=METHOD_LABELS[method],
+            label=Method(method).label,
             zorder=3,
         )
     counts = said[said["residual"] == methods[0]].set_index("points")["n"] if methods else {}

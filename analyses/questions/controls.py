@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import invariance_probe as ip
 from invariance_probe import controls
 from invariance_probe.data.pictures import open_images
-from invariance_probe.results import figures
-from invariance_probe.results.methods import DEFAULT_METHODS
+from invariance_probe.results.methods import DEFAULT_METHODS, Method
+from invariance_probe.results.style import RESIDUAL
 
 EXACT = 1e-10
 """Largest fvu that passes as exact: a relative error of 1e-5, squared."""
@@ -250,11 +250,10 @@ ANSWER_LABELS = {
     "permutation": "known: warp and channel permutation exact",
     "residual": "known: no warp reaches the floor",
 }
-COLOURS = {m: figures.METHOD_COLOURS[m] for m in ("identity", "floor", "oracle", "affine")} | {
+COLOURS = {m: Method(m).colour for m in ("identity", "floor", "oracle", "affine")} | {
     PERMUTED: "#D55E00"
 }
 MARKERS = {"identity": "|", "floor": "|", "oracle": "o", "affine": "D", PERMUTED: "*"}
-LABELS = figures.METHOD_LABELS
 _EXACT_AT, _LOWEST = -4.7, -4.0
 """Where exact answers are drawn, and the least residual that is drawn in its own place, log10."""
 
@@ -287,7 +286,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         panels[0].set_ylim(len(networks) - 0.5, -0.5)
         right = int((table["holds"] * table["pairs"]).sum().round())
         figure.suptitle(
-            f"{figures.RESIDUAL}, mean over images, sizes and seeds; "
+            f"{RESIDUAL}, mean over images, sizes and seeds; "
             f"the known answer holds for {right} of {table['pairs'].sum()} pairs of maps",
             fontsize=12,
         )
@@ -300,7 +299,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                 markersize=_marker_size(method),
                 markeredgewidth=2 if MARKERS[method] == "|" else 0.5,
                 linestyle="",
-                label=LABELS[method],
+                label=Method(method).label,
             )
             for method, colour in COLOURS.items()
             if table[method].notna().any()

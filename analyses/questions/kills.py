@@ -13,9 +13,11 @@ import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 
-from invariance_probe.data.datasets import Dataset, Split
+from invariance_probe.data.datasets import Dataset, Parts, Source, Split
+from invariance_probe.perturbations.kinds import RandomRotation
+from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import checkpoints
-from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.training.configuration import Execution, TrainConfig
 from invariance_probe.training.runs import TrainResult
 from invariance_probe.training.trainer import train
 
@@ -59,15 +61,11 @@ def _dataset() -> Dataset:
             labels=torch.randint(0, 3, (count, 1), generator=generator),
         )
 
-    return Dataset(
-        name="noise",
-        classes=3,
-        slots=1,
-        synthetic=True,
-        train=split(200),
-        validation=split(40),
-        test=split(60),
+    parts = Parts(train=split(200), validation=split(40), test=split(60))
+    noise = Source(
+        name="noise", files="none", read=lambda _: parts, classes=3, side=24, synthetic=True
     )
+    return Dataset(source=noise, parts=parts)
 
 
 def _train(config: Config, folder: str) -> None:
@@ -76,8 +74,8 @@ def _train(config: Config, folder: str) -> None:
     train(
         TrainConfig(
             data="noise",
-            perturbation="rotation",
-            variant=config.variant,
+            perturbation=RandomRotation(),
+            variant=parse_variant(config.variant),
             network="mnist",
             width=0.1,
             steps=config.steps,
@@ -86,8 +84,7 @@ def _train(config: Config, folder: str) -> None:
         ),
         folder,
         dataset=_dataset(),
-        device="cpu",
-        checkpoint_steps=1,
+        execution=Execution(device="cpu", checkpoint_steps=1),
     )
 
 

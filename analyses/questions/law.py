@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invariance_probe.data.pictures import open_images
-from invariance_probe.statistics import RESAMPLES, generator
+from invariance_probe.statistics import statistic_interval
 from proofs.claims.p13_spectral_law import SIDE, curves
 from proofs.worlds import plane_maps, spectral
 from proofs.worlds.packaged import LUMINANCE, stem_kernels
@@ -158,7 +158,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row each, ``transform`` also ``all``: ``r_squared`` of the prediction as it is, without
-        any fit, with ``low`` and ``high`` (95 % bootstrap over images); ``bias``, the mean of
+        any fit, with ``low`` and ``high`` (95 % interval over images); ``bias``, the mean of
         measured less predicted residuals; ``error``, their root mean square difference;
         ``correlation``; ``n_points``, ``n_images``.
     """
@@ -178,12 +178,14 @@ def _judged(rows: pd.DataFrame) -> dict[str, float]:
     law = wide["predicted"].to_numpy(float)[:, 0]
     found = errors.sum(1) / energies.sum(1)
     count = errors.shape[1]
-    drawn = generator(0, "bootstrap").multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    resampled = (errors @ drawn.T) / (energies @ drawn.T)
-    fits = [spectral.explained(law, values) for values in resampled.T]
-    low, high = np.quantile(fits, [0.025, 0.975])
+
+    def explained(means: np.ndarray) -> np.ndarray:
+        ratios = means[: len(law)] / means[len(law) :]
+        return np.array([[spectral.explained(law, values) for values in ratios.T]])
+
+    (fit,), (low,), (high,) = statistic_interval(np.vstack([errors, energies]), explained, 0)
     return {
-        "r_squared": spectral.explained(law, found),
+        "r_squared": float(fit),
         "low": float(low),
         "high": float(high),
         "bias": float((found - law).mean()),
@@ -252,7 +254,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         figure.suptitle(
             f"EfficientNet-Lite0's stem, stride 1: {channels} channels, {count} images of each "
             "kind; a point a channel and transform\n"
-            "relative mean squared residual; brackets: 95 % bootstrap over images",
+            "relative mean squared residual; brackets: 95 % intervals over images",
             fontsize=11,
         )
         sns.despine(figure)

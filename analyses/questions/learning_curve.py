@@ -9,12 +9,12 @@ import torch
 from matplotlib.figure import Figure
 
 import invariance_probe as ip
-from analyses.pairs import Pairs, efficientnet_pairs
+from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
 from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 
-KINDS = ("none", *channels.KINDS)
+KINDS = ("none", *(kind.value for kind in channels.Kind))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def measure(config: Config) -> pd.DataFrame:
         One row per ``layer``, ``warp`` (``oracle`` or ``affine``), ``kind`` (``none`` is the warp
         alone), ``images`` fitted to and ``draw``: ``value``, the fvu of the images outside the fit;
         ``positions`` fitted to, ``channels``. A fit to one image takes a fixed penalty; of more,
-        the last one chooses it.
+        each is left out once to choose it.
     """
     rng = np.random.default_rng(config.seed)
     subsets = [
@@ -84,11 +84,11 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _moments(pairs: Pairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]:
+def _moments(pairs: MapPairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]:
     """Moments of each image, and its variance about the channel means of all."""
     inside = pairs.region[0].flatten().nonzero().flatten()
     f = pairs.reference.flatten(2)[:, :, inside]
-    g = coordinates.warp(pairs.moved, theta).flatten(2)[:, :, inside]
+    g = sampling.warp(pairs.moved, theta).flatten(2)[:, :, inside]
     centred = f - f.mean((0, 2), keepdim=True)
     return Moments.of(f, g), centred.double().square().sum((1, 2)).numpy()
 
@@ -96,9 +96,7 @@ def _moments(pairs: Pairs, theta: torch.Tensor) -> tuple[Moments, np.ndarray]:
 def _fit(kind: str, fitted: Moments) -> channels.Mixing:
     if kind == "none":
         return channels.Permutation(torch.arange(fitted.cross.shape[-1]))
-    if len(fitted.count) == 1:
-        return channels.fit(kind, fitted[0])
-    return channels.fit(kind, fitted[:-1].sum(), fitted[-1])
+    return channels.fit(channels.Kind(kind), fitted)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

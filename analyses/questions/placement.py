@@ -7,6 +7,14 @@ pose that is fully undone gives a slope of predicted against applied pose of 1.
 scaling between 0.5 and 2; the last two lie on canvases of four times the area and more, where the
 networks have half the width. The papers' scaled set (up to 4, 112 x 112 pixels) belongs to
 ``standard``.
+
+``two-cores`` decides findings 1 and 4 as ``analyses/results/PLAN.md`` says, written before its
+runs. Primary are, for each perturbation: error of C1 less that of C0 under rotation and under
+scaling (finding 1), what C0 saves of C1's error under rotation less what it saves under translation
+(finding 1), slope of C0 less that of C1 under rotation and under scaling (finding 4). The CNN, DL1,
+SL1 and the ladder of true poses (what perfect localization would reach at the image and at either
+map) are description. ``two-cores-narrow`` is rotation at half of its width, a check that width does
+not decide.
 """
 
 from dataclasses import dataclass
@@ -18,9 +26,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses import training_figures, trainings
-from analyses.trainings import Plan, Setup
+from analyses import training_figures, training_plan
+from analyses.training_plan import Setup, TrainingPlan
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.statistics import t_interval
 
 REFERENCE = "c1"
 """What the errors of other variants are compared with: the transformer of a feature map."""
@@ -28,29 +37,35 @@ _BINS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Plan):
-    """What to train, where `Plan` does not say it.
+class Config(TrainingPlan):
+    """What to train, where `TrainingPlan` does not say it.
 
     Attributes:
         perturbations: What is done to the images.
         variants: Networks.
+        further: Further trainings.
         poses: Test images of each run whose poses are kept for the figure, the first ones.
     """
 
     perturbations: tuple[str, ...] = ("rotation", "translation", "scaling=-1:1")
     variants: tuple[str, ...] = ("cnn", "c0", "c1", "dl1", "sl1")
+    further: tuple[Setup, ...] = ()
     poses: int = 1000
 
     def setups(self) -> tuple[Setup, ...]:
         """List the trainings.
 
         Returns:
-            Every variant on every perturbation.
+            Every variant on every perturbation, and what there is further.
         """
-        return (Setup(perturbations=self.perturbations, variants=self.variants),)
+        return (Setup(perturbations=self.perturbations, variants=self.variants), *self.further)
 
 
 _PAPERS = ("rotation", "translation", "scaling")
+_ON_CANVAS = Setup(
+    perturbations=("translation", "scaling=-1:1"), variants=("cnn", "c0", "c1", "sl1"), seeds=8
+)
+_LADDER = Setup(perturbations=("rotation",), variants=("c0", "c1", "c2"), alignment="true")
 PRESETS = {
     "tiny": Config(
         preset="tiny",
@@ -62,6 +77,15 @@ PRESETS = {
         processes=1,
     ),
     "quick": Config(preset="quick"),
+    "two-cores": Config(
+        preset="two-cores",
+        perturbations=("rotation",),
+        seeds=10,
+        further=(_ON_CANVAS, _LADDER),
+    ),
+    "two-cores-narrow": Config(
+        preset="two-cores", width=0.25, perturbations=("rotation",), seeds=10
+    ),
     "standard": Config(preset="standard", perturbations=_PAPERS),
     "paper": Config(preset="paper", perturbations=_PAPERS, seeds=10),
 }
@@ -74,16 +98,17 @@ def measure(config: Config) -> pd.DataFrame:
         config: What to train.
 
     Returns:
-        One row a run (``level`` is ``run``), as of `trainings.row`; and one for each of its first
-        test images and each number of the pose (``level`` is ``pose``): ``image``, ``pose``,
-        ``applied`` and ``predicted`` (its negative, where all is undone; in the pose's unit), with
-        ``perturbation``, ``variant`` and ``seed``.
+        One row a run (``level`` is ``run``), as of `training_plan.row`; and, of runs that predict
+        their poses, one for each of the first test images and each number of the pose (``level`` is
+        ``pose``): ``image``, ``pose``, ``applied`` and ``predicted`` (its negative, where all is
+        undone; in the pose's unit), with ``perturbation``, ``variant`` and ``seed``.
     """
     runs, poses = [], []
     for result in config.results():
-        about = trainings.row(result, config.preset)
+        about = training_plan.row(result, config.preset)
         runs.append(about)
-        moved = about["kind"] != "cnn" and len(result.images) > 0
+        predicted = about["kind"] != "cnn" and about["alignment"] == "predicted"
+        moved = predicted and len(result.images) > 0
         names = parse_perturbation(about["perturbation"]).pose_names if moved else ()
         kept = result.images.head(config.poses)
         for name in names:
@@ -109,13 +134,13 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `measure` returned.
 
     Returns:
-        As of `trainings.table`: errors, ``difference`` to `REFERENCE` (below 0: fewer errors than
-        it), and for every number of the pose its ``slope_`` and the ``spread_`` left within a class
-        (in the pose's unit), each with its interval.
+        As of `training_plan.table`: errors, ``difference`` to `REFERENCE` (below 0: fewer errors
+        than it), and for every number of the pose its ``slope_`` and the ``spread_`` left within a
+        class (in the pose's unit), each with its interval.
     """
     runs = frame[frame["level"] == "run"]
     numbers = [name for name in runs if str(name).startswith(("slope_", "spread_"))]
-    found = trainings.table(runs, REFERENCE, (*numbers, "out_of_frame"))
+    found = training_plan.table(runs, REFERENCE, (*numbers, "out_of_frame"))
     return found.dropna(axis="columns", how="all")
 
 
@@ -128,7 +153,8 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure: a row a perturbation.
     """
-    runs = frame[frame["level"] == "run"]
+    everything = frame[frame["level"] == "run"]
+    runs = everything[everything["alignment"] == "predicted"]
     perturbations = list(dict.fromkeys(runs["perturbation"]))
     poses = frame[frame["level"] == "pose"]
     variants = list(dict.fromkeys(runs["variant"]))
@@ -146,6 +172,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         for line, perturbation in enumerate(perturbations):
             here = runs[runs["perturbation"] == perturbation]
             _draw_errors(panels[line, 0], here, variants)
+            _draw_true(panels[line, 0], everything, perturbation, variants)
             panels[line, 0].set_title(training_figures.spoken(perturbation))
             shown = poses[poses["perturbation"] == perturbation]
             shown = shown[shown["pose"] == shown["pose"].iloc[0]] if len(shown) else shown
@@ -180,6 +207,26 @@ def _draw_errors(axes: Axes, runs: pd.DataFrame, variants: list[str]) -> None:
     axes.set_ylabel("test error (%)")
 
 
+def _draw_true(
+    axes: Axes, everything: pd.DataFrame, perturbation: str, variants: list[str]
+) -> None:
+    """Mean errors with true poses, as open marks beside those of the same variant."""
+    here = everything[everything["perturbation"] == perturbation]
+    true = here[here["alignment"] == "true"].groupby("variant")["error"].mean()
+    shown = [variant for variant in variants if variant in true]
+    if not shown:
+        return
+    axes.plot(
+        [variants.index(variant) - 0.25 for variant in shown],
+        [100 * true[variant] for variant in shown],
+        "o",
+        color="#222222",
+        markerfacecolor="none",
+        label="poses given",
+    )
+    axes.legend(frameon=False, fontsize=10)
+
+
 def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
     """Density of one variant's poses, all seeds together, in the window of all variants."""
     if runs.empty or poses.empty:
@@ -200,10 +247,11 @@ def _draw_poses(axes: Axes, poses: pd.DataFrame, runs: pd.DataFrame) -> None:
     axes.plot(across[[0, -1]], across[[0, -1]], color="black", linewidth=1, linestyle=":")
     name = poses["pose"].iloc[0]
     slopes = runs[f"slope_{name}"].to_numpy(dtype=float)
-    low, high = trainings.interval(slopes)
+    mean, low, high = t_interval(slopes)
     ends = f"\n[{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-    axes.set_title(f"{variant.upper()}: slope {np.nanmean(slopes):.2f}{ends}", fontsize=12)
-    unit = training_figures.POSE_UNITS[name]
+    axes.set_title(f"{variant.upper()}: slope {mean:.2f}{ends}", fontsize=12)
+    perturbation = parse_perturbation(poses["perturbation"].iloc[0])
+    unit = perturbation.pose_units[perturbation.pose_names.index(name)]
     axes.set_xlabel(f"applied ({unit})")
     axes.set_ylabel(f"undone ({unit})")
     axes.set_aspect("equal")

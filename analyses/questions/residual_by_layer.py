@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import invariance_probe as ip
-from analyses.pairs import turns_and_scalings
+from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
-from invariance_probe.results import figures
+from invariance_probe.results.methods import Method
+from invariance_probe.results.style import RESIDUAL
 from invariance_probe.statistics import by_image, mean_interval
 
 CANVAS = 2
@@ -94,10 +95,10 @@ def measure(config: Config) -> pd.DataFrame:
 
 
 def _means(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Means over photographs, with 95 % bootstrap intervals."""
+    """Means over photographs, with 95 % intervals."""
     wide = by_image(frame, keys)
     values = wide.to_numpy(dtype=float)
-    mean, low, high = mean_interval(values, seed=0)
+    mean, low, high = mean_interval(values)
     counts = np.isfinite(values).sum(1)
     return wide.index.to_frame(index=False).assign(mean=mean, low=low, high=high, n_images=counts)
 
@@ -110,7 +111,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per ``layer``, ``transform`` and ``method``: ``mean`` fvu, ``low`` and ``high`` (95
-        % bootstrap over photographs), ``n_images``.
+        % interval over photographs), ``n_images``.
     """
     still = np.where(frame["transform"] == "rotation", 0.0, 1.0)
     return _means(frame[frame["parameter"] != still], ["layer", "transform", "method"])
@@ -153,12 +154,12 @@ def plot(frame: pd.DataFrame) -> Figure:
                 axes.set_title(layers[number], fontsize=12)
                 _ticks(axes, family)
             block.supxlabel(label, fontsize=12)
-            block.supylabel(figures.RESIDUAL, fontsize=12)
+            block.supylabel(RESIDUAL, fontsize=12)
         handles, labels = blocks[0].axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(
             f"EfficientNet-Lite0, {frame['image'].nunique()} photographs; "
-            "ribbons: 95 % bootstrap over photographs",
+            "ribbons: 95 % intervals over photographs",
             fontsize=12,
         )
         for axes in figure.axes:
@@ -170,7 +171,7 @@ def _draw(axes: Axes, means: pd.DataFrame) -> None:
     """One panel: a line a method."""
     for method in METHODS:
         rows = means[means["method"] == method]
-        colour = figures.METHOD_COLOURS[method]
+        colour = Method(method).colour
         ends = rows["low"].astype(float), rows["high"].astype(float)
         axes.fill_between(rows["parameter"], *ends, color=colour, alpha=0.18, linewidth=0)
         axes.plot(
@@ -180,7 +181,7 @@ def _draw(axes: Axes, means: pd.DataFrame) -> None:
             marker="o",
             markersize=3,
             linewidth=1.6,
-            label=figures.METHOD_LABELS[method],
+            label=Method(method).label,
         )
 
 

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 import invariance_probe as ip
-from analyses.pairs import Pairs, efficientnet_pairs, turns_and_scalings
+from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs, turns_and_scalings
 from invariance_probe.alignment import distortion, metrics, objectives, solver
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import coordinates, regions, sampling
 
 MAX_DISTORTION = 2.0
 
@@ -101,7 +101,7 @@ def random_warps(oracle: Tensor, count: int, generator: torch.Generator, *, shif
 
 
 def _against_random_starts(
-    pairs: Pairs, count: int, generator: torch.Generator
+    pairs: MapPairs, count: int, generator: torch.Generator
 ) -> list[dict[str, object]]:
     found = ip.align(pairs.reference, pairs.moved, oracle=pairs.oracle, region=pairs.region)
     mean = metrics.region_mean(pairs.reference, pairs.region)
@@ -110,7 +110,7 @@ def _against_random_starts(
     best = torch.stack([
         _best_of_random_starts(pairs, i, count, generator) for i in range(len(pairs))
     ])
-    truth = target.score(coordinates.warp(pairs.moved, best)).fvu
+    truth = target.score(sampling.warp(pairs.moved, best)).fvu
     return [
         {
             "part": "random starts",
@@ -127,7 +127,9 @@ def _against_random_starts(
     ]
 
 
-def _best_of_random_starts(pairs: Pairs, i: int, count: int, generator: torch.Generator) -> Tensor:
+def _best_of_random_starts(
+    pairs: MapPairs, i: int, count: int, generator: torch.Generator
+) -> Tensor:
     """Follow random starts, the oracle and the identity to convergence on the full map."""
     height, width = pairs.reference.shape[-2:]
     change = objectives.isotropic_from_normalised(height, width)
@@ -154,7 +156,7 @@ def _best_of_random_starts(pairs: Pairs, i: int, count: int, generator: torch.Ge
     return (change.inverse() @ coordinates.homogeneous(best) @ change)[:2]
 
 
-def _planted(pairs: Pairs, count: int, generator: torch.Generator) -> list[dict[str, object]]:
+def _planted(pairs: MapPairs, count: int, generator: torch.Generator) -> list[dict[str, object]]:
     """Move maps by known warps, add 1 % noise, and look for the warps."""
     height, width = pairs.moved.shape[-2:]
     identity = torch.eye(2, 3, dtype=torch.float64)
@@ -166,7 +168,7 @@ def _planted(pairs: Pairs, count: int, generator: torch.Generator) -> list[dict[
         seen = region.flatten(1).sum(1) >= max(0.2 * height * width, 16)
         theta, region = theta[seen], region[seen]
         moved = pairs.moved[torch.randint(len(pairs), (len(theta),), generator=generator)]
-        reference = coordinates.warp(moved, theta)
+        reference = sampling.warp(moved, theta)
         scale = reference.flatten(1).std(1)[:, None, None, None]
         noise = torch.randn(reference.shape, generator=generator)
         found = ip.align(reference + 0.01 * scale * noise, moved, region=region)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
 import invariance_probe as ip
-from analyses.pairs import turns_and_scalings
+from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
 from invariance_probe.results.methods import EXPLAINING_METHODS

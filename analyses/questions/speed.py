@@ -13,12 +13,12 @@ from torch import Tensor
 
 import invariance_probe as ip
 from analyses import baselines
-from analyses.pairs import Pairs, efficientnet_pairs
+from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
 
 OURS = "invariance_probe.align"
 
@@ -31,7 +31,7 @@ class Config:
         layers: Layers of EfficientNet-Lite0.
         degrees: Rotations of the input.
         images: Number of photographs.
-        batch: Pairs that `align` is given at once.
+        batch: MapPairs that `align` is given at once.
         repeats: Timed repetitions of everything.
         probe_images: Photographs of the whole probe that is set against its forward passes.
         seed: Root of all random choices.
@@ -78,7 +78,7 @@ def measure(config: Config) -> pd.DataFrame:
         _align(pairs, slice(0, 2))  # warm up
         for repeat in range(config.repeats):
             for method, seconds, theta in _run_all(pairs, config.batch):
-                fvu = target.score(coordinates.warp(pairs.moved, theta)).fvu.tolist()
+                fvu = target.score(sampling.warp(pairs.moved, theta)).fvu.tolist()
                 allowed = _in_family(theta, pairs.oracle)
                 rows += [
                     {
@@ -98,7 +98,7 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _align(pairs: Pairs, rows: slice) -> Tensor:
+def _align(pairs: MapPairs, rows: slice) -> Tensor:
     found = ip.align(
         pairs.reference[rows],
         pairs.moved[rows],
@@ -115,7 +115,7 @@ def _in_family(theta: Tensor, oracle: Tensor) -> list[bool]:
     return [bool(inside) for inside in ((values <= bound) & (values >= 1 / bound)).all(1)]
 
 
-def _run_all(pairs: Pairs, batch: int) -> list[tuple[str, list[float], Tensor]]:
+def _run_all(pairs: MapPairs, batch: int) -> list[tuple[str, list[float], Tensor]]:
     """Every method on every pair: seconds a pair and warps."""
     results = []
     seconds: list[float] = []

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from analyses.pairs import turns_and_scalings
+from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network import hooks
 from invariance_probe.network.models import load_model
@@ -238,7 +238,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         ``chance``; ``place`` with ``low`` and ``high``; ``trained_less_this``, the place of the
         trained network with its statistics estimated anew, as those of the random ones are, less
         this one's (below 0: the trained weights are the more alignable), with ``gap_low`` and
-        ``gap_high`` (95 % bootstrap over photographs, draws averaged); ``draws_low`` and
+        ``gap_high`` (95 % intervals over photographs, draws averaged); ``draws_low`` and
         ``draws_high``, the least and the greatest place of a single draw.
     """
     rows = []
@@ -323,7 +323,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         figure.suptitle(
             f"EfficientNet-Lite0 and random networks ({draws} of each kind), "
-            f"{frame['image'].nunique()} photographs;\nribbons: 95 % bootstrap over photographs",
+            f"{frame['image'].nunique()} photographs;\nribbons: 95 % intervals over photographs",
             fontsize=12,
         )
         sns.despine(figure)

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.data.datasets import Dataset, Parts, Source, Split
+from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.convolution import ImageConvolution
+from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import evaluation, factory
 from invariance_probe.training.batches import TrainingBatches
 from invariance_probe.training.configuration import TrainConfig
@@ -119,15 +120,9 @@ def _dataset(config: Config) -> Dataset:
             labels=torch.randint(0, TENTHS, (count, 1), generator=generator),
         )
 
-    return Dataset(
-        name="noise",
-        classes=TENTHS,
-        slots=1,
-        synthetic=True,
-        train=split(config.images),
-        validation=split(10),
-        test=split(10),
-    )
+    parts = Parts(train=split(config.images), validation=split(10), test=split(10))
+    noise = Source(name="noise", files="none", read=lambda _: parts, classes=TENTHS, synthetic=True)
+    return Dataset(source=noise, parts=parts)
 
 
 def _seconds(step: Callable[[], object], config: Config) -> float:
@@ -142,18 +137,18 @@ def _seconds(step: Callable[[], object], config: Config) -> float:
 
 def _ours(config: Config, data: Dataset, variant: str) -> float:
     """This trainer's step: batch, perturbation, forward, backward, optimizer."""
+    perturbation = RandomRotation()
     run = TrainConfig(
         data="noise",
-        perturbation="rotation",
-        variant=variant,
+        perturbation=perturbation,
+        variant=parse_variant(variant),
         network="mnist",
         optimizer="sgd",
         rate=0.01,
         weight_decay=0.0,
         batch=config.batch,
     )
-    perturbation = parse_perturbation(run.perturbation)
-    network = factory.build_network(run, data, perturbation)
+    network = factory.build_network(run, data)
     optimizer = factory.build_optimizer(run, network)
     batches = TrainingBatches(
         data, perturbation, seed=config.seed, size=config.batch, device=torch.device("cpu")

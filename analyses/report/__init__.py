@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.question import NAMES, answered, read_about
+from analyses import questions
+from analyses.answer import answered, read_about
 from analyses.report import answers, claims, findings
 from invariance_probe import report
-from invariance_probe.report import Found, Page
+from invariance_probe.report import Page, ResultFolder
 from invariance_probe.report import trainings as trained
 
 __all__ = ["SIGNS", "page"]
@@ -22,7 +23,7 @@ SIGNS = {
 """How folders that can be reported are told apart."""
 
 
-def page(found: Sequence[Found]) -> Page:
+def page(found: Sequence[ResultFolder]) -> Page:
     """Put everything on one page.
 
     Args:
@@ -35,7 +36,7 @@ def page(found: Sequence[Found]) -> Page:
     made = report.page(found)
     folders = sorted(
         (one.path for one in found if one.kind == answers.KIND),
-        key=lambda path: NAMES.index(answered(read_about(path) or {})),
+        key=lambda path: questions.NAMES.index(answered(read_about(path) or {})),
     )
     answering = [answers.section(path, number) for number, path in enumerate(folders, 1)]
     runs = [one.path for one in found if one.kind == trained.KIND]

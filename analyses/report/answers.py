@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.question import FRAME, NAMES, SUMMARY, answered, question_of, read_about
+from analyses import questions
+from analyses.answer import FRAME, SUMMARY, answered, read_about
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import blocks
 from invariance_probe.report.blocks import Drawing, Grid, Section
@@ -26,6 +27,7 @@ BEARS_ON = {
     "certificates": ("P9",),
     "controls": ("P1", "P7", "P8", "P12", "P14"),
     "learning_curve": ("P8", "P10"),
+    "mixings": ("P8",),
     "sensitivity": ("P14",),
     "search_quality": ("P3",),
 }
@@ -49,7 +51,7 @@ def is_answer(folder: Path) -> bool:
         about = read_about(folder)
     except InvalidInputError:
         return False
-    return about is not None and answered(about) in NAMES and (folder / SUMMARY).is_file()
+    return about is not None and answered(about) in questions.NAMES and (folder / SUMMARY).is_file()
 
 
 def section(folder: Path, number: int = 1) -> Section:
@@ -74,7 +76,7 @@ def section(folder: Path, number: int = 1) -> Section:
             f"folder {str(folder)!r} holds no answer that can be read ({type(error).__name__}); "
             "run the analysis again, or leave it out"
         ) from error
-    question = question_of(name)
+    question = questions.title(name)
     made = blocks.about(about.get("provenance") or {}, str(about.get("command", "")))
     config = about.get("config") or {}
     return Section(

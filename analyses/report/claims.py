@@ -9,6 +9,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.report.blocks import Item, Section
 from proofs.claim import Claim
 from proofs.claims import CLAIMS
+from proofs.formal.log import MachineCheck, machine_checks, stored
 
 KIND = "verdicts of the proofs"
 VERDICTS = "verdicts.json"
@@ -41,7 +42,10 @@ def section(folders: Sequence[Path], sections: Sequence[Section]) -> Section:
     found: dict[str, dict[str, Any]] = {}
     for folder in folders:
         found |= _read(folder)
-    items = tuple(_item(claim, found.get(id_), sections) for id_, claim in CLAIMS.items())
+    checks = machine_checks(stored())
+    items = tuple(
+        _item(claim, found.get(id_), checks[id_], sections) for id_, claim in CLAIMS.items()
+    )
     standing = sum(item.tone == "yes" for item in items)
     said = (
         f"{standing} of {len(found)} claims that were checked hold in all their settings, each "
@@ -71,7 +75,9 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
         ) from error
 
 
-def _item(claim: Claim, found: dict[str, Any] | None, sections: Sequence[Section]) -> Item:
+def _item(
+    claim: Claim, found: dict[str, Any] | None, check: MachineCheck, sections: Sequence[Section]
+) -> Item:
     links = tuple((s.id, s.title) for s in sections if claim.id in s.bears_on)
     badge, tone = NOT_CHECKED, "open"
     points: tuple[str, ...] = ()
@@ -89,6 +95,6 @@ def _item(claim: Claim, found: dict[str, Any] | None, sections: Sequence[Section
         badge=badge,
         tone=tone,
         text=(claim.statement, f"{claim.formula} ({'; '.join(map(str, claim.sources))})"),
-        points=points,
+        points=(f"machine-checked: {check}", *points),
         links=links,
     )

@@ -1,34 +1,39 @@
 """Findings 1 to 4 of the papers, judged on the trainings of a report.
 
-All differences are between runs of one setup with the same seed. Diverged runs have no error; in
-finding 2, which is about them, they count as `DIVERGED`.
+For each finding and task there is *one* primary contrast, chosen before the runs (see
+``analyses/results/PLAN.md``); all primary contrasts of a report are one family. Whatever else the
+trainings say is described, with intervals and without verdicts. Of several setups of a task the
+widest network, then the longest training, decides. Differences of errors and slopes are between
+runs of the same seed; runs that diverged have neither and are counted.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analyses.report.paired import (
     CONFIRMED,
-    NOT_CONFIRMED,
+    CONTRADICTED,
+    UNDECIDED,
     Contrast,
-    contrast,
-    together,
+    Verdict,
+    judged,
+    paired,
+    shares,
     unpaired,
 )
 from invariance_probe.report.blocks import Item, Section
 from invariance_probe.report.trainings import SETUP
 from invariance_probe.stn.variants import parse_variant
 
-DIVERGED = 1.0
-"""Error of a run that diverged: nothing is right."""
-STABLE = 0.1
-"""Share by which the error of a shared localizer may rise from its shallowest to its deepest form
-and still count as stable."""
+MARGIN, SLOPE_MARGIN, SHARE_MARGIN, GAIN_MARGIN = 0.25, 0.1, 0.25, 0.1
+"""Differences that count as none: of errors, in points; of slopes; of shares of the seeds; of
+shares of an error that are saved."""
+TAKEN_OFF = 0.5
+"""A localizer has taken off if the slope of undone against applied pose exceeds this."""
 TURNING = ("rotation", "scaling")
 """Perturbations of which a feature map cannot be relieved by a warp."""
 
@@ -38,25 +43,53 @@ _STATEMENTS = {
     1: "Transforming the input beats transforming a feature map under rotation and scaling, and "
     "less so under translation.",
     2: "Deeper localization networks that share no parameters become hard to train; shared ones "
-    "stay stable as they grow deeper, and win.",
-    3: "Iterating helps, mostly the weak localization networks; it does not replace rich features.",
+    "stay stable as they grow deeper.",
+    3: "Iterating helps the transformer on the image; it does not replace rich features.",
     4: "A network that may only transform a feature map compensates the pose less: a smaller slope "
-    "of predicted against applied pose, and more spread left within the classes.",
+    "of predicted against applied pose.",
 }
-_TONES = {CONFIRMED: "yes", NOT_CONFIRMED: "no"}
+_TONES = {CONFIRMED: "yes", CONTRADICTED: "no"}
+_KINDS = {
+    "c": "transformer on the map after layer {}",
+    "dl": "transformer on the image steered by {} layer{} of its own",
+    "sl": "transformer on the image steered by {} shared layer{}",
+}
+
+
+def spoken(variant: str) -> str:
+    """Name a variant in plain words.
+
+    Args:
+        variant: As on the command line.
+
+    Returns:
+        What it transforms and what steers it.
+    """
+    parts = []
+    for place in parse_variant(variant).placements:
+        words = _KINDS[place.kind].format(place.depth, "s" if place.depth > 1 else "")
+        words = "transformer on the image" if place.kind == "c" and place.depth == 0 else words
+        steps = f", {place.steps} steps" + " of one localizer" * place.shared
+        parts.append(words + (steps if place.steps > 1 else ""))
+    return " and ".join(parts) or "network without a transformer"
 
 
 class Task(NamedTuple):
     """Trainings that differ in variant and seed alone.
 
     Attributes:
-        words: Data and perturbation, and the classifier where it is another than the papers'.
+        words: Data and perturbation, the classifier where it is another than the papers', and the
+            setup where several were trained.
         kind: Of the perturbation, without its range.
+        network: Classifier.
+        decides: Whether it is the setup that verdicts rest on.
         numbers: By variant and seed, a column each number.
     """
 
     words: str
     kind: str
+    network: str
+    decides: bool
     numbers: pd.DataFrame
 
     def of(self, variant: str, name: str) -> pd.Series:
@@ -93,9 +126,46 @@ class Task(NamedTuple):
                 out[places[0].depth] = name
         return {depth: out[depth] for depth in sorted(out) if depth > 0}
 
-    def at_input(self, depth: int) -> list[str]:
-        """Networks that move the image, to set against one that moves the map at a depth."""
-        return [name for name in ("c0", f"sl{depth}") if name in self.variants]
+    def slope(self, variant: str) -> pd.Series:
+        """Look up how much of the pose a network undoes.
+
+        Args:
+            variant: Which network.
+
+        Returns:
+            By seed, the mean slope over the numbers of the pose; NaN where none was measured.
+        """
+        names = [name for name in self.numbers if str(name).startswith("slope_")]
+        return self.numbers.loc[variant][names].astype(float).mean(axis=1)
+
+    def failures(self, variant: str) -> tuple[int, int]:
+        """Count the seeds that diverged, or whose localizer did not take off.
+
+        Args:
+            variant: Which network.
+
+        Returns:
+            How many of how many; where no pose was applied those alone that diverged.
+        """
+        slopes = self.slope(variant)
+        failed = self.of(variant, "outcome") != "finished"
+        failed |= slopes.notna() & (slopes <= TAKEN_OFF)
+        return int(failed.sum()), len(failed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What the trainings say of a finding, before it is judged.
+
+    Attributes:
+        primary: The contrasts that were planned.
+        described: Others.
+        missing: What the finding needs and these trainings lack.
+    """
+
+    primary: list[Contrast] = field(default_factory=list)
+    described: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def gathered(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -128,22 +198,42 @@ def tasks(trained: pd.DataFrame) -> list[Task]:
         trained: What `gathered` returned.
 
     Returns:
-        One for each data set, perturbation and setup.
+        One for each data set, perturbation, classifier and setup; of each but the setup one
+        decides.
     """
     out: list[Task] = []
     if trained.empty:
         return out
-    for key, rows in trained.groupby(["data", "perturbation", "setup"], sort=False):
-        data, perturbation, _ = key
-        once = rows.drop_duplicates(["variant", "seed"], keep="last")
-        numbers = once.set_index(["variant", "seed"]).sort_index()
-        kind = str(perturbation).partition("=")[0]
-        words = f"{data} under {perturbation}"
-        network = once["network"].iloc[0] if "network" in once else _PAPERS
-        if network != _PAPERS:
-            words += f" ({network} network)"
-        out.append(Task(words=words, kind=kind, numbers=numbers))
+    rows = trained if "network" in trained else trained.assign(network=_PAPERS)
+    for (data, perturbation, network), alike in rows.groupby(
+        ["data", "perturbation", "network"], sort=False
+    ):
+        setups = [each for _, each in alike.groupby("setup", sort=False)]
+        ranks = [_rank(each) for each in setups]
+        for each, rank in zip(setups, ranks, strict=True):
+            once = each.drop_duplicates(["variant", "seed"], keep="last")
+            words = f"{data} under {perturbation}"
+            words += f" ({network} network)" if network != _PAPERS else ""
+            words += f" (width {rank[0]:g}, {rank[1]:g} steps)" if len(setups) > 1 else ""
+            out.append(
+                Task(
+                    words=words,
+                    kind=str(perturbation).partition("=")[0],
+                    network=str(network),
+                    decides=rank == max(ranks),
+                    numbers=once.set_index(["variant", "seed"]).sort_index(),
+                )
+            )
     return out
+
+
+def _rank(rows: pd.DataFrame) -> tuple[float, float, int]:
+    """Width, length and number of the runs of a setup."""
+    return (
+        float(rows["width"].max()) if "width" in rows else 1.0,
+        float(rows["last_step"].max()) if "last_step" in rows else 0.0,
+        len(rows),
+    )
 
 
 def section(trained: pd.DataFrame) -> Section:
@@ -153,27 +243,33 @@ def section(trained: pd.DataFrame) -> Section:
         trained: What `gathered` returned, or an empty frame.
 
     Returns:
-        A part of the page with a verdict for each.
+        A part of the page with verdicts for each, corrected for the number of all.
     """
     found = tasks(trained)
-    judges: dict[int, Callable[[list[Task]], tuple[list[Contrast], list[str]]]] = {
-        1: input_beats_map,
-        2: depth_needs_sharing,
-        3: iterating_helps,
-        4: maps_compensate_less,
+    findings = {
+        1: input_beats_map(found),
+        2: depth_needs_sharing(found),
+        3: iterating_helps(found),
+        4: maps_compensate_less(found),
     }
-    items = []
-    for number, judge in judges.items():
-        contrasts, missing = judge(found)
-        verdict = together(contrasts, complete=not missing)
+    verdicts = iter(judged([each for finding in findings.values() for each in finding.primary]))
+    items, meaning = [], []
+    for number, finding in findings.items():
+        own = [next(verdicts) for _ in finding.primary]
+        badge = together(own)
+        meaning.append(f"Finding {number}: {badge}. {_STATEMENTS[number]} {_basis(own)}".strip())
         items.append(
             Item(
                 id=f"finding-{number}",
                 title=f"Finding {number}",
-                badge=verdict,
-                tone=_TONES.get(verdict, "open"),
+                badge=badge,
+                tone=_TONES.get(badge, "open"),
                 text=(_STATEMENTS[number],),
-                points=(*map(str, contrasts), *(f"Not in this report: {one}." for one in missing)),
+                points=(
+                    *(f"Primary: {verdict}." for verdict in own),
+                    *(f"{words}." for words in finding.described),
+                    *(f"Not in this report: {one}." for one in finding.missing),
+                ),
             )
         )
     return Section(
@@ -181,20 +277,36 @@ def section(trained: pd.DataFrame) -> Section:
         title="The papers' findings",
         kind="judged on the trainings of this report",
         lead=(
-            "Each line is a difference that the finding says is positive: its mean over seeds, "
-            "paired, with a 95 % t interval. Confirmed: the interval lies above 0; not confirmed: "
-            "at or below; undecided: it holds 0. A finding is confirmed if all its lines are and "
-            "none is missing, and not confirmed if one of them is not.",
+            "For each finding and task one primary contrast decides, chosen before the runs; it is "
+            "a difference that the finding says is positive, with its 95 % interval over seeds. "
+            "Confirmed or contradicted: it is not 0 (Holm's correction over all primary contrasts "
+            f"of the page). Equivalent: it lies within {MARGIN:g} points of error, "
+            f"{SLOPE_MARGIN:g} of a slope or {SHARE_MARGIN:g} of the seeds. Everything else is "
+            f"description. A localizer has taken off if its slope exceeds {TAKEN_OFF:g}.",
         ),
+        meaning=tuple(meaning) if any(finding.primary for finding in findings.values()) else (),
         items=tuple(items),
     )
 
 
-def _pairs(task: Task) -> Iterator[tuple[str, str]]:
-    """A network that moves a map, and one that moves the image."""
-    for depth, moved in task.plain("c").items():
-        for other in task.at_input(depth):
-            yield moved, other
+def together(verdicts: Sequence[Verdict]) -> str:
+    """Say what several tasks make of one finding.
+
+    Args:
+        verdicts: One a task.
+
+    Returns:
+        Their word where it is the same for all; else how many say what; undecided without any.
+    """
+    words = [verdict.word for verdict in verdicts]
+    if len(set(words)) <= 1:
+        return words[0] if words else UNDECIDED
+    counts = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
+    return f"{', '.join(counts)} of {len(words)} tasks"
+
+
+def _basis(verdicts: Sequence[Verdict]) -> str:
+    return "; ".join(f"{verdict.contrast}: {verdict.word}" for verdict in verdicts)
 
 
 def _less(task: Task, one: str, other: str, name: str) -> list[float]:
@@ -203,148 +315,130 @@ def _less(task: Task, one: str, other: str, name: str) -> list[float]:
     return [float(value) for value in differences]
 
 
-def input_beats_map(found: Sequence[Task]) -> tuple[list[Contrast], list[str]]:
-    """Judge finding 1: error of CX less that of C0 and SLX, and its share under translation.
+def _errors(task: Task, one: str, other: str) -> Contrast:
+    """Error of one network less that of another, in points."""
+    words = f"{task.words}, error of the {spoken(one)} less that of the {spoken(other)}"
+    points = [100 * value for value in _less(task, one, other, "error")]
+    return paired(words, points, margin=MARGIN, unit=" points")
+
+
+def _started(task: Task) -> list[str]:
+    """How many seeds of each network took off."""
+    out = []
+    for variant in task.variants:
+        slopes = task.slope(variant)
+        if parse_variant(variant).placements and slopes.notna().any():
+            failed, among = task.failures(variant)
+            out.append(f"{spoken(variant)} {among - failed} of {among}")
+    return [f"{task.words}, seeds that took off: {', '.join(out)}"] if out else []
+
+
+def _pairs(task: Task) -> Iterator[tuple[str, str]]:
+    """A network that moves a map, and one that moves the image."""
+    for depth, moved in task.plain("c").items():
+        for other in ("c0", f"sl{depth}"):
+            if other in task.variants:
+                yield moved, other
+
+
+def _is_primary(task: Task) -> bool:
+    """Whether a task sets the transformers of the image and of the first map side by side."""
+    return task.decides and task.network == _PAPERS and {"c0", "c1"} <= set(task.variants)
+
+
+def input_beats_map(found: Sequence[Task]) -> Finding:
+    """Set finding 1 out.
 
     Args:
         found: All tasks.
 
     Returns:
-        Contrasts, in per cent of the images; and what is missing.
+        Primary: error of C1 less that of C0, under rotation and scaling; and, under translation,
+        the share of C1's error that C0 saves under rotation, less that which it saves there.
     """
-    contrasts, missing = [], []
-    gains: dict[bool, list[float]] = {True: [], False: []}
+    out = Finding()
+    turned = [task for task in found if _is_primary(task) and task.kind == "rotation"]
     for task in found:
-        turning = task.kind in TURNING
-        if not turning and task.kind != "translation":
-            continue
+        primary = _is_primary(task)
+        if primary and task.kind in TURNING:
+            out.primary.append(_errors(task, "c1", "c0"))
+        if primary and task.kind == "translation" and turned:
+            words = f"{task.words}, share of its error that the {spoken('c1')} would save on the "
+            words += "image under rotation less the share here"
+            out.primary.append(unpaired(words, _gains(turned[0]), _gains(task), margin=GAIN_MARGIN))
         for moved, other in _pairs(task):
-            if turning:
-                words = f"{task.words}, error of {moved} less that of {other}"
-                points = [100 * value for value in _less(task, moved, other, "error")]
-                contrasts.append(contrast(words, points, " points"))
-        gains[turning] += _gains(task)
-    for kind in TURNING:
-        if not any(task.kind == kind and list(_pairs(task)) for task in found):
-            missing.append(f"a map-moving network beside C0 or SLX under {kind}")
-    if gains[True] and gains[False]:
-        words = (
-            "share of CX's error that moving the input saves, under rotation and scaling less "
-            "under translation"
-        )
-        contrasts.append(unpaired(words, gains[True], gains[False]))
-    else:
-        missing.append("the same networks under translation")
-    return contrasts, missing
+            if not (primary and task.kind in TURNING and (moved, other) == ("c1", "c0")):
+                out.described.append(str(_errors(task, moved, other)))
+        out.described.extend(_started(task))
+    for kind in (*TURNING, "translation"):
+        if not any(_is_primary(task) and task.kind == kind for task in found):
+            out.missing.append(f"{spoken('c1')} beside {spoken('c0')} under {kind}")
+    return out
 
 
 def _gains(task: Task) -> list[float]:
-    """By seed, the mean share of CX's error that moving the input saves."""
-    shares = []
-    for moved, other in _pairs(task):
-        error = task.of(moved, "error").replace(0.0, math.nan)
-        shares.append(1 - task.of(other, "error") / error)
-    if not shares:
-        return []
-    mean = pd.concat(shares, axis=1).dropna().mean(axis=1)
-    return [float(value) for value in mean]
+    """By seed, the share of C1's error that C0 saves."""
+    shares = 1 - task.of("c0", "error") / task.of("c1", "error").replace(0.0, math.nan)
+    return [float(value) for value in shares.dropna()]
 
 
-def depth_needs_sharing(found: Sequence[Task]) -> tuple[list[Contrast], list[str]]:
-    """Judge finding 2: DLX against SLX as X grows.
+def depth_needs_sharing(found: Sequence[Task]) -> Finding:
+    """Set finding 2 out.
 
     Args:
         found: All tasks.
 
     Returns:
-        Contrasts: at the deepest X; the growth of the difference per layer; and that SLX's error
-        does not rise by more than `STABLE`, as what is left of that share. And what is missing.
+        Primary: at the deepest layer that both have, the share of seeds that failed (diverged, or
+        did not take off) with layers of their own less that with shared ones.
     """
-    contrasts, missing = [], []
-    grown, single = False, []
+    out = Finding()
     for task in found:
         apart, shared = task.plain("dl"), task.plain("sl")
         depths = sorted(set(apart) & set(shared))
-        if not depths:
-            continue
-        errors = {
-            (kind, depth): _with_diverged(task, names[depth])
-            for (kind, names), depth in product((("dl", apart), ("sl", shared)), depths)
-        }
-        gaps = pd.concat(
-            [100 * (errors["dl", depth] - errors["sl", depth]) for depth in depths], axis=1
-        ).dropna()
-        last = depths[-1]
-        lost = {
-            kind: sum(int((errors[kind, depth] == DIVERGED).sum()) for depth in depths)
-            for kind in ("dl", "sl")
-        }
-        words = (
-            f"{task.words}, error of dl{last} less that of sl{last} (diverged: {lost['dl']} of the "
-            f"unshared, {lost['sl']} of the shared)"
-        )
-        contrasts.append(contrast(words, gaps.iloc[:, -1].tolist(), " points"))
         if len(depths) < 2:
-            single.append(f"more than one depth of DLX and SLX, {task.words}")
             continue
-        grown = True
-        growth = [float(np.polyfit(depths, row, 1)[0]) for row in gaps.to_numpy(dtype=float)]
-        words = f"{task.words}, growth of that difference from layer {depths[0]} to {last}"
-        contrasts.append(contrast(words, growth, " points a layer"))
-        rise = (errors["sl", last] / errors["sl", depths[0]].replace(0.0, math.nan) - 1).dropna()
-        words = f"{task.words}, {STABLE:g} less the share by which the error of SLX rises with X"
-        contrasts.append(contrast(words, [STABLE - float(value) for value in rise]))
-    if not contrasts:
-        missing.append("DLX and SLX at the same depths")
-    # depths of one task are enough to say how the difference grows
-    missing += [] if grown else single
-    return contrasts, missing
+        for depth in depths:
+            one, other = apart[depth], shared[depth]
+            words = (
+                f"{task.words}, share of seeds that failed with the {spoken(one)} less that with "
+                f"the {spoken(other)}"
+            )
+            counts = shares(words, task.failures(one), task.failures(other), margin=SHARE_MARGIN)
+            if task.decides and depth == depths[-1]:
+                out.primary.append(counts)
+            else:
+                out.described.append(str(counts))
+            out.described.append(str(_errors(task, one, other)))
+    if not out.primary:
+        out.missing.append("localizers with layers of their own and shared ones at several depths")
+    return out
 
 
-def _with_diverged(task: Task, variant: str) -> pd.Series:
-    """Errors by seed; of a run that diverged the worst there is."""
-    error = task.of(variant, "error").astype(float)
-    return error.mask(task.of(variant, "outcome") != "finished", DIVERGED)
-
-
-def iterating_helps(found: Sequence[Task]) -> tuple[list[Contrast], list[str]]:
-    """Judge finding 3: several steps against one, C0 against SLX.
+def iterating_helps(found: Sequence[Task]) -> Finding:
+    """Set finding 3 out.
 
     Args:
         found: All tasks.
 
     Returns:
-        Contrasts: error of one step less that of several, for C0; the share that C0 gains less the
-        share that SLX gains; and the error of the iterated C0 less that of SLX. And what is
-        missing.
+        Primary: error of C0 less that of C0 with two steps.
     """
-    contrasts, missing = [], []
+    out = Finding()
     for task in found:
-        weak = _iterated(task, "c0")
-        if not weak:
-            continue
-        rich = [name for name in task.plain("sl").values() if _iterated(task, name)]
-        for many in weak:
-            words = f"{task.words}, error of c0 less that of {many}"
-            points = [100 * value for value in _less(task, "c0", many, "error")]
-            contrasts.append(contrast(words, points, " points"))
-        most = weak[-1]
-        for name in rich:
-            other = f"{name}{most[2:]}"
-            if other not in task.variants:
-                continue
-            words = f"{task.words}, share of its error that c0 gains less that of {name}"
-            gain = _share(task, "c0", most) - _share(task, name, other)
-            contrasts.append(contrast(words, gain.tolist()))
-        for name in task.plain("sl").values():
-            words = f"{task.words}, error of {most} less that of {name}"
-            points = [100 * value for value in _less(task, most, name, "error")]
-            contrasts.append(contrast(words, points, " points"))
-        if not rich:
-            missing.append(f"an iterated SLX beside a single one, {task.words}")
-    if not contrasts:
-        missing.append("C0 with one step and with several")
-    return contrasts, missing
+        for once in ("c0", *task.plain("dl").values(), *task.plain("sl").values()):
+            for many in _iterated(task, once):
+                contrast = _errors(task, once, many)
+                if task.decides and many == "c0x2":
+                    out.primary.append(contrast)
+                else:
+                    out.described.append(str(contrast))
+        if "c0x2" in task.variants:
+            rich = task.plain("sl").values()
+            out.described.extend(str(_errors(task, "c0x2", name)) for name in rich)
+    if not out.primary:
+        out.missing.append(f"{spoken('c0')} with one step and with two")
+    return out
 
 
 def _iterated(task: Task, name: str) -> list[str]:
@@ -352,39 +446,36 @@ def _iterated(task: Task, name: str) -> list[str]:
     if name not in task.variants:
         return []
     many = [each for each in task.variants if each.startswith(f"{name}x") and "+" not in each]
-    return sorted(many, key=lambda each: int(each.rpartition("x")[2]))
+    return sorted(many, key=lambda each: (parse_variant(each).placements[0].steps, each))
 
 
-def _share(task: Task, one: str, many: str) -> pd.Series:
-    """Share of its error that a network gains by iterating, by seed."""
-    single = task.of(one, "error").replace(0.0, math.nan)
-    return 1 - task.of(many, "error") / single
-
-
-def maps_compensate_less(found: Sequence[Task]) -> tuple[list[Contrast], list[str]]:
-    """Judge finding 4: slopes and spreads of CX against C0 and SLX, under rotation and scaling.
+def maps_compensate_less(found: Sequence[Task]) -> Finding:
+    """Set finding 4 out.
 
     Args:
         found: All tasks.
 
     Returns:
-        Contrasts: slope of C0 or SLX less that of CX, spread of CX less that of C0 or SLX; and
-        what is missing.
+        Primary: under rotation and scaling, slope of C0 less that of C1.
     """
-    contrasts, missing = [], []
+    out = Finding()
     for task in found:
-        if task.kind not in TURNING:
-            continue
+        primary = _is_primary(task) and task.kind in TURNING
         for moved, other in _pairs(task):
-            for column in task.numbers.columns:
-                start, _, pose = str(column).partition("_")
+            for column in map(str, task.numbers.columns):
+                start, _, pose = column.partition("_")
                 if start not in {"slope", "spread"}:
                     continue
                 more, less = (other, moved) if start == "slope" else (moved, other)
-                differences = _less(task, more, less, str(column))
-                if differences:
-                    words = f"{task.words}, {start} ({pose}) of {more} less that of {less}"
-                    contrasts.append(contrast(words, differences))
-    if not contrasts:
-        missing.append("poses of CX beside C0 or SLX under rotation or scaling")
-    return contrasts, missing
+                differences = _less(task, more, less, column)
+                if not differences:
+                    continue
+                words = f"{task.words}, {start} ({pose}) of the {spoken(more)} less that of the "
+                contrast = paired(words + spoken(less), differences, margin=SLOPE_MARGIN)
+                if primary and start == "slope" and (moved, other) == ("c1", "c0"):
+                    out.primary.append(contrast)
+                else:
+                    out.described.append(str(contrast))
+    if not out.primary:
+        out.missing.append(f"poses of {spoken('c1')} beside {spoken('c0')} under rotation")
+    return out

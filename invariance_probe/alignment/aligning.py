@@ -2,33 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invariance_probe.alignment import metrics
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates, regions
-
-
-class Outcome(StrEnum):
-    """How the search for one pair ended; the value says what it means and what to do."""
-
-    CONVERGED = "converged"
-    STEP_LIMIT = "step limit: the warp may still improve; raise max_steps"
-    DISTORTION_LIMIT = (
-        "at the distortion limit: a stronger distortion would fit better; raise max_distortion if "
-        "you would call that an alignment"
-    )
-    NON_FINITE = "non-finite: the maps hold NaN or infinity; look at the layer's activations"
-    CONSTANT = "constant maps: nothing to align; choose another layer or image"
-    EMPTY_REGION = (
-        "empty region: no position is visible in both maps; use a weaker transform, larger maps "
-        "or a smaller margin"
-    )
+from invariance_probe.plane import regions, sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +65,7 @@ class Alignment:
         Returns:
             The warped maps.
         """
-        return coordinates.warp(moved, self.theta, mode=self.mode)
+        return sampling.warp(moved, self.theta, mode=self.mode)
 
 
 def align(
@@ -119,9 +102,10 @@ def align(
 
     Raises:
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
-    """  # noqa: DOC502  (raised by `_check`)
+    """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
-    _check(reference, moved, settings)
+    settings.check()
+    _check(reference, moved)
     pairs, _, height, width = reference.shape
     device = reference.device
     theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
@@ -166,7 +150,7 @@ def align_with(
     candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
     scores = {
         name: target.score(
-            moved if name == "identity" else coordinates.warp(moved, theta, mode=settings.mode)
+            moved if name == "identity" else sampling.warp(moved, theta, mode=settings.mode)
         )
         for name, theta in candidates.items()
     }
@@ -206,7 +190,7 @@ def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: 
     return Outcome.DISTORTION_LIMIT if at_limit else Outcome.CONVERGED
 
 
-def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
+def _check(reference: Tensor, moved: Tensor) -> None:
     if reference.shape != moved.shape:
         raise InvalidInputError(
             f"align: reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ; "
@@ -216,12 +200,6 @@ def _check(reference: Tensor, moved: Tensor, settings: SearchOptions) -> None:
         raise InvalidInputError(
             "align: a 1 x 1 map has no position to move; choose a layer with a larger map"
         )
-    if not settings.max_distortion >= 1:
-        raise InvalidInputError(
-            f"max_distortion={settings.max_distortion:g}: a bound on stretching is at least 1"
-        )
-    if settings.mode not in {"bilinear", "bicubic"}:
-        raise InvalidInputError(f"mode={settings.mode!r}: choose 'bilinear' or 'bicubic'")
 
 
 def _finite(maps: Tensor) -> Tensor:

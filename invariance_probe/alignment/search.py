@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invariance_probe.alignment import distortion, metrics, objectives, solver
+from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane import coordinates
 
 Rounds = tuple[tuple[int, int], ...]
@@ -43,7 +44,7 @@ class SearchOptions:
         angles: Number of rotations, relative to the oracle, among the starts.
         scales: Scalings, relative to the oracle, among the starts.
         shift: Shift of the starts to the four sides, in normalised coordinates.
-        mode: Sampler of the reported residual, ``"bilinear"`` or ``"bicubic"``.
+        mode: Sampler of the reported residual: bilinear or bicubic.
     """
 
     max_distortion: float = 2.0
@@ -52,6 +53,26 @@ class SearchOptions:
     scales: tuple[float, ...] = (0.7, 1.3)
     shift: float = 0.3
     mode: str = "bilinear"
+
+    def check(self) -> None:
+        """Refuse what cannot be used.
+
+        Raises:
+            InvalidInputError: If a value is out of range.
+        """
+        # not on construction, where the command line's parser would frame the message
+        if not self.max_distortion >= 1:
+            raise InvalidInputError(
+                f"max_distortion={self.max_distortion:g}: a bound on stretching is at least 1"
+            )
+        if self.max_steps < 1:
+            raise InvalidInputError(f"max_steps={self.max_steps}: give at least 1")
+        if self.angles < 1:
+            raise InvalidInputError(f"angles={self.angles}: give at least 1, the oracle's own")
+        if not all(scale > 0 for scale in self.scales):
+            raise InvalidInputError(f"scales={list(self.scales)}: give positive factors")
+        if self.mode not in {"bilinear", "bicubic"}:
+            raise InvalidInputError(f"mode={self.mode!r}: choose 'bilinear' or 'bicubic'")
 
 
 @dataclass

@@ -16,33 +16,22 @@ holds all shifts that matter.
 import math
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe.alignment import aligning, metrics, search, solver
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import any_warp, families, minorants
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 
 LARGEST = 2**24
 """Positions times cells: maps of 56 x 56, where a certificate is slow but has its use."""
 
 _ENTRIES = 2**16
 """Boxes x positions bounded together: their temporaries stay near a processor's cache."""
-
-
-class CertificateOutcome(StrEnum):
-    """How a certification ended; the value says what it means and what to do."""
-
-    PROVEN = "proven: no warp of the family is better by more than the gap asked for"
-    BOX_LIMIT = "box limit: the gap reached is proven; raise max_boxes to narrow it"
-    TIME_LIMIT = "time limit: the gap reached is proven; raise time_limit_s to narrow it"
-    NON_FINITE = "non-finite: the maps hold NaN or infinity; look at the layer's activations"
-    CONSTANT = "constant maps: nothing to align; choose another layer or image"
-    EMPTY_REGION = "empty region: no position to compare; use a weaker transform or larger maps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +80,12 @@ class Certificate:
     fvu_lower: float
     gap: float
     boxes: int
-    outcome: CertificateOutcome
+    outcome: Outcome
 
     @property
     def complete(self) -> bool:
         """Whether the gap that was asked for was proven."""
-        return self.outcome is CertificateOutcome.PROVEN
+        return self.outcome is Outcome.PROVEN
 
 
 def certify(
@@ -154,7 +143,7 @@ def certify(
     found = _Search(F, G, theta, region, target, asked, slack)
     outcome = found.run()
     theta = found.family.theta(found.best[None])[0]
-    read = coordinates.warp(G[None], theta[None])[0]
+    read = sampling.warp(G[None], theta[None])[0]
     error = float(((read - F).square().sum(0) * region).sum())
     lower = max(0.0, math.sqrt(max(0.0, found.lower)) - slack) ** 2
     return _certificate(theta, error, lower, target, found.boxes, outcome)
@@ -166,7 +155,7 @@ def _certificate(
     lower: float,
     target: metrics.Target,
     boxes: int,
-    outcome: CertificateOutcome,
+    outcome: Outcome,
 ) -> Certificate:
     """Put a certificate together."""
     fvu, fvu_lower = (
@@ -221,16 +210,14 @@ def _check(
         )
 
 
-def _hopeless(
-    F: Tensor, G: Tensor, region: Tensor, target: metrics.Target
-) -> CertificateOutcome | None:
+def _hopeless(F: Tensor, G: Tensor, region: Tensor, target: metrics.Target) -> Outcome | None:
     """Say why there is nothing to certify, if so."""
     if not bool(F.isfinite().all() and G.isfinite().all()):
-        return CertificateOutcome.NON_FINITE
+        return Outcome.NON_FINITE
     if not bool(region.any()):
-        return CertificateOutcome.EMPTY_REGION
+        return Outcome.EMPTY_REGION
     if not bool(target.varied[0]):
-        return CertificateOutcome.CONSTANT
+        return Outcome.CONSTANT
     return None
 
 
@@ -295,15 +282,15 @@ class _Search:
         allowed = self.upper - max(self.asked.gap * self.upper, self.floor)
         return (math.sqrt(allowed) + self.slack) ** 2 if allowed > 0 else 0.0
 
-    def run(self) -> CertificateOutcome:
+    def run(self) -> Outcome:
         """Split boxes until the gap is closed or the budget spent."""
         began = time.monotonic()
         rounds = 0
         while len(self.lows):
             if self.boxes >= self.asked.max_boxes:
-                return CertificateOutcome.BOX_LIMIT
+                return Outcome.BOX_LIMIT
             if time.monotonic() - began > self.asked.time_limit_s:
-                return CertificateOutcome.TIME_LIMIT
+                return Outcome.TIME_LIMIT
             centres, halves, lows = self._split()
             rounds += 1
             # descents are dear beside bounds, and most useful early on: after rounds 1, 2, 4, 8,
@@ -314,7 +301,7 @@ class _Search:
             self.halves = torch.cat([self.halves, halves])
             self.lows = torch.cat([self.lows, lows])
             self._put_aside()
-        return CertificateOutcome.PROVEN
+        return Outcome.PROVEN
 
     def _split(self) -> tuple[Tensor, Tensor, Tensor]:
         """Take the boxes with the lowest bounds, halve them and bound what can hold a warp."""

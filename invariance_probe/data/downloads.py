@@ -4,7 +4,6 @@ A file is written beside its place as ``NAME.part`` and moved there only when it
 published one, so that a file under its own name is whole.
 """
 
-import errno
 import hashlib
 import http.client
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import disk_is_full
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 3
@@ -92,7 +92,7 @@ def fetch(
                 return target
             failures.append(f"{url}: {failure}")
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if disk_is_full(error):
             raise InvalidInputError(_no_space(remote, folder)) from error
         raise InvalidInputError(
             f"download of {remote.name!r}: {str(folder)!r} cannot be written to ({error.strerror});"

@@ -1,4 +1,4 @@
-"""What a data set is: images and labels in memory, in three fixed parts."""
+"""Images with labels, and how they are split."""
 
 from dataclasses import dataclass
 
@@ -36,49 +36,6 @@ class Split:
             A split of these alone, in that order.
         """
         return Split(images=self.images[samples], labels=self.labels[samples])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """A data set, ready for training.
-
-    Attributes:
-        name: The name it was opened by.
-        classes: Number of classes of a slot; 11 for numbers, the last of which is "no digit".
-        slots: Labels of an image, all of which must be right.
-        synthetic: Whether the images were rendered, not taken.
-        train: What is learnt from.
-        validation: What choices are made by.
-        test: What is reported.
-        background: Value in [0, 1] around the images, as `Perturbation.apply` takes it; None where
-            the border is to be continued.
-        notes: What a reader of results should know, such as how many images were left out.
-    """
-
-    name: str
-    classes: int
-    slots: int
-    synthetic: bool
-    train: Split
-    validation: Split
-    test: Split
-    background: float | None = 0.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """The name for tables and figures, which says so if the images are synthetic."""
-        return f"{self.name} (synthetic)" if self.synthetic else self.name
-
-    @property
-    def channels(self) -> int:
-        """1 for grey, 3 for colour."""
-        return self.train.images.shape[1]
-
-    @property
-    def side(self) -> int:
-        """Side of the images, in pixels."""
-        return self.train.images.shape[2]
 
 
 def stratified(

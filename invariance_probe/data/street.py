@@ -140,6 +140,8 @@ def _picture(
     config: StreetDigits,
     rng: np.random.Generator,
 ) -> UInt8[np.ndarray, "64 64 3"]:
+    # each draw moves the generator on: another order of these lines makes other pictures, and needs
+    # another `_VERSION`
     ground = _ground(textures, REGIONS[config.split], rng)
     shape = _lettering(digits, rng)
     corners = _corners(shape.size, config, rng)
@@ -154,6 +156,7 @@ def _picture(
         depth = int(rng.integers(1, 3))
         ground *= 1 - 0.6 * np.roll(mask, (depth, depth), (0, 1))
     ground += (colour - ground) * mask
+    # a plane of light, as from one side
     light = rng.uniform(-0.15, 0.15, 2).astype(np.float32)
     slope = np.linspace(-1, 1, SIDE, dtype=np.float32)
     ground *= (1 + light[0] * slope + light[1] * slope[:, None])[..., None]
@@ -219,6 +222,7 @@ def _corners(size: tuple[int, int], config: StreetDigits, rng: np.random.Generat
     angle = np.deg2rad(rng.uniform(-config.tilt, config.tilt))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     box = box @ turn
+    # shrunk until it fits however it was turned, then put anywhere it has room
     reach = np.abs(box).max(0)
     box *= min(1.0, (SIDE / 2 - 1) / reach.max())
     room = np.maximum(0, SIDE / 2 - 1 - np.abs(box).max(0))
@@ -230,6 +234,10 @@ def _in_perspective(shape: Image.Image, corners: np.ndarray) -> np.ndarray:
     """Map a grey image's corners to the given ones; opacity (64, 64, 1) in [0, 1]."""
     width, height = shape.size
     source = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+    # The plane is tilted: the map from the picture to the lettering is a homography, (u, v) =
+    # (a x + b y + c, d x + e y + f) / (g x + h y + 1). Times the denominator each corner gives two
+    # equations that are linear in the eight numbers, four corners all of them. Pillow asks for this
+    # direction, from where a pixel is drawn to where it is read.
     rows, values = [], []
     for (x, y), (u, v) in zip(corners * _FINE, source, strict=True):
         rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
@@ -242,6 +250,7 @@ def _in_perspective(shape: Image.Image, corners: np.ndarray) -> np.ndarray:
         coefficients.tolist(),
         Image.Resampling.BILINEAR,
     )
+    # drawn finer and averaged: Pillow reads one point a pixel, which would break thin strokes
     return np.asarray(drawn.reduce(_FINE), dtype=np.float32)[..., None] / 255
 
 
@@ -249,6 +258,7 @@ def _colour(
     ground: np.ndarray, mask: np.ndarray, contrast: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw a colour whose luminance differs enough from that under and around the number."""
+    # contrast is what is seen, so luminance (the weights of ITU-R BT.601) and not colours
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
     under = ground @ weights
     mean = float((under * mask[..., 0]).sum() / max(mask.sum(), 1e-6))

@@ -8,7 +8,6 @@ networks" (2014), section 5.1: the box round all digits, expanded by 30 %, resiz
 """
 
 import importlib
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -287,13 +286,16 @@ def unpack(archive: Path, folder: str) -> Path:
         InvalidInputError: If the archive is damaged, holds something else, or there is no space.
     """
     target = archive.parent / folder
-    part = Path(tempfile.mkdtemp(dir=archive.parent, prefix=f".{folder}-", suffix=".part"))
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(part, filter="data")
-        if not (part / folder).is_dir():
-            raise InvalidInputError(f"archive {str(archive)!r} holds no folder {folder!r}; {AGAIN}")
-        (part / folder).replace(target)
+        with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{folder}-") as part:
+            with tarfile.open(archive) as tar:
+                tar.extractall(part, filter="data")
+            whole = Path(part) / folder
+            if not whole.is_dir():
+                raise InvalidInputError(
+                    f"archive {str(archive)!r} holds no folder {folder!r}; {AGAIN}"
+                )
+            whole.replace(target)
     except (tarfile.TarError, EOFError) as error:
         raise InvalidInputError(
             f"archive {str(archive)!r} is damaged or broken off ({error}); {AGAIN}"
@@ -303,6 +305,4 @@ def unpack(archive: Path, folder: str) -> Path:
             f"archive {str(archive)!r} cannot be unpacked ({error.strerror or error}); make room in"
             f" {str(archive.parent)!r}, or remove and download it again"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return target

@@ -1,5 +1,6 @@
 """Run a model and see what its modules return; the hooks come off in any case."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -111,7 +112,9 @@ def _map_tensors(
     if isinstance(output, dict):
         new = {key: _map_tensors(value, visit, f"{dot}{key}") for key, value in output.items()}
         if any(value is not None for value in new.values()):
-            return {key: output[key] if new[key] is None else new[key] for key in output}
+            changed = copy.copy(output)  # the model goes on with a dict of the same kind
+            changed.update((key, value) for key, value in new.items() if value is not None)
+            return changed
     elif isinstance(output, tuple | list):
         items = [_map_tensors(value, visit, f"{dot}{i}") for i, value in enumerate(output)]
         if any(item is not None for item in items):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import read_state_dict
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the pixel values in [0, 1], as torchvision's and timm's models expect them."""
@@ -84,36 +84,12 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
     Args:
         module: Where the weights go.
-        path: A ``.safetensors`` file, or a file that torch loads with ``weights_only=True``.
+        path: As of `files.read_state_dict`.
 
     Raises:
-        InvalidInputError: If the file is missing, would run code, or does not fit.
+        InvalidInputError: If the file cannot be read, or does not fit.
     """
-    if not path.is_file():
-        raise InvalidInputError(f"weights file {str(path)!r} does not exist")
-    state: object
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            state = load_file(path)
-        except SafetensorError as error:
-            raise InvalidInputError(f"weights file {str(path)!r} is damaged: {error}") from error
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise InvalidInputError(
-                f"weights file {str(path)!r} is refused: it is no plain state dict (loading it "
-                "could run code, or it is damaged); save module.state_dict() as .safetensors"
-            ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InvalidInputError(
-            f"weights file {str(path)!r} holds no state dict; save module.state_dict()"
-        )
+    state = read_state_dict(path)
     own = module.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     # counters of batches matter to training only, and older files lack them

@@ -1,21 +1,38 @@
 """Where the cells of every map lie on the input: strides and offsets, measured.
 
 They are measured on a neutral copy of the model, in which all weights of a filter are equal and
-positive and normalisation is left out, so that each receptive field is symmetric about its centre
-whatever was learnt. Its response to a ramp across the input, divided by its response to a constant,
-is then the position of that centre, for all cells of all layers in a few passes. Rising and falling
-ramps are combined, because a maximum over a window follows its higher edge. Pooled vectors (gates)
-are held at their value for a constant input. The canvas is long along the measured axis, so that
-there are cells whose receptive fields the border does not touch.
+positive, normalisation is left out, and a mean stands for the maximum over a window, so that each
+receptive field is symmetric about its centre whatever was learnt, and weights of both signs cannot
+cancel. The copy is shown a bump on a constant ground, once raised and once lowered: the difference
+of the two answers is the bump as the map sees it, free of what bent activations add to both. Its
+centre of mass is where the cells say that the bump is. Three bumps, some way apart, give the
+stride, the offset and a check:
+
+- what answers a bump must weigh the same wherever the bump is, or the border has cut it;
+- the centre must move in proportion, or the map does not follow the input evenly;
+- the map must grow with the canvas by the stride that was found.
+
+What fails is tried again on a longer canvas, and called unmeasured in the end.
+
+Why a triangular bump: its values at p + r j, summed over j with the weights of any receptive field,
+depend on p by the field's centre alone if its reach is a multiple of the stride r (it is then two
+boxes convolved, and a box of n strides holds each phase of the grid n times). So the centre of mass
+is exact through any number of strides, upsampling and top-down paths, as long as they divide the
+reach. Where the stride that was found does not, the map is measured again with a reach of its own.
+
+Pooled vectors (gates) are held at their value for the constant ground, and what the far ends of the
+canvas answer to a bump is taken off: a context that all cells share says nothing of where they are.
 """
 
 import copy
 import math
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from invariance_probe.network.hooks import Key, run_hooked
 
@@ -25,10 +42,22 @@ chosen from the size ("same" padding) comes out as it does on the input."""
 _EXTRA = (256, 1024, 2560, 0)
 """Pixels added to the measured side, tried in turn until the deepest receptive fields fit in; the
 last for models that take one size only."""
+_REACHES = (192, 96, 48, 24, 12, 8, 4)
+"""Pixels from a bump's top to its foot: the longest that the canvas has room for. Multiples of as
+many strides as possible: of 64 and 48, of 32, ..."""
+_BUMPS = 3
+_ROOM = 4
+"""Reaches that a canvas must hold: the three bumps take three, and the ends must not see them."""
 _PRECISION = 0.05
 """What the measurement of strides and offsets is good for, in pixels."""
-_UNTOUCHED = 1e-5
-"""Share of its weight that a receptive field may lose outside the canvas and still count."""
+_CUT = 2e-5
+"""Share of its weight that the answer to a bump may lose or gain from place to place."""
+_BEND = 0.01
+"""Cells by which the centre of the answer may miss a straight line."""
+_ALIASING = 0.03
+"""The same two for a reach that the stride does not divide, which is a first guess."""
+_ENDS = 16
+"""The outermost 1 / _ENDS of the cells at both ends are too far from the bumps to see them."""
 
 
 @dataclass(frozen=True)
@@ -103,57 +132,95 @@ def measure_places(
 def _measure_lines(
     model: nn.Module, images: Tensor, shapes: dict[Key, torch.Size], axis: int
 ) -> dict[Key, _Line]:
-    """Fit stride and offset along one axis of the input (2 for y, 3 for x)."""
+    """Measure stride and offset along one axis of the input (2 for y, 3 for x)."""
     lines: dict[Key, _Line] = {}
     native = images.shape[2:]
     across = native[3 - axis]
     narrow = across if across <= _RESIDUE else across % _RESIDUE + _RESIDUE
     for extra in _EXTRA:
+        length = native[axis - 2] + extra
+        reach = next((r for r in _REACHES if _ROOM * r <= length), 1)
         # a narrow canvas is fast; where windows do not fit into it, the full one is
         for width in dict.fromkeys((narrow, across) if extra else (across,)):
-            size = (native[0] + extra, width) if axis == 2 else (width, native[1] + extra)
-            responses = _ramp_responses(model, images, axis, size, shapes.keys() - lines.keys())
-            for key in shapes.keys() & responses.keys() - lines.keys():
-                now = tuple(responses[key].shape[1:])
-                longer = [d for d in (1, 2, 3) if now[d] > shapes[key][d]]
-                if not extra:
-                    longer = [axis - 1 if is_channels_last(now, size) else axis]
-                line = _fit_line(responses[key], longer, size[axis - 2])
-                if line is not None:
-                    lines[key] = line
-            if shapes.keys() <= responses.keys() | lines.keys():
+            size = (length, width) if axis == 2 else (width, length)
+            left = {key: shape for key, shape in shapes.items() if key not in lines}
+            answers = _answers(model, images, axis, size, left.keys(), reach)
+            found = _fit_lines(answers, left, axis, extra, size, reach)
+            lines |= {key: line for key, line in found.items() if reach % round(line.stride) == 0}
+            for stride in {round(line.stride) for line in found.values()}:
+                own = reach // stride * stride
+                if own not in {0, reach}:
+                    odd = {k: left[k] for k in found if round(found[k].stride) == stride}
+                    again = _answers(model, images, axis, size, odd.keys(), own)
+                    lines |= _fit_lines(again, odd, axis, extra, size, own)
+            if shapes.keys() <= answers.keys() | lines.keys():
                 break
         if len(lines) == len(shapes):
             break
     return lines
 
 
-def _fit_line(responses: Tensor, longer: list[int], length: int) -> _Line | None:
-    """Fit the cells' positions, from the responses (2, batch, ...) to constant and ramp."""
-    if len(longer) != 1:
+def _fit_lines(
+    answers: dict[Key, Tensor],
+    shapes: dict[Key, torch.Size],
+    axis: int,
+    extra: int,
+    size: tuple[int, int],
+    reach: int,
+) -> dict[Key, _Line]:
+    """Fit all outputs whose answers to the bumps stand the checks."""
+    lines = {}
+    for key in shapes.keys() & answers.keys():
+        now = tuple(answers[key].shape[2:])
+        # the dimension of the output that follows this axis is the one that the canvas makes longer
+        longer = [d for d in (0, 1, 2) if now[d] > shapes[key][d + 1]]
+        if not extra:
+            longer = [axis - 2 if is_channels_last((1, *now), size) else axis - 1]
+        if len(longer) != 1:
+            continue
+        profile = answers[key].movedim(longer[0] + 2, 1).flatten(2).double().sum(2)
+        line = _fit_line(profile, longer[0] + 1, size[axis - 2], reach)
+        grown = now[longer[0]] - shapes[key][longer[0] + 1]
+        # both sizes are rounded to whole cells
+        if line is not None and abs(grown * line.stride - extra) <= 2 * line.stride:
+            lines[key] = line
+    return lines
+
+
+def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | None:
+    """Fit stride and offset to the answers (bump, cell) to bumps at `_tops`; None if bad."""
+    cells = profile.shape[1]
+    end = max(1, cells // _ENDS)
+    ends = torch.stack([profile[:, :end].mean(1), profile[:, -end:].mean(1)])
+    top = profile.abs().max()
+    if not bool(profile.isfinite().all()) or float(top) == 0:
         return None
-    constant, ramp = (r.movedim(longer[0], 0).flatten(1).double() for r in responses)
-    # one line of cells suffices: the one that responds most, as the border cuts it least
-    best = constant.abs().sum(0).argmax()
-    weight, slope = constant[:, best], ramp[:, best]
-    top = weight.abs().max()
-    if not bool(weight.isfinite().all() & slope.isfinite().all()) or float(top) == 0:
+    context = ends.mean()
+    cut = float((ends - context).abs().max() / top)  # what reaches the ends is cut there
+    profile = profile - context
+    weight = profile.sum(1)
+    number = torch.arange(cells, dtype=torch.float64, device=profile.device)
+    centre = (profile @ number / weight).tolist()
+    if not centre[0] < centre[1] < centre[2]:
         return None
-    cells = torch.nonzero((weight / top - 1).abs() <= _UNTOUCHED).flatten()
-    # three cells in a row: two may be alike by symmetry though the border cuts both. A maximum
-    # hides a cut neighbour, so the outermost cells are left out
-    cells = cells[len(cells) // 4 : len(cells) - len(cells) // 4]
-    if len(cells) < 3:
+    tops = _tops(length, reach)
+    stride = (tops[2] - tops[0]) / (centre[2] - centre[0])
+    offset = sum(tops) / _BUMPS - stride * sum(centre) / _BUMPS
+    bend = abs(centre[0] - 2 * centre[1] + centre[2])
+    change = float((weight / weight.mean() - 1).abs().max())
+    exact = round(stride) > 0 and reach % round(stride) == 0
+    if cut > _CUT or change > (_CUT if exact else _ALIASING):
         return None
-    positions = (slope[cells] / weight[cells] + 1) * (length / 2) - 0.5
-    number = cells.double()
-    deviation = number - number.mean()
-    stride = float((deviation * positions).sum() / deviation.square().sum())
-    offset = float(positions.mean() - stride * number.mean())
-    worst = float((positions - offset - stride * number).abs().max())
-    if stride <= 0 or worst > 0.1 * stride:
+    middle = offset + stride * (cells - 1) / 2
+    # the map's middle is the canvas's, but for what a stride leaves over at the far end
+    if bend > (_BEND if exact else _ALIASING) or abs(middle - (length - 1) / 2) > stride:
         return None
-    return _Line(_snap(stride), _snap(offset), longer[0])
+    return _Line(_snap(stride), _snap(offset), dim)
+
+
+def _tops(length: int, reach: int) -> list[int]:
+    """Pixels at which the bumps are highest: the canvas's middle, and half a reach to each side."""
+    return [length // 2 + step * max(1, reach // 2) for step in (-1, 0, 1)]
 
 
 def _snap(pixels: float) -> float:
@@ -161,17 +228,22 @@ def _snap(pixels: float) -> float:
     return round(2 * pixels) / 2 if abs(round(2 * pixels) / 2 - pixels) <= _PRECISION else pixels
 
 
-def _ramp_responses(
-    model: nn.Module, images: Tensor, axis: int, size: tuple[int, int], wanted: Set[Key]
+def _answers(
+    model: nn.Module,
+    images: Tensor,
+    axis: int,
+    size: tuple[int, int],
+    wanted: Set[Key],
+    reach: int,
 ) -> dict[Key, Tensor]:
-    """Responses to a constant and to a ramp from -1 to 1 (outer edges), stacked, by output."""
+    """Answers to the bumps, stacked (bump, 1, ...), by output."""
     length = size[axis - 2]
-    ramp = (2 * torch.arange(length, device=images.device) + 1) / length - 1
     view = [1, 1, 1, 1]
     view[axis] = length
+    # small beside 1, where smooth activations are straight
     base, step = 1e-2, 5e-3
-    ramp = ramp.view(view).expand(1, images.shape[1], *size)
-    flat = torch.ones_like(ramp)
+    ground = torch.full((1, images.shape[1], *size), base, device=images.device)
+    pixel = torch.arange(length, device=images.device)
     gates: dict[Key, Tensor] = {}
 
     def hold(key: Key, tensor: Tensor) -> Tensor | None:
@@ -189,24 +261,57 @@ def _ramp_responses(
             return hold(key, tensor)
 
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _MeansForMaxima():
                 run_hooked(model, image, visit)
         except (RuntimeError, ValueError, AssertionError, IndexError):
             pass  # a head that insists on one size: the layers before it have answered
         return outputs
 
-    respond(base * flat)
-    responses: dict[Key, Tensor] = {}
-    pairs = [
-        (respond(base * flat + step * wave), respond(base * flat - step * wave))
-        for wave in (flat, ramp)
-    ]
-    for key in pairs[0][0]:
-        if all(key in outputs for pair in pairs for outputs in pair):
-            rays = [up[key] - down[key] for up, down in pairs]
-            if all(ray.shape == rays[0].shape and ray.dim() == 4 for ray in rays):
-                responses[key] = torch.stack(rays)
-    return responses
+    respond(ground)
+    rays: dict[Key, list[Tensor]] = {}
+    for top in _tops(length, reach):
+        bump = step * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
+        up, down = respond(ground + bump), respond(ground - bump)
+        for key in up.keys() & down.keys():
+            if up[key].dim() == 4 and up[key].shape == down[key].shape:
+                rays.setdefault(key, []).append(up[key] - down[key])
+    return {
+        key: torch.stack(three)
+        for key, three in rays.items()
+        if len(three) == _BUMPS and len({one.shape for one in three}) == 1
+    }
+
+
+class _MeansForMaxima(TorchFunctionMode):
+    """Let a mean stand for every maximum over windows, in modules and in functions alike."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        named = kwargs or {}
+        if func in {F.max_pool2d, torch.max_pool2d} and not named.get("return_indices"):
+            named = {key: value for key, value in named.items() if key != "return_indices"}
+            return _mean_pool(*args[:6], **named)  # type: ignore[arg-type]  # as they were given
+        return func(*args, **named)
+
+
+def _mean_pool(
+    image: Tensor,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The mean over the windows of a maximum; the rare ones with gaps stay maxima."""
+    gap = dilation if isinstance(dilation, int) else max(dilation)
+    if gap > 1:
+        return F.max_pool2d(image, kernel_size, stride, padding, dilation, ceil_mode)
+    return F.avg_pool2d(image, kernel_size, stride, padding, ceil_mode)
 
 
 def _neutralise(model: nn.Module) -> nn.Module:

@@ -20,23 +20,37 @@ from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations import resampling
-from invariance_probe.perturbations.perturbation import PIECES, SIDE, Perturbation, in_proportion
+from invariance_probe.perturbations.perturbation import (
+    PIECES,
+    SIDE,
+    Perturbation,
+    in_proportion,
+    middles,
+    padded_side,
+)
+from invariance_probe.plane.transforms import Rotation, Scaling, Transform, Translation
 
 __all__ = [
+    "FORMS",
     "NoPerturbation",
     "Perturbation",
     "RandomRotation",
     "RandomScaling",
     "RandomTranslation",
     "parse_perturbation",
-    "test_clutter",
-    "test_poses",
+    "stored_clutter",
+    "stored_poses",
 ]
 
 MARGIN = 16
 """Pixels that the canvas of translations adds on either side (both papers: 60 x 60)."""
 SCALED_SIDES = tuple(range(2, 19, 2))
 """Sides to which crops are resized on the scaled set: 2 s with s in 1..9 (both papers)."""
+FORMS = (
+    *("none", "rotation", "rotation=DEGREES", "translation", "translation=clean"),
+    *("scaling", "scaling=LOW:HIGH", "scaling=clean", "scaling=LOW:HIGH,clean"),
+)
+"""What `parse_perturbation` reads."""
 _TEST_POSES, _TEST_CLUTTER = 5_100_000, 5_200_000
 """Seeds that no training run draws from, far apart."""
 
@@ -47,6 +61,20 @@ class NoPerturbation(Perturbation):
 
     name = "none"
     pose_names = ()
+    pose_units = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def label(self) -> str:
+        """The name alone: nothing is drawn."""
+        return self.name
+
+    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
+        """List the identity, so many times."""
+        del side
+        return [Rotation(0) for _ in range(count)]
 
     def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
         return uniform
@@ -68,7 +96,25 @@ class RandomRotation(Perturbation):
 
     name = "rotation"
     pose_names = ("degrees",)
+    pose_units = ("degrees",)
     limit: float = 90.0
+
+    def __str__(self) -> str:
+        return _written(self, _number(self.limit) if self.limit != RandomRotation.limit else "")
+
+    @property
+    def label(self) -> str:
+        """Name and largest angle."""
+        return f"{self.name} ±{self.limit:g}°"
+
+    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
+        """List rotations."""
+        del side
+        return [Rotation(middle * self.limit) for middle in middles(count)]
+
+    def source_side(self, side: int) -> int:
+        """The diagonal of the canvas, and a pixel on either side for interpolation."""
+        return padded_side(side, math.ceil(side * math.sqrt(2)) + 2)
 
     def __post_init__(self) -> None:
         if not 0 < self.limit <= 180:
@@ -99,7 +145,25 @@ class RandomTranslation(Perturbation):
 
     name = "translation"
     pose_names = ("x", "y")
+    pose_units = ("pixels", "pixels")
     pieces: int = PIECES
+
+    def __str__(self) -> str:
+        return _written(self)
+
+    @property
+    def label(self) -> str:
+        """Name and reach on images of 28 x 28 pixels."""
+        return f"{self.name} ±{MARGIN} px"
+
+    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
+        """List shifts by whole pixels, along one diagonal and the other in turns."""
+        steps = [round(middle * in_proportion(MARGIN, side)) for middle in middles(count)]
+        return [Translation(x, x if number % 2 == 0 else -x) for number, x in enumerate(steps)]
+
+    def source_side(self, side: int) -> int:
+        """The canvas, and the largest shift on either side."""
+        return self.canvas(side) + 2 * in_proportion(MARGIN, side)
 
     def canvas(self, side: int) -> int:
         """Say how large the canvas is: 16/28 of the side is added on either side.
@@ -135,9 +199,29 @@ class RandomScaling(Perturbation):
 
     name = "scaling"
     pose_names = ("log2_factor",)
+    pose_units = ("octaves",)
     pieces: int = PIECES
     low: float = -1.0
     high: float = 2.0
+
+    def __str__(self) -> str:
+        usual = (self.low, self.high) == (RandomScaling.low, RandomScaling.high)
+        return _written(self, "" if usual else f"{_number(self.low)}:{_number(self.high)}")
+
+    @property
+    def label(self) -> str:
+        """Name and range of the factor."""
+        return f"{self.name} {2**self.low:g} to {2**self.high:g}"
+
+    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
+        """List scalings, evenly spread in the logarithm of their factor."""
+        del side
+        half = (self.high - self.low) / 2
+        return [Scaling(2 ** (self.low + half * (middle + 1))) for middle in middles(count)]
+
+    def source_side(self, side: int) -> int:
+        """What shrinks to the canvas, and a pixel on either side for interpolation."""
+        return padded_side(side, math.ceil(self.canvas(side) * 2**-self.low) + 2)
 
     def __post_init__(self) -> None:
         if not (-4 <= self.low < self.high <= 4):
@@ -179,13 +263,25 @@ class RandomScaling(Perturbation):
         return resampling.moved_along_axes(images, self.moves(poses), canvas, background)
 
 
+def _number(value: float) -> str:
+    """A number that is read back as it was, without a needless point."""
+    return str(value).removesuffix(".0")
+
+
+def _written(perturbation: Perturbation, value: str = "") -> str:
+    """A name with its value and, where a class usually has clutter, the word that it has none."""
+    clean = perturbation.pieces == 0 and type(perturbation).pieces > 0
+    words = ",".join(word for word in (value, "clean" if clean else "") if word)
+    return f"{perturbation.name}={words}" if words else perturbation.name
+
+
 def parse_perturbation(text: str) -> Perturbation:
     """Read a perturbation as it is written on the command line.
 
     Args:
         text: ``none``; ``rotation`` or ``rotation=90`` (largest angle, degrees); ``translation`` or
             ``translation=clean`` (no clutter); ``scaling``, ``scaling=-1:2`` (binary logarithms of
-            the smallest and largest factor) or ``scaling=clean``.
+            the smallest and largest factor), ``scaling=clean`` or ``scaling=-1:2,clean``.
 
     Returns:
         The perturbation.
@@ -202,27 +298,24 @@ def parse_perturbation(text: str) -> Perturbation:
         if name == "translation" and (not equals or value == "clean"):
             return RandomTranslation(pieces=0) if equals else RandomTranslation()
         if name == "scaling":
-            if value == "clean":
-                return RandomScaling(pieces=0)
-            if equals:
-                low, high = (float(number) for number in value.split(":"))
-                return RandomScaling(low=low, high=high)
-            return RandomScaling()
+            words = value.split(",") if equals else []
+            clean = words[-1:] == ["clean"]
+            pieces, words = (0, words[:-1]) if clean else (PIECES, words)
+            if not words:
+                return RandomScaling(pieces=pieces)
+            low, high = (float(number) for number in ",".join(words).split(":"))
+            return RandomScaling(low=low, high=high, pieces=pieces)
     except InvalidInputError:
         raise
     except ValueError:
         pass
     raise InvalidInputError(
-        f"perturbation {text!r} cannot be read; give none, rotation, rotation=DEGREES, "
-        "translation, translation=clean, scaling, scaling=LOW:HIGH or scaling=clean"
+        f"perturbation {text!r} cannot be read; give {', '.join(FORMS[:-1])} or {FORMS[-1]}"
     )
 
 
-def test_poses(
-    perturbation: Perturbation,
-    count: int,
-    seed: int = 0,  # noqa: PT028 (no pytest test)
-    side: int = SIDE,  # noqa: PT028 (no pytest test)
+def stored_poses(
+    perturbation: Perturbation, count: int, seed: int = 0, side: int = SIDE
 ) -> Float[Tensor, "count pose"]:
     """List the poses of the test images: the same for every variant, seed of training and machine.
 
@@ -238,11 +331,8 @@ def test_poses(
     return perturbation.draw(count, torch.Generator().manual_seed(_TEST_POSES + seed), side)
 
 
-def test_clutter(
-    perturbation: Perturbation,
-    count: int,
-    side: int = SIDE,  # noqa: PT028 (no pytest test)
-    seed: int = 0,  # noqa: PT028 (no pytest test)
+def stored_clutter(
+    perturbation: Perturbation, count: int, side: int = SIDE, seed: int = 0
 ) -> Int64[Tensor, "count piece choice"] | None:
     """Choose the clutter of the test images, cut from each other, as fixedly as their poses.
 

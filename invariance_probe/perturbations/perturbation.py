@@ -13,6 +13,7 @@ from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.clutter import Clutter
+from invariance_probe.plane.transforms import Transform
 
 SIDE = 28
 """Side of the images for which the papers give sizes in pixels."""
@@ -35,6 +36,31 @@ def in_proportion(pixels: int, side: int) -> int:
     return max(1, (2 * pixels * side + SIDE) // (2 * SIDE))
 
 
+def padded_side(side: int, wanted: int) -> int:
+    """Round a side up so that an image lies in its middle, on whole pixels.
+
+    Args:
+        side: Side of the image.
+        wanted: Least side of what it lies in.
+
+    Returns:
+        The next number that differs from `side` by an even one.
+    """
+    return wanted + (wanted - side) % 2
+
+
+def middles(count: int) -> list[float]:
+    """List the middles of equal parts of [-1, 1].
+
+    Args:
+        count: How many parts.
+
+    Returns:
+        A number for each.
+    """
+    return [(2 * number + 1) / count - 1 for number in range(count)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Perturbation(ABC):
     """A random motion of the content, drawn anew for every image.
@@ -42,12 +68,49 @@ class Perturbation(ABC):
     Attributes:
         name: As it is written on the command line and in the tables.
         pose_names: What the numbers of a pose are.
+        pose_units: The unit of each, in words.
         pieces: Crops of other digits on each canvas; 0 for none.
     """
 
     name: ClassVar[str]
     pose_names: ClassVar[tuple[str, ...]]
+    pose_units: ClassVar[tuple[str, ...]]
     pieces: int = 0
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Write it as `kinds.parse_perturbation` reads it."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Name with the range that poses are drawn from, for figures."""
+
+    @abstractmethod
+    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
+        """List motions that are spread evenly over the range that poses are drawn from.
+
+        A mean over them says something about the perturbation, and not about its extremes.
+
+        Args:
+            count: How many.
+            side: Side of the images, in pixels; what is counted in pixels depends on it.
+
+        Returns:
+            The motions at the middles of `count` equal parts of the range.
+        """
+
+    def source_side(self, side: int) -> int:
+        """Say how large an image has to be for every motion to find all it shows on a canvas.
+
+        Args:
+            side: Side of the images, in pixels.
+
+        Returns:
+            Least side of the images padded, in pixels; even where `side` is even and odd where it
+            is odd, so that there are as many pixels on either side.
+        """
+        return self.canvas(side)
 
     def canvas(self, side: int) -> int:
         """Say how large the perturbed images are.
@@ -127,7 +190,7 @@ class Perturbation(ABC):
             poses: A pose for each; best left on the CPU, so that a GPU need not be waited for.
             clutter: What is added before values are clamped at 1; see `clutter_layer`.
             background: Value in [0, 1] around the images (0 for MNIST, 1 for plankton), or None to
-                continue the nearest border values, as for photographs. `Dataset.background` says
+                continue the nearest border values, as for photographs. `Source.background` says
                 which.
 
         Returns:

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from invariance_probe.plane import coordinates
+
 
 def rotated(
     images: Float[Tensor, "sample channel side side"],
@@ -30,20 +32,13 @@ def rotated(
     """
     # In a square, normalised coordinates are centred pixels times 2 / side, so a rotation is the
     # same matrix in both; the inverse of a rotation is its transpose.
-    side = images.shape[-1]
-    axis = (2 * torch.arange(side, dtype=images.dtype, device=images.device) + 1) / side - 1
-    inverse = moves[:, :2, :2].mT.to(images)[..., None] * axis
-    # affine_grid multiplies thousands of 3-vectors one by one; sums of outer terms are ten times
-    # as fast.
-    grid = torch.stack(
-        [
-            inverse[:, 0, 0, None, :] + inverse[:, 0, 1, :, None],
-            inverse[:, 1, 0, None, :] + inverse[:, 1, 1, :, None],
-        ],
-        dim=-1,
-    )
+    axis = coordinates.cell_centres(images.shape[-1], images)
+    grid = torch.stack(coordinates.mapped(moves.mT.to(images), axis, axis), dim=-1)
     if background is None:
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    # Positions outside read 0. With the background taken off before and added after, that 0 is the
+    # background, and pixels at the border fade into it as bilinear reading wants. Rounding may
+    # leave [0, 1] by a last bit.
     shifted = images - background if background else images
     moved = F.grid_sample(shifted, grid, padding_mode="zeros", align_corners=False)
     return moved.add_(background).clamp_(0, 1) if background else moved
@@ -67,6 +62,10 @@ def moved_along_axes(
     Returns:
         Canvases; shifts by whole pixels are exact.
     """
+    # Without rotation or shear the two coordinates are read independently: the output is Y I X^T
+    # with one matrix of weights an axis, so that an image costs two small products, not four reads
+    # for each pixel of a canvas that is mostly empty. `reach` is the largest of 1 / factor in the
+    # batch, in pixels of the image: half the widest triangle.
     side = images.shape[-1]
     continued = background is None
     reach = math.ceil(float((1 / moves.diagonal(dim1=1, dim2=2)).max())) if len(moves) else 1
@@ -92,6 +91,7 @@ def resizers(size: int, targets: tuple[int, ...]) -> Float[Tensor, "target large
     """
     matrices = torch.zeros(len(targets), max(targets), size)
     for matrix, target in zip(matrices, targets, strict=True):
+        # resizing is a scaling about the middle without a shift, edge to edge
         factor = torch.tensor([target / size], dtype=torch.float64)
         reach = max(1, math.ceil(size / target))
         weights = _interpolation(factor, 0 * factor, size, target, reach, continued=False)[0]
@@ -116,6 +116,8 @@ def pasted(
     Returns:
         Sums of the pieces on each canvas.
     """
+    # All pieces of all canvases are added by one call: a canvas is a run of `area` numbers, row
+    # after row, and a piece's pixel (i, j) lies i rows and j columns after its first.
     samples, count, channels, size = pieces.shape[:4]
     area = canvas**2
     span = torch.arange(size, device=pieces.device)
@@ -134,6 +136,8 @@ def _interpolation(
     factors: Tensor, shifts: Tensor, side: int, canvas: int, reach: int, continued: bool
 ) -> Tensor:
     """Weights (sample, canvas, side) with which each position of a canvas reads an axis."""
+    # Output position p of the canvas shows what lay at (p - shift) / factor of the image, both
+    # counted from the middle; `read` counts it in pixels from the first one's centre.
     # A triangle as wide as a pixel of the image or of the canvas, whichever is larger. Weights of
     # positions outside the image are dropped, or, where the border is continued, go to it.
     factors, shifts = factors.double(), shifts.double()
@@ -145,9 +149,13 @@ def _interpolation(
     reach *= 2
     taps = torch.arange(-reach, side + reach, dtype=torch.float32, device=factors.device)
     weights = (read[:, :, None] - taps).abs_().div_(width).neg_().add_(1).clamp_(min=0)
+    # A widened triangle does not sum to 1 over whole pixels: weights are shares of all taps, those
+    # outside the image included, so that content fades at the border and does not grow brighter
+    # there. Positions far outside have no tap at all in reach, and weights of 0 either way.
     total = weights.sum(-1, keepdim=True).clamp_(min=1e-6)
     inside = weights[:, :, reach : reach + side] / total
     if continued:
+        # what the taps outside would have weighed reads the border pixel on their side
         missing = 1 - inside.sum(-1)
         before = read < (side - 1) / 2
         inside[:, :, 0] += torch.where(before, missing, 0.0)

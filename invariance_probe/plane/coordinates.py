@@ -1,29 +1,29 @@
-"""The one coordinate convention: matrices between pixels and grids, and the samplers.
+"""The one coordinate convention, and the matrices that lead from one kind to another.
 
 Convention:
     Maps are ``(batch, channel, height, width)``. *Index* coordinates ``(x, y)`` count pixels, x to
     the right and y down, with the centre of the first pixel at ``(0, 0)``. *Centred* coordinates
     are index coordinates minus those of the map's centre. *Normalised* coordinates are those of
     `torch.nn.functional.affine_grid` with ``align_corners=False``: the outer edges of the map lie
-    at -1 and 1. Matrices are 3 x 3, homogeneous, float64, and act on columns ``(x, y, 1)``; a name
-    like ``moved_from_reference`` says from where to where, so that a product reads itself. A warp
-    ``theta`` (2 x 3, normalised) is a pull-back: it says where each output position reads from.
-    Reading outside a map returns its nearest border value, as in the papers' code (Finnveden et
-    al., "Understanding when spatial transformer networks do not support invariance").
+    at -1 and 1. Matrices are 3 x 3, homogeneous, and act on columns ``(x, y, 1)``; a name like
+    ``moved_from_reference`` says from where to where, so that a product reads itself.
+
+    What is done to an image is a *motion*: it says, in centred coordinates, where the *content*
+    goes. ``Rotation(30)`` turns it 30 degrees counter-clockwise as displayed, ``Scaling(1.4)``
+    makes it larger, and ``t @ u`` does u first, then t. What reads a map is a *pull-back*: it says,
+    in normalised coordinates, where each output position reads from, so that the content moves by
+    its inverse. Reading through ``a`` and then through ``b`` is reading once through ``a @ b``. A
+    *warp* ``theta`` is the first two rows of a pull-back. Reading outside a map returns its nearest
+    border value where nothing else is said, as in the papers' code (Finnveden et al.,
+    "Understanding when spatial transformer networks do not support invariance").
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 LATTICE_TOLERANCE = 1e-6
 """In pixels. Positions this close to pixel centres are read there, without interpolation."""
-
-_SPLINE_PADDING = 16
-"""Border of the spline filter, in pixels: its impulse response has fallen to 0.27**16 < 1e-9."""
 
 
 def homogeneous(theta: Float[Tensor, "*batch 2 3"]) -> Float[Tensor, "*batch 3 3"]:
@@ -69,6 +69,19 @@ def normalised_from_index(height: int, width: int) -> Float[Tensor, "3 3"]:
         A 3 x 3 matrix, float64.
     """
     return scale_and_shift(2 / width, 2 / height, 1 / width - 1, 1 / height - 1)
+
+
+def normalised_from_centred(height: int, width: int) -> Float[Tensor, "3 3"]:
+    """Map centred to normalised coordinates: ``x -> 2 x / width``.
+
+    Args:
+        height: Height of the map, in pixels.
+        width: Width of the map, in pixels.
+
+    Returns:
+        A 3 x 3 matrix, float64.
+    """
+    return scale_and_shift(2 / width, 2 / height, 0.0, 0.0)
 
 
 def index_from_centred(height: int, width: int) -> Float[Tensor, "3 3"]:
@@ -132,14 +145,68 @@ def read_positions(
     Returns:
         x and y in index coordinates, float64.
     """
-    m = index_matrix.double()
-    x = torch.arange(width, dtype=torch.float64, device=m.device)
-    y = torch.arange(height, dtype=torch.float64, device=m.device)[:, None]
-    row = [[m[..., i, j, None, None] for j in range(3)] for i in range(2)]
+    x = torch.arange(width, dtype=torch.float64, device=index_matrix.device)
+    y = torch.arange(height, dtype=torch.float64, device=index_matrix.device)
+    return mapped(index_matrix.double(), x, y)
+
+
+def mapped(
+    matrix: Float[Tensor, "*batch 3 3"],
+    x: Float[Tensor, " width"],
+    y: Float[Tensor, " height"],
+) -> tuple[Float[Tensor, "*batch height width"], Float[Tensor, "*batch height width"]]:
+    """List where an affine map sends the positions of a grid.
+
+    Args:
+        matrix: Any affine map.
+        x: Of the columns, in its coordinates.
+        y: Of the rows, in its coordinates.
+
+    Returns:
+        x and y of the images, in the dtype of the three.
+    """
+    # Sums of outer terms, in this order: what is exact (whole pixels, quarter turns) stays so. The
+    # matrix product of `sampling.affine_grid` is quicker and rounds otherwise in the last place,
+    # where each motion that a stored training was perturbed by would come out as another number.
+    row = [[matrix[..., i, j, None, None] for j in range(3)] for i in range(2)]
+    down = y[:, None]
     return (
-        row[0][0] * x + row[0][1] * y + row[0][2],
-        row[1][0] * x + row[1][1] * y + row[1][2],
+        row[0][0] * x + row[0][1] * down + row[0][2],
+        row[1][0] * x + row[1][1] * down + row[1][2],
     )
+
+
+def cell_centres(count: int, like: Float[Tensor, "..."]) -> Float[Tensor, " {count}"]:
+    """List where the cells of an axis lie.
+
+    Args:
+        count: How many there are.
+        like: A tensor of the dtype and on the device that the result is to have.
+
+    Returns:
+        Normalised coordinates of their centres.
+    """
+    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
+
+
+def sampling_grid(
+    x: Float[Tensor, "*batch out_height out_width"],
+    y: Float[Tensor, "*batch out_height out_width"],
+    height: int,
+    width: int,
+) -> Float[Tensor, "*batch out_height out_width 2"]:
+    """Turn positions into what `torch.nn.functional.grid_sample` takes.
+
+    Args:
+        x: Index coordinates in the map that is read.
+        y: Index coordinates in the map that is read.
+        height: Height of that map, in pixels.
+        width: Width of that map, in pixels.
+
+    Returns:
+        Normalised coordinates, x and y last.
+    """
+    return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
 
 
 def lattice_positions(
@@ -159,153 +226,6 @@ def lattice_positions(
     if float(off) > LATTICE_TOLERANCE:
         return None
     return columns.long(), rows.long()
-
-
-def warp(
-    maps: Float[Tensor, "batch channel height width"],
-    theta: Float[Tensor, "batch 2 3"],
-    *,
-    mode: str = "bilinear",
-) -> Float[Tensor, "batch channel height width"]:
-    """Read maps through affine warps; the output has the size of the input.
-
-    A warp that sends pixel centres to pixel centres (identity, quarter turns, flips, whole-pixel
-    shifts) moves pixels and interpolates nothing.
-
-    Args:
-        maps: Maps to read from.
-        theta: Pull-backs in normalised coordinates, one for each map.
-        mode: ``"bilinear"``, the sampler of spatial transformers, or ``"bicubic"`` (Keys' kernel,
-            a = -0.75).
-
-    Returns:
-        The warped maps, in the dtype of `maps`.
-    """
-    height, width = maps.shape[-2:]
-    x, y = read_positions(index_matrix_from_theta(theta, height, width), height, width)
-    columns, rows = x.round(), y.round()
-    off = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2)) > LATTICE_TOLERANCE
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1).to(maps)
-    if bool(off.all()):
-        return F.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
-    warped = torch.empty_like(maps)
-    if bool(off.any()):
-        warped[off] = F.grid_sample(
-            maps[off], grid[off], mode=mode, padding_mode="border", align_corners=False
-        )
-    columns, rows = columns.long().clamp(0, width - 1), rows.long().clamp(0, height - 1)
-    for i in torch.nonzero(~off).flatten().tolist():
-        warped[i] = maps[i, :, rows[i], columns[i]]
-    return warped
-
-
-def spline_coefficients(
-    images: Float[Tensor, "batch channel height width"],
-    blur: Float[Tensor, "2 2"] | None = None,
-) -> Float[Tensor, "batch channel padded_height padded_width"]:
-    """Compute the cubic B-spline coefficients of images, blurred first if asked.
-
-    The spline filter and the Gaussian are applied as one product in the Fourier domain (Unser,
-    "Splines: a perfect fit for signal and image processing", 1999); the border is extended with its
-    nearest values.
-
-    Args:
-        images: Images to interpolate.
-        blur: Covariance of the Gaussian, in square pixels, rows and columns in the order x, y.
-
-    Returns:
-        Coefficients with a border of 16 pixels all round, to be read by `sample_spline`.
-    """
-    p = _SPLINE_PADDING
-    padded = F.pad(images, (p, p, p, p), mode="replicate")
-    omega_y, omega_x = _frequencies(padded)
-    response = ((4 + 2 * torch.cos(omega_y)) / 6) * ((4 + 2 * torch.cos(omega_x)) / 6)
-    gain = 1 / response
-    if blur is not None:
-        gain = gain * _gaussian_response(omega_x, omega_y, blur)
-    return _filtered(padded, gain)
-
-
-def blurred(
-    maps: Float[Tensor, "batch channel height width"], covariance: Float[Tensor, "2 2"]
-) -> Float[Tensor, "batch channel height width"]:
-    """Convolve maps with a Gaussian; the border is extended with its nearest values.
-
-    Args:
-        maps: Maps to blur.
-        covariance: Of the Gaussian, in square cells, rows and columns in the order x, y.
-
-    Returns:
-        Blurred maps.
-    """
-    p = math.ceil(4 * float(covariance.diagonal().max()) ** 0.5) + 1
-    padded = F.pad(maps, (p, p, p, p), mode="replicate")
-    omega_y, omega_x = _frequencies(padded)
-    smooth = _filtered(padded, _gaussian_response(omega_x, omega_y, covariance))
-    return smooth[..., p:-p, p:-p]
-
-
-def _frequencies(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Angular frequencies along y (a column) and x of a real Fourier transform."""
-    height, width = images.shape[-2:]
-    like = {"device": images.device, "dtype": images.dtype}
-    omega_y = 2 * math.pi * torch.fft.fftfreq(height, **like)
-    return omega_y[:, None], 2 * math.pi * torch.fft.rfftfreq(width, **like)
-
-
-def _filtered(images: Tensor, gain: Tensor) -> Tensor:
-    """Multiply by a real, symmetric gain in the Fourier domain."""
-    spectrum: Tensor = torch.fft.rfft2(images)
-    filtered: Tensor = torch.fft.irfft2(spectrum * gain, s=images.shape[-2:])
-    return filtered
-
-
-def _gaussian_response(omega_x: Tensor, omega_y: Tensor, covariance: Tensor) -> Tensor:
-    xx, xy, yy = (float(covariance[i, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
-    return torch.exp(-0.5 * (xx * omega_x**2 + 2 * xy * omega_x * omega_y + yy * omega_y**2))
-
-
-def sample_spline(
-    coefficients: Float[Tensor, "batch channel padded_height padded_width"],
-    x: Float[Tensor, "height width"],
-    y: Float[Tensor, "height width"],
-) -> Float[Tensor, "batch channel height width"]:
-    """Evaluate cubic B-splines at the same positions in every image.
-
-    The sixteen taps are read as four bilinear ones (Sigg and Hadwiger, "Fast third-order texture
-    filtering", GPU Gems 2, 2005), which the B-spline's positive weights allow.
-
-    Args:
-        coefficients: What `spline_coefficients` returned.
-        x: Index coordinates in the image, before padding.
-        y: Index coordinates in the image, before padding.
-
-    Returns:
-        Interpolated values.
-    """
-    height, width = coefficients.shape[-2:]
-    taps_x, taps_y = _paired_taps(x + _SPLINE_PADDING), _paired_taps(y + _SPLINE_PADDING)
-    total: Tensor | None = None
-    for weight_x, at_x in taps_x:
-        for weight_y, at_y in taps_y:
-            grid = torch.stack([(2 * at_x + 1) / width - 1, (2 * at_y + 1) / height - 1], dim=-1)
-            grid = grid.to(coefficients).expand(len(coefficients), -1, -1, -1)
-            read = F.grid_sample(
-                coefficients, grid, mode="bilinear", padding_mode="border", align_corners=False
-            )
-            term = read * (weight_x * weight_y).to(coefficients)
-            total = term if total is None else total.add_(term)
-    assert total is not None
-    return total
-
-
-def _paired_taps(position: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Pair the four cubic B-spline taps: two weights, and the positions where bilinear reads."""
-    start = position.floor()
-    t = position - start
-    w0, w1 = (1 - t) ** 3 / 6, (4 - 6 * t**2 + 3 * t**3) / 6
-    w2, w3 = (1 + 3 * t + 3 * t**2 - 3 * t**3) / 6, t**3 / 6
-    return [(w0 + w1, start - 1 + w1 / (w0 + w1)), (w2 + w3, start + 1 + w3 / (w2 + w3))]
 
 
 def inside(

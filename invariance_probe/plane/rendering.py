@@ -1,6 +1,6 @@
 """Images through a transform: how pixels are read, how large the result is, what is made up.
 
-Transforms come as their matrices, which act on centred pixel coordinates (x right, y down).
+Transforms come as their matrices: motions, in centred coordinates (see `coordinates`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import coordinates, sampling
 
 NOMINAL_BLUR = 0.5
 """Standard deviation, in pixels, of the blur that an image is taken to have: Lowe, "Distinctive
@@ -51,11 +51,11 @@ def render(
         else:
             blur = shrinking_blur(canvas_from_crop[:2, :2].cpu()) if antialias else None
             if blur is not None:
-                coefficients = coordinates.spline_coefficients(images, blur)
+                coefficients = sampling.spline_coefficients(images, blur)
             else:
-                sharp = coordinates.spline_coefficients(images) if sharp is None else sharp
+                sharp = sampling.spline_coefficients(images) if sharp is None else sharp
                 coefficients = sharp
-            moved = coordinates.sample_spline(coefficients, x, y)
+            moved = sampling.sample_spline(coefficients, x, y)
         known = coordinates.inside(x, y, height, width, margin=0.0)
         yield moved if bool(known.all()) else torch.where(known, moved, fill_values)
 

@@ -1,9 +1,6 @@
 """What is done to the input: rotation, scaling, shear, translation, reflection, any affine map.
 
-Convention:
-    A transform says how the *content* moves, about the centre of the image: ``Rotation(30)`` turns
-    it 30 degrees counter-clockwise as displayed, ``Scaling(1.4)`` makes it larger. Its `matrix`
-    acts on centred pixel coordinates (x right, y down). ``t @ u`` does u first, then t.
+A transform is a motion of the content about the centre of the image, as of `coordinates`.
 """
 
 import math

@@ -1,23 +1,31 @@
-"""Mixings of channels in a probe: fitted on some folds of the images, scored on the others."""
+"""Mixings of channels in a probe: fitted on some folds of the images, scored on the others.
+
+A run goes through three objects, each made from the one before it. `Sums` collects second moments
+in a first reading of the images; `Sums.fit` gives `Fits`, the mixings, which a `Turn` improves
+where warp and mixing are found in turns; `HeldOut` scores them in the last reading.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from scipy.stats import binom
 from torch import Tensor
 
 from invariance_probe.alignment import metrics, mixing
 from invariance_probe.alignment.aligning import align_with
-from invariance_probe.alignment.mixing import Mixing, Moments, Permutation
+from invariance_probe.alignment.mixing import Kind, Mixing, Moments, Permutation
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates
-from invariance_probe.probing.pairs import Pairs, View, unknown
-from invariance_probe.results.methods import warp_and_kind
-from invariance_probe.results.records import Block
+from invariance_probe.plane import sampling
+from invariance_probe.probing import duplicates
+from invariance_probe.probing.pairs import Pairs, View
+from invariance_probe.results.methods import Method, Warp
+from invariance_probe.results.rows import Block
 
 FOLDS = 5
 """Groups of images; each is scored by mixings fitted on the others. Fewer if there are fewer images
@@ -30,222 +38,399 @@ JOINT_TOLERANCE = 1e-3
 """Relative gain in the fitted error below which the turns end."""
 
 
-class CrossFit:
-    """All mixings of a run.
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """What is mixed in a run, and which images are held out together.
 
-    An image's place in the run's seeded order decides on its fold, so that the table does not
-    depend on how many images are read at once. Joint methods, too, are fitted on other images, but
-    to warps of theirs (six numbers each) that were found under mixings which had seen it.
+    The run's seeded order decides on an image's fold, so that the table does not depend on how many
+    images are read at once; near duplicates are held out together.
+
+    Attributes:
+        methods: Those of the run with a mixing; none if all images are one or near duplicates.
+        views: The layers.
+        count: Number of folds, at least 2 if anything is mixed.
+        fold: Fold of each image, by its number.
+        search: How thoroughly to search where warp and mixing are found in turns.
+    """
+
+    methods: tuple[Method, ...]
+    views: Mapping[str, View]
+    count: int
+    fold: Sequence[int]
+    search: SearchOptions
+
+    @classmethod
+    def of(
+        cls,
+        methods: Sequence[Method],
+        views: Mapping[str, View],
+        order: Sequence[int],
+        groups: Sequence[int],
+        search: SearchOptions,
+    ) -> "Folds":
+        """Make as many folds as memory allows.
+
+        Args:
+            methods: The run's methods; those without a mixing are passed over.
+            views: The layers.
+            order: Numbers of the images, in the order of the run.
+            groups: Group of near duplicates of each image, by its number.
+            search: How thoroughly to search.
+
+        Returns:
+            The folds; without methods if a single group leaves nothing to score on.
+
+        Raises:
+            InvalidInputError: If the moments of two folds do not fit into memory.
+        """
+        distinct = len(set(groups))
+        mixed = tuple(method for method in methods if method.mixing and distinct > 1)
+        # cross and outer products, C x C in float64 each, dwarf all other sums
+        stores = len(_warps(mixed)) + len(_joint(mixed))
+        needed = {
+            name: 2 * 8 * view.layer.channels**2 * len(view.oracle) * stores
+            for name, view in views.items()
+        }
+        count = min(FOLDS, distinct, MOMENT_BYTES // max(1, sum(needed.values())))
+        if mixed and count < 2:
+            largest = max(needed, key=lambda name: needed[name])
+            raise InvalidInputError(
+                f"mixing the {views[largest].layer.channels} channels of {largest!r} under "
+                f"{len(views[largest].oracle)} transforms would take "
+                f"{2 * sum(needed.values()) / 2**30:.1f} GiB; probe fewer layers or transforms at "
+                "a time"
+            )
+        fold = duplicates.folds(order, groups, count) if mixed else []
+        return cls(methods=mixed, views=views, count=count, fold=fold, search=search)
+
+    @property
+    def joint(self) -> tuple[Method, ...]:
+        """Methods whose warp and mixing are found in turns."""
+        return _joint(self.methods)
+
+    @property
+    def warps(self) -> tuple[Warp, ...]:
+        """Warps after which mixings are fitted to the first reading."""
+        return _warps(self.methods)
+
+    def of_pairs(self, pairs: Pairs) -> list[int]:
+        """Look up the folds of some images.
+
+        Args:
+            pairs: Pairs of these images.
+
+        Returns:
+            A fold for each of ``pairs.numbers``.
+        """
+        return [self.fold[number] for number in pairs.numbers]
+
+    def moments(self, view: View) -> Moments:
+        """Begin to sum over the positions of one layer.
+
+        Args:
+            view: The layer.
+
+        Returns:
+            Moments with the leading axes transform and fold, all 0.
+        """
+        shape = (len(view.oracle), self.count)
+        return Moments.zeros(*shape, channels=view.layer.channels, device=view.oracle.device)
+
+    def add(self, to: Moments, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
+        """Take pairs into the moments of their layer.
+
+        Args:
+            to: What `moments` began.
+            pairs: The pairs.
+            theta: Their warps.
+        """
+        warped = sampling.warp(pairs.moved, theta, mode=self.search.mode)
+        folds = self.of_pairs(pairs)
+        for transform, rows in pairs.rows():
+            parts = Moments.of(*_within(pairs, rows, warped))
+            for place, fold in enumerate(folds):
+                to.add_at((transform, fold), parts[place])
+
+
+def _joint(methods: Sequence[Method]) -> tuple[Method, ...]:
+    return tuple(method for method in methods if method.warp is Warp.JOINT)
+
+
+def _warps(methods: Sequence[Method]) -> tuple[Warp, ...]:
+    # turns begin at the better of these two
+    begin = (Warp.ORACLE, Warp.AFFINE) if _joint(methods) else ()
+    asked = (method.warp for method in methods if method.warp is not Warp.JOINT)
+    return tuple(dict.fromkeys((*begin, *asked)))
+
+
+class Sums:
+    """First stage: moments of every layer under every warp after which channels are mixed.
 
     Args:
-        views: The layers.
-        methods: The run's methods; those without a mixing are passed over.
-        order: Numbers of the images, in the order of the run.
-        search: How thoroughly to search where warp and mixing are found in turns.
+        folds: What is mixed, and which images are held out together.
+    """
 
-    Raises:
-        InvalidInputError: If the moments of two folds do not fit into memory.
+    def __init__(self, folds: Folds) -> None:
+        self._folds = folds
+        self._moments = {
+            warp: {name: folds.moments(view) for name, view in folds.views.items()}
+            for warp in folds.warps
+        }
+
+    def add(self, warp: Warp, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
+        """Take pairs in; a warp after which nothing is mixed is passed over.
+
+        Args:
+            warp: How the pairs were warped.
+            pairs: The pairs.
+            theta: Their warps.
+        """
+        if warp in self._moments:
+            self._folds.add(self._moments[warp][pairs.view.layer.name], pairs, theta)
+
+    def fit(self) -> "Fits":
+        """Fit all mixings.
+
+        Returns:
+            The mixings; those of joint methods are where their turns begin.
+        """
+        fits = {}
+        for method in self._folds.methods:
+            kind = _kind(method)
+            fits[method] = {
+                name: [
+                    FoldFits.fit(kind, moments[transform])
+                    for transform, moments in enumerate(self._start(method, name))
+                ]
+                for name in self._folds.views
+            }
+        counts = {
+            warp: {name: moments.count for name, moments in layers.items()}
+            for warp, layers in self._moments.items()
+        }
+        return Fits(self._folds, fits, counts)
+
+    def _start(self, method: Method, name: str) -> list[Moments]:
+        """The moments of a layer under the method's warp, one table of all transforms for each."""
+        if method.warp is not Warp.JOINT:
+            moments = self._moments[method.warp][name]
+            return [moments] * len(moments.count)
+        # for each transform, turns begin at the warp after which the mixing fits better
+        oracle, affine = (self._moments[warp][name] for warp in (Warp.ORACLE, Warp.AFFINE))
+
+        def left(moments: Moments) -> float:
+            return float(mixing.fit(_kind(method), moments).error(moments.sum()))
+
+        return [
+            oracle if left(oracle[t]) <= left(affine[t]) else affine
+            for t in range(len(oracle.count))
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldFits:
+    """A method's mixings in one layer under one transform.
+
+    Attributes:
+        by_fold: For each fold, the mixing fitted without it.
+        whole: The permutation fitted to all images; None for other kinds.
+    """
+
+    by_fold: list[Mixing]
+    whole: Permutation | None
+
+    @classmethod
+    def fit(cls, kind: Kind, moments: Moments) -> "FoldFits":
+        """Fit to all folds but one, each in turn.
+
+        Moments add up over images, so those of all folds but k are the total less fold k, and no
+        image need be read again; penalties are chosen by leaving out a second fold (see
+        `mixing.cross_fit`).
+
+        Args:
+            kind: The family of mixings.
+            moments: Leading axis fold.
+
+        Returns:
+            The mixings.
+        """
+        whole = mixing.fit_permutation(moments.sum()) if kind is Kind.PERMUTATION else None
+        return cls(by_fold=mixing.cross_fit(kind, moments), whole=whole)
+
+    def fitted_error(self, moments: Moments) -> float:
+        """Sum what the mixings leave on the images that they are fitted to.
+
+        Args:
+            moments: Leading axis fold.
+
+        Returns:
+            Squared differences, summed over folds.
+        """
+        total = moments.sum()
+        return sum(float(one.error(total - moments[fold])) for fold, one in enumerate(self.by_fold))
+
+
+class Fits:
+    """Second stage: the mixings of a run.
+
+    Args:
+        folds: What is mixed, and which images are held out together.
+        mixings: By method, layer and transform.
+        counts: Positions that were summed over, by warp and layer; axes transform and fold.
     """
 
     def __init__(
         self,
-        views: Mapping[str, View],
-        methods: Sequence[str],
-        order: Sequence[int],
-        search: SearchOptions,
+        folds: Folds,
+        mixings: Mapping[Method, Mapping[str, list[FoldFits]]],
+        counts: Mapping[Warp, Mapping[str, Float64[Tensor, "transform fold"]]],
     ) -> None:
-        self._views, self._search = views, search
-        self.methods = [method for method in methods if warp_and_kind(method)[1]]
-        self._place = {number: place for place, number in enumerate(order)}
-        self._stores = list(dict.fromkeys(_store(method) for method in self.methods))
-        if any(store.startswith("joint") for store in self._stores):
-            # the turns begin at these two
-            self._stores = list(dict.fromkeys(["oracle", "affine", *self._stores]))
-        self.folds = min(FOLDS, len(order)) if self.methods else 0
-        if self.folds >= 2:
-            self.folds = self._affordable()
-        self._moments: dict[tuple[str, str], Moments] = {}
-        self._fits: dict[tuple[str, str], list[list[Mixing]]] = {}
-        self._whole: dict[tuple[str, str], list[Permutation]] = {}
-        self._better: dict[tuple[str, str], Tensor] = {}
+        self.folds, self.mixings, self.counts = folds, mixings, counts
 
-    @property
-    def warps(self) -> list[str]:
-        """Warps whose moments are to be collected in the first reading."""
-        usable = self.folds >= 2
-        return [store for store in self._stores if usable and not store.startswith("joint")]
-
-    @property
-    def joint(self) -> list[str]:
-        """Methods whose warp and mixing are found in turns."""
-        return [method for method in self.methods if method.startswith("joint")]
-
-    def _affordable(self) -> int:
-        """As many folds as memory allows."""
-        needed = {
-            name: 16 * len(view.oracle) * view.layer.channels**2 * len(self._stores)
-            for name, view in self._views.items()
-        }
-        folds = min(self.folds, MOMENT_BYTES // max(1, sum(needed.values())))
-        if folds < 2:
-            largest = max(needed, key=lambda name: needed[name])
-            raise InvalidInputError(
-                f"mixing the {self._views[largest].layer.channels} channels of {largest!r} under "
-                f"{len(self._views[largest].oracle)} transforms would take "
-                f"{2 * sum(needed.values()) / 2**30:.1f} GiB; probe fewer layers or transforms at "
-                "a time"
-            )
-        return folds
-
-    def _folds_of(self, pairs: Pairs) -> Tensor:
-        places = [self._place[number] % self.folds for number in pairs.numbers]
-        return torch.tensor(places, device=pairs.oracle.device)
-
-    def collect(self, store: str, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
-        """Take pairs into the moments.
-
-        Args:
-            store: A warp, or the name of a joint method.
-            pairs: The pairs.
-            theta: Their warps.
-        """
-        warped = coordinates.warp(pairs.moved, theta, mode=self._search.mode)
-        key = (store, pairs.view.layer.name)
-        if key not in self._moments:
-            shape = (len(pairs.view.oracle), self.folds)
-            self._moments[key] = Moments.zeros(
-                *shape, channels=warped.shape[1], device=warped.device
-            )
-        folds = self._folds_of(pairs)
-        for transform, rows in pairs.rows():
-            f, g = _within(pairs, rows, warped)
-            parts = Moments.of(f, g)
-            for place, fold in enumerate(folds.tolist()):
-                self._moments[key].add_at((transform, fold), parts[place])
-
-    def fit(self) -> None:
-        """Fit all mixings to the moments of the first reading."""
-        for method in self.methods:
-            warp, kind = warp_and_kind(method)
-            for name in self._views:
-                if warp == "joint":
-                    begin = self._better_start(name, kind)
-                    self._fits[method, name] = [
-                        self._fits_of(self._moments[store, name][t], kind)
-                        for t, store in enumerate(begin)
-                    ]
-                else:
-                    self._fit_method(method, self._moments[warp, name], name)
-
-    def _fit_method(self, method: str, moments: Moments, name: str) -> None:
-        kind = warp_and_kind(method)[1]
-        several = range(len(moments.count))
-        self._fits[method, name] = [self._fits_of(moments[t], kind) for t in several]
-        if kind == "permutation":
-            self._whole[method, name] = [mixing.fit_permutation(moments[t].sum()) for t in several]
-
-    def _fits_of(self, moments: Moments, kind: str) -> list[Mixing]:
-        """One mixing a fold, fitted without it; the next fold chooses the penalty."""
-        total = moments.sum()
-        fits = []
-        for fold in range(self.folds):
-            training = total - moments[fold]
-            validation = None
-            if kind != "permutation" and self.folds > 2:
-                validation = moments[(fold + 1) % self.folds]
-                training = training - validation
-            fits.append(mixing.fit(kind, training, validation))
-        return fits
-
-    def _better_start(self, name: str, kind: str) -> list[str]:
-        """For each transform, the warp after which a mixing fits better."""
-        errors = []
-        for store in ("oracle", "affine"):
-            moments = self._moments[store, name]
-            errors.append([self._error(moments[t], kind) for t in range(len(moments.count))])
-        return ["oracle" if a <= b else "affine" for a, b in zip(*errors, strict=True)]
-
-    def _error(self, moments: Moments, kind: str) -> float:
-        total = moments.sum()
-        return float(mixing.fit(kind, total).error(total))
-
-    def search_again(self, method: str, pairs: Pairs) -> tuple[metrics.Scores, Tensor]:
+    def search(self, method: Method, pairs: Pairs) -> tuple[metrics.Scores, Tensor]:
         """Find the best affine warp of the mixed maps.
+
+        A mixing M acts on channels and a warp W on positions, so W(MG) = M(WG): the best warp
+        before the mixing is the best warp of the mixed maps. An offset passes through as well,
+        since the weights of a reading add up to 1.
 
         Args:
             method: A joint method.
             pairs: The pairs.
 
         Returns:
-            What is left, and the warps. Mixing before a warp is mixing after it.
+            What is left, and the warps.
         """
-        fits, folds = self._fits[method, pairs.view.layer.name], self._folds_of(pairs).tolist()
+        fitted = self.mixings[method][pairs.view.layer.name]
+        folds = self.folds.of_pairs(pairs)
         mixed = torch.empty_like(pairs.moved)
         for transform, rows in pairs.rows():
             for place, fold in enumerate(folds):
                 row = rows.start + place
-                flat = fits[transform][fold](pairs.moved[row].flatten(1))
+                flat = fitted[transform].by_fold[fold](pairs.moved[row].flatten(1))
                 mixed[row] = flat.view_as(mixed[row])
-        found = align_with(pairs.target, mixed, pairs.oracle, self._search)
+        found = align_with(pairs.target, mixed, pairs.oracle, self.folds.search)
         return found.scores, found.theta
 
-    def turn(self) -> bool:
-        """Fit the joint methods to the moments of their last warps.
+    def short(self, warp: Warp, name: str, transform: int) -> list[bool]:
+        """Tell which folds' mixings rest on fewer positions than there are channels.
+
+        Args:
+            warp: What they are fitted after.
+            name: Of the layer.
+            transform: Its number.
 
         Returns:
-            Whether another turn may still gain.
+            True or False by fold. So few positions leave the matrix of second moments singular:
+            what is found along the directions without data is the penalty's choice.
         """
-        gaining = False
-        for method in self.joint:
-            for name in self._views:
-                moments = self._moments.pop((method, name))
-                before = self._fitted_error(method, name, moments)
-                self._fit_method(method, moments, name)
-                after = self._fitted_error(method, name, moments)
+        counts = self.counts[warp][name][transform]
+        channels = self.folds.views[name].layer.channels
+        return [0 < float(rest) < channels for rest in counts.sum() - counts]
+
+
+class Turn:
+    """One turn of the joint methods: the best warps under the mixings so far, then new mixings.
+
+    Mixings are fitted on other images, but to warps of theirs (six numbers each) that were found
+    under mixings which had seen the image that is held out.
+
+    Args:
+        fits: The mixings so far.
+    """
+
+    def __init__(self, fits: Fits) -> None:
+        self._fits, self._folds = fits, fits.folds
+        self._moments = {
+            method: {name: self._folds.moments(view) for name, view in self._folds.views.items()}
+            for method in self._folds.joint
+        }
+
+    def add(self, pairs: Pairs) -> None:
+        """Find the pairs' warps, and take the pairs in.
+
+        Args:
+            pairs: The pairs.
+        """
+        for method, layers in self._moments.items():
+            _, theta = self._fits.search(method, pairs)
+            self._folds.add(layers[pairs.view.layer.name], pairs, theta)
+
+    def fit(self) -> tuple[Fits, bool]:
+        """Fit the mixings of the joint methods anew.
+
+        Returns:
+            All mixings, and whether another turn may still gain.
+        """
+        mixings, gaining = dict(self._fits.mixings), False
+        for method, layers in self._moments.items():
+            anew = {}
+            for name, moments in layers.items():
+                each = [moments[transform] for transform in range(len(moments.count))]
+                anew[name] = [FoldFits.fit(_kind(method), one) for one in each]
+                before, after = (
+                    sum(fit.fitted_error(one) for fit, one in zip(fits, each, strict=True))
+                    for fits in (self._fits.mixings[method][name], anew[name])
+                )
                 gaining |= after < (1 - JOINT_TOLERANCE) * before
-        return gaining
+            mixings[method] = anew
+        return Fits(self._folds, mixings, self._fits.counts), gaining
 
-    def _fitted_error(self, method: str, name: str, moments: Moments) -> float:
-        """What the mixings leave on the images that they are fitted to."""
-        total = 0.0
-        for t, fits in enumerate(self._fits[method, name]):
-            whole = moments[t].sum()
-            total += sum(
-                float(fit.error(whole - moments[t][fold])) for fold, fit in enumerate(fits)
-            )
-        return total
 
-    def score(self, warp: str, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> Iterator[Block]:
+class HeldOut:
+    """Third stage: scores of the mixings on the images that they were not fitted to.
+
+    Args:
+        fits: The mixings.
+    """
+
+    def __init__(self, fits: Fits) -> None:
+        self._fits, self._folds = fits, fits.folds
+        self._better = {
+            method: {
+                name: torch.zeros(2, len(view.oracle), view.layer.channels)
+                for name, view in self._folds.views.items()
+            }
+            for method in self._folds.methods
+            if method.mixing is Kind.PERMUTATION
+        }
+        """Images on which a channel's new place serves it better than its old one, and worse."""
+
+    def score(self, warp: Warp, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> Iterator[Block]:
         """Score the mixings after one warp.
 
         Args:
-            warp: ``"oracle"``, ``"affine"`` or ``"unrelated"``.
+            warp: The warp; not `Warp.JOINT`, see `score_joint`.
             pairs: The pairs.
             theta: Their warps.
 
         Yields:
             Rows of the table, one block a kind of mixing.
         """
-        methods = [method for method in self.methods if warp_and_kind(method)[0] == warp]
+        methods = [method for method in self._folds.methods if method.warp is warp]
         if not methods:
             return
         name = pairs.view.layer.name
-        warped = coordinates.warp(pairs.moved, theta, mode=self._search.mode)
-        folds = self._folds_of(pairs).tolist()
-        values: dict[str, list[metrics.Scores]] = {method: [] for method in methods}
-        outcome: list[str] = []
+        warped = sampling.warp(pairs.moved, theta, mode=self._folds.search.mode)
+        folds = self._folds.of_pairs(pairs)
+        values: dict[Method, list[metrics.Scores]] = {method: [] for method in methods}
+        outcome: list[Outcome | None] = []
         for transform, rows in pairs.rows():
             f, g = _within(pairs, rows, warped)
-            short = self._short(self._moments[warp, name][transform], folds)
-            outcome += ["fewer_positions_than_channels" if s else "" for s in short]
+            short = self._fits.short(warp, name, transform)
+            outcome += [
+                Outcome.FEWER_POSITIONS_THAN_CHANNELS if short[fold] else None for fold in folds
+            ]
             everywhere = torch.ones(len(f), 1, f.shape[-1], dtype=torch.bool, device=f.device)
             target = metrics.Target(f[:, :, None], everywhere, pairs.target.channel_mean[rows])
             for method in methods:
-                fits = self._fits[method, name][transform]
-                mixed = torch.stack([fits[k](each) for k, each in zip(folds, g, strict=True)])
+                by_fold = self._fits.mixings[method][name][transform].by_fold
+                mixed = torch.stack([
+                    by_fold[fold](each) for fold, each in zip(folds, g, strict=True)
+                ])
                 values[method].append(target.score(mixed[:, :, None]))
-                if isinstance(fits[0], Permutation):
-                    self._count_better(method, name, transform, f, g, mixed, len(pairs.view.oracle))
+                if method in self._better:
+                    self._better[method][name][:, transform] += _better(f, g, mixed).cpu()
         for method, parts in values.items():
             scores = metrics.Scores(**{
                 metric: torch.cat([getattr(part, metric) for part in parts])
@@ -253,98 +438,71 @@ class CrossFit:
             })
             yield pairs.block(method, scores, theta, outcome=outcome)
 
-    def _short(self, moments: Moments, folds: Sequence[int]) -> list[bool]:
-        """Which folds' mixings rest on fewer positions than there are channels."""
-        rest = moments.count.sum() - moments.count
-        return [0 < float(rest[fold]) < moments.cross.shape[-1] for fold in folds]
-
-    def _count_better(
-        self,
-        method: str,
-        name: str,
-        transform: int,
-        f: Tensor,
-        g: Tensor,
-        mixed: Tensor,
-        transforms: int,
-    ) -> None:
-        """Count the images on which a channel's new place serves it better than its old one."""
-        stay = (f - g).square().sum(-1, dtype=torch.float64)
-        move = (f - mixed).square().sum(-1, dtype=torch.float64)
-        key = (method, name)
-        if key not in self._better:
-            self._better[key] = torch.zeros(2, transforms, f.shape[1], device=f.device)
-        self._better[key][0, transform] += (move < stay).sum(0)
-        self._better[key][1, transform] += (move > stay).sum(0)
-
-    def score_joint(self, method: str, pairs: Pairs) -> Block:
-        """Score a joint method.
-
-        Args:
-            method: Its name.
-            pairs: The pairs.
-
-        Returns:
-            Rows of the table.
-        """
-        scores, theta = self.search_again(method, pairs)
-        return pairs.block(method, scores, theta)
-
-    def undefined(self, pairs: Pairs) -> Iterator[Block]:
-        """Say that a single image leaves nothing to score on.
+    def score_joint(self, pairs: Pairs) -> Iterator[Block]:
+        """Score the joint methods.
 
         Args:
             pairs: The pairs.
 
         Yields:
-            Rows without values.
+            Rows of the table, one block a method.
         """
-        for method in self.methods:
-            count = len(pairs.oracle)
-            outcome = ["one_image"] * count
-            yield pairs.block(method, unknown(count), pairs.oracle, outcome=outcome)
+        for method in self._folds.joint:
+            scores, theta = self._fits.search(method, pairs)
+            yield pairs.block(method, scores, theta)
 
     def permutations(self) -> pd.DataFrame:
         """Describe which channel took whose place.
 
         Returns:
-            One row per layer, transform, warp and channel: see `result.ProbeResult.channels`.
+            One row per layer, transform, warp and channel: see `tables.ProbeTables.channels`.
         """
-        frames = []
-        for (method, name), whole in self._whole.items():
-            for transform, fitted in enumerate(whole):
-                source = fitted.source.cpu().numpy()
-                folds = [
-                    fit.source.cpu().numpy()
-                    for fit in self._fits[method, name][transform]
-                    if isinstance(fit, Permutation)
-                ]
-                better, worse = (
-                    self._better[method, name][:, transform].cpu().numpy()
-                    if (method, name) in self._better
-                    else np.zeros((2, len(source)))
-                )
-                frames.append(
-                    pd.DataFrame({
-                        "layer": name,
-                        "transform_number": transform,
-                        "warp": warp_and_kind(method)[0],
-                        "channel": np.arange(len(source)),
-                        "source": source,
-                        "agreement": np.mean([each == source for each in folds], axis=0),
-                        "better": better.astype(int),
-                        "worse": worse.astype(int),
-                        # how often a fair coin would serve a channel so well
-                        "p_value": binom.sf(better - 1, better + worse, 0.5),
-                    })
-                )
+        frames = [
+            _places(name, transform, method.warp, fitted, counts[:, transform].numpy())
+            for method, layers in self._better.items()
+            for name, counts in layers.items()
+            for transform, fitted in enumerate(self._fits.mixings[method][name])
+        ]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _store(method: str) -> str:
-    """Whose moments a method is fitted to."""
-    warp = warp_and_kind(method)[0]
-    return method if warp == "joint" else warp
+def _places(
+    name: str, transform: int, warp: Warp, fitted: FoldFits, counts: Float[np.ndarray, "2 channel"]
+) -> pd.DataFrame:
+    """The channels' places in one layer under one transform."""
+    assert fitted.whole is not None
+    source = fitted.whole.source.cpu().numpy()
+    folds = [one.source.cpu().numpy() for one in fitted.by_fold if isinstance(one, Permutation)]
+    better, worse = counts
+    return pd.DataFrame({
+        "layer": name,
+        "transform_number": transform,
+        "warp": warp.value,
+        "channel": np.arange(len(source)),
+        "source": source,
+        "agreement": np.mean([each == source for each in folds], axis=0),
+        "better": better.astype(int),
+        "worse": worse.astype(int),
+        # Sign test: if an assignment were chance, each image that is not tied would be served
+        # better with probability 1/2, and P(X >= better) = sf(better - 1) of Bin(better + worse).
+        "p_value": binom.sf(better - 1, better + worse, 0.5),
+    })
+
+
+def _better(
+    f: Float[Tensor, "image channel position"],
+    g: Float[Tensor, "image channel position"],
+    mixed: Float[Tensor, "image channel position"],
+) -> Float[Tensor, "2 channel"]:
+    """Count the images on which a channel's new place serves it better than its old, and worse."""
+    stay = (f - g).square().sum(-1, dtype=torch.float64)
+    move = (f - mixed).square().sum(-1, dtype=torch.float64)
+    return torch.stack([(move < stay).sum(0), (move > stay).sum(0)]).float()
+
+
+def _kind(method: Method) -> Kind:
+    assert method.mixing is not None
+    return method.mixing
 
 
 def _within(pairs: Pairs, rows: slice, warped: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,41 +1,54 @@
 """How a probe measures: its options, and the rules they obey."""
 
+import dataclasses
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane import regions
-from invariance_probe.results.methods import DEFAULT_METHODS, METHODS
+from invariance_probe.results.methods import DEFAULT_METHODS, Method, parse_methods
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeOptions:
-    """How to measure; the defaults are those of `probe.probe`.
+    """How to measure: what `probe.probe` takes as keywords, and the command line as options.
+
+    Whatever is given, `methods`, `mean`, `std` and `fill` are tuples afterwards (or None).
 
     Attributes:
-        methods: Which of `METHODS`.
-        crop: Side of the square that the model sees, in pixels; the images by default.
-        mean: Taken off the pixel values after the transform, by channel.
-        std: Divisor after that, by channel.
-        fill: Pixel value where a transform shows what the canvas lacks, before normalisation, by
-            channel; the mean by default.
-        device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:K"``.
-        dtype: ``"float32"`` or ``"float64"``.
+        methods: What to compare: identity, oracle, affine, any-warp, floor, unrelated. Followed by
+            a mixing of channels, +permutation, +orthogonal or +linear: oracle, affine, unrelated,
+            or joint, where warp and mixing are found in turns.
+        crop: Side of the square that the model sees, in pixels; by default that of the images, on
+            the command line what the model was trained on, or 224.
+        mean: Taken off the pixel values after the transform, one value or one for each channel; 0
+            by default, on the command line what the model was trained with.
+        std: Divisor after that, one value or one for each channel; 1 by default, on the command
+            line what the model was trained with.
+        fill: Pixel value where a transform shows what the images lack, before normalisation, one
+            value or one for each channel; the mean by default.
+        device: auto (a CUDA device if there is one), cpu, cuda or cuda:K.
+        dtype: Type to compute the maps in: float32 or float64.
         batch_size: Images in one forward pass, originals and transformed ones together.
-        seed: Root of all random choices (order of the images, bootstrap).
-        antialias: Whether content is blurred before it shrinks.
+        seed: Root of all random choices: order of the images, pairing of unrelated ones, intervals.
+        antialias: Blur content before it shrinks; if not, aliasing is charged to the network.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
         search: How thoroughly to search for the best affine warp.
+
+    Raises:
+        InvalidInputError: If a value cannot be used.
     """
 
-    methods: tuple[str, ...] = DEFAULT_METHODS
+    methods: Sequence[str] = DEFAULT_METHODS
     crop: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    fill: tuple[float, ...] | None = None
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
+    fill: float | Sequence[float] | None = None
     device: str = "auto"
     dtype: str = "float32"
     batch_size: int = 16
@@ -45,12 +58,18 @@ class ProbeOptions:
     search: SearchOptions = field(default_factory=SearchOptions)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used."""
-        unknown = [method for method in self.methods if method not in METHODS]
-        if unknown or not self.methods:
-            raise InvalidInputError(
-                f"methods={list(self.methods)}: choose from {', '.join(METHODS)}"
-            )
+        """Bring values into one form, and refuse what cannot be used."""
+        plain: dict[str, object] = {
+            "methods": parse_methods(self.methods),
+            **{
+                name: by_channel(value)
+                for name in ("mean", "std", "fill")
+                if (value := getattr(self, name)) is not None
+            },
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)  # the way for a frozen dataclass
+        self.search.check()
         if self.dtype not in {"float32", "float64"}:
             raise InvalidInputError(f"dtype={self.dtype!r}: choose float32 or float64")
         if self.batch_size < 1:
@@ -58,47 +77,48 @@ class ProbeOptions:
         if self.margin < 0:
             raise InvalidInputError(f"margin={self.margin:g}: give 0 or more cells")
 
+    def replace(self, **changes: Any) -> "ProbeOptions":
+        """Change some options.
+
+        Args:
+            **changes: New values by name.
+
+        Returns:
+            Options with these values.
+
+        Raises:
+            InvalidInputError: If there is no option of a name, or a value cannot be used.
+        """
+        # None has always stood for the usual search
+        if changes.get("search", self.search) is None:
+            changes["search"] = SearchOptions()
+        names = [one.name for one in dataclasses.fields(self)]
+        for unknown in (name for name in changes if name not in names):
+            close = difflib.get_close_matches(unknown, names, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise InvalidInputError(
+                f"unknown option {unknown!r}; {hint}the options are {', '.join(names)}"
+            )
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def compared(self) -> tuple[Method, ...]:
+        """What `methods` names."""
+        return tuple(map(Method, self.methods))
+
     @property
     def real(self) -> torch.dtype:
         """The type to compute maps in."""
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
 
-    def place(self) -> torch.device:
-        """Find the device to compute on.
 
-        Returns:
-            A device that is there.
-
-        Raises:
-            InvalidInputError: If it is not.
-        """
-        name = self.device
-        if name == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(name)
-        except RuntimeError as error:
-            raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K") from error
-        if device.type == "cuda":
-            count = torch.cuda.device_count()
-            if not torch.cuda.is_available() or (device.index or 0) >= count:
-                raise InvalidInputError(
-                    f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
-                )
-        elif device.type != "cpu":
-            raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
-        return device
-
-
-def values_by_channel(values: float | Sequence[float] | None) -> tuple[float, ...] | None:
-    """Bring one value, several, or none into one form.
+def by_channel(values: float | Sequence[float]) -> tuple[float, ...]:
+    """Bring one value or several into one form.
 
     Args:
         values: What a caller gave.
 
     Returns:
-        A tuple, or None.
+        One value, or one for each channel.
     """
-    if values is None:
-        return None
     return (values,) if isinstance(values, int | float) else tuple(values)

@@ -1,6 +1,6 @@
 """Pairs of maps, and the methods that need nothing but the pair."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,14 +8,17 @@ from torch import Tensor
 
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.aligning import align_with
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import any_warp
 from invariance_probe.network import features
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import coordinates, regions, sampling
 from invariance_probe.plane.rendering import shrinking_blur
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import Chunk
-from invariance_probe.results.records import Block, Strip, shown_transforms
+from invariance_probe.results.methods import Method
+from invariance_probe.results.rows import Block
+from invariance_probe.results.strips import Strip, shown_transforms
 
 
 class View:
@@ -119,6 +122,27 @@ class Pairs:
         )
         self.target = metrics.Target(self.reference, self.region, mean)
 
+    def only(self, numbers: Collection[int]) -> "Pairs | None":
+        """Keep the pairs of some images.
+
+        Args:
+            numbers: Numbers of the images.
+
+        Returns:
+            Their pairs; None if there are none.
+        """
+        places = [place for place, number in enumerate(self.numbers) if number in numbers]
+        if len(places) in {0, len(self.numbers)}:
+            return self if places else None
+        shape = (len(self.group), len(self.numbers))
+        return Pairs(
+            self.view,
+            self.group,
+            [self.numbers[place] for place in places],
+            self.reference[places],  # those of the first transform, as of all
+            self.moved.reshape(*shape, *self.moved.shape[1:])[:, places],
+        )
+
     def rows(self) -> Iterator[tuple[int, slice]]:
         """Go through the transforms.
 
@@ -147,22 +171,22 @@ class Pairs:
             blur = shrinking_blur(pull_back[rows.start]) if antialias else None
             if blur is not None:
                 sharp = sharp.clone() if sharp is self.reference else sharp
-                sharp[rows] = coordinates.blurred(self.reference[rows], blur)
-        return coordinates.warp(sharp, inverse, mode=mode)
+                sharp[rows] = sampling.blurred(self.reference[rows], blur)
+        return sampling.warp(sharp, inverse, mode=mode)
 
     def block(
         self,
-        method: str,
+        method: Method,
         scores: metrics.Scores,
         theta: Float[Tensor, "pair 2 3"],
         *,
-        outcome: Sequence[str] | None = None,
+        outcome: Sequence[Outcome | None] | None = None,
         n_iter: Sequence[int] | None = None,
     ) -> Block:
         """Write down what a method left.
 
         Args:
-            method: Its name.
+            method: What was done to the moved maps.
             scores: What it left.
             theta: The warp.
             outcome: How a search ended or what is to be said of each value; by default only why a
@@ -173,7 +197,7 @@ class Pairs:
             Rows of the table.
         """
         seen = self.region.flatten(1).any(1).tolist()
-        said = list(outcome) if outcome is not None else [""] * len(seen)
+        said = [None] * len(seen) if outcome is None else outcome
         missing = scores.fvu.isnan().tolist()
         return Block(
             layer=self.view.layer.name,
@@ -183,11 +207,67 @@ class Pairs:
             values=torch.stack([getattr(scores, m) for m in metrics.METRICS], dim=1).cpu(),
             theta=theta.flatten(1).cpu(),
             outcome=[
-                text or (("constant" if s else "empty_region") if m else "")
-                for text, m, s in zip(said, missing, seen, strict=True)
+                one or ((Outcome.CONSTANT if s else Outcome.EMPTY_REGION) if m else None)
+                for one, m, s in zip(said, missing, seen, strict=True)
             ],
             n_iter=[0] * len(seen) if n_iter is None else list(n_iter),
         )
+
+    def undefined(
+        self, method: Method, why: Outcome, theta: Float[Tensor, "pair 2 3"] | None = None
+    ) -> Block:
+        """Write down that a method has nothing to say about these pairs.
+
+        Args:
+            method: What was asked for.
+            why: The reason.
+            theta: The warp; the oracle's by default.
+
+        Returns:
+            Rows of the table, their values NaN.
+        """
+        count = len(self.oracle)
+        blank = torch.full((count,), torch.nan, dtype=torch.float64)
+        scores = metrics.Scores(fvu=blank, rel_l2=blank, cosine=blank)
+        theta = self.oracle if theta is None else theta
+        return self.block(method, scores, theta, outcome=[why] * count)
+
+
+class BestWarps:
+    """The best affine warps of all pairs of a run, kept from one reading to the next.
+
+    Args:
+        views: The layers.
+        images: Number of images.
+    """
+
+    def __init__(self, views: Iterable[View], images: int) -> None:
+        self._theta = {
+            view.layer.name: view.oracle[:, None].repeat(1, images, 1, 1) for view in views
+        }
+
+    def keep(self, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
+        """Keep the warps of some pairs.
+
+        Args:
+            pairs: The pairs.
+            theta: Their warps.
+        """
+        stored = self._theta[pairs.view.layer.name]
+        for transform, rows in pairs.rows():
+            stored[transform, pairs.numbers] = theta[rows].to(stored)
+
+    def of(self, pairs: Pairs) -> Float[Tensor, "pair 2 3"]:
+        """Look up the warps of some pairs.
+
+        Args:
+            pairs: The pairs.
+
+        Returns:
+            What was kept for them.
+        """
+        stored = self._theta[pairs.view.layer.name]
+        return torch.cat([stored[transform, pairs.numbers] for transform, _ in pairs.rows()])
 
 
 class Predecessors:
@@ -238,7 +318,7 @@ class Predecessors:
 
 
 def compare(
-    pairs: Pairs, methods: Sequence[str], options: ProbeOptions
+    pairs: Pairs, methods: Collection[Method], options: ProbeOptions
 ) -> tuple[list[Block], Float[Tensor, "pair 2 3"]]:
     """Apply the methods that look at a pair alone.
 
@@ -255,25 +335,26 @@ def compare(
     identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
     blocks, theta = [], oracle
     scores = {}
-    if "affine" in methods:
+    if Method.AFFINE in methods:
         found = align_with(target, pairs.moved, oracle, search)
         theta = found.theta
-        scores = {"identity": found.identity, "oracle": found.oracle}
-        names = [outcome.name.lower() for outcome in found.outcome]
+        scores = {Method.IDENTITY: found.identity, Method.ORACLE: found.oracle}
         steps = found.n_iter.tolist()
-        blocks.append(pairs.block("affine", found.scores, theta, outcome=names, n_iter=steps))
-    elif {"identity", "oracle"} & set(methods):
+        blocks.append(
+            pairs.block(Method.AFFINE, found.scores, theta, outcome=found.outcome, n_iter=steps)
+        )
+    elif {Method.IDENTITY, Method.ORACLE} & set(methods):
         scores = {
-            "identity": target.score(pairs.moved),
-            "oracle": target.score(coordinates.warp(pairs.moved, oracle, mode=mode)),
+            Method.IDENTITY: target.score(pairs.moved),
+            Method.ORACLE: target.score(sampling.warp(pairs.moved, oracle, mode=mode)),
         }
-    for method, warp in (("identity", identity), ("oracle", oracle)):
+    for method, warp in ((Method.IDENTITY, identity), (Method.ORACLE, oracle)):
         if method in methods:
             blocks.append(pairs.block(method, scores[method], warp))
-    if "floor" in methods:
-        back = coordinates.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
-        blocks.append(pairs.block("floor", target.score(back), oracle))
-    if "any-warp" in methods:
+    if Method.FLOOR in methods:
+        back = sampling.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
+        blocks.append(pairs.block(Method.FLOOR, target.score(back), oracle))
+    if Method.ANY_WARP in methods:
         blocks.append(_any_warp(pairs, mode))
     return blocks, theta
 
@@ -282,25 +363,11 @@ def _any_warp(pairs: Pairs, mode: str) -> Block:
     """The certificate, which holds for bilinear reading alone."""
     blank = torch.full_like(pairs.oracle, torch.nan)
     if mode != "bilinear":
-        outcome = ["bilinear_only"] * len(blank)
-        return pairs.block("any-warp", unknown(len(blank)), blank, outcome=outcome)
+        return pairs.undefined(Method.ANY_WARP, Outcome.BILINEAR_ONLY, blank)
     bound = any_warp.any_warp_bound(pairs.reference, pairs.moved, pairs.region)
     complete = bound.kind is any_warp.BoundKind.ALL_POSITIONS
-    outcome = ["" if complete else bound.kind.name.lower()] * len(blank)
-    return pairs.block("any-warp", pairs.target.bound(bound.error), blank, outcome=outcome)
-
-
-def unknown(pairs: int) -> metrics.Scores:
-    """Scores of pairs that cannot be compared.
-
-    Args:
-        pairs: How many.
-
-    Returns:
-        NaN.
-    """
-    blank = torch.full((pairs,), torch.nan, dtype=torch.float64)
-    return metrics.Scores(fvu=blank, rel_l2=blank, cosine=blank)
+    outcome = [None if complete else Outcome.OUTSTANDING_POSITIONS] * len(blank)
+    return pairs.block(Method.ANY_WARP, pairs.target.bound(bound.error), blank, outcome=outcome)
 
 
 def strips(
@@ -328,8 +395,8 @@ def strips(
         stages = [
             reference,
             moved,
-            coordinates.warp(moved, pairs.oracle[one]),
-            coordinates.warp(moved, theta[one]),
+            sampling.warp(moved, pairs.oracle[one]),
+            sampling.warp(moved, theta[one]),
         ]
         yield Strip(
             layer=pairs.view.layer.name,

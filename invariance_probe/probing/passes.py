@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.machine import pick_device
 from invariance_probe.network import features
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
-from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.statistics import generator
+from invariance_probe.probing.duplicates import apart, near_duplicates
+from invariance_probe.probing.options import ProbeOptions, by_channel
+from invariance_probe.statistics import numpy_generator
 
 PAIRS_AT_ONCE = 64
 """Images and transformed images whose maps are held in memory together."""
@@ -69,8 +71,8 @@ class Chunk:
         return sum(each.numel() * each.element_size() for each in maps)
 
 
-class Reader:
-    """Reads images in a seeded order, transforms them and taps the model's layers.
+class ForwardPasses:
+    """Passes images, in a seeded order, through the model as they are and transformed.
 
     Args:
         model: The model, in place and in evaluation mode.
@@ -95,24 +97,40 @@ class Reader:
         keep: bool,
     ) -> None:
         self.model, self.source, self.moves, self.options = model, source, moves, options
-        self.device, self.dtype = options.place(), options.real
+        self.device, self.dtype = pick_device(options.device), options.real
         first = source[0]
         self.canvas = (first.shape[-2], first.shape[-1])
         self.size = crop_size(options.crop, *self.canvas)
         channels = first.shape[0]
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)
-        self.fill = self._by_channel("fill", options.fill or options.mean, 0.0, channels)
+        self.fill = self._by_channel(
+            "fill", options.mean if options.fill is None else options.fill, 0.0, channels
+        )
         self.layers = self._find_layers(first, list(patterns))
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
-        self.order: list[int] = generator(options.seed, "order").permutation(len(source)).tolist()
+        self.groups = near_duplicates(source)
+        shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
+        self.order = apart(shuffled, self.groups)
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
 
+    @property
+    def partners(self) -> list[int | None]:
+        """For each image the number of the one that it is compared with as an unrelated one.
+
+        None where that would be the image itself or a near duplicate.
+        """
+        before = dict(zip(self.order, [self.order[-1], *self.order[:-1]], strict=True))
+        groups = self.groups
+        return [
+            before[i] if groups[before[i]] != groups[i] else None for i in range(len(self.order))
+        ]
+
     def _by_channel(
-        self, name: str, values: tuple[float, ...] | None, default: float, channels: int
+        self, name: str, values: float | Sequence[float] | None, default: float, channels: int
     ) -> Tensor:
-        given = (default,) if values is None else values
+        given = by_channel(default if values is None else values)
         if len(given) not in {1, channels}:
             raise InvalidInputError(
                 f"{name}={list(given)}: give one value, or one for each of the {channels} channels"

@@ -1,27 +1,34 @@
 """Images x transforms x layers x methods: the measurement itself, streamed over the images."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.alignment.search import SearchOptions
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out
+from invariance_probe.machine import pick_device
 from invariance_probe.network import hooks
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
-from invariance_probe.probing.crossfit import JOINT_ROUNDS, CrossFit
-from invariance_probe.probing.options import ProbeOptions, values_by_channel
-from invariance_probe.probing.pairs import Pairs, Predecessors, View, compare, strips, unknown
-from invariance_probe.probing.passes import Chunk, Reader, placed
-from invariance_probe.results import result as results
-from invariance_probe.results.methods import DEFAULT_METHODS, warp_and_kind
-from invariance_probe.results.records import Block, Strip
+from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
+from invariance_probe.probing.duplicates import alike_in
+from invariance_probe.probing.options import ProbeOptions
+from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
+from invariance_probe.probing.passes import Chunk, ForwardPasses, placed
+from invariance_probe.results.methods import Method, Warp
+from invariance_probe.results.result import ProbeResult, assemble
+from invariance_probe.results.rows import Block
+from invariance_probe.results.strips import Strip
 from invariance_probe.terminal import Progress
 
 
@@ -31,28 +38,18 @@ def probe(
     *,
     layers: str | Sequence[str],
     transforms: Sequence[Transform],
-    methods: Sequence[str] = DEFAULT_METHODS,
-    crop: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    fill: float | Sequence[float] | None = None,
-    device: str = "auto",
-    dtype: str = "float32",
-    batch_size: int = 16,
-    seed: int = 0,
-    antialias: bool = True,
-    margin: float = regions.DEFAULT_MARGIN,
-    search: SearchOptions | None = None,
+    options: ProbeOptions | None = None,
     out: str | Path | None = None,
     progress: bool = False,
     name: str | None = None,
-) -> results.ProbeResult:
+    **changes: Any,
+) -> ProbeResult:
     """Measure how far a spatial warp re-aligns a model's maps after its input was transformed.
 
     Images are read twice, once for the mean of each channel and once for the measurement, and once
     more if channels are mixed; memory does not grow with their number, but for the table. On the
-    CPU the same seed gives the same table; the last digits
-    may change with `batch_size`, as convolutions choose their kernels by the size of the batch.
+    CPU the same seed gives the same table; the last digits may change with `batch_size`, as
+    convolutions choose their kernels by the size of the batch.
 
     Args:
         model: Any module; it is left as it was found.
@@ -60,23 +57,14 @@ def probe(
             inventing what enters at the border.
         layers: Names or patterns, see `features.select_layers`.
         transforms: What is done to the input.
-        methods: Which of `METHODS`.
-        crop: Side of the square that the model sees, in pixels; the images by default.
-        mean: Taken off the pixel values after the transform, one value or one a channel.
-        std: Divisor after that, one value or one a channel.
-        fill: Pixel value where a transform shows what the images lack, before normalisation; `mean`
-            by default, or 0.
-        device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:K"``.
-        dtype: ``"float32"`` or ``"float64"``.
-        batch_size: Images in one forward pass, originals and transformed ones together.
-        seed: Root of all random choices (pairing of unrelated images, bootstrap).
-        antialias: Whether content is blurred before it shrinks; if not, aliasing is charged to the
-            network.
-        margin: Distance that compared positions keep from the maps' outer edges, in cells.
-        search: How thoroughly to search for the best affine warp.
+        options: How to measure; the defaults of `ProbeOptions` if not given.
         out: Folder to write the run to; nothing is written by default.
         progress: Whether to show progress and time left on stderr, if that is a terminal.
         name: What to call the model in the table; its class by default.
+        **changes: Options by name, such as ``methods=["oracle", "affine"], crop=64``: any of
+            ``methods``, ``crop``, ``mean``, ``std``, ``fill``, ``device``, ``dtype``,
+            ``batch_size``, ``seed``, ``antialias``, ``margin`` and ``search``, which
+            `ProbeOptions` describes. They go before `options`.
 
     Returns:
         The table, with what is needed to read and to draw it.
@@ -84,21 +72,8 @@ def probe(
     Raises:
         InvalidInputError: If anything given cannot be used; nothing is written then.
     """
-    options = ProbeOptions(
-        methods=tuple(methods),
-        crop=crop,
-        mean=values_by_channel(mean),
-        std=values_by_channel(std),
-        fill=values_by_channel(fill),
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        seed=seed,
-        antialias=antialias,
-        margin=margin,
-        search=search or SearchOptions(),
-    )
-    target = results.check_out(out)
+    options = (options or ProbeOptions()).replace(**changes)
+    target = check_out(out)
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")
@@ -107,33 +82,37 @@ def probe(
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with (
-        placed(model, options.place(), options.real),
+        placed(model, pick_device(options.device), options.real),
         hooks.evaluating(model),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         Progress(progress) as bar,
     ):
-        again = any(warp_and_kind(method)[1] for method in options.methods)
-        reader = Reader(model, source, patterns, transforms, options, keep=again)
-        run = _Run(reader, transforms, options)
-        run.measure(bar)
+        again = any(method.mixing for method in options.compared)
+        passes = ForwardPasses(model, source, patterns, transforms, options, keep=again)
+        run = _Run(passes, transforms, options)
+        permutations = run.measure(bar)
     config = {
         "model": name or type(model).__name__,
-        "layers": [layer.name for layer in reader.layers],
+        "layers": [layer.name for layer in passes.layers],
         "transforms": [repr(transform) for transform in transforms],
         "images": list(source.names),
-        "canvas": list(reader.canvas),
+        "near_duplicates": [
+            [source.names[number] for number in alike] for alike in alike_in(passes.groups)
+        ],
+        "partners": passes.partners,
+        "canvas": list(passes.canvas),
         **asdict(options),
-        "device": str(reader.device),
+        "device": str(passes.device),
     }
-    result = results.assemble(
+    result = assemble(
         run.blocks,
         config=config,
-        layers=reader.layers,
+        layers=passes.layers,
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
-        filled_frac=reader.filled,
+        filled_frac=passes.filled,
         strips=run.strips,
-        permutations=run.mixings.permutations(),
+        permutations=permutations,
         wall_time=time.monotonic() - began,
     )
     if target is not None:
@@ -144,32 +123,48 @@ def probe(
 class _Run:
     """One probe under way: what is fixed for it, and the rows so far."""
 
-    def __init__(self, reader: Reader, moves: Sequence[Transform], options: ProbeOptions) -> None:
-        self.reader, self.moves, self.options = reader, moves, options
+    def __init__(
+        self, passes: ForwardPasses, moves: Sequence[Transform], options: ProbeOptions
+    ) -> None:
+        self.passes, self.moves, self.options = passes, moves, options
         self.views = {
-            layer.name: View(layer, moves, reader.size, options.margin, reader.device)
-            for layer in reader.layers
+            layer.name: View(layer, moves, passes.size, options.margin, passes.device)
+            for layer in passes.layers
         }
-        self.mixings = CrossFit(self.views, options.methods, reader.order, options.search)
         self.blocks: list[Block] = []
         self.strips: list[Strip] = []
-        self._found: dict[tuple[str, int, int], Tensor] = {}
-        self._single = len(reader.order) == 1
+        self._folds = Folds.of(
+            options.compared, self.views, passes.order, passes.groups, options.search
+        )
+        single = len(set(passes.groups)) == 1
+        self._undefined = [m for m in options.compared if single and m.needs_another_image]
+        self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
+        unrelated = [m for m in options.compared if m.warp is Warp.UNRELATED]
+        self._chance = [] if single else unrelated
+        partners = list(enumerate(passes.partners))
+        self._paired = {number for number, partner in partners if partner is not None}
+        self._alone = {number for number, _ in partners} - self._paired
 
-    def measure(self, bar: Progress) -> None:
-        """Read the images as often as the methods ask."""
-        images, views = len(self.reader.order), len(self.moves) + 1
-        again = self.mixings.folds >= 2
-        bar.start(images * (views * (1 + again) + 1))
-        for numbers, maps in self.reader.originals():
+    def measure(self, bar: Progress) -> pd.DataFrame:
+        """Read the images as often as the methods ask; tell which channel took whose place."""
+        images, views = len(self.passes.order), len(self.moves) + 1
+        bar.start(images * (views * (2 if self._folds.methods else 1) + 1))
+        for numbers, maps in self.passes.originals():
             for name, view in self.views.items():
                 view.add_to_mean(maps[name])
             bar.advance(len(numbers))
-        self._read(self._look, self._look_at_unrelated, bar)
-        if again:
-            self.mixings.fit()
-            self._take_turns()
-            self._read(self._score, self._score_unrelated, bar)
+        sums, found = Sums(self._folds), BestWarps(self.views.values(), images)
+        self._read(partial(self._look, sums, found), partial(self._look_at_unrelated, sums), bar)
+        fits = sums.fit()
+        del sums  # the largest thing in memory, and of no more use
+        held_out = HeldOut(self._after_turns(fits))
+        if self._folds.methods:
+            self._read(
+                partial(self._score, held_out, found),
+                partial(self._score_unrelated, held_out),
+                bar,
+            )
+        return held_out.permutations()
 
     def _read(
         self,
@@ -179,74 +174,65 @@ class _Run:
     ) -> None:
         """Go through all pairs of an image and itself, and of an image and the one before it."""
         before = Predecessors()
-        asked = any(warp_and_kind(method)[0] == "unrelated" for method in self.options.methods)
-        for chunk in self.reader.chunks():
+        for chunk in self.passes.chunks():
             for view in self.views.values():
                 for pairs in view.pairs(chunk):
                     related(pairs, chunk)
-                for pairs in before.pairs(view, chunk) if asked else ():
-                    unrelated(pairs)
+                for pairs in before.pairs(view, chunk) if self._chance else ():
+                    self._where_paired(unrelated, pairs)
             bar.advance(len(chunk.numbers) * (len(self.moves) + 1))
-        for view in self.views.values() if asked else ():
-            unrelated(before.closing(view))
+        for view in self.views.values() if self._chance else ():
+            self._where_paired(unrelated, before.closing(view))
 
-    def _look(self, pairs: Pairs, chunk: Chunk) -> None:
+    def _where_paired(self, unrelated: Callable[[Pairs], None], pairs: Pairs) -> None:
+        """Pass over images whose predecessor is a near duplicate."""
+        paired = pairs.only(self._paired)
+        if paired is not None:
+            unrelated(paired)
+
+    def _look(self, sums: Sums, found: BestWarps, pairs: Pairs, chunk: Chunk) -> None:
         """Apply the methods that look at a pair alone, and collect what mixings are fitted to."""
-        warps, methods = self.mixings.warps, self.options.methods
-        needed = [*methods, "affine"] if "affine" in warps else methods
+        methods = self.options.compared
+        searching = any(method.needs_search for method in self._folds.methods)
+        needed = {*methods, Method.AFFINE} if searching else methods
         blocks, theta = compare(pairs, needed, self.options)
         self.blocks += [block for block in blocks if block.method in methods]
-        if self._single:
-            self.blocks += self.mixings.undefined(pairs)
-        if "oracle" in warps:
-            self.mixings.collect("oracle", pairs, pairs.oracle)
-        if "affine" in warps:
-            self.mixings.collect("affine", pairs, theta)
-            for key, one in zip(self._keys(pairs), theta, strict=True):
-                self._found[key] = one
+        self.blocks += [pairs.undefined(m, self._why) for m in self._undefined]
+        alone = pairs.only(self._alone) if self._chance else None
+        if alone is not None:
+            self.blocks += [alone.undefined(m, Outcome.NEAR_DUPLICATES) for m in self._chance]
+        sums.add(Warp.ORACLE, pairs, pairs.oracle)
+        sums.add(Warp.AFFINE, pairs, theta)
+        found.keep(pairs, theta)
         if chunk.shown is not None:
             self.strips += strips(pairs, theta, self.moves, chunk.shown)
 
-    def _look_at_unrelated(self, pairs: Pairs) -> None:
+    def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
         """Compare references with the oracle-warped maps of other images."""
-        if "unrelated" in self.options.methods:
-            self.blocks.append(self._unrelated(pairs))
-        if "unrelated" in self.mixings.warps:
-            self.mixings.collect("unrelated", pairs, pairs.oracle)
+        if Method.UNRELATED in self.options.compared:
+            warped = sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
+            scores = pairs.target.score(warped)
+            self.blocks.append(pairs.block(Method.UNRELATED, scores, pairs.oracle))
+        sums.add(Warp.UNRELATED, pairs, pairs.oracle)
 
-    def _unrelated(self, pairs: Pairs) -> Block:
-        if self._single:
-            count = len(pairs.oracle)
-            outcome = ["one_image"] * count
-            return pairs.block("unrelated", unknown(count), pairs.oracle, outcome=outcome)
-        warped = coordinates.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
-        return pairs.block("unrelated", pairs.target.score(warped), pairs.oracle)
-
-    def _take_turns(self) -> None:
+    def _after_turns(self, fits: Fits) -> Fits:
         """Let warp and mixing be found in turns, until neither gains."""
-        for _ in range(JOINT_ROUNDS if self.mixings.joint else 0):
-            for chunk in self.reader.chunks():
+        for _ in range(JOINT_ROUNDS if self._folds.joint else 0):
+            turn = Turn(fits)
+            for chunk in self.passes.chunks():
                 for view in self.views.values():
                     for pairs in view.pairs(chunk):
-                        for method in self.mixings.joint:
-                            _, theta = self.mixings.search_again(method, pairs)
-                            self.mixings.collect(method, pairs, theta)
-            if not self.mixings.turn():
+                        turn.add(pairs)
+            fits, gaining = turn.fit()
+            if not gaining:
                 break
+        return fits
 
-    def _score(self, pairs: Pairs, chunk: Chunk) -> None:
+    def _score(self, held_out: HeldOut, found: BestWarps, pairs: Pairs, _: Chunk) -> None:
         """Score mixings on images that they were not fitted to."""
-        del chunk
-        self.blocks += self.mixings.score("oracle", pairs, pairs.oracle)
-        if "affine" in self.mixings.warps:
-            theta = torch.stack([self._found[key] for key in self._keys(pairs)])
-            self.blocks += self.mixings.score("affine", pairs, theta)
-        self.blocks += [self.mixings.score_joint(method, pairs) for method in self.mixings.joint]
+        self.blocks += held_out.score(Warp.ORACLE, pairs, pairs.oracle)
+        self.blocks += held_out.score(Warp.AFFINE, pairs, found.of(pairs))
+        self.blocks += held_out.score_joint(pairs)
 
-    def _score_unrelated(self, pairs: Pairs) -> None:
-        self.blocks += self.mixings.score("unrelated", pairs, pairs.oracle)
-
-    @staticmethod
-    def _keys(pairs: Pairs) -> Iterator[tuple[str, int, int]]:
-        name = pairs.view.layer.name
-        return ((name, move, image) for move in pairs.group for image in pairs.numbers)
+    def _score_unrelated(self, held_out: HeldOut, pairs: Pairs) -> None:
+        self.blocks += held_out.score(Warp.UNRELATED, pairs, pairs.oracle)

@@ -8,16 +8,26 @@ from pathlib import Path
 
 from invariance_probe.report import probes, trainings
 from invariance_probe.report.blocks import Drawing, Grid, Page, Section
-from invariance_probe.report.folders import Found, find
+from invariance_probe.report.folders import ResultFolder, find
 from invariance_probe.report.html import write
 
-__all__ = ["SIGNS", "Drawing", "Found", "Grid", "Page", "Section", "find", "page", "write"]
+__all__ = [
+    "SIGNS",
+    "Drawing",
+    "Grid",
+    "Page",
+    "ResultFolder",
+    "Section",
+    "find",
+    "page",
+    "write",
+]
 
 SIGNS = {probes.KIND: probes.is_probe, trainings.KIND: trainings.is_training}
 """How folders that this room can report are told apart."""
 
 
-def page(found: Sequence[Found], title: str = "Can a spatial warp undo it?") -> Page:
+def page(found: Sequence[ResultFolder], title: str = "Can a spatial warp undo it?") -> Page:
     """Put what the engine wrote on one page.
 
     Args:

@@ -10,7 +10,7 @@ DEEPEST = 4
 """Levels of folders that are searched below one that is no result itself."""
 
 
-class Found(NamedTuple):
+class ResultFolder(NamedTuple):
     """A result folder.
 
     Attributes:
@@ -22,7 +22,7 @@ class Found(NamedTuple):
     path: Path
 
 
-def find(named: Sequence[Path], signs: Mapping[str, Callable[[Path], bool]]) -> list[Found]:
+def find(named: Sequence[Path], signs: Mapping[str, Callable[[Path], bool]]) -> list[ResultFolder]:
     """Find result folders.
 
     Args:
@@ -37,10 +37,10 @@ def find(named: Sequence[Path], signs: Mapping[str, Callable[[Path], bool]]) -> 
     """
     if not named:
         raise InvalidInputError("nothing to report; name one or more result folders")
-    out: dict[Path, Found] = {}
+    out: dict[Path, ResultFolder] = {}
     for top in named:
         if not top.is_dir():
-            raise InvalidInputError(f"{str(top)!r} is no folder; name result folders")
+            raise InvalidInputError(f"{str(top)!r} is not a folder; name result folders")
         below = _below(top, signs, DEEPEST)
         if not below:
             raise InvalidInputError(
@@ -52,11 +52,13 @@ def find(named: Sequence[Path], signs: Mapping[str, Callable[[Path], bool]]) -> 
     return list(out.values())
 
 
-def _below(top: Path, signs: Mapping[str, Callable[[Path], bool]], levels: int) -> list[Found]:
+def _below(
+    top: Path, signs: Mapping[str, Callable[[Path], bool]], levels: int
+) -> list[ResultFolder]:
     """The folder itself, or those below it."""
     for kind, holds in signs.items():
         if holds(top):
-            return [Found(kind, top)]
+            return [ResultFolder(kind, top)]
     if levels == 0:
         return []
     inner = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))

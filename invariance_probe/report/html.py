@@ -6,10 +6,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import pictures
 from invariance_probe.report.blocks import Page
-from invariance_probe.training.checkpoints import write_file
 
 LARGEST_PAGE = 5_000_000
 """Bytes of a page."""
@@ -63,11 +63,13 @@ def write(page: Page, out: Path) -> Path:
         The file.
 
     Raises:
-        InvalidInputError: If it is a folder or no HTML file.
+        InvalidInputError: If it is a folder or not an HTML file.
     """
     if out.is_dir() or out.suffix.lower() not in {".html", ".htm"}:
-        raise InvalidInputError(f"output {str(out)!r} is no HTML file; give a name such as a.html")
+        raise InvalidInputError(
+            f"output {str(out)!r} is not an HTML file; give a name such as a.html"
+        )
     text = render(page)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, lambda partial: partial.write_text(text, encoding="utf-8"))
+    files.write_text(out, text)
     return out

@@ -10,7 +10,9 @@ import pandas as pd
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
-from invariance_probe.results.methods import METHODS
+from invariance_probe.results.methods import METHODS, Method
+from invariance_probe.results.notes import notes
+from invariance_probe.statistics import interval_words
 
 KIND = "probe"
 CONFIG, SUMMARY, FIGURES = "config.json", "summary.csv", "figures"
@@ -75,6 +77,7 @@ def section(folder: Path, number: int = 1) -> Section:
         families = list(dict.fromkeys(fvu["transform"]))
         images, model = len(about["images"]), str(about["model"])
         remarks = rules.remarks(summary)
+        said = notes(about, summary)
         grids = tuple(_grid(fvu[fvu["transform"] == f], f, images) for f in families)
         figures = _figures(folder, fvu, families)
     except (OSError, ValueError, KeyError) as error:
@@ -83,7 +86,7 @@ def section(folder: Path, number: int = 1) -> Section:
             "probe again, or leave it out"
         ) from error
     claims = dict.fromkeys(claim for family in families for claim in _BEARS.get(family, ()))
-    if "any-warp" in about["methods"]:
+    if Method.ANY_WARP in about["methods"]:
         claims["P9"] = None
     return Section(
         id=f"probe-{number}",
@@ -91,8 +94,9 @@ def section(folder: Path, number: int = 1) -> Section:
         kind=f"probe, {images} image{'s' if images != 1 else ''}",
         lead=(
             f"Residuals are fractions of variance unexplained: 0 is perfect alignment, 1 is no "
-            f"better than the channel means. Means over {images} images, with 95 % bootstrap "
-            "intervals over images.",
+            f"better than the channel means. Means over {images} images; "
+            f"{interval_words(images)}.",
+            *said,
         ),
         meaning=tuple(remark.text for remark in remarks),
         figures=figures,
@@ -141,7 +145,7 @@ def _words(fvu: pd.DataFrame, family: str) -> str:
     rows = fvu[fvu["transform"] == family]
     layers = list(dict.fromkeys(rows["layer"]))
     said = []
-    for method in ("oracle", "affine", "floor"):
+    for method in (Method.ORACLE, Method.AFFINE, Method.FLOOR):
         mean = rows[rows["method"] == method].set_index("layer")["mean"]
         if len(mean):
             said.append(f"{method} {mean[layers[0]]:.2f} to {mean[layers[-1]]:.2f}")

@@ -16,10 +16,13 @@ judge means; their intervals are in the sentence, so that a reader sees how clos
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
+
+from invariance_probe.results.methods import Method
 
 NEAR_FLOOR = 1.5
 """Times the interpolation floor, up to which a residual counts as interpolation."""
@@ -29,10 +32,32 @@ MIXED_SHARE = 0.5
 """Share of the oracle warp's residual that a mixing of the channels removes."""
 
 _MIXINGS = {
-    "oracle+permutation": "a permutation of the channels",
-    "oracle+orthogonal": "a turn of the channels",
-    "oracle+linear": "a linear mixing of the channels",
+    Method.ORACLE_PERMUTATION: "a permutation of the channels",
+    Method.ORACLE_ORTHOGONAL: "a turn of the channels",
+    Method.ORACLE_LINEAR: "a linear mixing of the channels",
 }
+
+
+class Estimate(NamedTuple):
+    """A mean over images.
+
+    Attributes:
+        mean: The mean; NaN if there is none.
+        low: Lower end of its interval; NaN if there is none.
+        high: Upper end.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        interval = "" if math.isnan(self.low) else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.mean:.2f}{interval}"
+
+
+Residuals = Mapping[Method, Estimate]
+"""What each measured method leaves in one layer under one family of transforms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +92,8 @@ def remarks(summary: pd.DataFrame) -> list[Remark]:
     for family in dict.fromkeys(fvu["transform"].astype(str)):
         layers = _by_layer(fvu[fvu["transform"].astype(str) == family])
         met: dict[str, list[str]] = {}
-        for name, rows in layers.items():
-            for rule in _rules(rows):
+        for name, left in layers.items():
+            for rule in _rules(left):
                 met.setdefault(rule, []).append(name)
         for rule in ("can live", "no warp", "mixing", "input", "unknown"):
             if rule in met:
@@ -77,51 +102,50 @@ def remarks(summary: pd.DataFrame) -> list[Remark]:
     return out
 
 
-def _by_layer(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Mean and ends by method, layer by layer."""
-    return {
-        name: rows[rows["layer"].astype(str) == name]
-        .assign(method=lambda part: part["method"].astype(str))
-        .set_index("method")[["mean", "low", "high"]]
-        for name in dict.fromkeys(rows["layer"].astype(str))
-    }
+def _by_layer(rows: pd.DataFrame) -> dict[str, dict[Method, Estimate]]:
+    """What each method leaves, layer by layer."""
+    out: dict[str, dict[Method, Estimate]] = {}
+    for row in rows.itertuples():
+        estimate = Estimate(float(row.mean), float(row.low), float(row.high))
+        out.setdefault(str(row.layer), {})[Method(row.method)] = estimate
+    return out
 
 
-def _mean(rows: pd.DataFrame, method: str) -> float:
-    return float(rows["mean"].get(method, math.nan))
+def _mean(left: Residuals, method: Method) -> float:
+    return left[method].mean if method in left else math.nan
 
 
-def _rules(rows: pd.DataFrame) -> list[str]:
+def _rules(left: Residuals) -> list[str]:
     """Which rules a layer meets."""
-    affine, floor = _mean(rows, "affine"), _mean(rows, "floor")
+    affine, floor = _mean(left, Method.AFFINE), _mean(left, Method.FLOOR)
     if math.isnan(affine) or math.isnan(floor):
         return ["unknown"]
     if affine <= NEAR_FLOOR * floor:
         return ["can live"]
     out = []
-    if _mean(rows, "any-warp") >= CERTIFIED_SHARE * affine:
+    if _mean(left, Method.ANY_WARP) >= CERTIFIED_SHARE * affine:
         out.append("no warp")
-    if _removed(rows)[1] >= MIXED_SHARE:
+    if _removed(left)[1] >= MIXED_SHARE:
         out.append("mixing")
     return out or ["input"]
 
 
-def _removed(rows: pd.DataFrame) -> tuple[str, float]:
-    """The simplest mixing that removes enough, else the best; and the share it removes."""
-    oracle = _mean(rows, "oracle")
+def _removed(left: Residuals) -> tuple[str, float]:
+    """The simplest mixing that removes enough, else the best, in words; the share it removes."""
+    oracle = _mean(left, Method.ORACLE)
     shares = {
-        method: 1 - _mean(rows, method) / oracle
-        for method in _MIXINGS
-        if oracle > 0 and not math.isnan(_mean(rows, method))
+        words: 1 - _mean(left, method) / oracle
+        for method, words in _MIXINGS.items()
+        if oracle > 0 and not math.isnan(_mean(left, method))
     }
     if not shares:
         return "", math.nan
-    enough = [method for method, share in shares.items() if share >= MIXED_SHARE]
-    best = enough[0] if enough else max(shares, key=lambda method: shares[method])
+    enough = [words for words, share in shares.items() if share >= MIXED_SHARE]
+    best = enough[0] if enough else max(shares, key=lambda words: shares[words])
     return best, shares[best]
 
 
-def _say(rule: str, family: str, layers: Sequence[tuple[str, pd.DataFrame]]) -> str:
+def _say(rule: str, family: str, layers: Sequence[tuple[str, Residuals]]) -> str:
     """Write the sentence of a rule about some layers."""
     some = {
         "can live": _living,
@@ -130,7 +154,7 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, pd.DataFrame]]) -> 
         "input": _remaining,
         "unknown": _named,
     }
-    listed = "; ".join(some[rule](name, rows) for name, rows in layers)
+    listed = "; ".join(some[rule](name, left) for name, left in layers)
     many = len(layers) > 1
     where = "these layers" if many else "this layer"
     maps = "these maps" if many else "this map"
@@ -150,34 +174,32 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, pd.DataFrame]]) -> 
     }[rule]
 
 
-def _number(rows: pd.DataFrame, method: str) -> str:
-    """A mean with its interval."""
-    mean, low, high = (float(rows[name][method]) for name in ("mean", "low", "high"))
-    return f"{mean:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
-
-
-def _named(name: str, _: pd.DataFrame) -> str:
+def _named(name: str, _: Residuals) -> str:
     """A layer of which nothing is known."""
     return name
 
 
-def _living(name: str, rows: pd.DataFrame) -> str:
-    times = _mean(rows, "affine") / floor if (floor := _mean(rows, "floor")) > 0 else 1.0
-    return f"{name}: {_number(rows, 'affine')}, {times:.1f} times the floor"
+def _times_the_floor(left: Residuals, if_none: float) -> str:
+    affine, floor = _mean(left, Method.AFFINE), _mean(left, Method.FLOOR)
+    return f"{affine / floor if floor > 0 else if_none:.1f} times the floor"
 
 
-def _proven(name: str, rows: pd.DataFrame) -> str:
-    share = _mean(rows, "any-warp") / _mean(rows, "affine")
-    return f"{name}: {_number(rows, 'any-warp')} of {_number(rows, 'affine')}, {100 * share:.1f} %"
+def _living(name: str, left: Residuals) -> str:
+    # where nothing is left and the floor is 0, too, the two are as large as each other
+    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, 1.0)}"
 
 
-def _mixed(name: str, rows: pd.DataFrame) -> str:
-    method, share = _removed(rows)
-    return f"{name}: {_MIXINGS[method]} removes {100 * share:.1f} % of {_number(rows, 'oracle')}"
+def _proven(name: str, left: Residuals) -> str:
+    bound, affine = left[Method.ANY_WARP], left[Method.AFFINE]
+    return f"{name}: {bound} of {affine}, {100 * bound.mean / affine.mean:.1f} %"
 
 
-def _remaining(name: str, rows: pd.DataFrame) -> str:
-    times = _mean(rows, "affine") / floor if (floor := _mean(rows, "floor")) > 0 else math.inf
-    method, share = _removed(rows)
-    mixed = f", {_MIXINGS[method]} removes {100 * max(share, 0):.1f} %" if method else ""
-    return f"{name}: {_number(rows, 'affine')}, {times:.1f} times the floor{mixed}"
+def _mixed(name: str, left: Residuals) -> str:
+    words, share = _removed(left)
+    return f"{name}: {words} removes {100 * share:.1f} % of {left[Method.ORACLE]}"
+
+
+def _remaining(name: str, left: Residuals) -> str:
+    words, share = _removed(left)
+    mixed = f", {words} removes {100 * max(share, 0):.1f} %" if words else ""
+    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{mixed}"

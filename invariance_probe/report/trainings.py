@@ -1,17 +1,16 @@
 """The part of a page that trainings make."""
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from invariance_probe.report.blocks import Drawing, Grid, Section
+from invariance_probe.results import style
 from invariance_probe.training import runs
 
 KIND = "training"
@@ -153,17 +152,15 @@ def _drawings(trained: pd.DataFrame, table: pd.DataFrame) -> tuple[Drawing, ...]
             f"{data}: error by variant, {rows['seed'].nunique()} seeds. A dot a training; bars: "
             "mean and 95 % t interval over seeds."
         )
-        svg = io.BytesIO()
-        with rc_context({"svg.hashsalt": data}):
-            _plot(rows, some).savefig(svg, format="svg", metadata={"Date": None})
-        out.append(Drawing(alt=f"{caption} {words}.", caption=caption, svg=svg.getvalue()))
+        drawn = style.svg(_plot(rows, some), data)
+        out.append(Drawing(alt=f"{caption} {words}.", caption=caption, svg=drawn))
     return tuple(out)
 
 
 def _plot(rows: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """A panel for each perturbation."""
     tasks = list(dict.fromkeys(rows["perturbation"]))
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with style.figure_style():
         figure = Figure(figsize=(3.6 * len(tasks) + 1, 3.6), layout="constrained")
         panels = figure.subplots(1, len(tasks), squeeze=False)[0]
         for axes, task in zip(panels, tasks, strict=True):

@@ -12,15 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.results.result import ProbeResult
-from invariance_probe.results.style import (
-    AXIS_LABELS,
-    METHOD_COLOURS,
-    METHOD_LABELS,
-    METHOD_LINES,
-    RESIDUAL,
-    caption,
-)
+from invariance_probe.results.methods import METHODS, Method
+from invariance_probe.results.style import AXIS_LABELS, RESIDUAL, caption
+from invariance_probe.results.tables import ProbeTables
 
 
 def _layer_colours(layers: Sequence[str]) -> dict[str, tuple[float, float, float]]:
@@ -33,40 +27,40 @@ def _ceiling(frame: pd.DataFrame) -> float:
     return 1.05 * max(1.0, float(top)) if math.isfinite(top) else 1.0
 
 
-def plot_parameter(result: ProbeResult, kind: str) -> Figure:
+def plot_parameter(tables: ProbeTables, kind: str) -> Figure:
     """Draw the residual against the parameter: oracle and best affine warp, one line a layer.
 
     Args:
-        result: A probe's result.
+        tables: A run's tables.
         kind: A family of its transforms.
 
     Returns:
         The figure.
     """
-    frame = result.summary(["layer", "transform", "parameter", "method", "metric"])
+    frame = tables.summary(["layer", "transform", "parameter", "method", "metric"])
     frame = frame[(frame["metric"] == "fvu") & (frame["transform"] == kind)]
     x = "parameter"
     if frame[x].isna().all():
         # members without one number are shown in the order in which they were given
-        frame = result.summary(["layer", "transform", "transform_number", "method", "metric"])
+        frame = tables.summary(["layer", "transform", "transform_number", "method", "metric"])
         frame = frame[(frame["metric"] == "fvu") & (frame["transform"] == kind)]
         x = "transform_number"
-    layers = list(result.layers["name"])
+    layers = list(tables.layers["name"])
     colours = _layer_colours(layers)
-    shown = [m for m in ("oracle", "affine") if (frame["method"] == m).any()] or [
-        str(frame["method"].iloc[0])
+    shown = [m for m in (Method.ORACLE, Method.AFFINE) if (frame["method"] == m).any()] or [
+        Method(frame["method"].iloc[0])
     ]
     figure = Figure(figsize=(5.2 * len(shown) + 2.6, 4.6), layout="constrained")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    bands = {method: _band(frame, method, x) for method in ("floor", "unrelated")}
+    bands = {method: _band(frame, method, x) for method in (Method.FLOOR, Method.UNRELATED)}
     for axes, method in zip(panels, shown, strict=True):
-        for name, band in bands.items():
+        for compared, band in bands.items():
             if not band.empty:
                 axes.fill_between(
                     band.index,
                     band["min"],
                     band["max"],
-                    color=METHOD_COLOURS[name],
+                    color=compared.colour,
                     alpha=0.22,
                     linewidth=0,
                 )
@@ -78,7 +72,7 @@ def plot_parameter(result: ProbeResult, kind: str) -> Figure:
             axes.plot(
                 rows[x], rows["mean"], marker="o", markersize=4, linewidth=1.8, color=colours[layer]
             )
-        axes.set_title(METHOD_LABELS[method])
+        axes.set_title(method.label)
         axes.set_xlabel(AXIS_LABELS.get(kind, kind))
         _parameter_axis(axes, kind, frame[x])
     panels[0].set_ylabel(RESIDUAL)
@@ -90,17 +84,17 @@ def plot_parameter(result: ProbeResult, kind: str) -> Figure:
         for layer in layers
     ]
     handles += [
-        Patch(color=METHOD_COLOURS[name], alpha=0.3, label=METHOD_LABELS[name])
-        for name, band in bands.items()
+        Patch(color=compared.colour, alpha=0.3, label=compared.label)
+        for compared, band in bands.items()
         if not band.empty
     ]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
-    figure.suptitle(caption(result), fontsize=11)
+    figure.suptitle(caption(tables), fontsize=11)
     sns.despine(figure)
     return figure
 
 
-def _band(frame: pd.DataFrame, method: str, x: str) -> pd.DataFrame:
+def _band(frame: pd.DataFrame, method: Method, x: str) -> pd.DataFrame:
     """Range over the layers of a method's mean, by parameter."""
     rows = frame[frame["method"] == method].dropna(subset=["mean"])
     return rows.groupby(x, observed=True)["mean"].agg(["min", "max"])
@@ -119,11 +113,11 @@ def _parameter_axis(axes: Axes, kind: str, values: pd.Series) -> None:
         axes.minorticks_off()
 
 
-def plot_depth(result: ProbeResult) -> Figure:
+def plot_depth(tables: ProbeTables) -> Figure:
     """Draw the residual by layer, one line a method, one panel a family.
 
     Args:
-        result: A probe's result.
+        tables: A run's tables.
 
     Returns:
         The figure.
@@ -131,22 +125,22 @@ def plot_depth(result: ProbeResult) -> Figure:
     Raises:
         InvalidInputError: If no transform changes anything.
     """
-    frame = result.summary()
+    frame = tables.summary()
     frame = frame[frame["metric"] == "fvu"]
     families = [str(kind) for kind in dict.fromkeys(frame["transform"])]
     if not families:
         raise InvalidInputError("every transform of this run is the identity; nothing to draw")
-    layers = list(result.layers["name"])
+    layers = list(tables.layers["name"])
     place = {layer: i for i, layer in enumerate(layers)}
     figure = Figure(figsize=(4.8 * len(families) + 2.8, 4.8), layout="constrained")
     panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
-    methods = [m for m in METHOD_COLOURS if (frame["method"] == m).any()]
+    methods = [m for m in METHODS if (frame["method"] == m).any()]
     for axes, family in zip(panels, families, strict=True):
         for method in methods:
             rows = frame[(frame["transform"] == family) & (frame["method"] == method)]
             x = rows["layer"].map(place).astype(float)
             axes.fill_between(
-                x, rows["low"], rows["high"], color=METHOD_COLOURS[method], alpha=0.2, linewidth=0
+                x, rows["low"], rows["high"], color=method.colour, alpha=0.2, linewidth=0
             )
             axes.plot(
                 x,
@@ -154,9 +148,9 @@ def plot_depth(result: ProbeResult) -> Figure:
                 marker="o",
                 markersize=5,
                 linewidth=1.8,
-                color=METHOD_COLOURS[method],
-                linestyle=METHOD_LINES[method],
-                label=METHOD_LABELS[method],
+                color=method.colour,
+                linestyle=method.line,
+                label=method.label,
             )
         axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
         axes.set_title(family)
@@ -165,6 +159,6 @@ def plot_depth(result: ProbeResult) -> Figure:
     panels[0].set_ylim(0, _ceiling(frame))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
-    figure.suptitle(caption(result), fontsize=11)
+    figure.suptitle(caption(tables), fontsize=11)
     sns.despine(figure)
     return figure

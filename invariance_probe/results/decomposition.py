@@ -3,19 +3,18 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.stats import false_discovery_control
 
 from invariance_probe.alignment import mixing
+from invariance_probe.alignment.mixing import Kind
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.results.methods import EXPLAINING_METHODS, warp_and_kind
+from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp
+from invariance_probe.results.tables import ProbeTables
 from invariance_probe.statistics import by_image, gain_p_value, statistic_interval
-
-if TYPE_CHECKING:
-    from invariance_probe.results.result import ProbeResult
 
 PARTS = ("floor", "left", "mixing", "permutation", "other warp")
 """Parts of what the oracle warp leaves, from the bottom of the stack to its top. ``other warp``:
@@ -33,9 +32,7 @@ FALSE_DISCOVERIES = 0.05
 Hochberg 1995)."""
 
 
-def decomposition(
-    result: "ProbeResult", by: Sequence[str] = ("layer", "transform")
-) -> pd.DataFrame:
+def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform")) -> pd.DataFrame:
     """Split what the oracle warp leaves into its parts.
 
     Each part is the difference of two means over images: of the best that the methods before it
@@ -46,34 +43,39 @@ def decomposition(
     unrelated images ``left`` and ``floor`` make about 1, as mixing can always predict the means.
 
     Args:
-        result: A probe with the methods `EXPLAINING_METHODS`.
+        tables: Those of a probe with the methods `EXPLAINING_METHODS`.
         by: Columns that make a group, of ``layer``, ``transform``, ``parameter``,
             ``transform_number``.
 
     Returns:
         The columns of `by`; ``part``, one of `PARTS` or `CERTIFIED`; ``status``, ``"found"`` or
         ``"certified"``; ``mean`` (of ``fvu``), ``low``, ``high``; ``share`` of what the oracle
-        leaves, ``share_low``, ``share_high`` (95 % bootstrap intervals over images); ``n_images``.
+        leaves, ``share_low``, ``share_high`` (95 % intervals over images); ``n_images``.
 
     Raises:
-        InvalidInputError: If the probe lacks a method.
+        InvalidInputError: If the probe lacks a method, or no transform of it changes anything.
     """
-    missing = [m for m in EXPLAINING_METHODS if m not in result.config["methods"]]
+    missing = [method for method in EXPLAINING_METHODS if method not in tables.methods]
     if missing:
         raise InvalidInputError(
             f"this run lacks the methods {', '.join(missing)}; probe with --explain, or with "
             "methods=EXPLAINING_METHODS"
         )
     keys = list(by)
-    table = result.table if {"parameter", "transform_number"} & set(keys) else result.moving()
+    table = tables.table if {"parameter", "transform_number"} & set(keys) else tables.moving()
     table = table[table["metric"] == "fvu"]
+    if table.empty:
+        raise InvalidInputError(
+            "every transform of this run is the identity; there is nothing to explain"
+        )
     frames = []
     for group, rows in table.groupby(keys, observed=True, sort=True, dropna=False):
         values = by_image(rows, ["method"])
-        seed = int(result.config["seed"])
+        seed = int(tables.config["seed"])
         # a bicubic probe has no certificate, and is decomposed all the same
-        stack, proven = values.drop(index="any-warp"), values.loc[["oracle", "any-warp"]]
-        methods = list(stack.index)
+        stack = values.drop(index=Method.ANY_WARP)
+        proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
+        methods = [Method(text) for text in stack.index]
         both = [
             _rows(stack, partial(_stacked, methods), PARTS, "found", seed),
             _rows(proven, _certified, (CERTIFIED,), "certified", seed),
@@ -96,6 +98,7 @@ def _rows(
 ) -> pd.DataFrame:
     """Some parts of one group, with their intervals."""
     numbers = values.to_numpy(dtype=float)
+    # the statistic gives the parts, then the same parts as shares: two halves of one vector
     found, low, high = statistic_interval(numbers, statistic, seed)
     count = len(parts)
     return pd.DataFrame({
@@ -111,45 +114,55 @@ def _rows(
     })
 
 
-def _stacked(methods: Sequence[str], values: np.ndarray) -> np.ndarray:
+def _stacked(
+    methods: Sequence[Method], values: Float[np.ndarray, "method resample"]
+) -> Float[np.ndarray, "part_and_share resample"]:
     """Means by method to `PARTS`, then the same as shares of what the oracle leaves."""
+    # With m(x) the mean that method x leaves:
+    #     l0 = m(oracle)
+    #     l1 = min(l0, m(affine))                                    the best warp alone
+    #     l2 = min(l1, m(WARP+permutation) of all warps)             channels reassigned
+    #     l3 = min(l2, m(WARP+orthogonal), m(WARP+linear))           channels mixed
+    #     l4 = min(l0, m(floor))
+    # Each minimum runs over the methods of the levels before it as well, so l0 >= l1 >= l2 >= l3;
+    # and no level counts for less than the floor: with h_i = max(l_i, l4) the parts are, from the
+    # bottom up, l4, h3 - l4, h2 - h3, h1 - h2, h0 - h1. None is negative; they add up to h0 = l0.
     means = dict(zip(methods, values, strict=True))
+    # the floor and unrelated images are no remedies: they repair nothing
+    warped = {m: v for m, v in means.items() if m.warp in {Warp.ORACLE, Warp.AFFINE, Warp.JOINT}}
 
-    def best(*kinds: str) -> np.ndarray:
-        least: np.ndarray = np.min([v for m, v in means.items() if _removes(m) in kinds], axis=0)
-        return least
+    def least(*mixings: Kind | None) -> Float[np.ndarray, " resample"]:
+        best: np.ndarray = np.min([v for m, v in warped.items() if m.mixing in mixings], axis=0)
+        return best
 
-    levels = [means["oracle"], best("", "oracle"), best("", "oracle", "permutation")]
-    levels.append(best("", "oracle", *mixing.KINDS))
-    floor = np.minimum(means["floor"], levels[0])
+    oracle = means[Method.ORACLE]
+    floor = np.minimum(means[Method.FLOOR], oracle)
+    levels = [oracle, least(None), least(None, Kind.PERMUTATION), least(None, *Kind)]
     levels = [*(np.maximum(level, floor) for level in levels), floor]
     parts = [floor, *(upper - lower for lower, upper in pairwise(levels[::-1]))]
     return _with_shares(np.stack(parts), levels[0])
 
 
-def _certified(values: np.ndarray) -> np.ndarray:
+def _certified(
+    values: Float[np.ndarray, "2 resample"],
+) -> Float[np.ndarray, "part_and_share resample"]:
     """What the oracle leaves and what any warp must leave, to the latter and its share."""
     return _with_shares(values[1:], values[0])
 
 
-def _with_shares(parts: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _with_shares(
+    parts: Float[np.ndarray, "part resample"], whole: Float[np.ndarray, " resample"]
+) -> Float[np.ndarray, "part_and_share resample"]:
+    # a transform that changes nothing leaves 0, of which there are no shares
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.vstack([parts, parts / whole])
 
 
-def _removes(method: str) -> str:
-    """The stage of the decomposition that a method belongs to."""
-    warp, kind = warp_and_kind(method)
-    if warp not in {"oracle", "affine", "joint"}:
-        return "other"
-    return kind or ("oracle" if warp == "oracle" else "")
-
-
-def channel_moves(result: "ProbeResult") -> pd.DataFrame:
+def channel_moves(tables: ProbeTables) -> pd.DataFrame:
     """Sum up which channels took whose place.
 
     Args:
-        result: A probe with a ``+permutation`` method.
+        tables: Those of a probe with a ``+permutation`` method.
 
     Returns:
         One row per layer, transform, parameter and warp: ``channels``; ``moved``, share of the
@@ -165,34 +178,38 @@ def channel_moves(result: "ProbeResult") -> pd.DataFrame:
     Raises:
         InvalidInputError: If the probe permuted no channels.
     """
-    if result.channels.empty:
+    if tables.channels.empty:
         raise InvalidInputError(
             "this run permuted no channels; probe at least two images with --explain, or with "
             "methods=['oracle+permutation']"
         )
     keys = ["layer", "transform", "parameter", "transform_number", "warp"]
-    place = {name: number for number, name in enumerate(result.layers["name"])}
+    place = {name: number for number, name in enumerate(tables.layers["name"])}
+    seed = int(tables.config["seed"])
     values = by_image(
-        result.table[result.table["metric"] == "fvu"], ["layer", "transform_number", "method"]
+        tables.table[tables.table["metric"] == "fvu"], ["layer", "transform_number", "method"]
     )
     rows = []
-    for group, one in result.channels.groupby(keys, sort=False, dropna=False):
+    for group, one in tables.channels.groupby(keys, sort=False, dropna=False):
         named = dict(zip(keys, group, strict=True))
-        source, count = one["source"].to_numpy(), len(one)
-        after = [(named["layer"], named["transform_number"], m) for m in _before_and_after(named)]
+        source = one["source"].to_numpy()
         gains = np.full(1, np.nan)
-        if all(key in values.index for key in after):
-            gains = (values.loc[after[0]] - values.loc[after[1]]).to_numpy(dtype=float)
+        before, after = (
+            (named["layer"], named["transform_number"], method)
+            for method in _before_and_after(Warp(named["warp"]))
+        )
+        if before in values.index and after in values.index:
+            gains = (values.loc[before] - values.loc[after]).to_numpy(dtype=float)
         moved = source != one["channel"].to_numpy()
         turns = _turns(str(named["transform"]), float(named["parameter"]))
         rows.append(
             named
             | {
-                "channels": count,
+                "channels": len(one),
                 "moved": float(moved.mean()),
                 "agreement": float(one["agreement"].mean()),
                 "gain": float(np.nanmean(gains)) if np.isfinite(gains).any() else np.nan,
-                "p_value": gain_p_value(gains, int(result.config["seed"])),
+                "p_value": gain_p_value(gains, seed),
                 "significant": float(discoveries(one["p_value"].to_numpy()).mean()),
                 "longest_cycle": len(mixing.cycles(source)[0]),
                 "turns": turns,
@@ -206,17 +223,20 @@ def channel_moves(result: "ProbeResult") -> pd.DataFrame:
     return frame.iloc[np.lexsort((frame["transform_number"], order))].reset_index(drop=True)
 
 
-def _before_and_after(named: dict[str, Any]) -> tuple[str, str]:
+def _before_and_after(warp: Warp) -> tuple[Method, Method]:
     """A warp, and the same with its channels permuted."""
-    warp = str(named["warp"])
-    return "affine" if warp == "joint" else warp, f"{warp}+permutation"
+    # there is no joint warp without a mixing: the best warp alone is what it improves on
+    alone = Method.AFFINE if warp is Warp.JOINT else Method(warp)
+    return alone, Method(f"{warp}+{Kind.PERMUTATION}")
 
 
 def _returning(source: np.ndarray, moved: np.ndarray, turns: int) -> dict[str, float]:
     """How many of the moved channels a permutation brings back, and how many chance would."""
     if not turns or not moved.any():
         return {}
-    # in a random permutation one channel is expected in the cycles of each length
+    # In a random permutation of n channels a channel lies in a cycle of length k with chance 1/n,
+    # whatever k <= n: so one channel is expected in the cycles of each length, and `turns`
+    # applications bring back those whose length divides `turns`.
     lengths = sum(turns % length == 0 for length in range(2, turns + 1))
     return {
         "returning": float(mixing.returning(source, turns)[moved].mean()),
@@ -224,7 +244,7 @@ def _returning(source: np.ndarray, moved: np.ndarray, turns: int) -> dict[str, f
     }
 
 
-def discoveries(p_values: Float[np.ndarray, " test"]) -> np.ndarray:
+def discoveries(p_values: Float[np.ndarray, " test"]) -> Bool[np.ndarray, " test"]:
     """Choose the tests that are not chance (Benjamini and Hochberg 1995).
 
     Args:
@@ -233,12 +253,7 @@ def discoveries(p_values: Float[np.ndarray, " test"]) -> np.ndarray:
     Returns:
         True for the chosen ones; among them `FALSE_DISCOVERIES` are expected to be false.
     """
-    order = np.argsort(p_values)
-    allowed = FALSE_DISCOVERIES * np.arange(1, len(order) + 1) / len(order)
-    passing = np.flatnonzero(p_values[order] <= allowed)
-    chosen = np.zeros(len(order), dtype=bool)
-    if len(passing):
-        chosen[order[: passing[-1] + 1]] = True
+    chosen: np.ndarray = false_discovery_control(p_values, method="bh") <= FALSE_DISCOVERIES
     return chosen
 
 

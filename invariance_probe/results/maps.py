@@ -8,25 +8,25 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from invariance_probe.results.records import Strip
-from invariance_probe.results.result import ProbeResult
+from invariance_probe.results.strips import Strip
+from invariance_probe.results.tables import ProbeTables
 
 STAGES = ("reference", "moved", "oracle-warped", "best-warped", "difference")
 """Columns of the picture of the maps; the last is best-warped minus reference, over the region."""
 
 
-def plot_maps(result: ProbeResult) -> Figure:
+def plot_maps(tables: ProbeTables) -> Figure:
     """Draw the maps of one image: a row for each layer, the two strongest channels side by side.
 
     Args:
-        result: A probe's result, with strips.
+        tables: A run's tables, with strips.
 
     Returns:
         The figure.
     """
-    numbers = sorted({strip.transform for strip in result.strips})
-    layers = list(result.layers["name"])
-    blocks = max(len(strip.channels) for strip in result.strips)
+    numbers = sorted({strip.transform for strip in tables.strips})
+    layers = list(tables.layers["name"])
+    blocks = max(len(strip.channels) for strip in tables.strips)
     columns = blocks * len(STAGES)
     rows = len(layers) + 1
     figure = Figure(
@@ -34,8 +34,8 @@ def plot_maps(result: ProbeResult) -> Figure:
     )
     parts = figure.subfigures(len(numbers), 1, squeeze=False)[:, 0]
     for part, number in zip(parts, numbers, strict=True):
-        strips = {strip.layer: strip for strip in result.strips if strip.transform == number}
-        move = result.config["moves"][number]
+        strips = {strip.layer: strip for strip in tables.strips if strip.transform == number}
+        move = tables.config["moves"][number]
         value = "" if math.isnan(move["parameter"]) else f" {move['parameter']:g}"
         part.suptitle(f"{move['kind']}{value}", fontsize=13)
         axes = part.subplots(rows, columns, squeeze=False)

@@ -1,52 +1,165 @@
 """What is compared with a reference map: the values of the table's column ``method``."""
 
-from invariance_probe.alignment.mixing import KINDS
+from collections.abc import Iterable
+from enum import StrEnum
 
-METHODS = (
-    "identity",
-    "oracle",
-    *(f"oracle+{kind}" for kind in KINDS),
-    "affine",
-    *(f"affine+{kind}" for kind in KINDS),
-    *(f"joint+{kind}" for kind in KINDS),
-    "any-warp",
-    "floor",
-    "unrelated",
-    *(f"unrelated+{kind}" for kind in KINDS),
+from invariance_probe.alignment.mixing import Kind
+from invariance_probe.errors import InvalidInputError
+
+
+class Warp(StrEnum):
+    """What is done to the positions of the moved map G before it is compared with F.
+
+    Attributes:
+        colour: One for each warp in every figure: Okabe and Ito's palette, safe for colour-blind
+            readers.
+        label: In legends.
+    """
+
+    IDENTITY = "identity", "#767676", "no warp"
+    ORACLE = "oracle", "#E69F00", "oracle warp"
+    AFFINE = "affine", "#0072B2", "best affine warp"
+    JOINT = "joint", "#56B4E9", "warp and mixing in turns"
+    ANY_WARP = "any-warp", "#000000", "any warp (certified bound)"
+    FLOOR = "floor", "#009E73", "interpolation floor"
+    UNRELATED = "unrelated", "#CC79A7", "unrelated images (chance)"
+
+    colour: str
+    label: str
+
+    def __new__(cls, text: str, colour: str = "", label: str = "") -> "Warp":
+        """Keep colour and label beside the text."""
+        member = str.__new__(cls, text)
+        member._value_ = text
+        member.colour, member.label = colour, label
+        return member
+
+
+_MIXED = {
+    None: ("-", ""),
+    Kind.PERMUTATION: ("--", ", channels permuted"),
+    Kind.ORTHOGONAL: ("-.", ", channels turned"),
+    Kind.LINEAR: (":", ", channels mixed"),
+}
+"""Line style of each kind of mixing, and what it adds to a warp's label."""
+
+
+class Method(StrEnum):
+    """A warp, and the mixing of channels after it; equal to its text in tables.
+
+    F is the reference map, G the map of the transformed image. ``identity``: G as it is.
+    ``oracle``: G warped by the inverse of the input transform. ``affine``: G under the best affine
+    warp found. ``any-warp``: no warp, but a certified lower bound of what any spatial warp with
+    bilinear sampling leaves, image-dependent or not. ``floor``: F itself sent there and back by the
+    transform at the layer's resolution (blurred first if it shrinks). ``unrelated``: the
+    oracle-warped map of another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
+    `alignment.mixing.Kind` fitted on other images; ``joint``: warp and mixing found in turns.
+
+    Attributes:
+        warp: The warp.
+        mixing: The mixing after it; None if channels stay as they are.
+    """
+
+    IDENTITY = "identity"
+    ORACLE = "oracle"
+    ORACLE_PERMUTATION = "oracle+permutation"
+    ORACLE_ORTHOGONAL = "oracle+orthogonal"
+    ORACLE_LINEAR = "oracle+linear"
+    AFFINE = "affine"
+    AFFINE_PERMUTATION = "affine+permutation"
+    AFFINE_ORTHOGONAL = "affine+orthogonal"
+    AFFINE_LINEAR = "affine+linear"
+    JOINT_PERMUTATION = "joint+permutation"
+    JOINT_ORTHOGONAL = "joint+orthogonal"
+    JOINT_LINEAR = "joint+linear"
+    ANY_WARP = "any-warp"
+    FLOOR = "floor"
+    UNRELATED = "unrelated"
+    UNRELATED_PERMUTATION = "unrelated+permutation"
+    UNRELATED_ORTHOGONAL = "unrelated+orthogonal"
+    UNRELATED_LINEAR = "unrelated+linear"
+
+    warp: Warp
+    mixing: Kind | None
+
+    def __new__(cls, text: str) -> "Method":
+        """Take the text apart, once."""
+        member = str.__new__(cls, text)
+        member._value_ = text
+        moved, _, mixed = text.partition("+")
+        member.warp, member.mixing = Warp(moved), Kind(mixed) if mixed else None
+        return member
+
+    def __repr__(self) -> str:
+        # tuples of methods print as the tuples of texts that users write
+        return repr(self.value)
+
+    @property
+    def needs_search(self) -> bool:
+        """Whether the best affine warp of each pair has to be found."""
+        return self.warp in {Warp.AFFINE, Warp.JOINT}
+
+    @property
+    def needs_another_image(self) -> bool:
+        """Whether one image is too few: mixings are fitted on others, chance is another's map."""
+        return self.mixing is not None or self.warp is Warp.UNRELATED
+
+    @property
+    def colour(self) -> str:
+        """That of the warp."""
+        return self.warp.colour
+
+    @property
+    def line(self) -> str:
+        """Matplotlib's style of its curve, one for each kind of mixing."""
+        return _MIXED[self.mixing][0]
+
+    @property
+    def label(self) -> str:
+        """What legends call it."""
+        return self.warp.label + _MIXED[self.mixing][1]
+
+
+METHODS = tuple(Method)
+"""All of them, in the order of tables."""
+
+DEFAULT_METHODS = (
+    Method.IDENTITY,
+    Method.ORACLE,
+    Method.AFFINE,
+    Method.FLOOR,
+    Method.UNRELATED,
 )
-"""What is compared with the reference map F, G being the map of the transformed image.
-
-``identity``: G as it is. ``oracle``: G warped by the inverse of the input transform. ``affine``: G
-under the best affine warp found. ``any-warp``: no warp, but a certified lower bound of what any
-spatial warp with bilinear sampling leaves, image-dependent or not. ``floor``: F itself sent there
-and back by the transform at the layer's resolution (blurred first if it shrinks). ``unrelated``:
-the oracle-warped map of another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
-`alignment.mixing.KINDS` fitted on other images; ``joint``: warp and mixing found in turns."""
-
-DEFAULT_METHODS = ("identity", "oracle", "affine", "floor", "unrelated")
 """What a probe measures unless told otherwise."""
 
 EXPLAINING_METHODS = (
-    "oracle",
-    "oracle+permutation",
-    "oracle+linear",
-    "affine",
-    "affine+permutation",
-    "affine+linear",
-    "any-warp",
-    "floor",
+    Method.ORACLE,
+    Method.ORACLE_PERMUTATION,
+    Method.ORACLE_LINEAR,
+    Method.AFFINE,
+    Method.AFFINE_PERMUTATION,
+    Method.AFFINE_LINEAR,
+    Method.ANY_WARP,
+    Method.FLOOR,
 )
 """What the decomposition of a residual rests on."""
 
 
-def warp_and_kind(method: str) -> tuple[str, str]:
-    """Split a method's name.
+def parse_methods(texts: str | Iterable[str]) -> tuple[Method, ...]:
+    """Read methods as users write them.
 
     Args:
-        method: One of `METHODS`.
+        texts: One text, or several; methods pass as they are.
 
     Returns:
-        The warp, and the kind of mixing after it or an empty string.
+        Each method once, in the order given.
+
+    Raises:
+        InvalidInputError: If there is none, or a text is none of `METHODS`.
     """
-    warp, _, kind = method.partition("+")
-    return warp, kind
+    given = [texts] if isinstance(texts, str) else list(texts)
+    if not given or not set(given) <= set(METHODS):
+        raise InvalidInputError(
+            f"methods={[str(text) for text in given]}: choose from {', '.join(METHODS)}"
+        )
+    return tuple(dict.fromkeys(map(Method, given)))

@@ -1,111 +1,27 @@
-"""What a probe returns: the tidy table, its summary with intervals, run folders."""
+"""What a probe returns: its tables, explained and drawn, and written as a run folder."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
-from invariance_probe.results import records
-from invariance_probe.statistics import by_image, mean_interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from invariance_probe.results import decomposition, figures, rows
+from invariance_probe.results.strips import Strip
+from invariance_probe.results.style import save
+from invariance_probe.results.tables import ProbeTables
 
 _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
 
 
-def check_out(out: str | Path | None) -> Path | None:
-    """Refuse an output folder that something else lies in.
-
-    Args:
-        out: Where a run is to be written.
-
-    Returns:
-        The folder, which does not exist or is empty.
-
-    Raises:
-        InvalidInputError: If it holds anything, or is a file.
-    """
-    if out is None:
-        return None
-    path = Path(out)
-    if path.is_file():
-        raise InvalidInputError(
-            f"output {str(path)!r} is a file; give a folder that does not exist"
-        )
-    if path.is_dir() and any(path.iterdir()):
-        what = "another run" if (path / "config.json").is_file() else "other files"
-        raise InvalidInputError(
-            f"output folder {str(path)!r} holds {what}; give a new one, or remove it first"
-        )
-    return path
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeResult:
-    """A probe's table, with what is needed to read and to draw it.
-
-    Attributes:
-        table: The tidy table, see `frame`.
-        layers: The probed layers, in the order of the network: name, channels, size, stride.
-        config: Resolved configuration and provenance.
-        strips: Maps of one image, for the picture.
-        channels: Which channel took whose place, one row per layer, transform, warp and channel:
-            ``source`` stands in for ``channel`` (fitted on all images); ``agreement``, share of the
-            folds that say the same; ``better`` and ``worse``, number of images on which an
-            assignment fitted on other images serves the channel better or worse than staying;
-            ``p_value`` of so many by chance (sign test). Empty without ``+permutation`` methods.
-    """
-
-    table: pd.DataFrame
-    layers: pd.DataFrame
-    config: dict[str, Any]
-    strips: list[records.Strip] = field(default_factory=list)
-    channels: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    def frame(self) -> pd.DataFrame:
-        """Return the tidy long table.
-
-        Returns:
-            One row per model, layer, call, image, transform, parameter, method and metric, with
-            ``value`` and the diagnostics ``outcome``, ``n_iter``, ``theta_00`` to ``theta_12``,
-            ``region_frac``, ``filled_frac``, ``stride``, ``channels``, ``height``, ``width``.
-        """
-        return self.table.copy()
-
-    def summary(
-        self, by: Sequence[str] = ("layer", "transform", "method", "metric")
-    ) -> pd.DataFrame:
-        """Average over the images, with bootstrap intervals over the images.
-
-        All parameters of a family are averaged within an image first, as they are repeated measures
-        of it; those that change nothing (0 degrees, factor 1) are left out, as they are a check and
-        no measurement, unless ``parameter`` is among `by`.
-
-        Args:
-            by: Columns that make a group; ``method`` and ``metric`` belong to it.
-
-        Returns:
-            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN for one image) and
-            ``n_images``; layers and methods in their natural order.
-        """
-        keys = list(by)
-        wide = by_image(self.table if "parameter" in keys else self.moving(), keys)
-        values = wide.to_numpy(dtype=float)
-        mean, low, high = mean_interval(values, int(self.config["seed"]))
-        counts = np.isfinite(values).sum(1)
-        out = wide.index.to_frame(index=False)
-        return out.assign(mean=mean, low=low, high=high, n_images=counts)
+class ProbeResult(ProbeTables):
+    """A probe's tables, and what they say: summed up, explained, drawn, written."""
 
     def decomposition(self, by: Sequence[str] = ("layer", "transform")) -> pd.DataFrame:
         """Split what the oracle warp leaves into its parts: see `decomposition.decomposition`.
@@ -116,24 +32,9 @@ class ProbeResult:
         Returns:
             One row a group and part, with intervals.
         """
-        from invariance_probe.results import decomposition as explain
+        return decomposition.decomposition(self, by)
 
-        return explain.decomposition(self, by)
-
-    def moving(self) -> pd.DataFrame:
-        """Leave out the transforms that change nothing: a check, and no measurement.
-
-        Returns:
-            The other rows of the table.
-        """
-        still = [
-            number
-            for number, move in enumerate(self.config["moves"])
-            if np.array_equal(move["matrix"], np.eye(3))
-        ]
-        return self.table[~self.table["transform_number"].isin(still)]
-
-    def plot(self, kind: str) -> "Figure":
+    def plot(self, kind: str) -> Figure:
         """Draw a figure.
 
         Args:
@@ -145,8 +46,6 @@ class ProbeResult:
         Returns:
             A matplotlib figure.
         """
-        from invariance_probe.results import figures
-
         return figures.plot(self, kind)
 
     def save(self, out: str | Path) -> Path:
@@ -160,73 +59,25 @@ class ProbeResult:
             ``maps.npz``, ``figures/`` (PNG and SVG) and, where channels were permuted,
             ``channels.parquet``.
         """
-        from invariance_probe.results import figures
-
         target = check_out(out)
         assert target is not None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            partial.chmod(0o755)
-            self.table.to_parquet(partial / "results.parquet", index=False)
-            self.summary().to_csv(partial / "summary.csv", index=False, float_format="%.6g")
-            self.layers.to_csv(partial / "layers.csv", index=False)
-            if len(self.channels):
-                self.channels.to_parquet(partial / "channels.parquet", index=False)
-            records.save_strips(partial / "maps.npz", self.strips)
+        with new_folder(target) as partial:
+            self.write(partial)
             (partial / "figures").mkdir()
             for kind in figures.kinds(self):
-                figures.save(self.plot(kind), partial / "figures" / kind)
-            text = json.dumps(self.config, indent=2)
-            (partial / "config.json").write_text(text + "\n", encoding="utf-8")
-            if target.is_dir():
-                target.rmdir()
-            Path(partial).replace(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+                save(self.plot(kind), partial / "figures" / kind)
         return target
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "ProbeResult":
-        """Read a run folder.
-
-        Args:
-            folder: What `save` wrote.
-
-        Returns:
-            The same result.
-
-        Raises:
-            InvalidInputError: If the folder holds no run.
-        """
-        path = Path(folder)
-        if not (path / "config.json").is_file() or not (path / "results.parquet").is_file():
-            raise InvalidInputError(
-                f"folder {str(path)!r} holds no run (config.json and results.parquet)"
-            )
-        return cls(
-            table=pd.read_parquet(path / "results.parquet"),
-            layers=pd.read_csv(path / "layers.csv", keep_default_na=False),
-            config=json.loads((path / "config.json").read_text(encoding="utf-8")),
-            strips=records.load_strips(path / "maps.npz"),
-            channels=(
-                pd.read_parquet(path / "channels.parquet")
-                if (path / "channels.parquet").is_file()
-                else pd.DataFrame()
-            ),
-        )
 
 
 def assemble(
-    blocks: Sequence[records.Block],
+    blocks: Sequence[rows.Block],
     *,
     config: dict[str, Any],
     layers: Sequence[Layer],
     transforms: Sequence[Transform],
     region_frac: Sequence[Sequence[float]],
     filled_frac: Sequence[float],
-    strips: list[records.Strip],
+    strips: list[Strip],
     permutations: pd.DataFrame,
     wall_time: float,
 ) -> ProbeResult:
@@ -246,13 +97,13 @@ def assemble(
     Returns:
         The result.
     """
-    table = records.table(blocks, config, layers, transforms, region_frac, filled_frac)
+    table = rows.long_table(blocks, config, layers, transforms, region_frac, filled_frac)
     moves = [
         {"kind": t.kind, "parameter": t.parameter, "matrix": t.matrix.tolist()} for t in transforms
     ]
     listing = pd.DataFrame(
         {"name": [one.name for one in layers], "type": [one.type for one in layers]}
-        | {n: [getattr(one, n) for one in layers] for n in (*records.SHAPE, *_PLACE)}
+        | {n: [getattr(one, n) for one in layers] for n in (*rows.SHAPE, *_PLACE)}
     )
     full = {**config, "moves": moves, "provenance": provenance(wall_time)}
     # through JSON, so that a result is the same before saving and after loading

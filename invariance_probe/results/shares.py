@@ -14,15 +14,16 @@ from matplotlib.patches import Patch, Rectangle
 
 from invariance_probe.alignment import mixing
 from invariance_probe.results import decomposition
-from invariance_probe.results.result import ProbeResult
-from invariance_probe.results.style import METHOD_COLOURS, RESIDUAL, caption
+from invariance_probe.results.methods import Warp
+from invariance_probe.results.style import RESIDUAL, caption
+from invariance_probe.results.tables import ProbeTables
 
 PART_COLOURS = {
-    "floor": METHOD_COLOURS["floor"],
+    "floor": Warp.FLOOR.colour,
     "left": "#D55E00",
-    "mixing": METHOD_COLOURS["unrelated"],
+    "mixing": Warp.UNRELATED.colour,
     "permutation": "#F0E442",
-    "other warp": "#56B4E9",
+    "other warp": Warp.JOINT.colour,
 }
 PART_LABELS = {
     "floor": "interpolation floor",
@@ -35,23 +36,24 @@ _LABELLED = 0.11
 """Smallest part of the axis' height that a share is written into."""
 
 
-def plot_parts(result: ProbeResult) -> Figure:
+def plot_parts(tables: ProbeTables) -> Figure:
     """Draw the parts of what the oracle warp leaves: a bar a layer, a panel a family.
 
     Args:
-        result: A probe with the methods of `decomposition.decomposition`.
+        tables: Those of a probe with the methods of `decomposition.decomposition`.
 
     Returns:
         The figure.
     """
-    frame = decomposition.decomposition(result)
+    frame = decomposition.decomposition(tables)
     families = [str(kind) for kind in dict.fromkeys(frame["transform"])]
-    layers = list(result.layers["name"])
+    layers = list(tables.layers["name"])
     width = max(5.0, 1.25 * len(layers))
     figure = Figure(figsize=(width * len(families) + 3.4, 5.4), layout="constrained")
     panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
     stacked = frame[frame["status"] == "found"]
-    top = 1.05 * float(stacked.groupby(["layer", "transform"], observed=True)["mean"].sum().max())
+    highest = float(stacked.groupby(["layer", "transform"], observed=True)["mean"].sum().max())
+    top = 1.05 * highest if highest > 0 else 1.0
     for axes, family in zip(panels, families, strict=True):
         axes.set_ylim(0, top)
         for place, layer in enumerate(layers):
@@ -69,7 +71,7 @@ def plot_parts(result: ProbeResult) -> Figure:
         Line2D([], [], color="black", linewidth=3, label="certified: no spatial\nwarp leaves less")
     )
     figure.legend(handles=handles, loc="outside right center", frameon=False)
-    figure.suptitle(caption(result, "in brackets"), fontsize=11)
+    figure.suptitle(caption(tables, "in brackets"), fontsize=11)
     sns.despine(figure)
     return figure
 
@@ -96,7 +98,7 @@ def _stack(axes: Axes, place: int, rows: pd.DataFrame, top: float) -> None:
     axes.plot([place - 0.46, place + 0.46], [proven, proven], color="black", linewidth=3, zorder=2)
 
 
-def plot_channels(result: ProbeResult) -> Figure:
+def plot_channels(tables: ProbeTables) -> Figure:
     """Draw which channel took whose place under one transform: a panel a layer and warp.
 
     The transform is the quarter turn if the run has one, otherwise the strongest rotation or, at
@@ -104,18 +106,18 @@ def plot_channels(result: ProbeResult) -> Figure:
     diagonal, in grey; a cycle is framed.
 
     Args:
-        result: A probe with a ``+permutation`` method.
+        tables: Those of a probe with a ``+permutation`` method.
 
     Returns:
         The figure.
     """
-    number = _most_telling(result)
-    chosen = result.channels[result.channels["transform_number"] == number]
-    layers = [name for name in result.layers["name"] if (chosen["layer"] == name).any()]
+    number = _most_telling(tables)
+    chosen = tables.channels[tables.channels["transform_number"] == number]
+    layers = [name for name in tables.layers["name"] if (chosen["layer"] == name).any()]
     warps = list(dict.fromkeys(chosen["warp"]))
     figure = Figure(figsize=(2.7 * len(layers) + 1.4, 3.0 * len(warps) + 0.8), layout="constrained")
     panels = figure.subplots(len(warps), len(layers), squeeze=False)
-    moves = decomposition.channel_moves(result).set_index(["layer", "transform_number", "warp"])
+    moves = decomposition.channel_moves(tables).set_index(["layer", "transform_number", "warp"])
     scale = Normalize(0, 1)
     for line, warp in zip(panels, warps, strict=True):
         for axes, layer in zip(line, layers, strict=True):
@@ -133,7 +135,7 @@ def plot_channels(result: ProbeResult) -> Figure:
         shrink=0.7,
         label="channels that moved: folds that agree",
     )
-    move = result.config["moves"][number]
+    move = tables.config["moves"][number]
     figure.suptitle(
         f"channels' places after {move['kind']} {move['parameter']:g}, sorted by cycle; "
         "gain: fvu removed on images outside the fit",
@@ -142,12 +144,12 @@ def plot_channels(result: ProbeResult) -> Figure:
     return figure
 
 
-def _most_telling(result: ProbeResult) -> int:
-    numbers = sorted(set(result.channels["transform_number"]))
+def _most_telling(tables: ProbeTables) -> int:
+    numbers = sorted(set(tables.channels["transform_number"]))
     turns = {
-        number: abs(result.config["moves"][number]["parameter"])
+        number: abs(tables.config["moves"][number]["parameter"])
         for number in numbers
-        if result.config["moves"][number]["kind"] == "rotation"
+        if tables.config["moves"][number]["kind"] == "rotation"
     }
     quarter = [number for number in turns if turns[number] == 90]
     if quarter:

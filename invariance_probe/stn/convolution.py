@@ -50,6 +50,7 @@ class ImageConvolution(nn.Conv2d):
             assert self.bias is not None
             given = [images, self.weight, self.bias]
             if torch.is_autocast_enabled("cpu"):
+                # a function of one's own is not among those that autocast casts
                 given = [tensor.to(torch.get_autocast_dtype("cpu")) for tensor in given]
             maps: Tensor = _FewChannels.apply(  # type: ignore[no-untyped-call]  # torch leaves it so
                 *given, int(self.padding[0])
@@ -72,6 +73,8 @@ class _FewChannels(torch.autograd.Function):
         (gradient,) = gradients
         images, weight = ctx.saved_tensors
         padding = ctx.padding
+        # weights and bias as the library does it; only the images' gradient is its slow one, so
+        # the mask leaves it out
         _, for_weight, for_bias = torch.ops.aten.convolution_backward(
             gradient,
             images,
@@ -106,6 +109,11 @@ def _image_gradient(gradient: Tensor, weight: Tensor, padding: int, shape: torch
         dtype=wide,
         device=gradient.device,
     )
+    # The map at p is the sum over taps t of weight[t] image[p + t - padding]; its adjoint sends the
+    # gradient g back along the same pairs: image[q] gets the sum over t of
+    # weight[t]^T g[q - t + padding]. All weight[t]^T g are one product, of a matrix of
+    # (channels side^2) x filters with the gradients as columns. What is left is to add each tap's
+    # plane, shifted by t, to a padded image: few and long additions.
     taps = weight.reshape(filters, -1).T.contiguous()
     flat = gradient.permute(0, 2, 3, 1).reshape(batch, rows * columns, filters).mT
     at_once = max(1, round(_COLUMNS_AT_ONCE / (taps.shape[0] * rows * columns)))
@@ -117,5 +125,6 @@ def _image_gradient(gradient: Tensor, weight: Tensor, padding: int, shape: torch
         for y in range(side):
             for x in range(side):
                 into[:, :, y : y + rows, x : x + columns].add_(product[:, :, y, x])
+    # what lay in the padding was no pixel
     inner = padded[:, :, padding : padding + height, padding : padding + width]
     return inner.to(gradient.dtype)

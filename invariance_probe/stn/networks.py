@@ -6,6 +6,8 @@ networks" (2015), whose MNIST and SVHN networks the former take over. A *layer* 
 count: a convolution with the max pooling, ReLU and dropout that follow it.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +32,7 @@ class Architecture:
         hidden: Units of the fully connected layers before the last.
         dropout: Share of values dropped after each layer but the first, and after hidden ones.
         steady: Whether the first weights are `steady_weights`; torch's own otherwise.
+        localizer: One of `LOCALIZERS`; None leaves it to the size of the images.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Architecture:
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
     steady: bool = False
+    localizer: str | None = None
 
 
 ARCHITECTURES = {
@@ -54,6 +58,7 @@ ARCHITECTURES = {
             pooled=(1, 3, 5, 7),
             hidden=(3072, 3072, 3072),
             dropout=0.5,
+            localizer="padded",
         ),
         # the papers' network for MNIST has two layers, too few to ask what depth does
         Architecture(
@@ -82,12 +87,61 @@ convolution. ``mnist-deep``: eight convolutions 3x3, pooling after 2, 4, 6, line
 ``plankton``: eight convolutions 3x3, pooling after each second."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The part of an image that a square map covers, in the image's normalised coordinates.
+
+    A map whose convolutions are not padded covers less than the image, and one whose size was
+    rounded down by pooling is not centred on it: coordinates of the map are not those of the image.
+
+    Attributes:
+        share: Side of the map over that of the image.
+        centre: Where the map's centre lies, along x and y alike.
+    """
+
+    share: float = 1.0
+    centre: float = 0.0
+
+    def to_image(self, pull_backs: Float[Tensor, "batch 3 3"]) -> Float[Tensor, "batch 3 3"]:
+        """Express how a map is read as how the image would be read.
+
+        Args:
+            pull_backs: In the normalised coordinates of the map.
+
+        Returns:
+            The same warps in the normalised coordinates of the image; a square map's linear parts
+            are the image's.
+        """
+        # u = share v + centre: v -> A v + t becomes u -> A u + (share t + centre - A centre)
+        kept = self.centre - self.centre * pull_backs[:, :2, :2].sum(2)
+        return _shifted_by(pull_backs, self.share * pull_backs[:, :2, 2] + kept)
+
+    def from_image(self, pull_backs: Float[Tensor, "batch 3 3"]) -> Float[Tensor, "batch 3 3"]:
+        """Undo `to_image`.
+
+        Args:
+            pull_backs: In the normalised coordinates of the image.
+
+        Returns:
+            The same warps in the normalised coordinates of the map.
+        """
+        kept = self.centre - self.centre * pull_backs[:, :2, :2].sum(2)
+        return _shifted_by(pull_backs, (pull_backs[:, :2, 2] - kept) / self.share)
+
+
+def _shifted_by(pull_backs: Tensor, shifts: Tensor) -> Tensor:
+    """The same linear parts with other shifts."""
+    rows = torch.cat([pull_backs[:, :2, :2], shifts[:, :, None]], dim=2)
+    return torch.cat([rows, pull_backs[:, 2:]], dim=1)
+
+
 class Classifier(nn.Module):
     """A convolutional network that names what is in an image, in one or several slots.
 
     Attributes:
         layers: The layers, in the sense of the papers.
         sizes: (channels, height, width) of the images and of the maps after each layer.
+        frames: Which part of the image these cover.
 
     Args:
         architecture: What it is built like.
@@ -120,6 +174,7 @@ class Classifier(nn.Module):
             layer, size = self._layer(number, self.sizes[-1])
             self.layers.append(layer)
             self.sizes.append(size)
+        self.frames = _frames(architecture, [size[1] for size in self.sizes])
         features = self.sizes[-1][0] * self.sizes[-1][1] * self.sizes[-1][2]
         head: list[nn.Module] = [nn.Flatten()]
         for units in architecture.hidden:
@@ -201,6 +256,21 @@ class Classifier(nn.Module):
         return self.classify(images)
 
 
+def _frames(plan: Architecture, sides: list[int]) -> list[Frame]:
+    """Frames of the images and of the maps after each layer, which have so many cells a side."""
+    stride, first = 1, 0.0
+    out = [Frame()]
+    for number, side in enumerate(sides[1:], 1):
+        # position of the first cell on the image, in pixels: the middle of what it sees
+        first += 0.0 if plan.padded else stride * (plan.kernels[number - 1] - 1) / 2
+        if number in plan.pooled:
+            first += stride / 2
+            stride *= 2
+        off = first + (stride * (side - 1) - (sides[0] - 1)) / 2
+        out.append(Frame(share=stride * side / sides[0], centre=2 * off / sides[0]))
+    return out
+
+
 def steady_weights(network: nn.Module) -> None:
     """Draw weights that keep the size of signals through many ReLUs; biases begin at 0.
 
@@ -217,11 +287,20 @@ def steady_weights(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-LOCALIZERS = ("fc", "conv")
-"""``fc``: fully connected 32-32-32; ``conv``: conv 5x5/20, pool, conv 5x5/20, pool, linear 20."""
+LOCALIZERS = ("fc", "conv", "padded")
+"""``fc``: fully connected 32-32-32 (the papers' for rotated MNIST); ``conv``: conv 5x5/20, pool,
+conv 5x5/20, pool, linear 20 (translated and scaled MNIST); ``padded``: conv 5x5/32, pool, conv
+5x5/32, both keeping their size, linear 32-32 (SVHN)."""
 SMALL_SIDE = 32
 """Up to this side, in pixels, of the images a fully connected localizer is the papers' choice."""
+HALVED_SIDE = 100
+"""From this side on the localizer sees the maps halved, as the papers' does images of 112."""
+POOLED_TWICE = 16
+"""Cells a side that the second convolution must leave for a second pooling: it leaves 24 of the
+papers' images of 60 and 22 of 112 pixels, and 7 of the map of 26, where they do not pool again."""
 _CONV_CHANNELS, _CONV_UNITS, _FC_UNITS, _KERNEL = 20, 20, 32, 5
+_PADDED_UNITS = 32
+_SMALL_MAP = 16
 
 
 def scaled(units: int, width: float) -> int:
@@ -243,8 +322,8 @@ def build_localizer(
     """Build what turns maps into the features from which a motion is read.
 
     Args:
-        kind: ``"fc"`` or ``"conv"``. On maps of fewer than 16 cells a side the convolutions keep
-            their size and the second pooling is left out.
+        kind: One of `LOCALIZERS`. On maps of fewer than 16 cells a side the convolutions of
+            ``conv`` keep their size.
         size: (channels, height, width) of the maps.
         width: Factor of the numbers of units.
 
@@ -254,27 +333,38 @@ def build_localizer(
     Raises:
         InvalidInputError: If there is no such localizer.
     """
-    channels, height, breadth = size
     if kind == "fc":
         units = scaled(_FC_UNITS, width)
-        widths = [channels * height * breadth, units, units, units]
-        parts: list[nn.Module] = [nn.Flatten()]
-        for before, after in pairwise(widths):
-            parts += [nn.Linear(before, after), nn.ReLU(inplace=True)]
-        return nn.Sequential(*parts), units
-    if kind != "conv":
+        return nn.Sequential(nn.Flatten(), *_connected(math.prod(size), [units] * 3)), units
+    if kind not in LOCALIZERS:
         raise InvalidInputError(f"localizer {kind!r} is unknown; choose from auto, fc, conv")
-    filters, units = scaled(_CONV_CHANNELS, width), scaled(_CONV_UNITS, width)
-    small = min(height, breadth) < 16
-    padding = _KERNEL // 2 if small else 0
-    first = ImageConvolution(channels, filters, _KERNEL, padding=padding)
-    second = ImageConvolution(filters, filters, _KERNEL, padding=padding)
-    body: list[nn.Module] = [first]
-    body += [nn.MaxPool2d(2)] if min(height, breadth) > 1 else []
-    body += [nn.ReLU(inplace=True), second]
-    body += [] if small else [nn.MaxPool2d(2)]
-    body += [nn.ReLU(inplace=True), nn.Flatten()]
+    padded = kind == "padded"
+    body = _convolved(size, scaled(_PADDED_UNITS if padded else _CONV_CHANNELS, width), padded)
     with torch.no_grad():
         features = nn.Sequential(*body)(torch.zeros(1, *size)).shape[1]
-    body += [nn.Linear(features, units), nn.ReLU(inplace=True)]
+    units = scaled(_PADDED_UNITS if padded else _CONV_UNITS, width)
+    body += _connected(features, [units] * (2 if padded else 1))
     return nn.Sequential(*body), units
+
+
+def _connected(features: int, widths: Sequence[int]) -> list[nn.Module]:
+    """Fully connected layers of so many units, from so many features."""
+    parts: list[nn.Module] = []
+    for before, after in pairwise([features, *widths]):
+        parts += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+    return parts
+
+
+def _convolved(size: tuple[int, int, int], filters: int, padded: bool) -> list[nn.Module]:
+    """Two convolutions of the papers' localizers, flattened."""
+    channels, side = size[0], min(size[1:])
+    halved = not padded and side >= HALVED_SIDE
+    side = side // 2 if halved else side
+    padding = _KERNEL // 2 if padded or side < _SMALL_MAP else 0
+    body: list[nn.Module] = [nn.AvgPool2d(2)] if halved else []
+    body.append(ImageConvolution(channels, filters, _KERNEL, padding=padding))
+    body += [nn.MaxPool2d(2)] if side > 1 else []
+    body += [nn.ReLU(inplace=True), ImageConvolution(filters, filters, _KERNEL, padding=padding)]
+    left = (side - _KERNEL + 1) // 2 - _KERNEL + 1
+    body += [nn.MaxPool2d(2)] if not padded and padding == 0 and left >= POOLED_TWICE else []
+    return [*body, nn.ReLU(inplace=True), nn.Flatten()]

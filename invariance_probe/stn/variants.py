@@ -17,10 +17,10 @@ from invariance_probe.stn import networks
 from invariance_probe.stn.networks import Classifier
 from invariance_probe.stn.transformer import SpatialTransformer
 
-_PART = re.compile(r"(c|dl|sl)(\d{1,3})(?:x(\d{1,3}))?")
+_PART = re.compile(r"(c|dl|sl)(\d{1,3})(?:x(\d{1,3})(s?))?")
 _HOW = (
-    "write cnn, c0, cX, dlX or slX for a layer X, with xN for N steps (c0x2, sl1x2), several "
-    "joined with + (c0+c1)"
+    "write cnn, c0, cX, dlX or slX for a layer X, with xN for N steps (c0x2, sl1x2) or xNs for N "
+    "steps of one localizer (c0x2s), several joined with + (c0+c1)"
 )
 
 
@@ -34,11 +34,14 @@ class Placement:
             ``"sl"``: the same, through the classifier's own first layers.
         depth: The layer.
         steps: Times that the image is looked at; the matrices are multiplied.
+        shared: Whether one localizer serves all steps, as the authors' later code has it; by
+            default each step has its own, as in the paper.
     """
 
     kind: str
     depth: int
     steps: int = 1
+    shared: bool = False
 
     @property
     def at_input(self) -> bool:
@@ -69,7 +72,8 @@ def parse_variant(text: str) -> Variant:
 
     Args:
         text: ``cnn``; ``c0``; ``cX``, ``dlX`` or ``slX`` for any layer X; with ``xN`` for N steps
-            (``c0x2``, ``sl1x3``); transformers at several depths joined by ``+`` (``c0+c1``).
+            (``c0x2``, ``sl1x3``), with ``xNs`` for N steps of one localizer (``c0x2s``);
+            transformers at several depths joined by ``+`` (``c0+c1``).
 
     Returns:
         The variant.
@@ -90,7 +94,7 @@ def parse_variant(text: str) -> Variant:
             raise InvalidInputError(f"variant {text!r}: at least one step is needed")
         if kind != "c" and depth == 0:
             raise InvalidInputError(f"variant {text!r}: without layers {part!r} is c0; write c0")
-        placement = Placement(kind=kind, depth=depth, steps=steps)
+        placement = Placement(kind=kind, depth=depth, steps=steps, shared=match[4] == "s")
         if steps > 1 and not placement.at_input:
             raise InvalidInputError(
                 f"variant {text!r}: only transformers of the image iterate (c0, dlX, slX)"
@@ -108,8 +112,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         logits: By image, slot and class.
-        pull_backs: By image, all transformers multiplied (see the Convention of `transformer`);
-            identities for the CNN.
+        pull_backs: By image, all transformers multiplied (see the Convention of `transformer`), in
+            the coordinates of the image wherever they act; identities for the CNN.
     """
 
     logits: Float[Tensor, "batch slot class"]
@@ -121,13 +125,15 @@ class VariantNetwork(nn.Module):
 
     Attributes:
         classifier: The classifier.
-        transformers: One `SpatialTransformer` for each placement, in the same order.
-        trunks: The layers that DLX localizers have for themselves; empty for others.
+        transformers: One `SpatialTransformer` for each placement and each step that has a localizer
+            of its own, in order.
+        trunks: For each of these the layers that a DLX localizer has for itself; empty for others.
 
     Args:
         classifier: The classifier; taken over, not copied.
         variant: Which transformers.
-        localizer: ``"fc"``, ``"conv"`` or ``"auto"``: ``fc`` for images of up to 32 pixels.
+        localizer: One of `networks.LOCALIZERS`, or ``"auto"``: the papers' for the classifier and
+            the size of its images.
         localizer_width: Factor of the numbers of the localizers' units.
         parametrisation: Which motions are predicted, see `transformer.PARAMETRISATIONS`.
         mode: Sampler.
@@ -158,20 +164,27 @@ class VariantNetwork(nn.Module):
             )
         self.classifier, self.variant = classifier, variant
         if localizer == "auto":
-            localizer = "fc" if classifier.sizes[0][1] <= networks.SMALL_SIDE else "conv"
+            small = classifier.sizes[0][1] <= networks.SMALL_SIDE
+            localizer = classifier.architecture.localizer or ("fc" if small else "conv")
         self.transformers, self.trunks = nn.ModuleList(), nn.ModuleList()
+        self._looks: list[list[int]] = []
         for placement in variant.placements:
             size = classifier.sizes[placement.depth]
-            body, features = networks.build_localizer(localizer, size, width=localizer_width)
-            self.transformers.append(
-                SpatialTransformer(
-                    body, features, parametrisation=parametrisation, mode=mode, padding=padding
+            first = len(self.transformers)
+            for _ in range(1 if placement.shared else placement.steps):
+                body, features = networks.build_localizer(localizer, size, width=localizer_width)
+                self.transformers.append(
+                    SpatialTransformer(
+                        body, features, parametrisation=parametrisation, mode=mode, padding=padding
+                    )
                 )
-            )
-            own = placement.kind == "dl"
-            self.trunks.append(
-                classifier.copy_of_layers(placement.depth) if own else nn.Sequential()
-            )
+                own = placement.kind == "dl"
+                self.trunks.append(
+                    classifier.copy_of_layers(placement.depth) if own else nn.Sequential()
+                )
+            # which transformer looks at each step
+            step = 0 if placement.shared else 1
+            self._looks.append([first + step * number for number in range(placement.steps)])
 
     def localizer_parameters(self) -> list[nn.Parameter]:
         """List what only serves to predict motions; layers shared with the classifier do not.
@@ -186,24 +199,22 @@ class VariantNetwork(nn.Module):
         assert isinstance(transformer, SpatialTransformer)
         return transformer
 
-    def _seen(self, number: int, images: Tensor) -> Tensor:
-        """What the localizer of an input transformer sees."""
-        placement = self.variant.placements[number]
+    def _look(self, placement: Placement, number: int, images: Tensor) -> Tensor:
+        """What a transformer of the input predicts from what its localizer sees."""
         if placement.kind == "sl":
             for layer in self.classifier.layers[: placement.depth]:
                 images = layer(images)
-            return images
-        seen: Tensor = self.trunks[number](images)
-        return seen
+        else:
+            images = self.trunks[number](images)
+        return self._transformer(number).predict(images)
 
-    def _predict_at_input(self, number: int, images: Tensor) -> Tensor:
+    def _predict_at_input(self, place: int, images: Tensor) -> Tensor:
         """Pull-backs of all steps multiplied; each step looks at the original, resampled once."""
-        transformer = self._transformer(number)
-        total = transformer.predict(self._seen(number, images))
-        for _ in range(1, self.variant.placements[number].steps):
-            total = total @ transformer.predict(
-                self._seen(number, transformer.resample(images, total))
-            )
+        placement, (first, *later) = self.variant.placements[place], self._looks[place]
+        total = self._look(placement, first, images)
+        for number in later:
+            seen = self._transformer(number).resample(images, total)
+            total = total @ self._look(placement, number, seen)
         return total
 
     def forward(
@@ -216,8 +227,8 @@ class VariantNetwork(nn.Module):
         Args:
             images: Perturbed images.
             pull_backs: What to use in place of all predictions, such as the inverse of the motion
-                that was applied: the transformer nearest the input is given them, others are left
-                out. By default the networks predict.
+                that was applied, in the coordinates of the image: the transformer nearest the input
+                is given them, others are left out. By default the networks predict.
 
         Returns:
             Logits and pull-backs.
@@ -225,24 +236,26 @@ class VariantNetwork(nn.Module):
         maps = images
         total: Tensor | None = None
         places = {
-            0 if placement.at_input else placement.depth: number
-            for number, placement in enumerate(self.variant.placements)
+            0 if placement.at_input else placement.depth: place
+            for place, placement in enumerate(self.variant.placements)
         }
         for depth in range(len(self.classifier.layers) + 1):
             if depth > 0:
                 maps = self.classifier.layers[depth - 1](maps)
             if depth not in places or (pull_backs is not None and total is not None):
                 continue
-            number = places[depth]
-            transformer = self._transformer(number)
+            place = places[depth]
+            transformer = self._transformer(self._looks[place][0])
+            frame = self.classifier.frames[depth]
             if pull_backs is not None:
-                step = pull_backs
+                step = frame.from_image(pull_backs)
             elif depth == 0:
-                step = self._predict_at_input(number, maps)
+                step = self._predict_at_input(place, maps)
             else:
                 step = transformer.predict(maps)
             maps = transformer.resample(maps, step)
-            total = step if total is None else total @ step
+            seen = frame.to_image(step)
+            total = seen if total is None else total @ seen
         if total is None:
             total = torch.eye(3, device=images.device).expand(len(images), 3, 3)
         return Prediction(self.classifier.classify(maps), total)

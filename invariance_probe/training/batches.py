@@ -7,46 +7,16 @@ state to be stored.
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.perturbations.kinds import Perturbation, test_clutter, test_poses
+from invariance_probe.perturbations.kinds import Perturbation, stored_clutter, stored_poses
+from invariance_probe.statistics import torch_generator
 
-_PURPOSES = {"order": 1, "poses": 2, "clutter": 3, "dropout": 4, "weights": 5}
 TEST, VALIDATION = 0, 1
 """Seeds of the stored poses of test and validation images, the same for every run."""
-
-
-def derived_seed(seed: int, purpose: str, number: int = 0) -> int:
-    """Derive the seed of one purpose at one step.
-
-    Args:
-        seed: Seed of the run.
-        purpose: ``order``, ``poses``, ``clutter``, ``dropout`` or ``weights``.
-        number: Step or epoch.
-
-    Returns:
-        A seed of 63 bits.
-    """
-    mixed = np.random.SeedSequence([seed, _PURPOSES[purpose], number])
-    return int(mixed.generate_state(1, np.uint64)[0] >> 1)
-
-
-def derived_generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
-    """Build the generator of one purpose at one step, on the CPU whatever the device.
-
-    Args:
-        seed: Seed of the run.
-        purpose: As of `derived_seed`.
-        number: Step or epoch.
-
-    Returns:
-        A generator.
-    """
-    return torch.Generator().manual_seed(derived_seed(seed, purpose, number))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +57,12 @@ class TrainingBatches:
         self.perturbation, self.seed, self.size = perturbation, seed, size
         self._images = dataset.train.images.to(device)
         self._labels = dataset.train.labels.to(device)
-        self._background, self._device = dataset.background, device
+        self._background, self._device = dataset.source.background, device
         # one epoch ends and the next begins within a batch; two are held
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def _shuffled(self, epoch: int) -> Tensor:
-        generator = derived_generator(self.seed, "order", epoch)
+        generator = torch_generator(self.seed, "order", epoch)
         return torch.randperm(len(self._images), generator=generator)
 
     def samples(self, step: int) -> Int64[Tensor, " sample"]:
@@ -104,6 +74,9 @@ class TrainingBatches:
         Returns:
             Numbers of the images, on the CPU.
         """
+        # Batches are cut from an endless row of shuffled epochs, so that a step finds its images
+        # without those before it; a batch may end one epoch and begin the next, and goes through
+        # several where there are fewer images than it holds.
         count = len(self._images)
         first, last = step * self.size, (step + 1) * self.size
         parts = [
@@ -124,13 +97,13 @@ class TrainingBatches:
         chosen = self.samples(step)
         here = chosen.to(self._device)
         side = self._images.shape[-1]
-        poses = self.perturbation.draw(
-            len(chosen), derived_generator(self.seed, "poses", step), side
-        )
+        # poses stay on the CPU, where the canvas's matrices are made without waiting for a GPU
+        poses = self.perturbation.draw(len(chosen), torch_generator(self.seed, "poses", step), side)
         clutter = None
         if self.perturbation.pieces:
+            # an image may be cluttered with any training image but itself
             choices = self.perturbation.draw_clutter(
-                chosen, len(self._images), side, derived_generator(self.seed, "clutter", step)
+                chosen, len(self._images), side, torch_generator(self.seed, "clutter", step)
             )
             clutter = self.perturbation.clutter_layer(choices, self._images)
         images = self.perturbation.apply(
@@ -164,11 +137,11 @@ class StoredBatches:
         limit: int | None = None,
     ) -> None:
         self._split, self._perturbation = split, perturbation
-        self._background, self._size, self._device = dataset.background, size, device
+        self._background, self._size, self._device = dataset.source.background, size, device
         self.count = len(split) if limit is None else min(limit, len(split))
         side = split.images.shape[-1]
-        self._poses = test_poses(perturbation, self.count, which, side)
-        self._choices = test_clutter(perturbation, self.count, side, which)
+        self._poses = stored_poses(perturbation, self.count, which, side)
+        self._choices = stored_clutter(perturbation, self.count, side, which)
 
     def __len__(self) -> int:
         """Count the batches."""
@@ -187,6 +160,7 @@ class StoredBatches:
         poses = self._poses[rows]
         clutter = None
         if self._choices is not None:
+            # the choices name images among the first `count`
             sources = self._split.images[: self.count]
             clutter = self._perturbation.clutter_layer(self._choices[rows], sources)
         images = self._perturbation.apply(

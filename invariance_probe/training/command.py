@@ -1,11 +1,10 @@
 """``invariance-probe train``: one training, or a matrix of them, as one job that can be resumed."""
 
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,29 +14,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from invariance_probe.data.datasets import NAMES, Dataset, open_dataset
+from invariance_probe.data.catalogue import SOURCES, source_of
+from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.kinds import FORMS, parse_perturbation
 from invariance_probe.stn.variants import parse_variant
-from invariance_probe.training import factory, jobs, presets, runs, trainer
-from invariance_probe.training.configuration import (
-    Alignment,
-    Localizer,
-    Motion,
-    Network,
-    Optimizer,
-    Padding,
-    Precision,
-    Sampler,
-    Schedule,
-    TrainConfig,
-)
+from invariance_probe.training import factory, parallel, presets, runs, trainer
+from invariance_probe.training.configuration import Execution, TrainConfig
 
-DATA, PERTURBATION, VARIANT = "mnist-5k", "rotation", "c0"
+DATA, VARIANT = "mnist-5k", "c0"
 """What is trained if nothing is said."""
 
 Words = tuple[str, ...]
-_PRESETS = "(default: the preset's)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,27 +40,17 @@ class TrainCommand:
         Words | None,
         tyro.conf.arg(
             metavar="NAME [NAME ...]",
-            help=f"One or more of {', '.join(NAMES)}.",
+            help=f"One or more of {', '.join(SOURCES)}.",
             help_behavior_hint=f"(default: {DATA}; with --matrix the preset's)",
         ),
     ] = None
-    data_root: Annotated[
-        Path | None,
-        tyro.conf.arg(
-            help="Folder that holds the data's files.",
-            help_behavior_hint="(mnist-5k and street-digits need none)",
-        ),
-    ] = None
-    download: Annotated[
-        bool, tyro.conf.arg(help="Fetch missing files into --data-root, from official addresses.")
-    ] = False
     perturbation: Annotated[
         Words | None,
         tyro.conf.arg(
             metavar="NAME [NAME ...]",
-            help="One or more of none, rotation, rotation=DEGREES, translation, translation=clean, "
-            "scaling, scaling=LOW:HIGH, scaling=clean.",
-            help_behavior_hint=f"(default: {PERTURBATION}; with --matrix the preset's)",
+            help=f"One or more of {', '.join(FORMS)}.",
+            help_behavior_hint="(default: the data set's, such as rotation for digits; "
+            "with --matrix the preset's)",
         ),
     ] = None
     variant: Annotated[
@@ -92,7 +70,7 @@ class TrainCommand:
         ),
     ] = False
     preset: Annotated[
-        presets.Preset,
+        presets.PresetName,
         tyro.conf.arg(
             help="paper: 150 000 steps of 256, as published; standard: hours; quick: a minute or "
             "two on a core, 20 000 images, half width or less; tiny: seconds."
@@ -105,72 +83,12 @@ class TrainCommand:
         ),
     ] = None
     first_seed: Annotated[int, tyro.conf.arg(help="The first of them.")] = 0
-    train_images: Annotated[
-        int | None, tyro.conf.arg(help="Training images.", help_behavior_hint=_PRESETS)
-    ] = None
-    steps: Annotated[
-        int | None, tyro.conf.arg(help="Batches to learn from.", help_behavior_hint=_PRESETS)
-    ] = None
-    batch: Annotated[
-        int | None, tyro.conf.arg(help="Images of a batch.", help_behavior_hint=_PRESETS)
-    ] = None
-    width: Annotated[
-        float | None,
-        tyro.conf.arg(help="Factor of filters and hidden units.", help_behavior_hint=_PRESETS),
-    ] = None
-    network: Annotated[
-        Network, tyro.conf.arg(help="Classifier; auto: the papers' for the data.")
-    ] = "auto"
-    localizer: Annotated[
-        Localizer,
-        tyro.conf.arg(help="Fully connected or convolutional; auto: fc up to 32 pixels."),
-    ] = "auto"
-    localizer_width: Annotated[
-        float | None,
-        tyro.conf.arg(help="Factor of the localizers' units.", help_behavior_hint=_PRESETS),
-    ] = None
-    parametrisation: Annotated[
-        Motion, tyro.conf.arg(help="Motions that a localizer can predict.")
-    ] = "affine"
-    sampler: Annotated[Sampler, tyro.conf.arg(help="How maps are read.")] = "bilinear"
-    padding: Annotated[Padding, tyro.conf.arg(help="What is read outside maps.")] = "border"
-    alignment: Annotated[
-        Alignment,
-        tyro.conf.arg(help="true feeds the inverse of the applied motion in place of predictions."),
-    ] = "predicted"
-    optimizer: Annotated[
-        Optimizer | None, tyro.conf.arg(help="What takes the steps.", help_behavior_hint=_PRESETS)
-    ] = None
-    rate: Annotated[
-        float | None, tyro.conf.arg(help="Highest learning rate.", help_behavior_hint=_PRESETS)
-    ] = None
-    localizer_rate: Annotated[
-        float | None,
-        tyro.conf.arg(help="Factor of the rate for localizers.", help_behavior_hint=_PRESETS),
-    ] = None
-    schedule: Annotated[
-        Schedule | None, tyro.conf.arg(help="Of the learning rate.", help_behavior_hint=_PRESETS)
-    ] = None
-    precision: Annotated[Precision, tyro.conf.arg(help="Of convolutions and matrix products.")] = (
-        "float32"
-    )
-    compiled: Annotated[bool, tyro.conf.arg(help="Use torch.compile.", name="compile")] = False
     processes: Annotated[
         int,
         tyro.conf.arg(
             help="Trainings at once, each on a core of its own; with 1 a live line tells its steps."
         ),
     ] = 1
-    device: Annotated[str, tyro.conf.arg(help="auto, cpu, cuda or cuda:K.")] = "auto"
-    checkpoint_minutes: Annotated[
-        float, tyro.conf.arg(help="Minutes from one checkpoint to the next.")
-    ] = 3.0
-    checkpoint_steps: Annotated[
-        int | None,
-        tyro.conf.arg(
-            help="Also every so many steps.", help_behavior_hint="(default: by time only)"
-        ),
-    ] = None
     out: Annotated[
         Path | None,
         tyro.conf.arg(
@@ -178,9 +96,19 @@ class TrainCommand:
         ),
     ] = None
     json: Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")] = False
-    progress: Annotated[
-        bool, tyro.conf.arg(help="Show a live line on stderr, if that is a terminal.")
-    ] = True
+    # `presets.Choices` is made from `TrainOptions` when the package is imported: no static type
+    training: Annotated[
+        Any,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.arg(
+            constructor=presets.Choices, help="How networks are built and trained; all of a sweep."
+        ),
+    ] = field(default_factory=presets.Choices)
+    execution: Annotated[
+        Execution,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.arg(help="What the numbers do not depend on."),
+    ] = field(default_factory=partial(Execution, progress=True))
 
     def configs(self) -> list[TrainConfig]:
         """List the runs.
@@ -191,84 +119,68 @@ class TrainCommand:
         Raises:
             InvalidInputError: If a value cannot be used.
         """
-        plan = presets.PLANS[self.preset]
-        listed = plan.data if self.matrix else ((DATA, PERTURBATION),)
+        preset = presets.PRESETS[self.preset]
+        listed = preset.data if self.matrix else ()
+        texts = self.perturbation or tuple(dict.fromkeys(text for _, text in listed))
         pairs = [
-            (data, perturbation)
-            for data in self.data or tuple(dict.fromkeys(data for data, _ in listed))
-            for perturbation in self.perturbation or tuple(dict.fromkeys(p for _, p in listed))
+            (data, parse_perturbation(text))
+            for data in self.data or tuple(dict.fromkeys(data for data, _ in listed)) or (DATA,)
+            for text in texts or (source_of(data).perturbation,)
         ]
-        variants = self.variant or (plan.variants if self.matrix else (VARIANT,))
-        count = self.seeds if self.seeds is not None else (plan.seeds if self.matrix else 1)
+        named = self.variant or (preset.variants if self.matrix else (VARIANT,))
+        variants = [parse_variant(name) for name in named]
+        count = self.seeds if self.seeds is not None else (preset.seeds if self.matrix else 1)
         if count < 1:
             raise InvalidInputError(f"seeds={count}: give at least 1")
-        for name in variants:
-            parse_variant(name)
-        for _, name in pairs:
-            parse_perturbation(name)
-        overrides = self._overrides()
+        choices = {name: value for name, value in vars(self.training).items() if value is not None}
         return [
             presets.configured(
                 self.preset,
                 data=data,
                 perturbation=perturbation,
-                variant=variant.strip().lower(),
+                variant=variant,
                 seed=seed,
-                overrides=overrides,
+                choices=choices,
             )
             for seed in range(self.first_seed, self.first_seed + count)
             for data, perturbation in pairs
             for variant in variants
         ]
 
-    def _overrides(self) -> dict[str, Any]:
-        """What the user chose of a run."""
-        own = {"data", "perturbation", "variant", "seed"}
-        names = {field.name for field in dataclasses.fields(TrainConfig)} - own
-        chosen = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        return {name: value for name, value in chosen.items() if value is not None}
-
     def run(self) -> None:
         """Train, and print a table.
 
         Raises:
-            SystemExit: With status 130 if interrupted.
+            KeyboardInterrupt: If interrupted, with the way to go on.
         """
         configs = self.configs()
         out = self.out or Path("runs") / f"train-{self.preset}"
+        how = self.execution
 
         # one data set in memory at a time; the order of the runs may ask for it again
         @lru_cache(maxsize=2)
         def opened(name: str, count: int | None) -> Dataset:
-            return open_dataset(name, self.data_root, download=self.download, train=count)
+            dataset = open_dataset(name, how.data_root, download=how.download, train=count)
+            for note in dataset.parts.notes:
+                sys.stderr.write(f"invariance-probe: data set {name!r}: {note}\n")
+            return dataset
 
         self._check(configs, opened)
         new = {config.name for config in configs if not runs.is_finished(out / config.name)}
-        how: dict[str, Any] = {
-            "device": self.device,
-            "checkpoint_minutes": self.checkpoint_minutes,
-            "checkpoint_steps": self.checkpoint_steps,
-            "progress": self.progress,
-        }
         finished = []
         try:
             if self.processes != 1:
-                jobs.train_all(
-                    configs, out, data_root=self.data_root, processes=self.processes, **how
-                )
+                parallel.train_all(configs, out, processes=self.processes, execution=how)
             for number, config in enumerate(configs, start=1):
                 data = opened(config.data, config.train_images)
-                result = trainer.train(config, out / config.name, dataset=data, **how)
+                result = trainer.train(config, out / config.name, dataset=data, execution=how)
                 finished.append(result.frame())
                 if not self.json:
                     said = _said(result, config.name in new)
                     sys.stdout.write(f"[{number}/{len(configs)}] {config.name}: {said}\n")
                     sys.stdout.flush()
         except KeyboardInterrupt as error:
-            sys.stderr.write(
-                "invariance-probe: interrupted; the same command goes on from the last checkpoint\n"
-            )
-            raise SystemExit(130) from error
+            raise KeyboardInterrupt("the same command goes on from the last checkpoint") from error
         frame = pd.concat(finished, ignore_index=True)
         table = runs.table(frame)
         if self.json:
@@ -287,7 +199,7 @@ class TrainCommand:
             if key not in seen:
                 seen.add(key)
                 dataset = opened(config.data, config.train_images)
-                factory.build_network(config, dataset, parse_perturbation(config.perturbation))
+                factory.build_network(config, dataset)
 
 
 def _said(result: runs.TrainResult, new: bool) -> str:

@@ -3,11 +3,14 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import torch
+import tyro
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations.perturbation import Perturbation
+from invariance_probe.stn.variants import Variant
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["step", "one-cycle", "constant"]
@@ -26,42 +29,35 @@ WARM_UP, FINAL = 0.15, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """One training run.
+class TrainOptions:
+    """How a network is built and trained; presets choose other values than these defaults.
 
     Attributes:
-        data: Name of the data set, as of `datasets.open_dataset`.
-        train_images: How many training images; all by default.
-        perturbation: As of `kinds.parse_perturbation`.
-        variant: As of `variants.parse_variant`.
-        seed: Root of weights, order, poses, clutter and dropout.
-        network: Classifier; ``auto``: the papers' for the data.
+        train_images: Training images; all by default.
+        network: Classifier; auto: the papers' for the data.
         width: Factor of the classifier's filters and hidden units.
-        localizer: ``fc``, ``conv`` or ``auto``, see `networks.build_localizer`.
+        localizer: Fully connected or convolutional; auto: the data set's own, else fc up to 32
+            pixels and conv beyond.
         localizer_width: Factor of the localizers' units.
-        parametrisation: Which motions are predicted.
+        parametrisation: Motions that a localizer can predict.
         sampler: How maps are read.
-        padding: What is read outside them.
-        alignment: ``predicted``; ``true`` feeds the inverse of the applied motion in place of every
-            prediction, to show what perfect localization would reach.
-        optimizer: ``sgd`` or ``adamw``.
-        rate: Learning rate, the highest of the schedule.
+        padding: What is read outside maps.
+        alignment: true feeds the inverse of the applied motion in place of predictions, to show
+            what perfect localization would reach.
+        optimizer: What takes the steps.
+        rate: Highest learning rate.
         localizer_rate: Factor of the learning rate for what only serves to predict motions.
         momentum: Of SGD (0 in Jaderberg et al. 2015); of AdamW the first coefficient is 0.9.
         weight_decay: Of all weights.
-        schedule: ``step``, ``one-cycle`` or ``constant``.
+        schedule: Of the learning rate: a tenth after each third, one rise and fall, or constant.
         steps: Batches to learn from.
-        batch: Images of each.
-        precision: ``float32``, or ``bf16`` for matrix products and convolutions.
-        compiled: Whether the network goes through torch.compile.
+        batch: Images of a batch.
+        precision: Of matrix products and convolutions.
+        compiled: Use torch.compile.
         evaluate_every: Steps from one evaluation on validation images to the next.
         validation_images: Validation images for these; at most all.
     """
 
-    data: str
-    perturbation: str
-    variant: str
-    seed: int = 0
     train_images: int | None = None
     network: Network = "auto"
     width: float = 1.0
@@ -80,13 +76,12 @@ class TrainConfig:
     steps: int = 1000
     batch: int = 256
     precision: Precision = "float32"
-    compiled: bool = False
+    compiled: Annotated[bool, tyro.conf.arg(name="compile")] = False
     evaluate_every: int = 200
     validation_images: int = 2000
 
     def __post_init__(self) -> None:
         for name, least in (
-            ("seed", 0),
             ("steps", 1),
             ("batch", 1),
             ("evaluate_every", 1),
@@ -103,10 +98,32 @@ class TrainConfig:
             if not (math.isfinite(value) and value >= 0):
                 raise InvalidInputError(f"{name}={value:g}: give 0 or more")
 
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(TrainOptions):
+    """One training run: everything that its numbers depend on.
+
+    Attributes:
+        data: Name of the data set, as of `datasets.open_dataset`.
+        perturbation: What is done to the images.
+        variant: Which transformers the network has, and where.
+        seed: Root of weights, order, poses, clutter and dropout.
+    """
+
+    data: str
+    perturbation: Perturbation
+    variant: Variant
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed < 0:
+            raise InvalidInputError(f"seed={self.seed}: give at least 0")
+
     @property
     def name(self) -> str:
         """Name of the run among others of one preset."""
-        words = [self.data, self.perturbation, self.variant]
+        words = [self.data, str(self.perturbation), self.variant.name]
         words += [] if self.alignment == "predicted" else ["true-poses"]
         words += [] if self.network == "auto" else [self.network]
         stem = "-".join(words).replace("=", "-").replace(":", "-").replace("/", "-")
@@ -116,9 +133,16 @@ class TrainConfig:
         """Return a copy for JSON.
 
         Returns:
-            Every attribute by name.
+            Every attribute by name, perturbation and variant as they are written.
         """
-        return dataclasses.asdict(self)
+        about = {
+            "data": self.data,
+            "perturbation": str(self.perturbation),
+            "variant": self.variant.name,
+            "seed": self.seed,
+        }
+        options = (field.name for field in dataclasses.fields(TrainOptions))
+        return about | {name: getattr(self, name) for name in options}
 
     def difference(self, other: dict[str, Any]) -> str:
         """Say where a stored configuration differs.
@@ -157,26 +181,25 @@ class TrainConfig:
         return self.rate * (FINAL + (1 - FINAL) * (1 + math.cos(math.pi * fall)) / 2)
 
 
-def pick_device(name: str) -> torch.device:
-    """Read the name of a device.
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How trainings are carried out: nothing that their numbers depend on.
 
-    Args:
-        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:K``.
-
-    Returns:
-        The device; ``auto`` is a GPU where there is one.
-
-    Raises:
-        InvalidInputError: If it is unknown or not there.
+    Attributes:
+        data_root: Folder that holds the data's files; packaged and synthetic data need none.
+        download: Fetch missing files into --data-root, from official addresses.
+        device: auto, cpu, cuda or cuda:K.
+        checkpoint_minutes: Minutes from one checkpoint of a run to the next.
+        checkpoint_steps: Also a checkpoint every so many steps; by default by time only.
+        progress: Show progress on stderr, if that is a terminal.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (number and not number.isdecimal()):
-        raise InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
-    count = torch.cuda.device_count()
-    if kind == "cuda" and int(number or 0) >= count:
-        raise InvalidInputError(
-            f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
-        )
-    return torch.device(name)
+
+    data_root: Path | None = None
+    download: bool = False
+    device: str = "auto"
+    checkpoint_minutes: float = 3.0
+    checkpoint_steps: int | None = None
+    progress: bool = False
+
+
+DEFAULT_EXECUTION = Execution()

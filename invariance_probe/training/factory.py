@@ -3,45 +3,39 @@
 import torch
 
 from invariance_probe.data.datasets import Dataset
-from invariance_probe.perturbations.kinds import Perturbation
+from invariance_probe.statistics import torch_seed
 from invariance_probe.stn import networks
-from invariance_probe.stn.variants import VariantNetwork, parse_variant
-from invariance_probe.training.batches import derived_seed
+from invariance_probe.stn.variants import VariantNetwork
 from invariance_probe.training.configuration import TrainConfig
 
-_NETWORKS = {"mnist": "mnist", "mnist-5k": "mnist", "plankton": "plankton", "folder": "plankton"}
-"""Classifiers by data; all others are coloured and get the papers' for SVHN."""
 
-
-def build_network(
-    config: TrainConfig, dataset: Dataset, perturbation: Perturbation
-) -> VariantNetwork:
+def build_network(config: TrainConfig, dataset: Dataset) -> VariantNetwork:
     """Build the network of a run, with its first weights.
 
     Args:
         config: The run; its seed alone decides the weights.
         dataset: What is learnt from.
-        perturbation: What is done to the images; it decides the size of the canvas.
 
     Returns:
         The network, on the CPU, in channels-last memory format.
     """
-    variant = parse_variant(config.variant)
-    name = config.network if config.network != "auto" else _NETWORKS.get(config.data, "svhn")
+    source = dataset.source
+    name = source.network if config.network == "auto" else config.network
+    localizer = source.localizer if config.localizer == "auto" else config.localizer
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "weights"))
+        torch.manual_seed(torch_seed(config.seed, "weights"))
         classifier = networks.Classifier(
             networks.ARCHITECTURES[name],
             channels=dataset.channels,
-            side=perturbation.canvas(dataset.side),
+            side=config.perturbation.canvas(dataset.side),
             classes=dataset.classes,
-            slots=dataset.slots,
+            slots=source.slots,
             width=config.width,
         )
         network = VariantNetwork(
             classifier,
-            variant,
-            localizer=config.localizer,
+            config.variant,
+            localizer=localizer,
             localizer_width=config.localizer_width,
             parametrisation=config.parametrisation,
             mode=config.sampler,

@@ -1,8 +1,7 @@
 """How well predicted motions undo those that were applied: the papers' pose statistics.
 
 Convention:
-    Motions are 3 x 3 matrices of the *content* in centred pixels, as of
-    `invariance_probe.plane.transforms`; pull-backs are those of `invariance_probe.stn.transformer`.
+    Motions and pull-backs are those of `invariance_probe.plane.coordinates`.
     The *predicted* pose is that of the motion which the network performs, so that full compensation
     has ``applied + predicted`` constant within each class (its sum is what is *left*). Angles are
     read from the polar factor of the linear part and sizes from its determinant, so that both add
@@ -19,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.plane import coordinates
 
 _FULL_TURN = 360.0
 
@@ -36,7 +36,7 @@ def true_pull_backs(
     Returns:
         Pull-backs in normalised coordinates, in the dtype of `moves`.
     """
-    to_normalised = _normalised_from_centred(height, width).to(moves)
+    to_normalised = coordinates.normalised_from_centred(height, width).to(moves)
     return to_normalised @ moves @ to_normalised.inverse()
 
 
@@ -54,14 +54,10 @@ def performed_moves(
         Motions of the content in centred pixels, float64; NaN where a matrix has no inverse.
     """
     matrices = pull_backs.double()
-    to_normalised = _normalised_from_centred(height, width).to(matrices)
+    to_normalised = coordinates.normalised_from_centred(height, width).to(matrices)
     inverse, failed = torch.linalg.inv_ex(matrices)
     inverse = torch.where((failed != 0)[:, None, None], torch.nan, inverse)
     return to_normalised.inverse() @ inverse @ to_normalised
-
-
-def _normalised_from_centred(height: int, width: int) -> Tensor:
-    return torch.diag(torch.tensor([2 / width, 2 / height, 1.0], dtype=torch.float64))
 
 
 def poses_of(
@@ -256,13 +252,8 @@ def out_of_frame(
         Shares in [0, 1]; NaN where a matrix is not finite.
     """
     m = pull_backs.double()
-    x = (2 * torch.arange(width, device=m.device).double() + 1) / width - 1
-    y = ((2 * torch.arange(height, device=m.device).double() + 1) / height - 1)[:, None]
-    outside = torch.zeros(len(m), height, width, dtype=torch.bool, device=m.device)
-    edge = 1 + 1e-6
-    for row in range(2):
-        reads = m[:, row, 0, None, None] * x + m[:, row, 1, None, None] * y
-        outside |= (reads + m[:, row, 2, None, None]).abs() > edge
-    share = outside.double().mean((1, 2))
+    across, down = coordinates.cell_centres(width, m), coordinates.cell_centres(height, m)
+    x, y = coordinates.mapped(m, across, down)
+    share = (torch.maximum(x.abs(), y.abs()) > 1 + 1e-6).double().mean((1, 2))
     finite = torch.isfinite(m).all(-1).all(-1)
     return torch.where(finite, share, torch.nan)

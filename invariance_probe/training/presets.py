@@ -1,40 +1,44 @@
 """Sizes of training: as published, for hours, for minutes, for seconds."""
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.perturbations.perturbation import SIDE
-from invariance_probe.training.configuration import TrainConfig
+import tyro
 
-Preset = Literal["paper", "standard", "quick", "tiny"]
+from invariance_probe.data.catalogue import source_of
+from invariance_probe.perturbations.perturbation import SIDE, Perturbation
+from invariance_probe.stn.variants import Variant
+from invariance_probe.training.configuration import TrainConfig, TrainOptions
+
+PresetName = Literal["paper", "standard", "two-cores", "quick", "tiny"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Preset:
     """What a preset decides where the user does not.
 
     Attributes:
-        settings: Attributes of `TrainConfig` that differ from its defaults.
-        on_canvas: Those that differ from `settings` where images lie on a larger canvas, whose
+        options: Attributes of `TrainOptions` that differ from its defaults.
+        on_canvas: Those that differ from `options` where images lie on a larger canvas, whose
             maps have several times as many cells.
         data: Data sets of the matrix.
         variants: Variants of the matrix.
         seeds: Seeds of the matrix.
     """
 
-    settings: dict[str, Any]
+    options: dict[str, Any]
     data: tuple[tuple[str, str], ...]
     variants: tuple[str, ...]
     seeds: int
     on_canvas: dict[str, Any] = field(default_factory=dict)
 
 
-PLANS: dict[str, Plan] = {
+PRESETS: dict[str, Preset] = {
     # batch, steps and the step schedule of Jaderberg et al. 2015, appendix, whose networks the
     # papers take over: rate 0.01, a tenth of it after every 50 000 steps, no momentum
-    "paper": Plan(
-        settings={
+    "paper": Preset(
+        options={
             "optimizer": "sgd",
             "rate": 0.01,
             "momentum": 0.0,
@@ -49,14 +53,34 @@ PLANS: dict[str, Plan] = {
         variants=("cnn", "c0", "c1", "dl1", "sl1", "c0x2", "sl1x2"),
         seeds=10,
     ),
-    "standard": Plan(
-        settings={"steps": 12_000, "batch": 256, "evaluate_every": 1_000},
+    "standard": Preset(
+        options={"steps": 12_000, "batch": 256, "evaluate_every": 1_000},
         data=(("mnist", "rotation"), ("mnist", "translation"), ("mnist", "scaling")),
         variants=("cnn", "c0", "c1", "dl1", "sl1", "c0x2", "sl1x2"),
         seeds=5,
     ),
-    "quick": Plan(
-        settings={
+    # rates chosen on validation images, see analyses/results/PLAN.md
+    "two-cores": Preset(
+        options={
+            "width": 0.5,
+            # 722 000 images
+            "steps": 11_280,
+            "batch": 64,
+            "rate": 4e-3,
+            "evaluate_every": 1_880,
+        },
+        data=(("mnist", "rotation"), ("mnist", "translation"), ("mnist", "scaling=-1:1")),
+        variants=("cnn", "c0", "c1", "dl1", "sl1", "c0x2", "sl1x2"),
+        seeds=10,
+        on_canvas={
+            "width": 0.25,
+            "localizer_width": 0.5,
+            "steps": 3_760,
+            "evaluate_every": 940,
+        },
+    ),
+    "quick": Preset(
+        options={
             "train_images": 20_000,
             "width": 0.5,
             # six epochs; a rate that is good for the classifier lets localizers run away
@@ -71,8 +95,8 @@ PLANS: dict[str, Plan] = {
         seeds=5,
         on_canvas={"width": 0.25, "localizer_width": 0.5, "steps": 800},
     ),
-    "tiny": Plan(
-        settings={
+    "tiny": Preset(
+        options={
             "train_images": 256,
             "width": 0.1,
             "steps": 40,
@@ -86,52 +110,68 @@ PLANS: dict[str, Plan] = {
     ),
 }
 """By name. ``paper``: 150 000 steps of 256, as published. ``standard``: hours on a GPU or a patient
-CPU. ``quick``: minutes on two cores. ``tiny``: seconds, for tests."""
+CPU. ``two-cores``: steps enough for localizers to take off, two minutes a run and core; the whole
+matrix in a night. ``quick``: minutes on two cores. ``tiny``: seconds, for tests."""
 
 
-AT_LEAST = {
-    "mnist": 50_000,
-    "mnist-5k": 4_000,
-    "svhn-cropped": 60_000,
-    "svhn": 30_000,
-    "street-digits": 20_000,
-}
-"""Training images of the data sets whose number is known; presets do not ask for more, and take all
-of any other data set."""
+def _flag(option: "dataclasses.Field[Any]", decided: frozenset[str]) -> tuple[str, Any, Any]:
+    """An option as the command line asks for it: one that presets decide is None if not given."""
+    if option.name not in decided:
+        return option.name, option.type, option.default
+    hint = tyro.conf.arg(help_behavior_hint="(default: the preset's)")
+    return option.name, Annotated[option.type | None, hint], None  # type: ignore[operator]  # a type
+
+
+Choices = dataclasses.make_dataclass(
+    "Choices",
+    [
+        _flag(
+            option,
+            frozenset().union(*(each.options | each.on_canvas for each in PRESETS.values())),
+        )
+        for option in dataclasses.fields(TrainOptions)
+    ],
+    frozen=True,
+    kw_only=True,
+    namespace={"__doc__": TrainOptions.__doc__},
+)
+"""The options of `TrainOptions` as a user chooses them: None leaves a choice to the preset. Made
+from that class, so that no option is declared twice."""
 
 
 def configured(
-    preset: str,
+    name: str,
     *,
     data: str,
-    perturbation: str,
-    variant: str,
+    perturbation: Perturbation,
+    variant: Variant,
     seed: int,
-    overrides: dict[str, Any],
+    choices: dict[str, Any],
 ) -> TrainConfig:
     """Build one run of a preset.
 
     Args:
-        preset: Name of the preset.
+        name: Name of the preset.
         data: Name of the data set.
         perturbation: What is done to the images.
         variant: Which transformers.
         seed: Root of all random choices.
-        overrides: Attributes of `TrainConfig` that the user chose.
+        choices: Attributes of `TrainOptions` that the user chose.
 
     Returns:
-        The run.
+        The run; it asks for no more training images than there are. An unknown data set or an
+        unusable choice is refused with an `InvalidInputError`.
     """
-    plan = PLANS[preset]
-    settings = dict(plan.settings)
-    if parse_perturbation(perturbation).canvas(SIDE) > SIDE:
-        settings |= plan.on_canvas
-    if "steps" in overrides:
+    preset = PRESETS[name]
+    options = dict(preset.options)
+    if perturbation.canvas(SIDE) > SIDE:
+        options |= preset.on_canvas
+    if "steps" in choices:
         # a shorter run has a curve, too
-        every = max(1, overrides["steps"] // 4)
-        settings["evaluate_every"] = min(settings["evaluate_every"], every)
-    if settings.get("train_images", 0) > AT_LEAST.get(data, 0):
-        settings["train_images"] = None
+        every = max(1, choices["steps"] // 4)
+        options["evaluate_every"] = min(options["evaluate_every"], every)
+    if options.get("train_images", 0) > source_of(data).train_images:
+        options["train_images"] = None
     return TrainConfig(
-        data=data, perturbation=perturbation, variant=variant, seed=seed, **settings | overrides
+        data=data, perturbation=perturbation, variant=variant, seed=seed, **options | choices
     )

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.training import checkpoints
+from invariance_probe.statistics import t_interval
 
 RESULT, CURVE, IMAGES, MODEL = "result.json", "curve.parquet", "images.parquet", "model.safetensors"
-CONFIDENCE = 0.95
-"""Coverage of intervals over seeds (Student's t)."""
 _POSE = ("slope_", "spread_")
 KEYS = ("data", "perturbation", "network", "variant", "alignment")
 """What distinguishes groups of runs that differ in the seed alone."""
@@ -61,13 +59,13 @@ class TrainResult:
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in ((CURVE, self.curve), (IMAGES, self.images)):
-            checkpoints.write_file(folder / name, partial(table.to_parquet, index=False))
+            files.write_file(folder / name, partial(table.to_parquet, index=False))
         about = {
             "config": self.config,
             "numbers": self.numbers,
             "provenance": self.provenance,
         }
-        checkpoints.write_json(folder / RESULT, about)
+        files.write_json(folder / RESULT, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "TrainResult":
@@ -152,12 +150,12 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     for key, group in frame.groupby(list(KEYS), sort=False):
         done = group[group["outcome"] == "finished"]
         error = done["error"].to_numpy(dtype=float)
-        low, high = _interval(error)
+        mean, low, high = t_interval(error)
         rows.append({
             **dict(zip(KEYS, key, strict=True)),
             "seeds": len(group),
             "diverged": len(group) - len(done),
-            "error": error.mean() if len(error) else np.nan,
+            "error": mean,
             "error_std": error.std(ddof=1) if len(error) > 1 else np.nan,
             "error_low": low,
             "error_high": high,
@@ -166,11 +164,3 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "seconds": group["seconds"].mean(),
         })
     return pd.DataFrame(rows)
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Student's t interval of the mean; NaN for fewer than two values."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean() - half), float(values.mean() + half)

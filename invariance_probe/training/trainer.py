@@ -12,11 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import provenance as provenance_of
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.machine import pick_device, provenance
+from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
+from invariance_probe.terminal import LiveLine
 from invariance_probe.training import checkpoints, evaluation, runs
 from invariance_probe.training.batches import (
     TEST,
@@ -24,12 +26,11 @@ from invariance_probe.training.batches import (
     Batch,
     StoredBatches,
     TrainingBatches,
-    derived_seed,
 )
-from invariance_probe.training.configuration import TrainConfig, pick_device
+from invariance_probe.training.configuration import DEFAULT_EXECUTION, Execution, TrainConfig
 from invariance_probe.training.factory import build_network, build_optimizer
-from invariance_probe.training.monitor import Monitor, Status
 from invariance_probe.training.runs import TrainResult
+from invariance_probe.training.status import Status
 
 CHECK_EVERY = 20
 """Steps from one look at the loss to the next: divergence, gradient norm, the live line."""
@@ -43,12 +44,7 @@ def train(
     out: str | Path,
     *,
     dataset: Dataset | None = None,
-    data_root: Path | None = None,
-    download: bool = False,
-    device: str = "auto",
-    checkpoint_minutes: float = 3.0,
-    checkpoint_steps: int | None = None,
-    progress: bool = False,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> TrainResult:
     """Train a network, or go on where an earlier call was stopped, or read what it finished.
 
@@ -60,12 +56,7 @@ def train(
         out: Its folder. Checkpoints lie in it until the run is finished, then ``result.json``,
             ``curve.parquet``, ``images.parquet`` and ``model.safetensors``.
         dataset: The data, if it is at hand; by default it is opened by name.
-        data_root: Folder of the data's files.
-        download: Fetch missing files.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:K``.
-        checkpoint_minutes: Minutes from one checkpoint to the next.
-        checkpoint_steps: Also every so many steps.
-        progress: Whether to show a live line, if stderr is a terminal.
+        execution: Where it is trained, and how often it is saved.
 
     Returns:
         The result; one that diverged is a result too, see `TrainResult.outcome`.
@@ -78,30 +69,31 @@ def train(
     for path in (folder, *folder.parents):
         if path.is_file():
             raise InvalidInputError(f"output {str(path)!r} is a file; give a folder")
+    # refused or read before any data is opened: a finished run needs none
     if runs.is_finished(folder):
         finished = TrainResult.load(folder)
         _refuse_another(config, finished.config, folder)
         checkpoints.discard(folder)
         return finished
-    place = pick_device(device)
+    place = pick_device(execution.device)
     data = dataset or open_dataset(
-        config.data, data_root, download=download, train=config.train_images
+        config.data,
+        execution.data_root,
+        download=execution.download,
+        train=config.train_images,
     )
     run = _Run(config, data, place)
     checkpoint = checkpoints.newest(folder)
-    checkpoints.discard_partial(folder)
+    files.discard_partial(folder)
     if checkpoint is not None:
         _refuse_another(config, checkpoint.config, folder)
         run.restore(checkpoint)
-    every = (checkpoint_minutes * 60, checkpoint_steps)
-    with Monitor(config.name, progress) as monitor:
-        run.go(folder, every, monitor)
+    with LiveLine(execution.progress) as line:
+        run.go(folder, execution, line)
     result = run.result()
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_file(
-        folder / runs.MODEL,
-        lambda partial: checkpoints.save_tensors(partial, run.network.state_dict()),
-    )
+    # weights before the result, which says that the folder is whole; checkpoints go last
+    files.write_tensors(folder / runs.MODEL, run.network.state_dict())
     result.save(folder)
     checkpoints.discard(folder)
     return result
@@ -131,8 +123,8 @@ class _Run:
 
     def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.perturbation = parse_perturbation(config.perturbation)
-        self.network = build_network(config, dataset, self.perturbation).to(device)
+        self.perturbation = config.perturbation
+        self.network = build_network(config, dataset).to(device)
         self.forward: nn.Module = self.network
         if config.compiled:
             self.forward = torch.compile(self.network)  # type: ignore[assignment]  # is a module too
@@ -163,6 +155,8 @@ class _Run:
         self.curve: list[dict[str, float]] = []
         self.since = _Since()
         self.training_seconds, self.other_seconds = 0.0, 0.0
+        # sums stay on the device and are looked at every `CHECK_EVERY` steps: each look waits until
+        # a GPU has done all that was asked of it
         self.sums: Tensor = torch.zeros((), device=device)
         self.sound: Tensor = torch.ones((), dtype=torch.bool, device=device)
 
@@ -184,6 +178,7 @@ class _Run:
     def checkpoint(self, folder: Path) -> None:
         """Save all that a continuation needs."""
         began = time.monotonic()
+        # `sums` and `sound` need not be stored: a checkpoint follows a look, which empties them
         checkpoints.save(
             folder,
             checkpoints.Checkpoint(
@@ -200,7 +195,7 @@ class _Run:
         )
         self.other_seconds += time.monotonic() - began
 
-    def go(self, folder: Path, every: tuple[float, int | None], monitor: Monitor) -> None:
+    def go(self, folder: Path, execution: Execution, line: LiveLine) -> None:
         """Train to the end, or until loss or predictions are no longer finite."""
         config = self.config
         began, first = time.monotonic(), self.step
@@ -209,6 +204,7 @@ class _Run:
         while self.step < config.steps and not self.diverged:
             started = time.monotonic()
             batch = self.batches.batch(self.step)
+            # images and poses of a step are a function of seed and step, and so is what is dropped
             with self._random_dropout():
                 found = self._learn(batch)
             self.step += 1
@@ -222,13 +218,14 @@ class _Run:
             self.training_seconds += time.monotonic() - started
             if self.diverged:
                 break
-            if monitor.shown:
+            if line.visible:
                 rate = config.batch * (self.step - first) / (time.monotonic() - began)
-                monitor.show(self._status(batch, found, rate))
+                line.show(self._status(batch, found, rate).line(config.name))
             if evaluates:
                 self._evaluate()
-            due = time.monotonic() - saved_at >= every[0]
-            due |= every[1] is not None and self.step - saved_step >= every[1]
+            due = time.monotonic() - saved_at >= 60 * execution.checkpoint_minutes
+            steps = execution.checkpoint_steps
+            due |= steps is not None and self.step - saved_step >= steps
             if due and not last:
                 self.checkpoint(folder)
                 saved_at, saved_step = time.monotonic(), self.step
@@ -268,6 +265,7 @@ class _Run:
 
     def _localizer_gradient(self) -> float:
         """Norm of the last gradient of what only serves to predict motions; NaN without."""
+        # tensors without gradient are those of transformers that true poses left out
         gradients = [
             parameter.grad
             for parameter in self.network.localizer_parameters()
@@ -300,6 +298,7 @@ class _Run:
         self.curve.append({
             "step": self.step,
             "images": self.step * self.config.batch,
+            # the rate of the last step, as `step` counts those already taken
             "rate": self.config.rate_at(self.step - 1),
             "training_loss": since.loss / (self.step - since.step),
             **numbers,
@@ -324,7 +323,7 @@ class _Run:
             return
         gpus = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
-            torch.manual_seed(derived_seed(self.config.seed, "dropout", self.step))
+            torch.manual_seed(torch_seed(self.config.seed, "dropout", self.step))
             yield
 
     def result(self) -> TrainResult:
@@ -344,7 +343,7 @@ class _Run:
             "parameters": sum(p.numel() for p in network.parameters()),
             "localizer_parameters": sum(p.numel() for p in network.localizer_parameters()),
             "test_images": self.test.count,
-            "synthetic": self.dataset.synthetic,
+            "synthetic": self.dataset.source.synthetic,
             "seconds": seconds,
             "images_per_second": self.step * self.config.batch / max(self.training_seconds, 1e-9),
         }
@@ -353,5 +352,5 @@ class _Run:
             numbers=numbers,
             curve=pd.DataFrame(self.curve),
             images=images,
-            provenance={**provenance_of(seconds), "device": str(self.device)},
+            provenance={**provenance(seconds), "device": str(self.device)},
         )

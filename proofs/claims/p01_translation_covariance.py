@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import images, networks, vectors
 from proofs.draws.lattice import cnns, pixel_images, shifts
 from proofs.worlds.gaussian_networks import Image, Network, feature_gap, image_shifted, probes
@@ -126,6 +126,9 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="translation covariant feature extractors"),
     ),
     proof=__doc__,
+    formal=Formal(
+        theorem="p01_translation_covariance.P1_translation_covariance",
+    ),
     settings=(
         Setting(
             name="continuum",

@@ -1,7 +1,8 @@
 """P3. Translation covariance leaves only the inverse of the input's own transformation.
 
-Statement. Let G be translation covariant and let its outputs separate points: for any two positions
-p and q there is an image whose features differ between them. If one warp phi, the same for all
+Statement. Let the class of images contain every shift of its own images, and what h and h^-1 make
+of them. Let G be translation covariant and let its outputs separate points: for any two positions p
+and q there is an image whose features differ between them. If one warp phi, the same for all
 images, aligns G under h, (G T_h f)(phi(x)) = (G f)(x), then phi(x) = h x + b.
 
 Proof. First, T_h D_d = D_(h d) T_h, since both turn f into f(h^-1 x - d). Apply the alignment to
@@ -15,7 +16,11 @@ Hence G T_h f takes the same values at phi(x) - h d and at phi(x - d), for every
 through all images so does T_h f, and outputs separate points, so the two positions are one:
 phi(x - d) = phi(x) - h d. With d = x this reads phi(x) = h x + phi(0). QED
 
-Separating points costs nothing. Suppose that a semi-local, translation covariant G does not
+The class must be closed. G f(x) = x - (centroid of f) is covariant and separates points. Of images
+with centroid 0, a class without shifts, phi(x) = x aligns it under every h; shifted images tell.
+
+Separating points costs nothing, if images can be glued: two of them, in windows that are apart, are
+one image of the class. Suppose that a semi-local, translation covariant G does not
 separate p and q = p + v. By covariance (G f)(x) = (G f)(x + v) for all f and x, hence
 (G f)(0) = (G f)(n v) for every n. For n |v| > 2 R the two windows are disjoint, and an image can
 equal f_1 in one and f_2, shifted by n v, in the other: (G f_1)(0) = (G f_2)(0) for all f_1, f_2.
@@ -37,7 +42,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import (
     covariances,
     linear_maps,
@@ -156,11 +161,16 @@ CLAIM = Claim(
     formula="(G T_h f)(phi(x)) = (G f)(x) for all f  =>  phi(x) = h x + b",
     assumptions=(
         "G D_d = D_d G",
-        "G separates points; automatic for a semi-local G that is not constant",
+        "G separates points; automatic for a semi-local G that is not constant, if images can be "
+        "glued",
         "phi does not depend on the image",
+        "the images are closed under shifts and h",
     ),
     sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
     proof=__doc__,
+    formal=Formal(
+        theorem="p03_covariance_pins_the_warp.P3_covariance_pins_the_warp",
+    ),
     settings=(
         Setting(
             name="continuum",

@@ -1,7 +1,8 @@
 """P4. To be alignable is to commute with the transformation: every channel is itself invariant.
 
-Statement. Let G be translation covariant and separate points. A warp that does not depend on the
-image aligns G under h if and only if, up to one fixed shift b, G T_h = D_b T_h G.
+Statement. Let G be translation covariant and separate points, on images closed under shifts and
+under h (P3). A warp that does not depend on the image aligns G under h if and only if, up to one
+fixed shift b, G T_h = D_b T_h G.
 
 Proof. If G T_h f = D_b T_h G f for all f, put phi(x) = h x + b: (G T_h f)(h x + b) =
 (T_h G f)(h x) = (G f)(x), so phi aligns G. Conversely, if some phi aligns G, then by P3
@@ -27,7 +28,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import images, linear_maps, networks, reflections, rotations, vectors
 from proofs.worlds import plane_maps
 from proofs.worlds.gaussian_networks import Image, Layer, Network, image_moved, probes
@@ -129,9 +130,17 @@ CLAIM = Claim(
     statement="A warp that does not depend on the image aligns G exactly if G commutes with T_h up "
     "to a fixed shift: every channel is itself invariant.",
     formula="exists phi: (G T_h f)(phi(x)) = (G f)(x) for all f  <=>  exists b: G T_h = D_b T_h G",
-    assumptions=("G D_d = D_d G", "G separates points", "phi does not depend on the image"),
+    assumptions=(
+        "G D_d = D_d G",
+        "G separates points",
+        "phi does not depend on the image",
+        "the images are closed under shifts and h",
+    ),
     sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
     proof=__doc__,
+    formal=Formal(
+        theorem="p04_alignment_is_feature_invariance.P4_alignment_is_feature_invariance",
+    ),
     settings=(
         Setting(
             name="continuum",

@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import (
     gaussian_sums,
     images,
@@ -221,6 +221,18 @@ CLAIM = Claim(
         Source(paper=COMPANION, section=SINGLE_LAYER),
     ),
     proof=__doc__,
+    formal=Formal(
+        theorem="p05_linear_criterion.P5_linear_criterion",
+        assumptions=(
+            "one linear layer",
+            "continuous filters of bounded support, continuous images",
+            "an integral with the substitution rule for h, differences and definiteness; proven "
+            "for the line",
+            "h and its inverse continuous, the inverse bounded",
+        ),
+        missing="Integrable filters and 'almost every' need Lebesgue's integral; on R^2 the "
+        "substitution rule for all of GL(2) needs Fubini's theorem. Neither is in Coquelicot.",
+    ),
     settings=(
         Setting(
             name="continuum",

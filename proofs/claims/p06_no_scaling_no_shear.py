@@ -2,7 +2,7 @@
 
 Statement. No nonzero integrable filter l meets abs(det h) l(h y + b) = l(y) (P5), for any b, if h
 is a scaling s I with abs(s) != 1, a shear, or any other map that is not conjugate to a rotation or
-reflection.
+reflection. (The plane must have more than one point: a single point feels no scaling.)
 
 Proof. Let A y = h y + b and suppose that l meets the criterion. Then the finite measure m(E) =
 int_E abs(l) is invariant: substituting, m(A E) = m(E) for every E. Iterating, m(A^n E) = m(E).
@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import (
     gaussian_sums,
     hyperbolic_maps,
@@ -96,9 +96,23 @@ CLAIM = Claim(
     statement="No nonzero integrable filter meets the criterion of P5 for a scaling, a shear or "
     "any map that is not conjugate to a rotation or reflection.",
     formula="|U l - l| >= max(abs(abs(det h)^(1/2) - 1), |U^n l - l| / n) > 0",
-    assumptions=("l integrable and not 0", "h not conjugate to a rotation or reflection"),
+    assumptions=(
+        "l integrable and not 0",
+        "h not conjugate to a rotation or reflection",
+        "the plane has more than one point",
+    ),
     sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
     proof=__doc__,
+    formal=Formal(
+        theorem="p06_no_scaling_no_shear.P6_no_scaling",
+        assumptions=(
+            "continuous filters of bounded support",
+            "the plane has more than one point",
+            "abs(s) other than 0 and 1; for shears R^2 and k other than 0",
+        ),
+        missing="Integrable filters without compact support rest on Poincare's recurrence theorem; "
+        "maps other than scalings and shears, on the real canonical form of a matrix.",
+    ),
     settings=(
         Setting(
             name="continuum",

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums
 from proofs.draws.lattice import kernel_tensors, pixel_images, symmetries
 from proofs.worlds import defects, plane_maps
@@ -242,6 +242,14 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="rotations and reflections"),
     ),
     proof=__doc__,
+    formal=Formal(
+        theorem="p07_rotation_needs_symmetric_filters.P7_generated_group",
+        assumptions=(
+            "origin at the filters' common centre, abs(det h) = 1",
+            "for the bounds: U linear, of finite order, keeps the norm",
+        ),
+        missing="That a generic angle's multiples are dense, so that the filter is isotropic.",
+    ),
     settings=(
         Setting(
             name="continuum",

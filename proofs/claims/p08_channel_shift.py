@@ -32,7 +32,7 @@ from jaxtyping import Float64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums, images, polynomials
 from proofs.draws.lattice import kernel_tensors, pixel_images
 from proofs.worlds import plane_maps
@@ -233,6 +233,9 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="rotations and reflections"),
     ),
     proof=__doc__,
+    formal=Formal(
+        theorem="p08_channel_shift.P8_channel_shift",
+    ),
     settings=(
         Setting(
             name="continuum",

@@ -35,7 +35,17 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.nn import functional
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Kind, Setting, Source
+from proofs.claim import (
+    COMPANION,
+    ICPR,
+    SINGLE_LAYER,
+    Claim,
+    Control,
+    Formal,
+    Kind,
+    Setting,
+    Source,
+)
 from proofs.draws.lattice import kernel_tensors, pixel_images, symmetries
 from proofs.worlds import hull_distances
 from proofs.worlds.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Relu, Symmetry, symmetrised
@@ -258,6 +268,9 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="channel permutation under rotation"),
     ),
     proof=__doc__,
+    formal=Formal(
+        theorem="p09_any_warp_obstruction.P9_bilinear",
+    ),
     settings=(
         Setting(
             name="lattice",

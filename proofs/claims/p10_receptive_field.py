@@ -1,21 +1,26 @@
 """P10. Under magnification, the receptive field sees less of the original.
 
-Statement. Let R be the exact radius of a translation covariant, semi-local G, and s > 1. The unit
-at s x in the maps of T_s f sees only the window of radius R / s about x of the original. There are
-images with G f_1(x) != G f_2(x) and G T_s f_1(s x) = G T_s f_2(s x). So no map of the channels,
-linear or not, applied at each point after the warp, turns G T_s f(s x) into G f(x): information is
-missing, not only permuted.
+Statement. Let G be semi-local with radius R, and let it see beyond R / s, s > 0: two images that
+agree within R / s of some x get different features there. The unit at s x in the maps of T_s f sees
+only the window of radius R / s about x of the original. There are an x and images with G f_1(x) !=
+G f_2(x) and G T_s f_1(s x) = G T_s f_2(s x). So no map of the channels, linear or not, applied at
+each point after the warp, turns G T_s f(s x) into G f(x): information is missing, not only
+permuted.
 
 Proof. By semi-locality (G T_s f)(s x, .) depends on T_s f within R of s x. There (T_s f)(y) = f(y
-/ s), and |y - s x| <= R means |y / s - x| <= R / s. That is the window. As R is the least radius
-and R / s < R, G f(x) does depend on f outside it: there are f_1 and f_2 that agree within R / s of
-x with G f_1(x) != G f_2(x). By the first part G T_s f_1(s x) = G T_s f_2(s x). A function m with
-m(G T_s f(s x)) = G f(x) for all f would take two values at one argument. QED
+/ s), and |y - s x| <= R means |y / s - x| <= R / s. That is the window. G sees beyond it: there are
+f_1 and f_2 that agree within R / s of x with G f_1(x) != G f_2(x). By the first part G T_s f_1(s x)
+= G T_s f_2(s x). A function m with m(G T_s f(s x)) = G f(x) for all f would take two values at one
+argument. QED
+
+A G of exact radius R > 0, such that no smaller one will do, sees beyond R / s for every s > 1. But
+not every semi-local G has a least radius, and none is needed. Nor is covariance: with it, what
+holds at one x holds at all.
 
 A warp s x + b with another shift is covered by shifting the filters of G by c = b / (1 - s), as in
 P11; R is then their radius about c. Only for a pure shift of the image does some c make it 0.
 
-For 0 < s < 1 the unit sees more than it should, R / s > R, and the argument says nothing at s x;
+For 0 < s < 1 the unit sees more than it should, and G cannot see beyond R / s > R: nothing follows;
 but the same network then fails in the other direction, for 1 / s.
 
 Check. Networks of stencils with a leaky ReLU have an exact radius. The pair is built: f_2 is f_1
@@ -27,7 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums, vectors
 from proofs.draws.stencils import stencil_networks
 from proofs.worlds.gaussians import GaussianSum
@@ -112,15 +117,22 @@ def inside_residual(case: Case) -> float:
 CLAIM = Claim(
     id="P10",
     title="receptive field",
-    statement="Magnified by s > 1, a unit sees a window of radius R / s of the original: two "
-    "images that differ outside it only get the same features there, though not before.",
+    statement="Magnified by s, a unit sees a window of radius R / s of the original. If G sees "
+    "beyond it, two images that differ outside it only get the same features, though not before.",
     formula="G f_1(x) != G f_2(x)  and  G T_s f_1(s x) = G T_s f_2(s x)",
-    assumptions=("G semi-local with exact radius R > 0", "s > 1"),
+    assumptions=(
+        "G semi-local with radius R",
+        "G sees beyond R / abs(s); it does if s > 1 and R > 0 is exact",
+        "the images are closed under the scaling",
+    ),
     sources=(
         Source(paper=ICPR, section=SINGLE_LAYER),
         Source(paper=COMPANION, section="receptive fields under scaling"),
     ),
     proof=__doc__,
+    formal=Formal(
+        theorem="p10_receptive_field.P10_receptive_field",
+    ),
     settings=(
         Setting(
             name="continuum",

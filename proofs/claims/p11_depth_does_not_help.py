@@ -1,13 +1,14 @@
 """P11. No depth makes a network that filters space alignable under scaling.
 
-Statement. Let G be translation covariant and semi-local, of any depth, and let a warp that does not
-depend on the image align it under s I with abs(s) != 1. Then there is one fixed c such that
+Statement. Let G be translation covariant and semi-local, of any depth, and not constant, on images
+that are closed under shifts and scalings and can be glued (P3). Let a warp that does not depend on
+the image align it under s I with s != 0 and abs(s) != 1. Then there is one fixed c such that
 (G f)(x, .) depends on f only in an arbitrarily small neighbourhood of x - c. A network that filters
 space, that is reads more than one place, is not alignable under scaling. (c cannot be left out: the
 pure shift G f = D_c f is alignable, by s x + (1 - s) c, and reads the image at x - c.)
 
 Proof. If abs(s) < 1, the same warp inverted aligns G under (1 / s) I, because every image is T_s of
-another; so let abs(s) > 1. A constant G filters nothing; any other separates points (P3), so the
+another; so let abs(s) > 1. As G is not constant, it separates points (P3), so the
 warp is s x + b. Put c = b / (1 - s) and H = D_(-c) G, that is (H f)(x) = (G f)(x + c). H is
 translation covariant and semi-local, with some radius R. Since s c + b = c,
 
@@ -21,6 +22,13 @@ By P10, applied to H and s^n, the right side depends on f only within R / abs(s)
 n. Given any neighbourhood of x, some n makes the window smaller; and (G f)(x) = (H f)(x - c). Depth
 entered nowhere but in R. If G reads more than one place, then whatever c is, there are images that
 agree near x - c and differ in G f(x): a contradiction. QED
+
+A neighbourhood is not yet the point. On all images (G f)(x) = lim f(x + 2^-n), or 0 where there is
+no limit, is covariant, semi-local and aligned by 2 x, and f(x) alone does not decide it. Let images
+be continuous, and G in the sup norm, as convolutions, ReLU and pooling are. Where f and g agree at
+x - c, f can be bent into g on a small neighbourhood, and changed as little as one likes. The bent
+image has the features of g at x, as it is g near x - c, and by continuity nearly those of f. So
+(G f)(x) = (G g)(x): such a G is pointwise.
 
 Check. A network that reads at least two places is drawn, and a c, which may be one of them. The tap
 that G feels closest to c, but not at c, is at a distance r. n is chosen with R / s^n < r / 2, and
@@ -36,7 +44,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs.claim import COMPANION, MULTI_LAYER, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, MULTI_LAYER, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums, vectors
 from proofs.draws.stencils import stencil_networks
 from proofs.worlds.gaussian_networks import probes
@@ -176,9 +184,19 @@ CLAIM = Claim(
     statement="If a warp aligns a network under a scaling, its features depend on an arbitrarily "
     "small neighbourhood of one point only; a network that filters space is not alignable.",
     formula="(G f)(x) = (G T_s^n f)(s^n (x - c) + c) reads f within R / abs(s)^n of x - c",
-    assumptions=("G D_d = D_d G", "G semi-local", "the warp does not depend on the image"),
+    assumptions=(
+        "G D_d = D_d G",
+        "G semi-local",
+        "G not constant",
+        "the warp does not depend on the image",
+        "s other than 0, abs(s) other than 1",
+        "the images are closed under shifts, the scaling and gluing",
+    ),
     sources=(Source(paper=COMPANION, section=MULTI_LAYER),),
     proof=__doc__,
+    formal=Formal(
+        theorem="p11_depth_does_not_help.P11_depth_does_not_help",
+    ),
     settings=(
         Setting(
             name="continuum",

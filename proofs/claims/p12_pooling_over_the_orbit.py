@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs.claim import COMPANION, Claim, Control, Setting, Source
+from proofs.claim import COMPANION, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums, images, polynomials
 from proofs.draws.lattice import kernel_tensors, pixel_images
 from proofs.worlds import plane_maps
@@ -245,6 +245,14 @@ CLAIM = Claim(
     ),
     sources=(Source(paper=COMPANION, section="rotation invariant features"),),
     proof=__doc__,
+    formal=Formal(
+        theorem="p12_pooling_over_the_orbit.P12_pooling_over_the_orbit",
+        assumptions=(
+            "the bank is closed under the group (P8), which permutes the orbit",
+            "for the price: the pooled extractor covariant and semi-local with radius R >= 0, h "
+            "keeps distances, parts farther apart than 2 R",
+        ),
+    ),
     settings=(
         Setting(
             name="continuum",

@@ -50,7 +50,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from jaxtyping import Float64
 
-from proofs.claim import Claim, Control, Setting, Source
+from proofs.claim import Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import kernels, linear_maps, quarters
 from proofs.worlds import plane_maps, spectral
 from proofs.worlds.packaged import photographs, stem_kernels
@@ -295,6 +295,10 @@ CLAIM = Claim(
         Source(paper="Cho and Saul (NIPS 2009)", section="2, arc-cosine kernels"),
     ),
     proof=__doc__,
+    formal=Formal(
+        missing="A law about random fields: it needs stationary processes, their spectral measure "
+        "and Gaussian integrals. No library of Debian's Coq has them; it stays numerical.",
+    ),
     settings=(
         Setting(
             name="continuum, waves",

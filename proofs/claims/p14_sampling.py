@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs.claim import Claim, Control, Setting, Source
+from proofs.claim import Claim, Control, Formal, Setting, Source
 from proofs.draws.lattice import cnns, pixel_images, symmetries
 from proofs.worlds.lattice import Conv, LatticeNetwork, Pool, Symmetry, relative_gap, shifted
 
@@ -145,6 +145,10 @@ CLAIM = Claim(
         Source(paper="Azulay and Weiss (JMLR 2019)", section="aliasing by strides breaks shifts"),
     ),
     proof=__doc__,
+    formal=Formal(
+        missing="A statement about indices of strided and padded arrays, which the lattice's draws "
+        "check without rounding; a proof would formalise the arrays anew. It stays numerical.",
+    ),
     settings=(
         Setting(
             name="lattice, shifts",

@@ -2,14 +2,17 @@
 
 Statement. Let a localizer predict a linear map from deep, shared features of the image it is given,
 whatever these features are. If what it predicts for T_h f is h times what it predicts for f, then
-transforming the *input* by the inverse of the prediction aligns exactly: the classifier's features
-of the two aligned images are equal.
+for this image and this map transforming the *input* by the inverse of the prediction aligns
+exactly: the classifier's features of the two aligned images are equal.
 
 Proof. Write q(f) for the prediction and a(f) = T_(q(f)^-1) f for the aligned image. If
 q(T_h f) = h q(f), then a(T_h f) = T_(q(f)^-1 h^-1) T_h f = T_(q(f)^-1) f = a(f), since
 T_k T_h = T_(k h) (P2). The same input gives the same features: G a(T_h f) = G a(f), whatever G is.
 The features from which q was computed need not be invariant, and need not be aligned by any warp:
 they were read, and nobody moved them. QED
+
+To be right is a condition on the pair (f, h), and no localizer meets it for all. Where T_h f = f, a
+disc under a rotation, q(T_h f) = q(f), and this is h q(f) for an invertible q(f) only if h = I.
 
 That right predictions can come from features that no warp aligns is shown by construction. A
 linear layer sends the moments of the image to moments of the maps: the integral of f * l is the
@@ -26,7 +29,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs.claim import ICPR, Claim, Control, Setting, Source
+from proofs.claim import ICPR, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums, images, linear_maps, networks
 from proofs.worlds import plane_maps
 from proofs.worlds.gaussian_networks import Image, Layer, Network, feature_gap, image_moved, probes
@@ -126,11 +129,17 @@ CLAIM = Claim(
     id="P15",
     title="deep features may steer, but not be moved",
     statement="Transforming the input with parameters predicted from deep, shared features aligns "
-    "exactly if the prediction is right, whatever the features are.",
+    "exactly wherever the prediction is right for image and map, whatever the features are.",
     formula="q(T_h f) = h q(f)  =>  G T_(q(T_h f)^-1) T_h f = G T_(q(f)^-1) f",
-    assumptions=("the prediction is right: q(T_h f) = h q(f)", "q(f) invertible"),
+    assumptions=(
+        "the prediction is right for this image and map: q(T_h f) = h q(f)",
+        "q(f) invertible",
+    ),
     sources=(Source(paper=ICPR, section="STN architectures, shared localization"),),
     proof=__doc__,
+    formal=Formal(
+        theorem="p15_deep_features_may_steer.P15_deep_features_may_steer",
+    ),
     settings=(
         Setting(
             name="continuum",

@@ -266,7 +266,7 @@ def periodogram(images: Sequence[Grey]) -> Float64[np.ndarray, "n"]:
     return np.asarray(power)
 
 
-def oversampled(image: Grey) -> Grey:
+def oversampled(image: Grey) -> Float64[np.ndarray, "fine fine"]:
     """The band-limited interpolation of a periodic image at half-pixel spacing.
 
     Args:
@@ -283,7 +283,7 @@ def oversampled(image: Grey) -> Grey:
     return np.asarray(np.fft.ifft2(np.fft.ifftshift(padded)).real * OVERSAMPLING**2)
 
 
-def moved_image(fine: Grey, h: Matrix, side: int) -> Grey:
+def moved_image(fine: Float64[np.ndarray, "fine fine"], h: Matrix, side: int) -> Grey:
     """T_h of a periodic image about its centre, by cubic spline interpolation.
 
     Args:

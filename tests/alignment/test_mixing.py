@@ -22,6 +22,13 @@ def _vectors(seed: int, count: int = 60, size: int = 5) -> Tensor:
     return mixing @ raw * torch.logspace(-1, 1, size, dtype=torch.float64)[:, None] + offsets
 
 
+def _groups(f: Tensor, g: Tensor, count: int) -> Moments:
+    """Moments of consecutive positions, in groups of one size."""
+    size = f.shape[1] // count
+    parts = [x.unflatten(1, (count, size)).transpose(0, 1) for x in (f, g)]
+    return Moments.of(parts[0], parts[1])
+
+
 def _left(mixing: Mixing, f: Tensor, g: Tensor) -> float:
     """The squared error, from the vectors themselves."""
     return float((mixing(g) - f).square().sum())
@@ -37,10 +44,10 @@ def test_moments_add_up_over_positions() -> None:
         torch.testing.assert_close(getattr(whole - first, name), getattr(second, name))
 
 
-@pytest.mark.parametrize("kind", channels.KINDS)
-def test_errors_from_moments_are_those_of_the_maps(kind: str) -> None:
+@pytest.mark.parametrize("kind", channels.Kind)
+def test_errors_from_moments_are_those_of_the_maps(kind: channels.Kind) -> None:
     """On vectors outside the fit too, the error from moments is the sum of squared differences."""
-    mixing = channels.fit(kind, Moments.of(_vectors(0), _vectors(1)))
+    mixing = channels.fit(kind, _groups(_vectors(0), _vectors(1), 3))
     f, g = _vectors(2), _vectors(3)
     assert float(mixing.error(Moments.of(f, g))) == pytest.approx(_left(mixing, f, g), rel=1e-9)
 
@@ -76,40 +83,118 @@ def test_planted_rotation_and_mixing_are_found() -> None:
     torch.testing.assert_close(linear.offset, offset, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("prior", [0.0, 1.0])
 @pytest.mark.parametrize("ridge", [1e-3, 1.0])
-def test_ridge_regression_is_the_textbook_one(ridge: float, prior: float) -> None:
-    """The fit minimises error / n + ridge |(matrix - prior) scales|^2, by least squares on rows."""
-    f, g = _vectors(0), _vectors(1)
+@pytest.mark.parametrize("related", [0.0, 0.3, -0.3])
+def test_ridge_regression_is_the_textbook_one(ridge: float, related: float) -> None:
+    """The fit minimises error / n + ridge v |matrix - gain|^2, by least squares on rows."""
+    g = _vectors(1)
+    f = _vectors(0) + related * g
     count = f.shape[1]
-    scale = (g - g.mean(1, keepdim=True)).square().mean(1).sqrt()
-    design = torch.cat([(g / scale[:, None]).T, torch.ones(count, 1, dtype=g.dtype)], dim=1)
-    penalty = torch.diag(torch.tensor([ridge * count] * 5 + [0.0], dtype=g.dtype).sqrt())
-    start = torch.cat([prior * torch.diag(scale), torch.zeros(1, 5, dtype=g.dtype)])
+    apart = g - g.mean(1, keepdim=True)
+    variance = float(apart.square().mean())
+    gain = float((apart * (f - f.mean(1, keepdim=True))).mean()) / variance
+    gain = min(max(gain, 0.0), 1.0)
+    design = torch.cat([g.T, torch.ones(count, 1, dtype=g.dtype)], dim=1)
+    penalty = torch.diag(torch.tensor([ridge * variance * count] * 5 + [0.0]).double().sqrt())
+    start = gain * torch.cat([torch.eye(5), torch.zeros(1, 5)]).double()
     rows = torch.cat([design, penalty])
     wanted = torch.cat([f.T, penalty @ start])
     solution = torch.linalg.lstsq(rows, wanted).solution
-    found = channels.fit_linear(Moments.of(f, g), ridge, prior)
-    torch.testing.assert_close(found.matrix, solution[:5].T / scale)
+    found = channels.fit_linear(Moments.of(f, g), ridge)
+    torch.testing.assert_close(found.matrix, solution[:5].T)
     torch.testing.assert_close(found.offset, solution[5])
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_chosen_penalty_predicts_the_other_images_best(seed: int) -> None:
-    """No penalty of the list, towards means or no mixing, has a smaller validation error."""
-    f, g = _vectors(seed, 14), _vectors(seed + 50, 14)
+@pytest.mark.parametrize("kind", [channels.Kind.ORTHOGONAL, channels.Kind.LINEAR])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_chosen_penalty_predicts_the_groups_left_out_best(
+    kind: channels.Kind, seed: int
+) -> None:
+    """No penalty of the list leaves less, summed over the groups, each left out of its fit."""
+    f, g = _vectors(seed, 24), _vectors(seed + 50, 24)
     if seed % 2:
-        f = g + 0.3 * f  # so that both targets of the penalty get their chance
-    training, validation = Moments.of(f[:, :8], g[:, :8]), Moments.of(f[:, 8:], g[:, 8:])
-    errors = {
-        (ridge, prior): float(channels.fit_linear(training, ridge, prior).error(validation))
-        for ridge in channels.RIDGES
-        for prior in (0.0, 1.0)
-    }
-    assert len(errors) == 20
-    chosen = channels.choose_ridge(training, validation)
-    assert errors[chosen] == pytest.approx(min(errors.values()), rel=1e-6)
-    assert max(errors.values()) > 1.05 * min(errors.values())
+        f = g + 0.3 * f
+    groups = _groups(f, g, 3)
+    one = channels.fit_linear if kind is channels.Kind.LINEAR else channels.fit_orthogonal
+    tried = channels.RIDGES if kind is channels.Kind.LINEAR else channels.TURN_RIDGES
+    errors = {}
+    for ridge in tried:
+        fits = [one(groups.sum() - groups[k], ridge) for k in range(3)]
+        errors[ridge] = sum(float(fit.error(groups[k])) for k, fit in enumerate(fits))
+    chosen = channels.fit(kind, groups)
+    assert isinstance(chosen, Linear)
+    assert errors[chosen.ridge] == pytest.approx(min(errors.values()), rel=1e-6)
+    assert max(errors.values()) > 1.001 * min(errors.values())
+    torch.testing.assert_close(chosen.matrix, one(groups.sum(), chosen.ridge).matrix)
+
+
+@pytest.mark.parametrize("kind", channels.Kind)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_cross_fits_are_the_fits_to_the_other_groups(kind: channels.Kind, count: int) -> None:
+    """Sharing the trial fits of two groups changes nothing: each fit is that without its group."""
+    groups = _groups(_vectors(0), _vectors(0) + 0.5 * _vectors(1), count)
+    for k, found in enumerate(channels.cross_fit(kind, groups)):
+        others = [j for j in range(count) if j != k]
+        f, g = _vectors(2), _vectors(3)
+        if count == 2:
+            assert not isinstance(found, Linear) or found.ridge in {
+                channels.UNCHECKED_RIDGE,
+                channels.TURN_RIDGES[0],
+            }
+        torch.testing.assert_close(found(g), channels.fit(kind, groups[others])(g))
+        assert _left(found, f, g) > 0
+
+
+@settings(max_examples=50)
+@given(
+    seed=st.integers(0, 1000),
+    ridge=st.sampled_from(channels.RIDGES[:5]),
+    scale=st.floats(-6, 2),
+)
+def test_the_penalty_costs_no_more_than_is_said(seed: int, ridge: float, scale: float) -> None:
+    """Of vectors turned by an orthogonal matrix a linear fit leaves at most `ridge`, any scales."""
+    g = _vectors(seed, 60, 5)
+    g[:2] *= 10**scale
+    turn, _ = torch.linalg.qr(_vectors(seed + 1, 5, 5))
+    moments = Moments.of(turn @ g, g)
+    variance = float((turn @ g - (turn @ g).mean(1, keepdim=True)).square().sum())
+    assert _left(channels.fit_linear(moments, ridge), turn @ g, g) <= ridge * variance
+
+
+@settings(max_examples=50)
+@given(
+    seed=st.integers(0, 1000),
+    ridge=st.sampled_from(channels.RIDGES[:5]),
+    fires=st.floats(-6, 1),
+    later=st.floats(-2, 2),
+)
+def test_a_quiet_direction_is_no_lever(seed: int, ridge: float, fires: float, later: float) -> None:
+    """What one channel of the fit explains bounds what it adds to another image, however quiet."""
+    f, g = _vectors(seed), _vectors(seed + 1)
+    g[0] = 0
+    g[0, 7] = 10**fires
+    fitted = channels.fit_linear(Moments.of(f, g), ridge)
+    f, g = (x - x.mean(1, keepdim=True) for x in (f, g))
+    v, variance = float(g.square().mean()), float(f.square().mean(1).sum())
+    gain = min(max(float((f * g).mean()) / v, 0.0), 1.0)
+    lever = fitted.matrix[:, 0] - gain * torch.eye(5, dtype=f.dtype)[0]
+    added = float(lever.square().sum()) * 10**later * v
+    assert added <= 10**later / (4 * ridge) * variance * (1 + 1e-9)
+
+
+def test_a_channel_that_fired_once_in_the_fit_does_no_harm_elsewhere() -> None:
+    """Where one channel fires once, at 1e-3, and fires in another image, that image is unharmed."""
+    f = torch.randn(8, 1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    g = f.clone()
+    g[3, :800] = 0
+    g[3, 17] = 1e-3  # while the reference channel fires at 1
+    f[3, :800], f[3, 17] = 0, 1
+    fitted = channels.fit(channels.Kind.LINEAR, _groups(f[:, :800], g[:, :800], 4))
+    held = f[:, 800:]
+    assert _left(fitted, held, g[:, 800:]) < 1e-3 * float(held.square().sum())
+    # what the usual standardised regression would do with it: a gain of 1000
+    naive = torch.linalg.lstsq(g[:, :800].T, f[:, :800].T).solution.T
+    assert float((naive @ g[:, 800:] - held).square().sum()) > 7000 * float(held.square().sum())
 
 
 @given(seed=st.integers(0, 1000))
@@ -129,8 +214,8 @@ def test_freer_mixings_leave_less_where_they_were_fitted(seed: int) -> None:
 def test_nothing_is_learnt_from_unrelated_vectors() -> None:
     """On unrelated vectors the linear mixing predicts the means: about 1 of variance is left."""
     f, g = _vectors(0, 4000), _vectors(1, 4000)
-    parts = [Moments.of(f[:, rows], g[:, rows]) for rows in torch.arange(4000).split(1000)]
-    mixing = channels.fit("linear", parts[0] + parts[1], parts[2])
+    parts = _groups(f, g, 4)
+    mixing = channels.fit(channels.Kind.LINEAR, parts[:3])
     held_out = f[:, 3000:]
     variance = float((held_out - f[:, :3000].mean(1, keepdim=True)).square().sum())
     assert float(mixing.error(parts[3])) == pytest.approx(variance, rel=0.02)
@@ -141,8 +226,8 @@ def test_no_mixing_is_kept_where_there_is_little_to_learn_from() -> None:
     generator = torch.Generator().manual_seed(0)
     f = torch.randn(64, 30, generator=generator, dtype=torch.float64)
     g = f + 0.3 * torch.randn(64, 30, generator=generator, dtype=torch.float64)
-    parts = [Moments.of(f[:, rows], g[:, rows]) for rows in torch.arange(30).split(10)]
-    mixing = channels.fit("linear", parts[0], parts[1])
+    parts = _groups(f, g, 3)
+    mixing = channels.fit(channels.Kind.LINEAR, parts[:2])
     alone = Permutation(torch.arange(64)).error(parts[2])
     assert float(mixing.error(parts[2])) < 1.3 * float(alone)
     means = Linear(torch.zeros(64, 64, dtype=torch.float64), f[:, :20].mean(1))
@@ -153,11 +238,25 @@ def test_constant_channels_leave_fits_finite() -> None:
     """A constant channel predicts nothing and breaks nothing."""
     f, g = _vectors(0), _vectors(1)
     g[2], f[3] = 7.0, 0.0
-    for kind in channels.KINDS:
-        mixing = channels.fit(kind, Moments.of(f, g), Moments.of(f, g))
+    for kind in channels.Kind:
+        mixing = channels.fit(kind, _groups(f, g, 3))
         assert np.isfinite(_left(mixing, f, g))
-    linear = channels.fit_linear(Moments.of(f, g), 1e-6)
-    assert linear.matrix[:, 2].abs().max() == 0
+    linear = channels.fit_linear(Moments.of(f, g), 0.01)
+    others = torch.arange(5) != 2
+    assert linear.matrix[others, 2].abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+@pytest.mark.parametrize("kind", channels.Kind)
+def test_maps_that_are_constant_throughout_leave_fits_finite(
+    kind: channels.Kind, value: float
+) -> None:
+    """Of constants alone nothing is learnt, and no gain is made of rounding noise."""
+    constant = torch.full((5, 60), value, dtype=torch.float64)
+    for f, g in ((_vectors(0), constant), (constant, _vectors(0)), (constant, constant)):
+        mixing = channels.fit(kind, _groups(f, g, 3))
+        left = _left(mixing, f, g + 1)
+        assert left <= 3 * float(((f - g).square() + f.square() + (g + 1).square()).sum())
 
 
 @settings(max_examples=30)

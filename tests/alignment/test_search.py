@@ -10,7 +10,7 @@ from torch import Tensor
 
 import invariance_probe as ip
 from invariance_probe.alignment.search import SearchOptions
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import coordinates, regions, sampling
 
 
 def _maps(count: int, channels: int, side: int, seed: int = 0) -> Tensor:
@@ -49,7 +49,7 @@ def test_planted_warps_are_recovered(
     theta = _theta(angle, s1, s2, axis, dx, dy)
     moved = _maps(1, 8, side)
     region = regions.visible(theta, side, side)
-    reference = coordinates.warp(moved, theta)
+    reference = sampling.warp(moved, theta)
     noise = torch.randn(reference.shape, generator=torch.Generator().manual_seed(1))
     found = ip.align(reference + 0.01 * reference.std() * noise, moved, region=region)
     here = coordinates.read_positions(
@@ -103,7 +103,7 @@ def test_warps_stay_within_the_distortion_limit() -> None:
     """The singular values relative to the oracle stay within bounds, and the outcome says so."""
     moved = _maps(4, 6, 14)
     theta = _theta(0.3, 2.6, 1.0, 0.4, 0, 0).expand(4, 2, 3)
-    reference = coordinates.warp(moved, theta)
+    reference = sampling.warp(moved, theta)
     for bound in (1.0, 1.5, 2.0):
         found = ip.align(reference, moved, max_distortion=bound)
         values = torch.linalg.svdvals(found.theta[:, :, :2])
@@ -136,7 +136,6 @@ def test_outcomes_tell_what_went_wrong() -> None:
         ip.Outcome.EMPTY_REGION,
     ]
     assert [math.isnan(v) for v in found.fvu.tolist()] == [True, True, True, False]
-    assert all(len(str(outcome)) > 8 for outcome in ip.Outcome)
 
 
 def test_few_steps_are_owned_up_to() -> None:
@@ -152,6 +151,9 @@ def test_few_steps_are_owned_up_to() -> None:
         (torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 1, 1), {}, "1 x 1 map"),
         (torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), {"max_distortion": 0.5}, "at least 1"),
         (torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), {"mode": "lanczos"}, "mode='lanczos'"),
+        (torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), {"max_steps": 0}, "max_steps=0"),
+        (torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), {"angles": 0}, "angles=0"),
+        (torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), {"scales": (0.0,)}, "positive factors"),
     ],
 )
 def test_impossible_requests_are_refused(

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analyses import __main__ as command
-from analyses import question, report
+from analyses import answer, questions, report
 from invariance_probe.report import find
 from tests.report.parsed import Reader, complaints
 
@@ -68,7 +68,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What a refused command says, on one line."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
-        command.run(words)
+        command.main(words)
     err = capsys.readouterr().err
     assert caught.value.code == 2
     assert err.count("\n") == 1
@@ -80,14 +80,14 @@ def test_a_finished_run_is_drawn_anew_and_not_measured(
 ) -> None:
     """The same command on a finished folder measures nothing, says so, and restores the figure."""
     words = ["run", "speed", "--preset", "tiny", "--out", str(tmp_path / "run")]
-    command.run(words)
+    command.main(words)
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
     about = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert about["config"] == {"level": 0.25, "folder": None, "words": ["a", "b"]}
     assert about["command"] == "python -m analyses run speed --preset tiny"
     assert "there already" not in capsys.readouterr().out
     (tmp_path / "run" / "speed.svg").unlink()
-    command.run(words)
+    command.main(words)
     assert "there already" in capsys.readouterr().out
     assert planted.measured == 1
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
@@ -103,13 +103,13 @@ def test_a_run_goes_on_after_a_kill(
     words = ["run", "speed", "--out", str(tmp_path / "run")]
     planted.stop = stop
     with pytest.raises(SystemExit) as caught:
-        command.run(words)
+        command.main(words)
     assert caught.value.code == 130
-    about = question.read_about(tmp_path / "run")
+    about = answer.read_about(tmp_path / "run")
     assert about is not None
-    assert (question.DONE in about) == (stop == "plot")
+    assert (answer.DONE in about) == (stop == "plot")
     planted.stop = ""
-    command.run(words)
+    command.main(words)
     assert planted.measured == measured
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
 
@@ -122,7 +122,7 @@ def test_configurations_are_not_mixed(
 ) -> None:
     """Another preset or question, other files and a file are refused, and nothing is touched."""
     run = tmp_path / "run"
-    command.run(["run", "speed", "--preset", "tiny", "--out", str(run)])
+    command.main(["run", "speed", "--preset", "tiny", "--out", str(run)])
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     said = refused(["run", "speed", "--out", str(run)], capsys)
     assert "level=0.25 there, 0.5 here" in said
@@ -157,9 +157,9 @@ def test_questions_are_listed_by_their_first_line(
     planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`list` has a line for each module that is there: its name and what it asks."""
-    command.run(["list"])
+    command.main(["list"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(question.there_are())
+    assert [line.split()[0] for line in lines] == list(questions.NAMES)
     asked = dict(line.split(maxsplit=1) for line in lines)
     assert asked["speed"] == planted.__doc__
     assert all(line.rstrip().endswith("?") for line in lines)
@@ -193,7 +193,7 @@ def test_everything_ends_on_one_page(
 ) -> None:
     """An answer, verdicts and the claims make one self-contained page, linked both ways."""
     planted.measured = 0
-    command.run(["run", "speed", "--preset", "tiny", "--out", str(tmp_path / "in" / "answer")])
+    command.main(["run", "speed", "--preset", "tiny", "--out", str(tmp_path / "in" / "answer")])
     verdicts = {
         "run": {},
         "claims": [
@@ -205,7 +205,7 @@ def test_everything_ends_on_one_page(
     path = tmp_path / "in" / "proofs" / "verdicts.json"
     path.write_text(json.dumps(verdicts), encoding="utf-8")
     out = tmp_path / "page.html"
-    command.run(["report", str(tmp_path / "in"), "--out", str(out)])
+    command.main(["report", str(tmp_path / "in"), "--out", str(out)])
     text = out.read_text(encoding="utf-8")
     assert complaints(text) == []
     words = Reader(text).words
@@ -224,14 +224,14 @@ def test_everything_ends_on_one_page(
 def test_the_repositorys_results_make_a_page(tmp_path: Path) -> None:
     """All results that the repository holds fit on one self-contained page."""
     results = Path(command.__file__).parent / "results"
-    command.run(["report", str(results), "--out", str(tmp_path / "page.html")])
+    command.main(["report", str(results), "--out", str(tmp_path / "page.html")])
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert complaints(text) == []
     assert len(text.encode()) < 5_000_000
     drawn = sum(tag in {"svg", "img"} for tag, _ in Reader(text).tags)
     assert drawn >= len(list(results.glob("*/config.json")))
     titles = [section.title for section in report.page(find([results], report.SIGNS)).sections]
-    named = [name.replace("_", " ").capitalize() for name in question.NAMES]
+    named = [name.replace("_", " ").capitalize() for name in questions.NAMES]
     assert [title for title in titles if title in named] == [
         title for title in named if title in titles
     ]

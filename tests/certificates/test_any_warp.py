@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from analyses import attacks
 from invariance_probe.alignment import metrics
-from invariance_probe.certificates import any_warp, hulls
+from invariance_probe.certificates import any_warp, attacks, hulls
 from invariance_probe.errors import InvalidInputError
 from proofs.worlds import hull_distances as reference_hulls
 

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import invariance_probe as ip
+from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import branch_and_bound, families
 from invariance_probe.certificates import minorants as relaxation
 from invariance_probe.certificates.branch_and_bound import (
     CertificateOptions,
-    CertificateOutcome,
     certify,
 )
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates, regions
+from invariance_probe.plane import regions, sampling
 
 IDENTITY = torch.eye(2, 3, dtype=torch.float64)
 
@@ -28,7 +28,7 @@ def _smooth(channels: int, height: int, width: int, seed: int) -> Tensor:
     noise = torch.randn(
         1, channels, height, width, generator=torch.Generator().manual_seed(seed)
     ).double()
-    return coordinates.blurred(noise, 0.5 * torch.eye(2))[0]
+    return sampling.blurred(noise, 0.5 * torch.eye(2))[0]
 
 
 def _warp(angle: float, scale: float, dx: float, dy: float) -> Tensor:
@@ -37,7 +37,7 @@ def _warp(angle: float, scale: float, dx: float, dy: float) -> Tensor:
 
 
 def _left(reference: Tensor, moved: Tensor, region: Tensor, theta: Tensor) -> Tensor:
-    read = coordinates.warp(moved.expand(len(theta), *moved.shape), theta)
+    read = sampling.warp(moved.expand(len(theta), *moved.shape), theta)
     return ((read - reference).square().sum(1) * region).sum((1, 2))
 
 
@@ -197,7 +197,7 @@ def test_no_similarity_of_a_dense_grid_undercuts_a_certificate(seed: int) -> Non
 def test_an_affine_certificate_judges_the_search() -> None:
     """On 5 x 5 maps the affine gap closes, and the engine's result lies within it."""
     moved = _smooth(8, 5, 5, 11)
-    reference = coordinates.warp(moved[None], _warp(0.6, 0.9, 0.1, 0.0)[None])[0]
+    reference = sampling.warp(moved[None], _warp(0.6, 0.9, 0.1, 0.0)[None])[0]
     reference = reference + 0.5 * _smooth(8, 5, 5, 10)
     found = certify(reference, moved, options=CertificateOptions(family="affine", gap=0.05))
     assert found.complete
@@ -222,7 +222,7 @@ def test_planted_warps_are_certified(
     """Of a map moved by any similarity, with noise, the planted warp is the best to within 5 %."""
     theta = _warp(angle, scale, dx, -dx)
     moved = _smooth(6, *size, 20)
-    clean = coordinates.warp(moved[None], theta[None])[0]
+    clean = sampling.warp(moved[None], theta[None])[0]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(2)).double()
     reference = clean + 0.3 * clean.std() * noise
     region = torch.ones(size, dtype=torch.bool)
@@ -239,7 +239,7 @@ def test_a_perfect_alignment_is_proven_at_once() -> None:
     """Where nothing is left the floor ends the search: there is nothing to be gained."""
     theta = _warp(0.7, 1.1, 0.1, 0.0)
     moved = _smooth(4, 8, 8, 30)
-    reference = coordinates.warp(moved[None], theta[None])[0]
+    reference = sampling.warp(moved[None], theta[None])[0]
     found = certify(reference, moved, oracle=theta, region=torch.ones(8, 8, dtype=torch.bool))
     assert found.complete
     assert found.fvu < 1e-4
@@ -255,19 +255,19 @@ def test_a_budget_that_ends_leaves_a_bound_and_repeats_itself() -> None:
     )
     assert torch.equal(few.theta, again.theta)
     assert (few.lower, few.error, few.boxes) == (again.lower, again.error, again.boxes)
-    assert few.outcome is CertificateOutcome.BOX_LIMIT
+    assert few.outcome is Outcome.BOX_LIMIT
     assert 200 <= few.boxes <= 201
     assert few.lower < more.lower <= more.error <= few.error
     assert few.gap == pytest.approx(1 - few.lower / few.error)
     hurried = certify(reference, moved, options=CertificateOptions(time_limit_s=0, gap=1e-4))
-    assert hurried.outcome is CertificateOutcome.TIME_LIMIT
+    assert hurried.outcome is Outcome.TIME_LIMIT
     assert hurried.lower == 0
 
 
 def test_the_oracle_sets_family_and_region() -> None:
     """By default the comparison runs where the oracle sees both maps, relative to it."""
     moved = _smooth(4, 9, 9, 50)
-    reference = coordinates.warp(moved[None], _warp(0, 1 / 3, 0, 0)[None])[0]
+    reference = sampling.warp(moved[None], _warp(0, 1 / 3, 0, 0)[None])[0]
     found = certify(reference, moved, oracle=_warp(0, 1 / 3, 0, 0))
     assert found.fvu < 1e-4
     given = regions.visible(_warp(0, 1 / 3, 0, 0)[None], 9, 9)[0]
@@ -281,7 +281,7 @@ def test_maps_of_a_few_cells_are_certified(height: int, width: int) -> None:
     region = torch.ones(height, width, dtype=torch.bool)
     channel_mean = torch.zeros(3, dtype=torch.float64)
     found = certify(reference, moved, region=region, channel_mean=channel_mean)
-    if found.outcome is CertificateOutcome.CONSTANT:
+    if found.outcome is Outcome.CONSTANT:
         assert height * width == 1
         return
     assert found.complete
@@ -296,16 +296,15 @@ def test_reasons_are_given() -> None:
     reference, moved = _smooth(3, 5, 5, 70), _smooth(3, 5, 5, 71)
     spoilt = reference.clone()
     spoilt[0, 2, 2] = math.nan
-    assert certify(spoilt, moved).outcome is CertificateOutcome.NON_FINITE
+    assert certify(spoilt, moved).outcome is Outcome.NON_FINITE
     hidden = torch.ones(5, 5, dtype=torch.bool)
     hidden[2, 2] = False
     assert certify(spoilt, moved, region=hidden, options=CertificateOptions(gap=0.2)).complete
     constant = certify(torch.ones_like(moved), moved)
-    assert constant.outcome is CertificateOutcome.CONSTANT
+    assert constant.outcome is Outcome.CONSTANT
     assert math.isnan(constant.error)
     nowhere = certify(reference, moved, region=torch.zeros(5, 5, dtype=torch.bool))
-    assert nowhere.outcome is CertificateOutcome.EMPTY_REGION
-    assert all(len(str(outcome)) > 8 for outcome in CertificateOutcome)
+    assert nowhere.outcome is Outcome.EMPTY_REGION
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe.network import features, hooks
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import sampling
+from tests.tolerances import rounded
 
 QUARTER_TURNS = (ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90))
-EXACT = {"float32": 1e-10, "float64": 1e-26}
-"""Largest fvu that passes as exact: the square of a relative error of 1e-5 and 1e-13."""
+EXACT = {name: rounded(getattr(torch, name)) ** 2 for name in ("float32", "float64")}
+"""Largest fvu that passes as exact: the square of the relative error of a cell."""
 
 
 def residuals(
@@ -42,7 +43,7 @@ def oracle_warped(
             moved = features.tap(network, transform(canvases, crop=crop), chosen)
             for layer in chosen:
                 oracle = layer.oracle(transform.matrix, *still.shape[-2:])
-                warped = coordinates.warp(moved[layer.name], oracle.expand(len(still), -1, -1))
+                warped = sampling.warp(moved[layer.name], oracle.expand(len(still), -1, -1))
                 yield transform, references[layer.name], warped
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import invariance_probe as ip
 from invariance_probe import controls
 from tests.controls.measuring import EXACT, relative_gap, residuals
+from tests.tolerances import ROUNDED
 
 BUILDS = [controls.strided_network, controls.antialiased_network]
 
@@ -54,7 +55,7 @@ def test_both_networks_share_their_weights(canvases: Tensor) -> None:
         assert torch.equal(plain[i].bias, unblurred[j].bias)
     with torch.no_grad():
         first, second = plain[:2](canvases), unblurred[:3](canvases)
-    assert relative_gap(first, second) < 1e-5
+    assert relative_gap(first, second) < ROUNDED
 
 
 @pytest.mark.parametrize(("stride", "taps"), [(2, 3), (3, 4), (1, 5)])
@@ -69,5 +70,5 @@ def test_blur_pool_is_its_definition(stride: int, taps: int) -> None:
         for x, b in enumerate(line)
     )
     expected = total[..., ::stride, ::stride] / sum(line) ** 2
-    assert relative_gap(got, expected) < 1e-6
-    assert relative_gap(controls.BlurPool2d()(torch.ones_like(maps)), torch.ones(1)) < 1e-6
+    assert relative_gap(got, expected) < ROUNDED
+    assert relative_gap(controls.BlurPool2d()(torch.ones_like(maps)), torch.ones(1)) < ROUNDED

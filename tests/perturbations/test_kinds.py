@@ -269,22 +269,22 @@ def test_the_poses_of_the_test_images_are_fixed() -> None:
     """The stored poses and clutter are these, whatever else was drawn, and longer lists go on."""
     torch.manual_seed(123)
     torch.rand(7)
-    rotation = kinds.test_poses(parse_perturbation("rotation"), 1000)
-    scaling = kinds.test_poses(parse_perturbation("scaling"), 1000)
-    translation = kinds.test_poses(parse_perturbation("translation"), 1000)
+    rotation = kinds.stored_poses(parse_perturbation("rotation"), 1000)
+    scaling = kinds.stored_poses(parse_perturbation("scaling"), 1000)
+    translation = kinds.stored_poses(parse_perturbation("translation"), 1000)
     torch.testing.assert_close(rotation[:3, 0], torch.tensor(ROTATIONS), atol=1e-4, rtol=0)
     torch.testing.assert_close(scaling[:3, 0], torch.tensor(SCALINGS), atol=1e-5, rtol=0)
     assert translation[:3].tolist() == TRANSLATIONS
     for text in ("rotation", "translation"):
         perturbation = parse_perturbation(text)
-        ten = kinds.test_poses(perturbation, 10)
-        assert torch.equal(ten, kinds.test_poses(perturbation, 10_000)[:10])
-        assert not torch.equal(ten, kinds.test_poses(perturbation, 10, seed=1))
-    clutter = kinds.test_clutter(parse_perturbation("translation"), 100)
+        ten = kinds.stored_poses(perturbation, 10)
+        assert torch.equal(ten, kinds.stored_poses(perturbation, 10_000)[:10])
+        assert not torch.equal(ten, kinds.stored_poses(perturbation, 10, seed=1))
+    clutter = kinds.stored_clutter(parse_perturbation("translation"), 100)
     assert clutter is not None
     assert clutter[0, 0].tolist() == CLUTTER
-    assert kinds.test_clutter(parse_perturbation("translation=clean"), 100) is None
-    assert kinds.test_clutter(parse_perturbation("rotation"), 100) is None
+    assert kinds.stored_clutter(parse_perturbation("translation=clean"), 100) is None
+    assert kinds.stored_clutter(parse_perturbation("rotation"), 100) is None
 
 
 ROTATIONS = [88.8305, -79.9199, 78.8918]
@@ -347,3 +347,83 @@ def test_what_is_no_perturbation_is_refused(text: str, message: str) -> None:
     """Unknown names and impossible values are refused with what may be given."""
     with pytest.raises(ip.InvalidInputError, match=message):
         parse_perturbation(text)
+
+
+@given(
+    limit=st.floats(0.1, 180),
+    bounds=st.lists(st.floats(-4, 4), min_size=2, max_size=2, unique=True).map(sorted),
+    pieces=st.sampled_from([0, 6]),
+)
+def test_what_is_written_is_read_back(limit: float, bounds: list[float], pieces: int) -> None:
+    """The text of a perturbation is read as that very perturbation, to the last digit."""
+    for perturbation in (
+        kinds.NoPerturbation(),
+        kinds.RandomRotation(limit=limit),
+        kinds.RandomTranslation(pieces=pieces),
+        kinds.RandomScaling(pieces=pieces),
+        kinds.RandomScaling(low=bounds[0], high=bounds[1], pieces=pieces),
+    ):
+        assert parse_perturbation(str(perturbation)) == perturbation
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "units"),
+    [
+        ("none", "none", ()),
+        ("rotation", "rotation ±90°", ("degrees",)),
+        ("translation=clean", "translation ±16 px", ("pixels", "pixels")),
+        ("scaling=-1:1,clean", "scaling 0.5 to 2", ("octaves",)),
+    ],
+)
+def test_figures_are_told_range_and_units(text: str, label: str, units: tuple[str, ...]) -> None:
+    """Texts that were stored stay as they are; the label has the range in words."""
+    perturbation = parse_perturbation(text)
+    assert str(perturbation) == text
+    assert perturbation.label == label
+    assert perturbation.pose_units == units
+    assert len(units) == len(perturbation.pose_names)
+
+
+@pytest.mark.parametrize("text", ["rotation=30", "rotation", "translation", "scaling=-2:1"])
+@pytest.mark.parametrize("side", [9, 28, 64])
+def test_a_sweep_is_evenly_spread_over_the_range(text: str, side: int) -> None:
+    """Motions are different, lie within the range, and their mean is its middle."""
+    perturbation = parse_perturbation(text)
+    moves = perturbation.sweep(6, side)
+    assert len({move.matrix.numpy().tobytes() for move in moves}) == 6
+    drawn = perturbation.draw(2000, _seeded(), side)
+    if isinstance(perturbation, kinds.RandomTranslation):
+        values = torch.tensor([move.matrix[:2, 2].tolist() for move in moves])
+        assert bool((values.abs() <= drawn.abs().max()).all())
+        assert values[:, 0].sum() == 0
+        assert (values[:, 0] == values[:, 1]).tolist() == [True, False] * 3
+        return
+    numbers = torch.tensor([
+        move.degrees if isinstance(move, ip.Rotation) else np.log2(move.factor) for move in moves
+    ])
+    torch.testing.assert_close(numbers.diff(), numbers.diff()[:1].expand(5))
+    low, high = float(drawn.min()), float(drawn.max())
+    assert float(numbers.mean()) == pytest.approx((low + high) / 2, abs=0.01 * (high - low))
+    assert float(numbers[0]) == pytest.approx(low + (high - low) / 12, abs=0.01 * (high - low))
+
+
+@pytest.mark.parametrize(
+    ("text", "extreme"),
+    [
+        ("none", ip.Rotation(0)),
+        ("rotation", ip.Rotation(45)),  # of all turns the one that reaches farthest
+        ("translation=clean", ip.Translation(16, -16)),
+        ("scaling=-1:1,clean", ip.Scaling(0.5)),
+    ],
+)
+def test_a_source_is_large_enough_for_every_motion(text: str, extreme: ip.Transform) -> None:
+    """The canvas shows nothing but source, however far the content moves, on whole pixels."""
+    perturbation = parse_perturbation(text)
+    canvas = perturbation.canvas(28)
+    source = perturbation.source_side(28)
+    assert (source - canvas) % 2 == 0
+    shown = extreme(torch.ones(1, 1, source, source), crop=canvas, fill=0.0)
+    torch.testing.assert_close(shown, torch.ones_like(shown), atol=2e-3, rtol=0)
+    if text != "none":
+        shown = extreme(torch.ones(1, 1, source - 6, source - 6), crop=canvas, fill=0.0)
+        assert float(shown.min()) < 0.5

@@ -1,23 +1,15 @@
-"""Coordinates, samplers and the lattice."""
-
-import math
+"""Kinds of coordinates, and the way from one to another."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from invariance_probe.plane import coordinates
 
 sizes = st.integers(2, 9)
 numbers = st.floats(-2, 2).map(lambda x: round(x, 3))
-
-
-def _field(x: Tensor, y: Tensor) -> Tensor:
-    """A band-limited field known at any point (0.11 cycles per pixel at most)."""
-    return torch.sin(0.5 * x + 0.3 * y) + torch.cos(0.2 * x - 0.6 * y + 1)
 
 
 @given(height=sizes, width=sizes, entries=st.lists(numbers, min_size=6, max_size=6))
@@ -31,88 +23,6 @@ def test_index_and_normalised_matrices_are_inverse(
     torch.testing.assert_close(back, theta, atol=1e-12, rtol=0)
 
 
-@given(height=sizes, width=sizes, entries=st.lists(numbers, min_size=6, max_size=6))
-def test_warp_is_torch_affine_grid_and_grid_sample(
-    height: int, width: int, entries: list[float]
-) -> None:
-    """Off the lattice a warp is what a spatial transformer in torch computes."""
-    theta = torch.tensor(entries, dtype=torch.float64).reshape(1, 2, 3)
-    maps = torch.randn(1, 3, height, width, dtype=torch.float64)
-    grid = F.affine_grid(theta, [1, 3, height, width], align_corners=False)
-    expected = F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
-    torch.testing.assert_close(coordinates.warp(maps, theta), expected, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("size", [(5, 5), (6, 6), (4, 7)])
-def test_lattice_warps_move_pixels(size: tuple[int, int]) -> None:
-    """Identity, flips and whole-pixel shifts are exact to the last bit, in float32 too."""
-    height, width = size
-    maps = torch.randn(1, 2, height, width)
-    identity = torch.eye(2, 3, dtype=torch.float64)[None]
-    assert torch.equal(coordinates.warp(maps, identity), maps)
-    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))[None, :2]
-    assert torch.equal(coordinates.warp(maps, flip), maps.flip(3))
-    shift = coordinates.theta_from_index_matrix(
-        coordinates.scale_and_shift(1, 1, 1, 2)[None], height, width
-    )
-    moved = coordinates.warp(maps, shift)
-    assert torch.equal(moved[..., : height - 2, : width - 1], maps[..., 2:, 1:])
-
-
-def test_mixed_batch_uses_both_paths() -> None:
-    """A batch may hold warps on the lattice and off it."""
-    maps = torch.randn(2, 1, 5, 5)
-    theta = torch.eye(2, 3, dtype=torch.float64).repeat(2, 1, 1)
-    theta[1, 0, 2] = 0.1
-    both = coordinates.warp(maps, theta)
-    assert torch.equal(both[0], maps[0])
-    torch.testing.assert_close(both[1:], coordinates.warp(maps[1:], theta[1:]))
-
-
-def test_quarter_turn_four_times_is_identity() -> None:
-    """Four quarter turns of a square map give it back, bit for bit."""
-    turn = torch.tensor([[[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]], dtype=torch.float64)
-    for side in (4, 5):
-        maps = torch.randn(1, 2, side, side)
-        turned = maps
-        for _ in range(4):
-            turned = coordinates.warp(turned, turn)
-        assert torch.equal(turned, maps)
-        assert not torch.equal(coordinates.warp(maps, turn), maps)
-
-
-def test_spline_interpolates_and_beats_bilinear() -> None:
-    """The cubic B-spline goes through the pixels and reads a smooth field ten times better."""
-    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
-    image = _field(columns, rows)[None, None].double()
-    coefficients = coordinates.spline_coefficients(image)
-    at = coordinates.sample_spline(coefficients, columns.double(), rows.double())
-    torch.testing.assert_close(at, image, atol=1e-8, rtol=0)
-    x, y = columns[8:-8, 8:-8].double() + 0.37, rows[8:-8, 8:-8].double() - 0.41
-    truth = _field(x, y)
-    spline_error = (coordinates.sample_spline(coefficients, x, y)[0, 0] - truth).abs().max()
-    grid = torch.stack([(2 * x + 1) / 50 - 1, (2 * y + 1) / 40 - 1], -1)[None]
-    bilinear = F.grid_sample(image, grid, align_corners=False)[0, 0]
-    assert spline_error < 2e-3
-    assert spline_error < 0.1 * (bilinear - truth).abs().max()
-
-
-def test_blur_widens_a_gaussian_by_its_covariance() -> None:
-    """Blurring a Gaussian adds the covariances, along oblique axes too."""
-    rows, columns = torch.meshgrid(torch.arange(65.0), torch.arange(65.0), indexing="ij")
-    at = torch.stack([columns - 32, rows - 32]).double()
-    start = torch.tensor([[9.0, 2.0], [2.0, 6.0]], dtype=torch.float64)
-    extra = torch.tensor([[4.0, -1.5], [-1.5, 3.0]], dtype=torch.float64)
-
-    def gaussian(covariance: Tensor) -> Tensor:
-        exponent = torch.einsum("ihw,ij,jhw->hw", at, torch.linalg.inv(covariance), at)
-        return torch.exp(-exponent / 2) / (2 * math.pi * torch.linalg.det(covariance).sqrt())
-
-    coefficients = coordinates.spline_coefficients(gaussian(start)[None, None], blur=extra)
-    blurred = coordinates.sample_spline(coefficients, columns.double(), rows.double())[0, 0]
-    torch.testing.assert_close(blurred, gaussian(start + extra), atol=1e-7, rtol=0)
-
-
 @given(margin=st.floats(0, 3))
 def test_inside_keeps_the_margin(margin: float) -> None:
     """A position is inside when it is at least the margin away from the outer edges."""
@@ -120,3 +30,66 @@ def test_inside_keeps_the_margin(margin: float) -> None:
     got = coordinates.inside(x, torch.full_like(x, 3.0), 7, 7, margin)
     expected = (x + 0.5 >= margin - 1e-6) & (6.5 - x >= margin - 1e-6)
     assert torch.equal(got, expected & (margin - 1e-6 <= 3.5))
+
+
+@given(height=sizes, width=sizes)
+def test_kinds_of_coordinates_agree(height: int, width: int) -> None:
+    """Outer edges lie at -1 and 1, the centre at 0, and cells where torch's identity reads."""
+    normalised = coordinates.normalised_from_index(height, width)
+    corners = torch.tensor([[-0.5, -0.5, 1], [width - 0.5, height - 0.5, 1]]).double().T
+    ends = normalised @ corners
+    torch.testing.assert_close(ends[:2], torch.tensor([[-1.0, 1], [-1, 1]]).double())
+    by_way_of_index = normalised @ coordinates.index_from_centred(height, width)
+    direct = coordinates.normalised_from_centred(height, width)
+    torch.testing.assert_close(by_way_of_index, direct, atol=1e-15, rtol=0)
+    like = torch.empty(0, dtype=torch.float64)
+    identity = torch.eye(2, 3, dtype=torch.float64)[None]
+    grid = F.affine_grid(identity, [1, 1, height, width], align_corners=False)[0]
+    x, y = coordinates.cell_centres(width, like), coordinates.cell_centres(height, like)
+    torch.testing.assert_close(grid[0, :, 0], x, atol=1e-15, rtol=0)
+    torch.testing.assert_close(grid[:, 0, 1], y, atol=1e-15, rtol=0)
+
+
+@given(height=sizes, width=sizes, entries=st.lists(numbers, min_size=6, max_size=6))
+def test_positions_are_read_where_the_matrix_sends_them(
+    height: int, width: int, entries: list[float]
+) -> None:
+    """Every position of a grid is the product of the matrix and the column (x, y, 1)."""
+    matrix = coordinates.homogeneous(torch.tensor(entries).double().reshape(2, 3))
+    x, y = coordinates.read_positions(matrix, height, width)
+    assert x.shape == y.shape == (height, width)
+    for row in range(height):
+        for column in range(width):
+            wanted = matrix @ torch.tensor([column, row, 1.0]).double()
+            # terms of at most 16 are rounded in another order
+            assert float(x[row, column]) == pytest.approx(float(wanted[0]), abs=1e-13)
+            assert float(y[row, column]) == pytest.approx(float(wanted[1]), abs=1e-13)
+    grid = coordinates.sampling_grid(x, y, height, width)
+    theta = coordinates.theta_from_index_matrix(matrix[None], height, width)
+    wanted = F.affine_grid(theta, [1, 1, height, width], align_corners=False)[0]
+    torch.testing.assert_close(grid, wanted, atol=1e-13, rtol=0)
+
+
+def test_content_moves_by_the_inverse_of_a_pull_back() -> None:
+    """A single bright cell lands where the inverse of the pull-back sends it."""
+    image = torch.zeros(5, 5)
+    image[1, 3] = 1  # at (x, y) = (3, 1)
+    matrix = coordinates.scale_and_shift(1, 1, 2, -1)  # reads from 2 to the right, 1 above
+    x, y = coordinates.read_positions(matrix, 5, 5)
+    lattice = coordinates.lattice_positions(x, y)
+    assert lattice is not None
+    columns, rows = lattice
+    moved = image[rows.clamp(0, 4), columns.clamp(0, 4)]
+    assert moved.nonzero().tolist()[0] == [2, 1]  # one below, two to the left
+
+
+def test_positions_between_cells_are_no_lattice() -> None:
+    """One position off all cells' centres by more than the tolerance is enough."""
+    y, x = torch.meshgrid(torch.arange(3).double(), torch.arange(4).double(), indexing="ij")
+    near = x + 0.9 * coordinates.LATTICE_TOLERANCE
+    found = coordinates.lattice_positions(near, y)
+    assert found is not None
+    assert torch.equal(found[0], x.long())
+    far = x.clone()
+    far[2, 3] += 1.1 * coordinates.LATTICE_TOLERANCE
+    assert coordinates.lattice_positions(far, y) is None

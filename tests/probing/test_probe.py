@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe.network.models import LoadedModel
+from tests.tolerances import ROUNDED, SEARCHED
 
 QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
 
@@ -57,11 +58,11 @@ def _pointwise_net() -> nn.Module:
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_four_fold_filters_are_aligned_by_the_oracle_at_quarter_turns(stride: int) -> None:
-    """On odd grids, filters symmetric under quarter turns leave 0 (to 1e-5); with stride too."""
+    """On odd grids, filters symmetric under quarter turns leave 0; with stride too."""
     images = torch.rand(3, 3, 33, 33)
     got = _fvu(ip.probe(_four_fold_net(stride), images, layers="*", transforms=QUARTERS))
-    assert got["oracle"].max() < 1e-5
-    assert got["affine"].max() < 1e-5
+    assert got["oracle"].max() < ROUNDED**2
+    assert got["affine"].max() < ROUNDED**2
     assert got["unrelated"].min() > 0.5
 
 
@@ -69,7 +70,7 @@ def test_even_grids_are_right_through_the_measured_offset() -> None:
     """An even grid whose cells are off the centre is aligned by the oracle as well as it can be."""
     images = torch.rand(2, 3, 32, 32)
     got = _fvu(ip.probe(_four_fold_net(), images, layers="3", transforms=QUARTERS))
-    assert got["oracle"].max() < 1e-5  # stride 1: the grid is centred
+    assert got["oracle"].max() < ROUNDED**2  # stride 1: the grid is centred
     smooth = nn.functional.interpolate(torch.rand(2, 3, 8, 8), size=(64, 64), mode="bicubic")
     net = _four_fold_net(2)
     off = _fvu(ip.probe(net, smooth, layers="3", transforms=QUARTERS, margin=3))
@@ -126,7 +127,7 @@ def test_order_of_methods_holds(lite: LoadedModel, photographs: Tensor) -> None:
 
 
 def test_the_same_seed_gives_the_same_table_bit_for_bit(small_net: nn.Module) -> None:
-    """Two runs agree in every bit; another batch size changes at most the last digits."""
+    """Two runs agree in every bit; another batch size changes what rounding can change."""
     images = torch.rand(5, 3, 24, 24)
     moves = [ip.Rotation(40), ip.Scaling(1.3)]
 
@@ -141,12 +142,12 @@ def test_the_same_seed_gives_the_same_table_bit_for_bit(small_net: nn.Module) ->
     one_by_one = run(1, 0)
     columns = ["layer", "image", "transform_number", "method", "metric"]
     pd.testing.assert_frame_equal(first[columns], one_by_one[columns])
-    assert (first["value"] - one_by_one["value"]).abs().max() < 1e-3
+    assert (first["value"] - one_by_one["value"]).abs().max() < SEARCHED
     other = run(16, 1)
     chance = first["method"] == "unrelated"
     assert (first["value"] != other["value"])[chance].any()  # other pairs
-    known = first["method"].isin(["identity", "floor"])
-    pd.testing.assert_series_equal(first["value"][known], other["value"][known], rtol=1e-5)
+    known = first["method"].isin(["identity", "oracle", "floor"])  # nothing is drawn for them
+    pd.testing.assert_series_equal(first["value"][known], other["value"][known], check_exact=True)
 
 
 def test_channel_means_are_those_of_all_images(small_net: nn.Module) -> None:
@@ -254,26 +255,6 @@ def test_every_pair_has_exactly_one_row_a_metric(methods: list[str], batch: int)
     assert set(frame["method"]) == set(methods)
 
 
-class Poisoned(nn.Module):
-    """Gives NaN for bright images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Take a root that bright images make negative."""
-        return self.conv(x) + torch.sqrt(0.9 - x[:, :1, 1:-1, 1:-1])
-
-
-def test_nan_activations_name_layer_and_image() -> None:
-    """NaN in a map stops the probe with the names of layer and image."""
-    images = 0.8 * torch.rand(3, 3, 12, 12)
-    images[1] += 0.5
-    with pytest.raises(ip.InvalidInputError, match=r"layer '\(model\)': image '1' gives NaN"):
-        ip.probe(Poisoned(), images, layers="(model)", transforms=[ip.Rotation(90)])
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -310,10 +291,10 @@ def test_bad_input_is_refused_in_one_line(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cpu_and_gpu_agree(small_net: nn.Module) -> None:
-    """The table is the same on both devices, to 1e-3 of its values."""
+    """The table is the same on both devices, as far as the search decides it."""
     images = torch.rand(3, 3, 32, 32)
     frames = [
         ip.probe(small_net, images, layers="1", transforms=QUARTERS, device=device).frame()
         for device in ("cpu", "cuda")
     ]
-    assert (frames[0]["value"] - frames[1]["value"]).abs().max() < 1e-3
+    assert (frames[0]["value"] - frames[1]["value"]).abs().max() < SEARCHED

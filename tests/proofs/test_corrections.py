@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from proofs.claims import p05_linear_criterion as p05
+from proofs.claims import p10_receptive_field as p10
 from proofs.claims import p12_pooling_over_the_orbit as p12
+from proofs.claims import p15_deep_features_may_steer as p15
+from proofs.claims import p16_iterate_by_composing as p16
 from proofs.worlds import defects, plane_maps
-from proofs.worlds.gaussian_networks import Layer, Network, probes
+from proofs.worlds.gaussian_networks import Layer, Network, image_moved, probes
 from proofs.worlds.gaussians import gaussian, warped_back
 from proofs.worlds.lattice import QUARTER_TURNS, Conv, relative_gap
 from proofs.worlds.lattice import shifted as rolled
-from proofs.worlds.stencils import Scene, Stencil, StencilNetwork
+from proofs.worlds.stencils import Bump, Scene, Stencil, StencilNetwork
 
 
 def test_p5_needs_the_shift_in_the_continuum() -> None:
@@ -80,3 +83,77 @@ def test_p12_collections_agree_but_maps_do_not() -> None:
     assert relative_gap(first, second) > 0.5
     assert p12.orientation_residual(case) == 0
     assert p12.unpooled_residual(case) > 0.5
+
+
+def test_p3_and_p4_need_images_closed_under_shifts() -> None:
+    """Positions relative to the image's centroid are aligned by no motion, if all are centred."""
+    h, x = plane_maps.rotation(30), probes(1.0)
+    centred = gaussian(1.0, (0, 0), np.array([[1.0, 0.3], [0.3, 0.5]]))
+
+    def offsets(image):  # covariant, separates points
+        return x - image.centroid()
+
+    assert offsets(centred.moved(h)) == pytest.approx(offsets(centred), abs=1e-14)  # by phi(x) = x
+    assert np.abs(plane_maps.move(h, x) - x).max() > 0.1  # which is not h x + b, for any b
+    assert np.ptp(plane_maps.move(h, x) - x, axis=0).max() > 0.1
+    shifted = centred.shifted(np.array([1.0, 0.5]))
+    assert np.abs(offsets(shifted.moved(h)) - offsets(shifted)).max() > 0.1
+
+
+def test_p10_needs_neither_the_least_radius_nor_covariance() -> None:
+    """With R = 1.5 for an extractor of radius 1 that knows its place, s = 2 hides a difference."""
+    x, e, s, radius = np.array([2.0, 0.0]), np.array([1.0, 0.0]), 2.0, 1.5
+    window = p10.window_radius(radius, s)
+    assert window < np.linalg.norm(e) < radius
+    plain = Scene(gaussian(1.0, (0.3, 0.1), 0.5))
+    bumped = Scene(plain.ground, Bump(x - e, 1 - window))
+
+    def features(image, at):
+        return at[0] * (image(at[None]) - image((at - e)[None]))[0]
+
+    assert abs(features(plain, x) - features(bumped, x)) > 0.1
+    assert features(plain.scaled(s), s * x) == features(bumped.scaled(s), s * x)
+
+
+def test_p11_reaches_a_neighbourhood_and_not_always_the_point() -> None:
+    """The limit from the right is aligned under scaling by 2, and reads more than f(x)."""
+
+    def limit(image, x):
+        (value,) = {image(x + 2.0**-n) for n in range(20, 45)}
+        return value
+
+    def step(y):
+        return float(y > 0)
+
+    for x in (-0.5, 0.0, 0.25):
+        assert limit(lambda y: step(y / 2), 2 * x) == limit(step, x)
+    assert step(0.0) == 0
+    assert limit(step, 0.0) == 1  # and 0 for a dark image, which is the same at 0
+
+
+def test_p15_no_prediction_is_right_for_every_image() -> None:
+    """Of an image that a reflection keeps, the predicted pose is singular: no q = h q else."""
+    h = np.diag([1.0, -1.0])
+    image = (gaussian(1.0, (1, 0), 0.5), gaussian(-0.7, (-0.5, 0), 0.25))
+    bank = ((gaussian(1.0), gaussian(0.5, (1, 1))), (gaussian(-0.5), gaussian(2.0, (0, 1))))
+    shared = Network((Layer(bank),))
+    x = probes()
+    for f, moved in zip(image, image_moved(image, h), strict=True):
+        assert moved(x) == pytest.approx(f(x), abs=1e-15)
+    pose = p15.predicted_pose(shared.maps(image), shared)
+    assert abs(np.linalg.det(pose)) < 1e-12
+    assert np.abs(pose).max() > 0.5
+
+
+def test_p16_a_few_steps_can_leave_more_than_one() -> None:
+    """At w = pi four shifts by 1/8 leave (3/4)^4, one by 1/2 nothing; elsewhere steps lose."""
+    case = p16.GridCase(waves=(p16.SIDE // 2, 0), eighths=(1, 0), n=4)
+    assert p16.amplitudes(case) == pytest.approx((0.75**4, 0), abs=1e-14)
+    assert (p16.gain_of_steps(case), p16.gain_of_composition(case)) == pytest.approx((0.75**4, 0))
+    # once nothing is left, nothing more is lost: the gain is 0, and does not fall strictly
+    gone = p16.GridCase(waves=(p16.SIDE // 2, 0), eighths=(4, 0), n=2)
+    assert p16.amplitudes(gone)[0] == pytest.approx(0, abs=1e-14)
+    for wave in range(1, p16.SIDE // 2):
+        w = 2 * np.pi * wave / p16.SIDE
+        enough = int(np.ceil(np.log(p16.gain(0.5, w)) / np.log(p16.gain(0.125, w)))) + 1
+        assert p16.gain(0.125, w) ** enough < p16.gain(0.5, w)

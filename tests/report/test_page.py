@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-import invariance_probe as ip
-from invariance_probe import cli, report
+from invariance_probe import report
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.report import Drawing, Grid, Page, Section, html, pictures
 from invariance_probe.training.runs import TrainResult
 from tests.report.parsed import Reader, complaints
+from tests.results.planted import EXPLAINED, planted
 
 HOSTILE = b"""<?xml version="1.0"?>
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
@@ -78,17 +78,8 @@ def training(folder: Path, variant: str, seed: int, error: float, **other: objec
 
 @pytest.fixture(scope="module")
 def probe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real probe of two images, with its explanation."""
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
-    result = ip.probe(
-        model,
-        torch.rand(2, 3, 40, 40),
-        layers=["0", "1"],
-        transforms=[ip.Rotation(90), ip.Scaling(0.7)],
-        methods=("identity", "oracle", "affine", "any-warp", "floor", "oracle+linear"),
-        crop=24,
-    )
+    """A probe of three images with its explanation, as a run folder."""
+    result = planted(EXPLAINED, moves=[Rotation(90), Scaling(0.7)])
     return result.save(tmp_path_factory.mktemp("probe") / "run")
 
 
@@ -147,18 +138,16 @@ def test_large_figures_give_way_to_pixels() -> None:
     ]
 
 
-def test_a_probe_and_trainings_make_a_page(
-    probe_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`invariance-probe report` puts both on one page under 5 MB, a probe and its copy once."""
+def test_a_probe_and_trainings_make_a_page(probe_folder: Path, tmp_path: Path) -> None:
+    """Both stand on one page under 5 MB, a probe and its copy once."""
     for seed in range(3):
         training(tmp_path / "runs", "c0", seed, 0.02 + 0.001 * seed)
         training(tmp_path / "runs", "c1", seed, 0.05 + 0.001 * seed)
         training(tmp_path / "runs", "c1", seed, 0.9, width=1.0)
     shutil.copytree(probe_folder, tmp_path / "copy")
     out = tmp_path / "new" / "page.html"
-    cli.main(["report", str(probe_folder), str(tmp_path), "--out", str(out)])
-    assert str(out) in capsys.readouterr().out.replace("\n", "")
+    found = report.find([probe_folder, tmp_path], report.SIGNS)
+    assert report.write(report.page(found), out) == out
     text = out.read_text(encoding="utf-8")
     assert complaints(text) == []
     assert out.stat().st_size < html.LARGEST_PAGE
@@ -168,7 +157,7 @@ def test_a_probe_and_trainings_make_a_page(
         "On mnist under rotation, c0 errs least: 2.10 % [1.85, 2.35] over 3 seeds; "
         "c1 5.10 % [4.85, 5.35]. Its interval meets no other."
     ]
-    assert sum("probe, 2 images" in w for w in words) == 2  # contents and heading
+    assert sum("probe, 3 images" in w for w in words) == 2  # contents and heading
     alts = [a["aria-label"] for tag, a in Reader(text).tags if tag == "svg"]
     assert any("oracle" in alt and "floor" in alt for alt in alts)
     assert any("c1 under rotation 5.10 %" in alt for alt in alts)
@@ -186,9 +175,8 @@ def test_a_condensed_probe_is_enough(probe_folder: Path, tmp_path: Path) -> None
     assert [len(section.figures) > 1 for section in both.sections] == [True]
 
 
-def test_bad_folders_give_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No folder, an empty one, a broken probe, a broken training and a bad output are refused."""
-    (tmp_path / "empty").mkdir()
+def test_bad_folders_are_refused(tmp_path: Path) -> None:
+    """A broken probe and a broken training are named, each in one line, with the way out."""
     broken = tmp_path / "broken"
     broken.mkdir()
     about = {"moves": [], "methods": [], "model": "m"}
@@ -196,20 +184,23 @@ def test_bad_folders_give_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     (broken / "summary.csv").write_text("a\n1\n", encoding="utf-8")
     (tmp_path / "halted").mkdir()
     (tmp_path / "halted" / "result.json").write_text("{", encoding="utf-8")
-    training(tmp_path / "good", "c0", 0, 0.1)
-    for words, expected in (
-        ([str(tmp_path / "none")], "is no folder"),
-        ([str(tmp_path / "empty")], "holds nothing to report"),
-        ([str(broken)], "holds no probe that can be read"),
-        ([str(tmp_path / "halted")], "holds no finished training"),
-        ([str(tmp_path / "good"), "--out", str(tmp_path / "a.txt")], "is no HTML file"),
+    for folder, expected in (
+        (broken, "holds no probe that can be read .* probe again, or leave it out"),
+        (tmp_path / "halted", "holds no finished training"),
     ):
-        with pytest.raises(SystemExit) as caught:
-            cli.main(["report", *words])
-        err = capsys.readouterr().err
-        assert caught.value.code == 2
-        assert expected in err
-        assert err.count("\n") == 1
+        with pytest.raises(InvalidInputError, match=expected) as caught:
+            report.page(report.find([folder], report.SIGNS))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_page_is_an_html_file(tmp_path: Path) -> None:
+    """Another ending, or a folder, is refused; an older page is replaced."""
+    for bad in (tmp_path / "a.txt", tmp_path):
+        with pytest.raises(InvalidInputError, match="is not an HTML file; give a name such as"):
+            report.write(page(), bad)
+    out = tmp_path / "a.html"
+    out.write_text("old", encoding="utf-8")
+    assert "A table" in report.write(page(), out).read_text(encoding="utf-8")
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)

@@ -49,12 +49,39 @@ def test_too_small_images_are_refused() -> None:
         Classifier(ARCHITECTURES["mnist"], channels=1, side=14, classes=10)
 
 
-@pytest.mark.parametrize("kind", ["fc", "conv"])
+@pytest.mark.parametrize("kind", ["fc", "conv", "padded"])
 @pytest.mark.parametrize("size", [(1, 28, 28), (64, 10, 10), (64, 2, 2), (3, 1, 1), (1, 60, 60)])
 def test_localizers_take_any_map(kind: str, size: tuple[int, int, int]) -> None:
-    """Both localizers return as many features as they say, on images and on the smallest maps."""
+    """All localizers return as many features as they say, on images and on the smallest maps."""
     body, features = build_localizer(kind, size)
     assert body(torch.rand(2, *size)).shape == (2, features)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "flat", "ends"),
+    [
+        ("conv", (1, 60, 60), 20 * 12**2, [20]),
+        ("conv", (64, 26, 26), 20 * 7**2, [20]),  # no second pooling
+        ("conv", (1, 112, 112), 20 * 11**2, [20]),  # sees the image halved
+        ("fc", (1, 28, 28), 28**2, [32, 32, 32]),
+        ("padded", (48, 32, 32), 32 * 16**2, [32, 32]),
+    ],
+)
+def test_localizers_are_the_papers(
+    kind: str, size: tuple[int, int, int], flat: int, ends: list[int]
+) -> None:
+    """Values after the convolutions, and units of the linear layers, are those of the papers."""
+    body, _ = build_localizer(kind, size)
+    linear = [part for part in body if isinstance(part, nn.Linear)]
+    assert linear[0].in_features == flat
+    assert [part.out_features for part in linear] == ends
+
+
+def test_svhns_localizer_is_its_own() -> None:
+    """The papers' for SVHN is chosen by the classifier, not by the size of the images."""
+    with torch.device("meta"):
+        network = Classifier(ARCHITECTURES["svhn"], channels=3, side=64, classes=11, slots=5)
+    assert network.architecture.localizer == "padded"
 
 
 def test_unknown_localizer_is_refused() -> None:

@@ -4,17 +4,13 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invariance_probe import Rotation
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane import coordinates
 from invariance_probe.stn.transformer import (
-    PADDINGS,
     PARAMETRISATIONS,
     SpatialTransformer,
-    resample,
 )
 from invariance_probe.training import pose
 
@@ -27,22 +23,6 @@ def test_it_begins_as_the_identity(name: str) -> None:
     maps = torch.rand(3, 2, 9, 12)
     assert torch.equal(transformer.predict(maps), torch.eye(3).expand(3, 3, 3))
     torch.testing.assert_close(transformer(maps), maps, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(8, 8), (7, 12), (2, 2), (2, 5), (1, 3)])
-def test_resampling_is_the_engines(size: tuple[int, int]) -> None:
-    """Maps read through random matrices are those of `coordinates.warp`, and of affine_grid."""
-    torch.manual_seed(1)
-    maps = torch.rand(6, 3, *size, dtype=torch.float64)
-    theta = torch.eye(2, 3) + 0.4 * torch.randn(6, 2, 3)
-    pull_backs = coordinates.homogeneous(theta)
-    ours = resample(maps, pull_backs)
-    torch.testing.assert_close(ours, coordinates.warp(maps, theta.double()), rtol=1e-9, atol=1e-9)
-    grid = F.affine_grid(theta.double(), list(maps.shape), align_corners=False)
-    zeros = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
-    torch.testing.assert_close(
-        resample(maps, pull_backs, padding="zeros"), zeros, rtol=1e-9, atol=1e-9
-    )
 
 
 @pytest.mark.parametrize(
@@ -82,29 +62,6 @@ def test_affine_numbers_are_the_entries_less_the_identitys() -> None:
     matrix = PARAMETRISATIONS["affine"].matrices(numbers, height=5, width=9)
     wanted = torch.tensor([[1.0, 0.1, 0.2], [0.3, 1.4, 0.5], [0, 0, 1]])
     torch.testing.assert_close(matrix[0], wanted)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38])
-@pytest.mark.parametrize("padding", PADDINGS)
-def test_predictions_that_are_no_numbers_crash_nothing(value: float, padding: str) -> None:
-    """Maps read through such a matrix, and their gradients, exist; other samples do not notice."""
-    maps = torch.rand(3, 2, 9, 9, requires_grad=True)
-    matrices = torch.eye(3).repeat(3, 1, 1)
-    matrices[1, 0] = value
-    matrices.requires_grad_()
-    read = resample(maps, matrices, padding=padding)
-    read.sum().backward()
-    torch.testing.assert_close(read[[0, 2]], maps[[0, 2]], rtol=0, atol=1e-5)
-    assert bool(read.isfinite().all())
-
-
-def test_two_warps_are_one_by_the_product() -> None:
-    """Reading through a, then through b, is reading once through a @ b."""
-    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
-    maps = (2 * x - y).double()[None, None]  # linear, so that interpolation is exact
-    a = coordinates.homogeneous(torch.tensor([[[0.5, 0.1, 0.05], [-0.2, 0.6, 0.1]]]))
-    b = coordinates.homogeneous(torch.tensor([[[0.7, -0.3, 0.0], [0.1, 0.5, -0.1]]]))
-    torch.testing.assert_close(resample(resample(maps, a), b), resample(maps, a @ b))
 
 
 def test_a_users_network_learns_a_shift() -> None:

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.kinds import parse_perturbation
-from invariance_probe.plane import coordinates
+from invariance_probe.plane import coordinates, sampling
 from invariance_probe.stn.networks import Architecture, Classifier
-from invariance_probe.stn.transformer import resample
+from invariance_probe.stn.transformer import SpatialTransformer, resample
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
 from invariance_probe.training import pose
 
@@ -58,6 +58,8 @@ def test_variants_are_read(text: str, wanted: list[tuple[str, int, int]]) -> Non
     """Names are read as the papers have them, the transformer at the input first."""
     found = [(p.kind, p.depth, p.steps) for p in parse_variant(text).placements]
     assert found == wanted
+    assert not any(p.shared for p in parse_variant(text).placements)
+    assert all(p.shared for p in parse_variant("c0x2s").placements)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_deeper_than_the_network_is_refused(variant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "variant", ["cnn", "c0", "c1", "c2", "dl1", "sl2", "c0x3", "sl1x2", "c0+c1"]
+    "variant", ["cnn", "c0", "c1", "c2", "dl1", "sl2", "c0x3", "c0x3s", "sl1x2", "c0x2+c1"]
 )
 def test_all_begin_as_the_plain_classifier(variant: str) -> None:
     """Before training every variant says what the classifier alone says."""
@@ -167,28 +169,46 @@ def test_shared_layers_are_the_classifiers_and_deep_ones_are_not() -> None:
     assert torch.equal(deep(motif()).pull_backs, before)
 
 
-def test_iterating_is_one_resampling_by_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variant", ["c0x3", "c0x3s", "sl1x3", "dl1x3"])
+def test_iterating_is_one_resampling_by_the_product(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each step looks at the original read through all earlier matrices; so does the classifier."""
-    net, images = unsettle(network("c0x3")), motif()
-    transformer = net.transformers[0]
+    net, images = unsettle(network(variant)), motif()
+    shared = variant.endswith("s")
+    assert len(net.transformers) == (1 if shared else 3)
     total = torch.eye(3).expand(6, 3, 3)
-    for _ in range(3):
-        total = total @ transformer.predict(resample(images, total))
+    for step in range(3):
+        number = 0 if shared else step
+        seen = net.trunks[number](resample(images, total))
+        seen = net.classifier.layers[0](seen) if variant.startswith("sl") else seen
+        total = total @ net.transformers[number].predict(seen)
     found = net(images)
     torch.testing.assert_close(found.pull_backs, total, rtol=1e-4, atol=1e-5)
     wanted = net.classifier(resample(images, total))
     torch.testing.assert_close(found.logits, wanted, rtol=1e-4, atol=1e-5)
     read: list[Tensor] = []
-    original = type(transformer).resample
+    original = SpatialTransformer.resample
 
-    def watched(self: nn.Module, maps: Tensor, pull_backs: Tensor) -> Tensor:
+    def watched(self: SpatialTransformer, maps: Tensor, pull_backs: Tensor) -> Tensor:
         read.append(maps)
-        return original(self, maps, pull_backs)  # type: ignore[arg-type]  # is a transformer
+        return original(self, maps, pull_backs)
 
-    monkeypatch.setattr(type(transformer), "resample", watched)
+    monkeypatch.setattr(SpatialTransformer, "resample", watched)
     net(images)
     assert len(read) == 3
     assert all(maps is images for maps in read)
+
+
+def test_each_step_has_a_localizer_of_its_own_unless_it_is_shared() -> None:
+    """Two steps have twice the localizers' parameters, sharing has those of one."""
+    counts = {
+        variant: sum(p.numel() for p in network(variant).localizer_parameters())
+        for variant in ("c0", "c0x2", "c0x2s", "dl1", "dl1x2", "dl1x2s")
+    }
+    for variant in ("c0", "dl1"):
+        assert counts[f"{variant}x2"] == 2 * counts[variant]
+        assert counts[f"{variant}x2s"] == counts[variant]
 
 
 def test_several_depths_multiply() -> None:
@@ -199,7 +219,8 @@ def test_several_depths_multiply() -> None:
     maps = net.classifier.layers[0](first.resample(images, one))
     two = second.predict(maps)
     found = net(images)
-    torch.testing.assert_close(found.pull_backs, one @ two)
+    frame = net.classifier.frames[1]
+    torch.testing.assert_close(found.pull_backs, one @ frame.to_image(two))
     rest = net.classifier.layers[1](second.resample(maps, two))
     torch.testing.assert_close(found.logits, net.classifier.classify(rest))
 
@@ -209,12 +230,13 @@ def test_a_map_is_warped_and_not_the_image() -> None:
     net, images = network("c1"), motif()
     theta = torch.eye(2, 3) + 0.1 * torch.randn(6, 2, 3)
     maps = net.classifier.layers[0](images)
-    wanted = net.classifier.layers[1](coordinates.warp(maps, theta))
-    found = at_the_end(net, images, coordinates.homogeneous(theta).float())
+    wanted = net.classifier.layers[1](sampling.warp(maps, theta))
+    on_image = net.classifier.frames[1].to_image(coordinates.homogeneous(theta).float())
+    found = at_the_end(net, images, on_image)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("variant", ["c0", "c1", "dl1", "sl1x2", "c0+c1"])
+@pytest.mark.parametrize("variant", ["c0", "c1", "dl1", "sl1x2", "dl1x2s", "c0+c1"])
 def test_every_parameter_learns(variant: str) -> None:
     """A step's gradient reaches all parameters, of localizers and classifier alike."""
     net = unsettle(network(variant))

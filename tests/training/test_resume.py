@@ -1,7 +1,6 @@
 """Killed, interrupted or out of space: nothing is lost, nothing is half written."""
 
 import errno
-import json
 import os
 import pickle
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from analyses.questions import kills
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.training import checkpoints, trainer
 from invariance_probe.training.runs import TrainResult
@@ -64,7 +63,7 @@ def test_continued_runs_end_with_the_same_numbers(
     monkeypatch.setattr(trainer, "CHECK_EVERY", 3)
     config = tiny.config(**changes)
     torch.manual_seed(1)
-    whole = train(config, tmp_path / "whole", dataset=tiny.dataset(), device="cpu")
+    whole = train(config, tmp_path / "whole", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     for step, saved in ((7, 6), (11, 9)):
         torch.manual_seed(step)  # of no influence
         with monkeypatch.context() as patch:
@@ -74,23 +73,13 @@ def test_continued_runs_end_with_the_same_numbers(
                     config,
                     tmp_path / "cut",
                     dataset=tiny.dataset(),
-                    device="cpu",
-                    checkpoint_steps=1,
+                    execution=tiny.SAVED_OFTEN,
                 )
         names = [path.name for path in (tmp_path / "cut").iterdir()]
         assert names == [f"checkpoint-{saved:09d}"]
-    cut = train(config, tmp_path / "cut", dataset=tiny.dataset(), device="cpu")
+    cut = train(config, tmp_path / "cut", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     assert_same(whole, cut)
     assert not list((tmp_path / "cut").glob("*checkpoint*"))
-
-
-def test_a_killed_process_loses_nothing() -> None:
-    """Killed (SIGKILL) amid training and writing, it goes on and ends with the same numbers."""
-    frame = kills.measure(kills.PRESETS["tiny"])
-    (row,) = kills.summary(frame).to_dict("records")
-    assert row["kills"] >= 1
-    assert row["same_numbers"]
-    assert row["files_left"] == ""
 
 
 def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
@@ -99,7 +88,7 @@ def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
     (folder / ".partial-checkpoint-000000004").mkdir(parents=True)
     (folder / ".partial-checkpoint-000000004" / "model.safetensors").write_bytes(b"half")
     (folder / ".partial-curve.parquet").write_bytes(b"half")
-    train(tiny.config(), folder, dataset=tiny.dataset(), device="cpu")
+    train(tiny.config(), folder, dataset=tiny.dataset(), execution=tiny.ON_CPU)
     names = {path.name for path in folder.iterdir()}
     assert names == {"result.json", "curve.parquet", "images.parquet", "model.safetensors"}
 
@@ -109,7 +98,7 @@ def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as patch:
         stop_at(patch, 9)
         with pytest.raises(StopError):
-            train(tiny.config(), folder, dataset=tiny.dataset(), checkpoint_steps=1)
+            train(tiny.config(), folder, dataset=tiny.dataset(), execution=tiny.SAVED_OFTEN)
     return folder / "checkpoint-000000008"
 
 
@@ -144,11 +133,6 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InvalidInputError, match=r"no whole safetensors file \(pickles can run"):
         train(tiny.config(), tmp_path / "run", dataset=tiny.dataset())
     assert not (tmp_path / "ran").exists()
-    named = tmp_path / "weights.pt"
-    named.write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    with pytest.raises(InvalidInputError, match="pickles can run code and are refused"):
-        checkpoints.read_tensors(named)
-    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "state", "shapes"])
@@ -178,7 +162,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
 ) -> None:
     """Out of space amid a checkpoint, the older one stays whole and the run continues later."""
     config = tiny.config()
-    whole = train(config, tmp_path / "whole", dataset=tiny.dataset(), device="cpu")
+    whole = train(config, tmp_path / "whole", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     folder = tmp_path / "run"
     older = checkpoints.newest(interrupted(folder, monkeypatch).parent)
     assert older is not None
@@ -188,38 +172,14 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
 
     with monkeypatch.context() as patch:
         if at == "tensors":
-            patch.setattr(checkpoints, "save_tensors", full)
+            patch.setattr(files, "save_file", full)
         else:
-            patch.setattr(checkpoints, "_flush", full)
+            patch.setattr(files, "_flush", full)
         with pytest.raises(InvalidInputError, match="no space left on the disk") as caught:
-            train(config, folder, dataset=tiny.dataset(), checkpoint_steps=1)
+            train(config, folder, dataset=tiny.dataset(), execution=tiny.SAVED_OFTEN)
         assert "\n" not in str(caught.value)
     still = checkpoints.newest(folder)
     assert still is not None
     assert still.step == older.step
     assert not list(folder.glob(".partial*"))
-    assert_same(whole, train(config, folder, dataset=tiny.dataset(), device="cpu"))
-
-
-def test_a_real_full_file_system_is_one_line(tmp_path: Path) -> None:
-    """A device that is always full (/dev/full) gives the same line."""
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-
-    def write(partial: Path) -> None:
-        partial.write_text("")
-        with Path("/dev/full").open("wb", buffering=0) as file:
-            file.write(b"x")
-
-    with pytest.raises(InvalidInputError, match="no space left on the disk"):
-        checkpoints.write_file(tmp_path / "a", write)
-    assert not list(tmp_path.iterdir())
-
-
-def test_json_never_holds_nan(tmp_path: Path) -> None:
-    """NaN and infinities are written as null, which every reader of JSON understands."""
-    checkpoints.write_json(tmp_path / "a.json", {"x": [float("nan"), 1.0], "y": float("inf")})
-    strict = json.loads(
-        (tmp_path / "a.json").read_text(encoding="utf-8"), parse_constant=lambda name: 1 / 0
-    )
-    assert strict == {"x": [None, 1.0], "y": None}
+    assert_same(whole, train(config, folder, dataset=tiny.dataset(), execution=tiny.ON_CPU))

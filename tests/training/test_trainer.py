@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.kinds import NoPerturbation, RandomRotation, parse_perturbation
+from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import evaluation, factory, presets, runs
 from invariance_probe.training.batches import TEST, StoredBatches, TrainingBatches
-from invariance_probe.training.configuration import TrainConfig, pick_device
+from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.runs import TrainResult
 from invariance_probe.training.trainer import train
 from tests.training import tiny
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 def test_it_learns_and_records(tmp_path: Path) -> None:
     """A short training halves the error of chance, and all that a run should record is there."""
     config = tiny.config(steps=120, batch=32, evaluate_every=40, rate=5e-3)
-    result = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu")
+    result = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     assert result.outcome == "finished"
     assert result.numbers["error"] < 0.33
     assert list(result.curve["step"]) == [40, 80, 120]
@@ -44,9 +45,9 @@ def test_it_learns_and_records(tmp_path: Path) -> None:
 def test_results_are_read_back_and_not_trained_again(tmp_path: Path) -> None:
     """A finished folder gives the same result, whatever data is at hand, and is left as it is."""
     config = tiny.config()
-    first = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu")
+    first = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     written = (tmp_path / "run" / "result.json").stat().st_mtime_ns
-    again = train(config, tmp_path / "run", dataset=tiny.dataset(train=20), device="cpu")
+    again = train(config, tmp_path / "run", dataset=tiny.dataset(train=20), execution=tiny.ON_CPU)
     assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == written
     assert again.numbers == pytest.approx(first.numbers, nan_ok=True)
     pd.testing.assert_frame_equal(again.curve, first.curve)
@@ -56,7 +57,9 @@ def test_results_are_read_back_and_not_trained_again(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_numbers(tmp_path: Path) -> None:
     """Seeds alone decide: the same one gives the same test images' numbers, another does not."""
     runs_of = [
-        train(tiny.config(seed=seed), tmp_path / str(i), dataset=tiny.dataset(), device="cpu")
+        train(
+            tiny.config(seed=seed), tmp_path / str(i), dataset=tiny.dataset(), execution=tiny.ON_CPU
+        )
         for i, seed in enumerate((3, 3, 4))
     ]
     pd.testing.assert_frame_equal(runs_of[0].images, runs_of[1].images)
@@ -69,7 +72,7 @@ def test_global_randomness_is_left_alone(tmp_path: Path) -> None:
     """Training neither reads nor moves torch's global generator."""
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    train(tiny.config(steps=2), tmp_path / "a", dataset=tiny.dataset(), device="cpu")
+    train(tiny.config(steps=2), tmp_path / "a", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -83,7 +86,7 @@ def test_global_randomness_is_left_alone(tmp_path: Path) -> None:
 def test_divergence_is_a_result(tmp_path: Path, changes: dict[str, object]) -> None:
     """A run that explodes stops early and is recorded as diverged, without an exception."""
     config = tiny.config(steps=200, evaluate_every=10, **changes)
-    result = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu")
+    result = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     assert result.outcome == "diverged"
     assert result.numbers["last_step"] < 200
     assert math.isnan(result.numbers["error"])
@@ -101,7 +104,7 @@ def test_divergence_is_a_result(tmp_path: Path, changes: dict[str, object]) -> N
 def test_every_variant_trains(tmp_path: Path, variant: str) -> None:
     """Each variant takes steps and is evaluated; the CNN moves nothing."""
     config = tiny.config(variant=variant, steps=3)
-    result = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu")
+    result = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     assert result.outcome == "finished"
     if variant != "c2":  # whose map of one cell cannot be moved
         moved = (result.images["predicted_degrees"] != 0).any()
@@ -113,7 +116,7 @@ def test_every_variant_trains(tmp_path: Path, variant: str) -> None:
 def test_every_perturbation_trains(tmp_path: Path, perturbation: str) -> None:
     """Canvases, clutter and poses of each kind pass through, also none at all."""
     config = tiny.config(perturbation=perturbation, steps=2)
-    result = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu")
+    result = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     names = parse_perturbation(perturbation).pose_names
     assert {f"slope_{name}" for name in names} <= set(result.numbers)
 
@@ -132,16 +135,14 @@ def test_every_perturbation_trains(tmp_path: Path, perturbation: str) -> None:
 def test_options_train(tmp_path: Path, changes: dict[str, object]) -> None:
     """Each option takes steps to finite numbers."""
     config = tiny.config(steps=2, **changes)
-    result = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu")
+    result = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU)
     assert math.isfinite(result.numbers["error"])
 
 
 def test_bf16_is_the_same_but_for_noise(tmp_path: Path) -> None:
     """Half precision changes losses of the same network by a per cent or so."""
-    network = factory.build_network(
-        tiny.config(), tiny.dataset(), parse_perturbation("rotation=60")
-    )
-    perturbation = parse_perturbation("rotation=60")
+    network = factory.build_network(tiny.config(), tiny.dataset())
+    perturbation = tiny.config().perturbation
     stored = StoredBatches(
         tiny.dataset().test, tiny.dataset(), perturbation, which=TEST, size=50, device=CPU
     )
@@ -156,7 +157,7 @@ def test_bf16_is_the_same_but_for_noise(tmp_path: Path) -> None:
 def test_true_poses_leave_nothing(tmp_path: Path) -> None:
     """With the inverse of the applied motion in place of predictions, slope is 1 and spread 0."""
     config = tiny.config(alignment="true", variant="sl1", steps=1)
-    numbers = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu").numbers
+    numbers = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU).numbers
     assert numbers["slope_degrees"] == pytest.approx(1, abs=1e-4)
     assert numbers["spread_degrees"] < 1e-3
 
@@ -187,7 +188,7 @@ def test_true_poses_reach_the_unperturbed_problem_at_the_input_only(tmp_path: Pa
 def test_localizers_have_a_rate_of_their_own() -> None:
     """The multiplier scales the rate of what only predicts motions, and of nothing shared."""
     config = tiny.config(variant="sl1", localizer_rate=0.1)
-    network = factory.build_network(config, tiny.dataset(), parse_perturbation("rotation"))
+    network = factory.build_network(config, tiny.dataset())
     rest, own = factory.build_optimizer(config, network).param_groups
     assert (rest["factor"], own["factor"]) == (1.0, 0.1)
     assert {id(p) for p in own["params"]} == {id(p) for p in network.localizer_parameters()}
@@ -198,7 +199,7 @@ def test_localizers_have_a_rate_of_their_own() -> None:
 def test_no_rate_for_localizers_leaves_them_alone(tmp_path: Path) -> None:
     """With a multiplier of 0 a transformer stays the identity."""
     config = tiny.config(localizer_rate=0.0, weight_decay=0.0)
-    images = train(config, tmp_path / "run", dataset=tiny.dataset(), device="cpu").images
+    images = train(config, tmp_path / "run", dataset=tiny.dataset(), execution=tiny.ON_CPU).images
     assert (images["theta_00"] == 1).all()
     assert (images["theta_01"] == 0).all()
 
@@ -219,17 +220,13 @@ def test_schedules() -> None:
 
 def test_every_image_comes_once_before_any_twice() -> None:
     """Epochs are permutations, also where a batch spans two of them."""
-    batches = TrainingBatches(
-        tiny.dataset(train=50), parse_perturbation("rotation"), seed=0, size=20, device=CPU
-    )
+    batches = TrainingBatches(tiny.dataset(train=50), RandomRotation(), seed=0, size=20, device=CPU)
     samples = torch.cat([batches.samples(step) for step in range(5)])
     for epoch in range(2):
         part = samples[50 * epoch : 50 * (epoch + 1)]
         assert sorted(part.tolist()) == list(range(50))
     assert samples[:50].tolist() != samples[50:].tolist()
-    again = TrainingBatches(
-        tiny.dataset(train=50), parse_perturbation("rotation"), seed=0, size=20, device=CPU
-    )
+    again = TrainingBatches(tiny.dataset(train=50), RandomRotation(), seed=0, size=20, device=CPU)
     assert torch.equal(again.batch(3).images, batches.batch(3).images)
     assert not torch.equal(batches.batch(3).poses, batches.batch(4).poses)
 
@@ -248,14 +245,6 @@ def test_bad_configurations_are_refused(changes: dict[str, object], message: str
     """Each value out of range is named, with the rule."""
     with pytest.raises(InvalidInputError, match=message):
         tiny.config(**changes)
-
-
-def test_unknown_devices_are_refused() -> None:
-    """A device that is unknown or not there is named."""
-    with pytest.raises(InvalidInputError, match="device='tpu': choose auto"):
-        pick_device("tpu")
-    with pytest.raises(InvalidInputError, match="'cuda:99' is not there"):
-        pick_device("cuda:99")
 
 
 def test_runs_over_seeds_are_summarised(tmp_path: Path) -> None:
@@ -296,17 +285,27 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
         TrainResult.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", presets.PLANS)
+@pytest.mark.parametrize("name", presets.PRESETS)
 def test_presets_are_valid_and_ask_for_no_more_than_there_is(name: str) -> None:
     """Every preset makes configurations for all its data, and takes all of small data sets."""
-    for data, perturbation in presets.PLANS[name].data:
-        for variant in presets.PLANS[name].variants:
+    for data, perturbation in presets.PRESETS[name].data:
+        for variant in presets.PRESETS[name].variants:
             made = presets.configured(
-                name, data=data, perturbation=perturbation, variant=variant, seed=0, overrides={}
+                name,
+                data=data,
+                perturbation=parse_perturbation(perturbation),
+                variant=parse_variant(variant),
+                seed=0,
+                choices={},
             )
             assert isinstance(made, TrainConfig)
     few = presets.configured(
-        name, data="mnist-5k", perturbation="none", variant="c0", seed=0, overrides={"steps": 3}
+        name,
+        data="mnist-5k",
+        perturbation=NoPerturbation(),
+        variant=parse_variant("c0"),
+        seed=0,
+        choices={"steps": 3},
     )
     assert few.train_images is None or few.train_images <= 4000
     assert few.steps == 3

@@ -4,8 +4,13 @@ from typing import Any
 
 import torch
 
-from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.data.datasets import Dataset, Parts, Source, Split
+from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.stn.variants import parse_variant
+from invariance_probe.training.configuration import Execution, TrainConfig
+
+ON_CPU = Execution(device="cpu")
+SAVED_OFTEN = Execution(device="cpu", checkpoint_steps=1)
 
 
 def bars(count: int, seed: int) -> Split:
@@ -26,15 +31,11 @@ def bars(count: int, seed: int) -> Split:
 
 def dataset(train: int = 200) -> Dataset:
     """Bars, split."""
-    return Dataset(
-        name="bars",
-        classes=3,
-        slots=1,
-        synthetic=True,
-        train=bars(train, 1),
-        validation=bars(40, 2),
-        test=bars(60, 3),
+    parts = Parts(train=bars(train, 1), validation=bars(40, 2), test=bars(60, 3))
+    source = Source(
+        name="bars", files="none", read=lambda _: parts, classes=3, side=24, synthetic=True
     )
+    return Dataset(source=source, parts=parts)
 
 
 def config(**changes: Any) -> TrainConfig:
@@ -50,4 +51,7 @@ def config(**changes: Any) -> TrainConfig:
         "evaluate_every": 4,
         "validation_images": 40,
     }
-    return TrainConfig(**settings | changes)
+    settings |= changes
+    settings["perturbation"] = parse_perturbation(settings["perturbation"])
+    settings["variant"] = parse_variant(settings["variant"])
+    return TrainConfig(**settings)

@@ -1,5 +1,7 @@
 """The exact distance to hulls against a solver, and against sampling."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,7 +49,8 @@ def test_cells_include_the_ring_of_zeros() -> None:
 
 def test_bad_input() -> None:
     """Channels that differ and values that are not finite are refused."""
+    plain = inspect.unwrap(distances_to_hulls)  # without the tests' own check of shapes
     with pytest.raises(ValueError, match="channels"):
-        distances_to_hulls(np.zeros((1, 2)), np.zeros((1, 4, 3)))
+        plain(np.zeros((1, 2)), np.zeros((1, 4, 3)))
     with pytest.raises(ValueError, match="not finite"):
         distances_to_hulls(np.full((1, 2), np.nan), np.zeros((1, 4, 2)))

@@ -1,0 +1,195 @@
+"""A run's tables: what a probe measured, its summary, and the files that hold it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from invariance_probe.alignment.metrics import BEST_HIGH
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
+from invariance_probe.results.strips import Strip, load_strips, save_strips
+from invariance_probe.statistics import by_image, far_outside, mean_interval
+
+TABLE, CONFIG, LAYERS = "results.parquet", "config.json", "layers.csv"
+SUMMARY, CHANNELS, STRIPS = "summary.csv", "channels.parquet", "maps.npz"
+
+SUMMED = ("mean", "low", "high", "median", "worst", "worst_image", "far_outside", "n_images")
+"""Columns of a summary beside those that make a group."""
+
+Loaded = TypeVar("Loaded", bound="ProbeTables")
+"""The class that was asked to load; a checker that sees methods alone refuses `typing.Self`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeTables:
+    """A probe's table, with what is needed to read and to draw it.
+
+    Attributes:
+        table: The tidy table, see `frame`.
+        layers: The probed layers, in the order of the network: name, channels, size, stride.
+        config: Resolved configuration and provenance.
+        strips: Maps of one image, for the picture.
+        channels: Which channel took whose place, one row per layer, transform, warp and channel:
+            ``source`` stands in for ``channel`` (fitted on all images); ``agreement``, share of the
+            folds that say the same; ``better`` and ``worse``, number of images on which an
+            assignment fitted on other images serves the channel better or worse than staying;
+            ``p_value`` of so many by chance (sign test). Empty without ``+permutation`` methods.
+    """
+
+    table: pd.DataFrame
+    layers: pd.DataFrame
+    config: dict[str, Any]
+    strips: list[Strip] = field(default_factory=list)
+    channels: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """What was compared, in the order asked for."""
+        return parse_methods(self.config["methods"])
+
+    @property
+    def explained(self) -> bool:
+        """Whether all was measured that a decomposition rests on."""
+        return set(EXPLAINING_METHODS) <= set(self.methods) and len(self.moving()) > 0
+
+    def frame(self) -> pd.DataFrame:
+        """Return the tidy long table.
+
+        Returns:
+            One row per model, layer, call, image, transform, parameter, method and metric, with
+            ``value`` and the diagnostics ``outcome``, ``n_iter``, ``theta_00`` to ``theta_12``,
+            ``region_frac``, ``filled_frac``, ``stride``, ``channels``, ``height``, ``width``.
+        """
+        return self.table.copy()
+
+    def moving(self) -> pd.DataFrame:
+        """Leave out the transforms that change nothing: a check, and no measurement.
+
+        Returns:
+            The other rows of the table.
+        """
+        still = [
+            number
+            for number, move in enumerate(self.config["moves"])
+            if np.array_equal(move["matrix"], np.eye(3))
+        ]
+        return self.table[~self.table["transform_number"].isin(still)]
+
+    def summary(
+        self, by: Sequence[str] = ("layer", "transform", "method", "metric")
+    ) -> pd.DataFrame:
+        """Average over the images, with intervals over the images: see `statistics`.
+
+        All parameters of a family are averaged within an image first, as they are repeated measures
+        of it; those that change nothing (0 degrees, factor 1) are left out, as they are a check and
+        no measurement, unless ``parameter`` is among `by`.
+
+        Args:
+            by: Columns that make a group; ``method`` and ``metric`` belong to it.
+
+        Returns:
+            The columns of `by`; ``mean``, ``low``, ``high`` (95 % interval; NaN below three
+            images); ``median``; ``worst``, the value of the image that is aligned worst, and
+            ``worst_image``, its name; ``far_outside``, the names of images that lie far outside the
+            others (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and
+            methods in their natural order. No rows if every transform of the run is left out.
+        """
+        keys = list(by)
+        rows = self.table if "parameter" in keys else self.moving()
+        if rows.empty:
+            return pd.DataFrame(columns=[*keys, *SUMMED])
+        wide = by_image(rows, keys)
+        values = wide.to_numpy(dtype=float)
+        mean, low, high = mean_interval(values, self._partners(wide))
+        out = wide.index.to_frame(index=False)
+        columns = (mean, low, high, *_single_images(wide), np.isfinite(values).sum(1))
+        return out.assign(**dict(zip(SUMMED, columns, strict=True)))
+
+    def _partners(self, wide: pd.DataFrame) -> Int[np.ndarray, "group image"]:
+        """In which column the image stands that an unrelated pair shares with another; else -1."""
+        none: np.ndarray = np.full(wide.shape, -1)
+        if "method" not in wide.index.names:
+            return none
+        names = self.config["images"]
+        column = {name: number for number, name in enumerate(wide.columns)}
+        # runs of version 0.1.0 do not tell
+        partners = self.config.get("partners", [None] * len(names))
+        other = {
+            names[image]: column.get(names[partner], -1)
+            for image, partner in enumerate(partners)
+            if partner is not None
+        }
+        methods = [Method(text) for text in wide.index.get_level_values("method")]
+        shared = [method.warp is Warp.UNRELATED for method in methods]
+        none[shared] = [other.get(name, -1) for name in wide.columns]
+        return none
+
+    def write(self, folder: Path) -> None:
+        """Write the files that `load` reads, and the summary for those who look into a folder.
+
+        Args:
+            folder: An empty folder.
+        """
+        self.table.to_parquet(folder / TABLE, index=False)
+        self.summary().to_csv(folder / SUMMARY, index=False, float_format="%.6g")
+        self.layers.to_csv(folder / LAYERS, index=False)
+        if len(self.channels):
+            self.channels.to_parquet(folder / CHANNELS, index=False)
+        save_strips(folder / STRIPS, self.strips)
+        text = json.dumps(self.config, indent=2)
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls: type[Loaded], folder: str | Path) -> Loaded:
+        """Read a run folder.
+
+        Args:
+            folder: Where a run was written to.
+
+        Returns:
+            The same tables.
+
+        Raises:
+            InvalidInputError: If the folder holds no run.
+        """
+        path = Path(folder)
+        missing = [name for name in (CONFIG, TABLE, LAYERS) if not (path / name).is_file()]
+        if missing:
+            raise InvalidInputError(
+                f"folder {str(path)!r} holds no run that can be loaded: {', '.join(missing)} is "
+                "missing; name a folder that a probe wrote"
+            )
+        permuted = path / CHANNELS
+        return cls(
+            table=pd.read_parquet(path / TABLE),
+            layers=pd.read_csv(path / LAYERS, keep_default_na=False),
+            config=json.loads((path / CONFIG).read_text(encoding="utf-8")),
+            strips=load_strips(path / STRIPS),
+            channels=pd.read_parquet(permuted) if permuted.is_file() else pd.DataFrame(),
+        )
+
+
+def _single_images(
+    wide: pd.DataFrame,
+) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], list[str], list[str]]:
+    """Of each group the median, the worst value and its image, and the images far outside."""
+    values = wide.to_numpy(dtype=float)
+    names = np.array([str(name) for name in wide.columns], dtype=object)
+    metrics = wide.index.get_level_values("metric") if "metric" in wide.index.names else []
+    sign = np.ones(len(wide))
+    sign[[metric in BEST_HIGH for metric in metrics]] = -1
+    known = np.isfinite(values)
+    some = known.any(1)
+    median, worst = np.full((2, len(wide)), np.nan)
+    median[some] = np.nanmedian(values[some], axis=1)
+    place = np.where(known, sign[:, None] * values, -np.inf).argmax(1)
+    worst[some] = values[some, place[some]]
+    images = [str(name) if one else "" for name, one in zip(names[place], some, strict=True)]
+    outside = ["; ".join(names[far_outside(row)]) for row in values]
+    return median, worst, images, outside

@@ -1,0 +1,301 @@
+"""Each finding gets the verdict that planted trainings call for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analyses.report import answers, findings
+from analyses.report.findings import Finding, Task
+from analyses.report.paired import (
+    CONFIRMED,
+    CONTRADICTED,
+    EQUIVALENT,
+    UNDECIDED,
+    judged,
+    paired,
+    shares,
+    unpaired,
+)
+
+NOISE = (0.001, -0.001, 0.002, -0.002, 0.0)
+"""Of the seeds, the same for all variants: only pairing takes it away."""
+JITTER = (0.0001, 0.0, -0.0001, 0.0001, -0.0001)
+"""What pairing leaves."""
+
+
+def trained(
+    errors: dict[str, float],
+    perturbation: str = "rotation",
+    slopes: dict[str, float] | None = None,
+    spread: float = 0.0,
+    diverged: Sequence[tuple[str, int]] = (),
+    seeds: int = 5,
+) -> pd.DataFrame:
+    """Trainings with planted errors; `spread` spoils the pairing of every second variant."""
+    rows = []
+    for place, (variant, error) in enumerate(errors.items()):
+        for seed in range(seeds):
+            lost = (variant, seed) in diverged
+            noise = NOISE[seed % 5] + (place + 1) * JITTER[seed % 5] / 2
+            noise += spread * (-1) ** seed * (place % 2)
+            slope = (slopes or {}).get(variant, float("nan"))
+            rows.append({
+                "data": "mnist",
+                "perturbation": perturbation,
+                "variant": variant,
+                "alignment": "predicted",
+                "seed": seed,
+                "width": 0.5,
+                "error": float("nan") if lost else error + noise,
+                "outcome": "diverged" if lost else "finished",
+                "slope_degrees": slope + noise,
+                "spread_degrees": 50 * (1 - slope) + noise,
+                "seconds": 1.0,
+            })
+    return pd.DataFrame(rows)
+
+
+def verdicts(finding: Finding) -> list[str]:
+    """The words of its primary contrasts, judged as a family of their own."""
+    return [verdict.word for verdict in judged(finding.primary)]
+
+
+def found(*tables: pd.DataFrame) -> list[Task]:
+    """Tasks of some trainings."""
+    return findings.tasks(findings.gathered(tables))
+
+
+USUAL = {"c0": 0.02, "c1": 0.05, "sl1": 0.02}
+ALIKE = {"c0": 0.05, "c1": 0.05, "sl1": 0.05}
+WORSE = {"c0": 0.06, "c1": 0.05, "sl1": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("rotation", "spread", "words"),
+    [
+        (USUAL, 0.0, [CONFIRMED, CONFIRMED]),
+        (ALIKE, 0.0, [EQUIVALENT, EQUIVALENT]),
+        (WORSE, 0.0, [CONTRADICTED, CONTRADICTED]),
+        (USUAL, 0.2, [UNDECIDED, UNDECIDED]),
+    ],
+)
+def test_finding_1(rotation: dict[str, float], spread: float, words: list[str]) -> None:
+    """Under rotation and scaling C0 alone is set against C1; SLX and CNN are description."""
+    tables = [trained(rotation, kind, spread=spread) for kind in ("rotation", "scaling")]
+    finding = findings.input_beats_map(found(*tables))
+    assert verdicts(finding) == words
+    assert any("1 shared layer" in line for line in finding.described)
+    assert finding.missing == [
+        "transformer on the map after layer 1 beside transformer on the image under translation"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("translation", "word"), [(ALIKE, CONFIRMED), (USUAL, EQUIVALENT), (WORSE, CONFIRMED)]
+)
+def test_finding_1_under_translation(translation: dict[str, float], word: str) -> None:
+    """What moving the image saves there is set against what it saves under rotation."""
+    tasks = found(trained(USUAL), trained(translation, "translation"))
+    assert verdicts(findings.input_beats_map(tasks)) == [CONFIRMED, word]
+
+
+DEEP = {"dl1": 0.03, "dl3": 0.03, "sl1": 0.03, "sl3": 0.03}
+ALL = dict.fromkeys(DEEP, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "diverged", "seeds", "word"),
+    [
+        (ALL | {"dl3": 0.1}, (), 10, CONFIRMED),
+        (ALL | {"sl3": 0.1}, (), 10, CONTRADICTED),
+        (ALL, (), 40, EQUIVALENT),
+        (ALL, (), 5, UNDECIDED),
+        (ALL, tuple(("dl3", seed) for seed in range(10)), 10, CONFIRMED),
+        (ALL | {"dl1": 0.1}, (), 10, EQUIVALENT),
+    ],
+)
+def test_finding_2(
+    slopes: dict[str, float], diverged: tuple[tuple[str, int], ...], seeds: int, word: str
+) -> None:
+    """Seeds that diverged or stayed where they were are counted at the deepest layer alone."""
+    tasks = found(trained(DEEP, slopes=slopes, diverged=diverged, seeds=seeds))
+    assert verdicts(findings.depth_needs_sharing(tasks)) == [word]
+
+
+def test_one_depth_is_not_enough_for_finding_2() -> None:
+    """With one depth nothing is said of depth."""
+    finding = findings.depth_needs_sharing(found(trained({"dl1": 0.05, "sl1": 0.03})))
+    assert not finding.primary
+    assert finding.missing
+
+
+STEPS = {"c0": 0.06, "c0x2": 0.045, "c0x3": 0.08, "sl1": 0.03, "sl1x2": 0.029}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({}, CONFIRMED),
+        ({"c0x2": 0.07}, CONTRADICTED),
+        ({"c0x2": 0.06}, EQUIVALENT),
+        ({"sl1x2": 0.01}, CONFIRMED),
+    ],
+)
+def test_finding_3(change: dict[str, float], word: str) -> None:
+    """The second step of the transformer on the image decides, and nothing else."""
+    assert verdicts(findings.iterating_helps(found(trained({**STEPS, **change})))) == [word]
+
+
+@pytest.mark.parametrize(
+    ("slopes", "perturbation", "words"),
+    [
+        ({"c0": 0.9, "c1": 0.1, "sl1": 0.8}, "rotation=30", [CONFIRMED]),
+        ({"c0": 0.9, "c1": 0.88, "sl1": 0.2}, "rotation=30", [CONFIRMED]),
+        ({"c0": 0.9, "c1": 0.9, "sl1": 0.2}, "rotation=30", [EQUIVALENT]),
+        ({"c0": 0.1, "c1": 0.9, "sl1": 0.8}, "scaling", [CONTRADICTED]),
+        ({"c0": 0.9, "c1": 0.1, "sl1": 0.8}, "translation", []),
+    ],
+)
+def test_finding_4(slopes: dict[str, float], perturbation: str, words: list[str]) -> None:
+    """The slope of C0 less that of C1 decides; translation says nothing of it."""
+    tasks = found(trained(USUAL, perturbation, slopes=slopes))
+    assert verdicts(findings.maps_compensate_less(tasks)) == words
+
+
+def test_every_primary_contrast_of_a_page_is_in_one_family() -> None:
+    """A difference that would pass alone does not among many; one that is plain does."""
+    rng = np.random.default_rng(0)
+    close = [paired(str(number), 0.9 + rng.normal(0, 1, 8), margin=0.01) for number in range(9)]
+    alone = [judged([each])[0].word for each in close]
+    assert alone.count(CONFIRMED) > [each.word for each in judged(close)].count(CONFIRMED)
+    plain = paired("plain", [2.0, 2.1, 1.9, 2.05, 1.95], margin=0.01)
+    assert judged([*close, plain])[-1].word == CONFIRMED
+
+
+def test_false_verdicts_are_as_rare_as_promised() -> None:
+    """Of families of six true nulls, few have any confirmed or contradicted contrast."""
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(400):
+        family = [paired("", rng.normal(0, 1, 5), margin=1e-3) for _ in range(6)]
+        wrong += any(each.word != UNDECIDED for each in judged(family))
+    # 5 % of 400, and four standard deviations of such a count
+    assert wrong < 20 + 4 * (400 * 0.05 * 0.95) ** 0.5
+    assert wrong > 0
+
+
+def test_an_undecided_contrast_says_how_many_seeds_would_decide() -> None:
+    """With so many seeds of the same mean and scatter it is decided, and with one fewer not."""
+    values = np.array([0.5, -0.3, 0.6, -0.2])
+    (verdict,) = judged([paired("x", values, margin=0.01)])
+    assert verdict.word == UNDECIDED
+    assert verdict.needed is not None
+    for count, decided in ((verdict.needed, True), (verdict.needed - 1, False)):
+        scattered = np.resize([1.0, -1.0], count)
+        scattered -= scattered.mean()
+        more = values.mean() + scattered * values.std(ddof=1) / scattered.std(ddof=1)
+        assert (judged([paired("x", more, margin=0.01)])[0].word == CONFIRMED) is decided
+    assert "seeds like these would decide" in str(verdict)
+    assert judged([paired("x", [1.0], margin=1.0)])[0].needed is None
+
+
+def test_tasks_that_disagree_are_counted() -> None:
+    """A finding that holds on one task and not on another says so."""
+    one, other = (paired("x", [1.0, 1.1, sign], margin=0.1) for sign in (0.9, -9.0))
+    assert findings.together(judged([one, other])) == "1 confirmed, 1 undecided of 2 tasks"
+    assert findings.together(judged([one])) == CONFIRMED
+    assert findings.together([]) == UNDECIDED
+
+
+def test_the_widest_network_decides() -> None:
+    """Of two setups of a task the wider gives the verdict, the narrower is described."""
+    narrow = trained(WORSE).assign(width=0.25, seconds=0.5)
+    finding = findings.input_beats_map(found(narrow, trained(USUAL)))
+    assert verdicts(finding) == [CONFIRMED]
+    assert "width 0.5" in finding.primary[0].words
+    assert any("width 0.25" in line for line in finding.described)
+
+
+def test_a_report_without_trainings_decides_nothing() -> None:
+    """All four findings are there, undecided, and say what is missing."""
+    made = findings.section(pd.DataFrame())
+    assert [item.badge for item in made.items] == [UNDECIDED] * 4
+    assert all("Not in this report" in item.points[0] for item in made.items)
+
+
+def test_setups_are_not_mixed_and_runs_count_once() -> None:
+    """A table that repeats a run adds nothing; another width makes another task."""
+    one = trained(USUAL)
+    wide = one.assign(width=1.0, error=one["error"] / 2)
+    true = one.assign(alignment="true", error=0.0)
+    assert len(findings.gathered([one, one.drop(columns="width"), true])) == len(one)
+    assert len(findings.tasks(findings.gathered([one, wide]))) == 2
+
+
+def test_another_classifier_is_another_task_and_named() -> None:
+    """Runs of two classifiers are never compared, and lines of the second say which it is."""
+    one = trained(USUAL).assign(network="auto")
+    other = trained({"c0": 0.3, "c5": 0.2}).assign(network="plankton")
+    tasks = found(one, other)
+    assert [task.words for task in tasks] == [
+        "mnist under rotation",
+        "mnist under rotation (plankton network)",
+    ]
+    finding = findings.input_beats_map(tasks)
+    assert [contrast.words for contrast in finding.primary] == [
+        "mnist under rotation, error of the transformer on the map after layer 1 less that of the "
+        "transformer on the image"
+    ]
+    assert any("plankton" in line for line in finding.described)
+
+
+def test_tables_of_analyses_give_their_runs_and_no_more(tmp_path: Path) -> None:
+    """Rows of single images, which have no outcome, are no trainings."""
+    runs = trained(USUAL)
+    poses = runs.assign(error=float("nan"), outcome=None)
+    pd.concat([runs, poses]).to_parquet(tmp_path / "results.parquet", index=False)
+    (table,) = answers.trainings([tmp_path])
+    assert len(table) == len(runs)
+    assert len(findings.gathered([table])) == len(runs)
+
+
+def test_intervals_are_students() -> None:
+    """Against a value from tables: mean 2, standard deviation 1, n = 5: 2 -+ 2.776 / sqrt 5."""
+    values = 2 + np.array([-1.2649111, -0.6324555, 0.0, 0.6324555, 1.2649111])
+    contrast = paired("a less b", [*values, float("nan")], margin=0.25)
+    low, high = contrast.interval()
+    assert (high - low) / 2 == pytest.approx(2.7764 / 5**0.5, rel=1e-4)
+    assert low + high == pytest.approx(4)
+    assert str(contrast) == "a less b: 2 [0.758, 3.24], 5 seeds"
+    assert contrast.p_difference() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    one_sided = stats.ttest_1samp(values, 2.5, alternative="less").pvalue
+    assert paired("x", values, margin=2.5).p_equivalence() == pytest.approx(one_sided)
+
+
+def test_welchs_and_newcombes_intervals_are_those_of_the_books() -> None:
+    """Against scipy's Welch interval, and the first example of Newcombe (1998), 56/70 - 48/80."""
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(1, 1, 6), rng.normal(0, 3, 9)
+    test = stats.ttest_ind(one, other, equal_var=False)
+    contrast = unpaired("x", one, other, margin=0.1)
+    assert contrast.interval() == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert contrast.p_difference() == pytest.approx(test.pvalue)
+    counted = shares("x", (56, 70), (48, 80), margin=0.4)
+    assert counted.interval() == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    level = counted.p_equivalence()
+    assert counted.interval(2 * level)[1] == pytest.approx(0.4, abs=1e-6)
+    assert shares("x", (0, 0), (1, 2), margin=0.4).needed(0.05) is None
+
+
+def test_tasks_know_their_networks() -> None:
+    """Several transformers or steps are no plain CX."""
+    (task,) = findings.tasks(
+        findings.gathered([trained(dict.fromkeys(("c0", "c1", "c0+c1", "sl1x2", "c2"), 0.1))])
+    )
+    assert isinstance(task, Task)
+    assert task.plain("c") == {1: "c1", 2: "c2"}
+    assert task.plain("sl") == {}

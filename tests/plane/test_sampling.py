@@ -1,0 +1,260 @@
+"""Samplers against torch's, against closed forms, and against each other."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from invariance_probe.plane import coordinates, sampling
+from invariance_probe.plane.sampling import FAR, MODES, PADDINGS, resample
+
+sizes = st.integers(2, 9)
+numbers = st.floats(-2, 2).map(lambda x: round(x, 3))
+
+
+def _field(x: Tensor, y: Tensor) -> Tensor:
+    """A band-limited field known at any point (0.11 cycles per pixel at most)."""
+    return torch.sin(0.5 * x + 0.3 * y) + torch.cos(0.2 * x - 0.6 * y + 1)
+
+
+@given(height=sizes, width=sizes, entries=st.lists(numbers, min_size=6, max_size=6))
+def test_warp_is_torch_affine_grid_and_grid_sample(
+    height: int, width: int, entries: list[float]
+) -> None:
+    """Off the lattice a warp is what a spatial transformer in torch computes."""
+    theta = torch.tensor(entries, dtype=torch.float64).reshape(1, 2, 3)
+    torch.manual_seed(height * width)
+    maps = torch.randn(1, 3, height, width, dtype=torch.float64)
+    grid = F.affine_grid(theta, [1, 3, height, width], align_corners=False)
+    expected = F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(sampling.warp(maps, theta), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(5, 5), (6, 6), (4, 7)])
+def test_lattice_warps_move_pixels(size: tuple[int, int]) -> None:
+    """Identity, flips and whole-pixel shifts are exact to the last bit, in float32 too."""
+    height, width = size
+    maps = torch.randn(1, 2, height, width)
+    identity = torch.eye(2, 3, dtype=torch.float64)[None]
+    assert torch.equal(sampling.warp(maps, identity), maps)
+    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))[None, :2]
+    assert torch.equal(sampling.warp(maps, flip), maps.flip(3))
+    shift = coordinates.theta_from_index_matrix(
+        coordinates.scale_and_shift(1, 1, 1, 2)[None], height, width
+    )
+    moved = sampling.warp(maps, shift)
+    assert torch.equal(moved[..., : height - 2, : width - 1], maps[..., 2:, 1:])
+
+
+def test_mixed_batch_uses_both_paths() -> None:
+    """A batch may hold warps on the lattice and off it."""
+    maps = torch.randn(2, 1, 5, 5)
+    theta = torch.eye(2, 3, dtype=torch.float64).repeat(2, 1, 1)
+    theta[1, 0, 2] = 0.1
+    both = sampling.warp(maps, theta)
+    assert torch.equal(both[0], maps[0])
+    torch.testing.assert_close(both[1:], sampling.warp(maps[1:], theta[1:]))
+
+
+def test_quarter_turn_four_times_is_identity() -> None:
+    """Four quarter turns of a square map give it back, bit for bit."""
+    turn = torch.tensor([[[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]], dtype=torch.float64)
+    for side in (4, 5):
+        maps = torch.randn(1, 2, side, side)
+        turned = maps
+        for _ in range(4):
+            turned = sampling.warp(turned, turn)
+        assert torch.equal(turned, maps)
+        assert not torch.equal(sampling.warp(maps, turn), maps)
+
+
+def test_spline_interpolates_and_beats_bilinear() -> None:
+    """The cubic B-spline goes through the pixels and reads a smooth field ten times better."""
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
+    image = _field(columns, rows)[None, None].double()
+    coefficients = sampling.spline_coefficients(image)
+    at = sampling.sample_spline(coefficients, columns.double(), rows.double())
+    torch.testing.assert_close(at, image, atol=1e-8, rtol=0)
+    x, y = columns[8:-8, 8:-8].double() + 0.37, rows[8:-8, 8:-8].double() - 0.41
+    truth = _field(x, y)
+    spline_error = (sampling.sample_spline(coefficients, x, y)[0, 0] - truth).abs().max()
+    grid = torch.stack([(2 * x + 1) / 50 - 1, (2 * y + 1) / 40 - 1], -1)[None]
+    bilinear = F.grid_sample(image, grid, align_corners=False)[0, 0]
+    assert spline_error < 2e-3
+    assert spline_error < 0.1 * (bilinear - truth).abs().max()
+
+
+def test_blur_widens_a_gaussian_by_its_covariance() -> None:
+    """Blurring a Gaussian adds the covariances, along oblique axes too."""
+    rows, columns = torch.meshgrid(torch.arange(65.0), torch.arange(65.0), indexing="ij")
+    at = torch.stack([columns - 32, rows - 32]).double()
+    start = torch.tensor([[9.0, 2.0], [2.0, 6.0]], dtype=torch.float64)
+    extra = torch.tensor([[4.0, -1.5], [-1.5, 3.0]], dtype=torch.float64)
+
+    def gaussian(covariance: Tensor) -> Tensor:
+        exponent = torch.einsum("ihw,ij,jhw->hw", at, torch.linalg.inv(covariance), at)
+        return torch.exp(-exponent / 2) / (2 * math.pi * torch.linalg.det(covariance).sqrt())
+
+    coefficients = sampling.spline_coefficients(gaussian(start)[None, None], blur=extra)
+    blurred = sampling.sample_spline(coefficients, columns.double(), rows.double())[0, 0]
+    torch.testing.assert_close(blurred, gaussian(start + extra), atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 12), (2, 2), (2, 5), (1, 3)])
+def test_resampling_is_the_engines(size: tuple[int, int]) -> None:
+    """Maps read through random matrices are those of `sampling.warp`, and of affine_grid."""
+    torch.manual_seed(1)
+    maps = torch.rand(6, 3, *size, dtype=torch.float64)
+    theta = torch.eye(2, 3) + 0.4 * torch.randn(6, 2, 3)
+    pull_backs = coordinates.homogeneous(theta)
+    ours = resample(maps, pull_backs)
+    torch.testing.assert_close(ours, sampling.warp(maps, theta.double()), rtol=1e-9, atol=1e-9)
+    grid = F.affine_grid(theta.double(), list(maps.shape), align_corners=False)
+    zeros = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
+    torch.testing.assert_close(
+        resample(maps, pull_backs, padding="zeros"), zeros, rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38])
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_predictions_that_are_no_numbers_crash_nothing(value: float, padding: str) -> None:
+    """Maps read through such a matrix, and their gradients, exist; other samples do not notice."""
+    maps = torch.rand(3, 2, 9, 9, requires_grad=True)
+    matrices = torch.eye(3).repeat(3, 1, 1)
+    matrices[1, 0] = value
+    matrices.requires_grad_()
+    read = resample(maps, matrices, padding=padding)
+    read.sum().backward()
+    torch.testing.assert_close(read[[0, 2]], maps[[0, 2]], rtol=0, atol=1e-5)
+    assert bool(read.isfinite().all())
+
+
+def test_two_warps_are_one_by_the_product() -> None:
+    """Reading through a, then through b, is reading once through a @ b."""
+    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
+    maps = (2 * x - y).double()[None, None]  # linear, so that interpolation is exact
+    a = coordinates.homogeneous(torch.tensor([[[0.5, 0.1, 0.05], [-0.2, 0.6, 0.1]]]))
+    b = coordinates.homogeneous(torch.tensor([[[0.7, -0.3, 0.0], [0.1, 0.5, -0.1]]]))
+    torch.testing.assert_close(resample(resample(maps, a), b), resample(maps, a @ b))
+
+
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    entries=st.lists(numbers, min_size=12, max_size=12),
+)
+def test_the_affine_grid_is_torchs(height: int, width: int, entries: list[float]) -> None:
+    """One matrix product gives the grid of torch, and a loss of it the same gradient."""
+    theta = torch.tensor(entries, dtype=torch.float64).reshape(2, 2, 3).requires_grad_()
+    weight = torch.rand(2, height, width, 2, dtype=torch.float64)
+    gradients = []
+    for grid in (
+        sampling.affine_grid(theta, height, width),
+        F.affine_grid(theta, [2, 1, height, width], align_corners=False),
+    ):
+        gradients.append(torch.autograd.grad((weight * grid).sum(), theta)[0])
+        # sums of three terms of at most 2, and gradients of 81 positions
+        reference = coordinates.mapped(
+            coordinates.homogeneous(theta.detach()),
+            coordinates.cell_centres(width, theta),
+            coordinates.cell_centres(height, theta),
+        )
+        torch.testing.assert_close(
+            grid.detach(), torch.stack(reference, dim=-1), atol=1e-14, rtol=0
+        )
+    torch.testing.assert_close(*gradients, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradients_are_those_of_small_steps(mode: str) -> None:
+    """Resampling passes on the derivatives by maps and matrices that differences show."""
+    torch.manual_seed(4)
+    maps = torch.rand(2, 1, 5, 6, dtype=torch.float64, requires_grad=True)
+    # within the maps, and no read on a line between cells, where bilinear reading has a kink
+    rows = torch.tensor([[0.53, 0.11, 0.05], [-0.07, 0.41, -0.03]], dtype=torch.float64)
+    matrices = coordinates.homogeneous(rows).repeat(2, 1, 1).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda m, p: resample(m, p, mode=mode), (maps, matrices), eps=1e-7, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 5), (1, 3)])
+def test_small_maps_are_moved_from_the_identity(size: tuple[int, int]) -> None:
+    """Where all cells lie at the border, matrices get a gradient all the same, and equal values."""
+    torch.manual_seed(2)
+    maps = torch.rand(3, 2, *size, dtype=torch.float64)
+    matrices = torch.eye(3, dtype=torch.float64).repeat(3, 1, 1).requires_grad_()
+    read = resample(maps, matrices)
+    torch.testing.assert_close(read, maps, atol=1e-14, rtol=0)
+    (gradient,) = torch.autograd.grad((read * torch.rand_like(read)).sum(), matrices)
+    moved = [axis for axis, cells in ((1, size[0]), (0, size[1])) if cells > 1]
+    assert float(gradient[:, moved, 2].abs().min()) > 1e-3
+
+
+def test_entries_beyond_all_maps_read_the_border() -> None:
+    """A matrix whose entries are larger than any map reads as one at the limit does."""
+    maps = torch.rand(1, 1, 4, 4)
+    far = torch.eye(3)[None].clone()
+    far[0, 0, 2] = 1e30
+    assert torch.equal(resample(maps, far), maps[..., -1:].expand_as(maps))
+    far[0, 0, 2] = FAR
+    assert torch.equal(resample(maps, far), maps[..., -1:].expand_as(maps))
+
+
+def test_half_precision_does_not_reach_the_coordinates() -> None:
+    """Under autocast maps are read at the places of float32, and come back in their own type."""
+    torch.manual_seed(3)
+    maps = torch.rand(2, 3, 40, 40)
+    matrices = coordinates.homogeneous(torch.eye(2, 3) + 0.1 * torch.randn(2, 2, 3)).float()
+    wanted = resample(maps, matrices)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(resample(maps, matrices), wanted)
+        half = resample(maps.bfloat16(), matrices)
+    assert half.dtype == torch.bfloat16
+    # bfloat16 holds eight bits: what differs is the rounding of values, not of places
+    assert float((half - wanted).abs().max()) < 2**-7
+
+
+def test_bicubic_reading_is_keys() -> None:
+    """The second mode reads a cubic of Keys' kernel with a = -0.75 along each axis."""
+    row = torch.tensor([0.0, 3.0, -1.0, 2.0, 0.5, 1.0], dtype=torch.float64)
+    maps = row.expand(1, 1, 6, 6)
+    t = 0.3
+    shift = coordinates.theta_from_index_matrix(coordinates.scale_and_shift(1, 1, t, 0)[None], 6, 6)
+    a = -0.75
+
+    def kernel(d: float) -> float:
+        d = abs(d)
+        if d <= 1:
+            return (a + 2) * d**3 - (a + 3) * d**2 + 1
+        return a * (d**3 - 5 * d**2 + 8 * d - 4)
+
+    wanted = sum(kernel(t - k) * float(row[2 + k]) for k in (-1, 0, 1, 2))
+    for read in (
+        sampling.warp(maps, shift, mode="bicubic"),
+        resample(maps, coordinates.homogeneous(shift), mode="bicubic"),
+    ):
+        torch.testing.assert_close(
+            read[0, 0, :, 2], torch.full((6,), wanted, dtype=torch.float64), atol=1e-12, rtol=0
+        )
+
+
+def test_blurring_maps_is_convolving_them() -> None:
+    """Far from the border a blurred impulse is the Gaussian; a constant stays as it is."""
+    impulse = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
+    impulse[..., 20, 20] = 1
+    covariance = torch.tensor([[5.0, 1.0], [1.0, 3.0]], dtype=torch.float64)
+    rows, columns = torch.meshgrid(torch.arange(-20.0, 21), torch.arange(-20.0, 21), indexing="ij")
+    at = torch.stack([columns, rows]).double()
+    exponent = torch.einsum("ihw,ij,jhw->hw", at, torch.linalg.inv(covariance), at)
+    wanted = torch.exp(-exponent / 2) / (2 * math.pi * torch.linalg.det(covariance).sqrt())
+    blurred = sampling.blurred(impulse, covariance)[0, 0]
+    # the response is cut off at the highest frequency, where it is exp(-pi^2 sigma^2 / 2) < 4e-7
+    torch.testing.assert_close(blurred, wanted, atol=1e-6, rtol=0)
+    flat = torch.full((1, 2, 7, 5), 0.25, dtype=torch.float64)
+    torch.testing.assert_close(sampling.blurred(flat, covariance), flat, atol=1e-13, rtol=0)

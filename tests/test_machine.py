@@ -1,0 +1,119 @@
+"""Devices, cores, and what a result came from."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from invariance_probe import machine
+from invariance_probe.errors import InvalidInputError
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "wanted"),
+    [
+        (0, "auto", "cpu"),
+        (0, "cpu", "cpu"),
+        (2, "auto", "cuda"),
+        (2, "cpu", "cpu"),
+        (2, "cuda", "cuda"),
+        (2, "cuda:1", "cuda:1"),
+    ],
+)
+def test_devices_are_found_by_name(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, wanted: str
+) -> None:
+    """The device named is the one that is picked; auto is a GPU where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert machine.pick_device(name) == torch.device(wanted)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "message"),
+    [
+        (0, "cuda", r"device='cuda' is not there \(0 CUDA devices\); use --device cpu or auto"),
+        (2, "cuda:2", r"device='cuda:2' is not there \(2 CUDA devices\)"),
+        (2, "cuda:", "device='cuda:': choose auto, cpu, cuda or cuda:K"),
+        (2, "cuda:-1", "device='cuda:-1': choose auto"),
+        (0, "meta", "device='meta': choose auto"),
+        (0, "tpu", "device='tpu': choose auto"),
+        (0, "", "device='': choose auto"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, message: str
+) -> None:
+    """An unknown device, and one too many, are named with what may be given."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(InvalidInputError, match=message):
+        machine.pick_device(name)
+
+
+def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process bound to some cores counts those; where that is unknown, all of the machine."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    assert machine.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert machine.cores() == os.cpu_count()
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    """In a checkout the commit is git's HEAD, and a clean tree is told from a dirty one."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not run from a checkout")
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    assert machine.commit() == (git("rev-parse", "HEAD"), git("status", "--porcelain") != "")
+
+
+def test_outside_a_checkout_there_is_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy inside somebody else's repository does not pass their commit off as its own."""
+    if shutil.which("git") is None:
+        pytest.skip("git is missing")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / "site-packages").mkdir()
+    copy = tmp_path / "site-packages" / "machine.py"
+    copy.touch()
+    monkeypatch.setattr(machine, "__file__", str(copy))
+    assert machine.commit() == (None, None)
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no git
+    assert machine.commit() == (None, None)
+
+
+def test_provenance_says_where_the_numbers_come_from() -> None:
+    """Versions, machine, commit and time are there, and survive JSON."""
+    about = machine.provenance(12.34567)
+    assert json.loads(json.dumps(about)) == about
+    assert about["wall_time_s"] == 12.346
+    assert about["versions"]["python"] == platform.python_version()
+    assert about["versions"]["torch"] == metadata.version("torch")
+    assert about["threads"] == torch.get_num_threads()
+    assert (about["git_commit"], about["git_dirty"]) == machine.commit()
+
+
+def test_a_package_that_is_not_installed_is_said_to_be_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A checkout on the path that was never installed has no version, and that is no error."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert machine.versions()["invariance-probe"] == "not installed"

@@ -1,0 +1,90 @@
+"""The bar and the live line, on a terminal and where there is none."""
+
+import io
+import sys
+
+import pytest
+
+from invariance_probe.terminal import LiveLine, Progress
+
+
+class Terminal(io.StringIO):
+    """Keeps what is written to it, and says whether it is a terminal."""
+
+    def __init__(self, *, is_one: bool) -> None:
+        super().__init__()
+        self._is_one = is_one
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return self._is_one
+
+
+def attached(monkeypatch: pytest.MonkeyPatch, *, is_one: bool) -> Terminal:
+    """Put a terminal, or a file, of 60 columns in the place of stderr."""
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "60"), ("LINES", "20")):
+        monkeypatch.setenv(name, value)
+    for name in ("TTY_COMPATIBLE", "TTY_INTERACTIVE", "FORCE_COLOR"):  # rich would believe them
+        monkeypatch.delenv(name, raising=False)
+    terminal = Terminal(is_one=is_one)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
+
+
+def use_both(*, shown: bool) -> bool:
+    """Count two of five, and write a line; say whether the line was visible."""
+    with Progress(shown, doing="training", units="networks") as bar:
+        bar.start(5)
+        bar.advance(2)
+    with LiveLine(shown) as line:
+        line.show("step 3 of 10" + 100 * "." + "end")
+        return line.visible
+
+
+def test_a_terminal_shows_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted stands in the bar; a line wider than the terminal is cut off."""
+    terminal = attached(monkeypatch, is_one=True)
+    assert use_both(shown=True)
+    text = terminal.getvalue()
+    assert "training" in text
+    assert "2/5" in text
+    assert "networks" in text
+    assert "step 3 of 10" in text
+    assert "end" not in text
+    assert text.endswith("\x1b[1A\x1b[2K")  # up and cleared: the line is gone
+
+
+@pytest.mark.parametrize(("shown", "is_one"), [(False, True), (True, False), (False, False)])
+def test_elsewhere_nothing_is_written(
+    monkeypatch: pytest.MonkeyPatch, shown: bool, is_one: bool
+) -> None:
+    """A log file, and who asked for none, get not one character."""
+    terminal = attached(monkeypatch, is_one=is_one)
+    assert not use_both(shown=shown)
+    assert terminal.getvalue() == ""
+
+
+@pytest.mark.parametrize("kind", [Progress, LiveLine])
+def test_the_cursor_comes_back_after_an_error(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Progress | LiveLine]
+) -> None:
+    """Whatever was hidden while it ran is shown again when what ran has failed."""
+    terminal = attached(monkeypatch, is_one=True)
+
+    def fail() -> None:
+        with kind(True):
+            raise KeyError("column")
+
+    with pytest.raises(KeyError, match="column"):
+        fail()
+    text = terminal.getvalue()
+    hidden, back = text.rfind("\x1b[?25l"), text.rfind("\x1b[?25h")
+    assert 0 <= hidden < back
+
+
+def test_progress_before_the_start_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who advances before it is known how much there is to do makes no error."""
+    terminal = attached(monkeypatch, is_one=True)
+    with Progress(True) as bar:
+        bar.advance(3)
+    assert "3/" not in terminal.getvalue()
