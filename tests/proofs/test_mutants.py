@@ -153,7 +153,8 @@ MUTANTS = {
     ),
     "P13 transpose": (P13, 0, spectral, "transported", lambda w, h: plane_maps.move(h.T, w)),
     "P13 normalised by the other": (
-        P13, 0, spectral, "linear_residual", lambda m: (m[:, 0] + m[:, 1] - 2 * m[:, 2]) / m[:, 1]
+        P13, 0, spectral, "linear_residual",
+        lambda m: (m[..., 0] + m[..., 1] - 2 * m[..., 2]) / m[..., 1],
     ),
     "P13 as if uncorrelated": (
         P13, 0, spectral, "rectified_product", lambda v, w, c: np.sqrt(v * w) / (2 * np.pi)
