@@ -138,7 +138,7 @@ def measure(
         within = math.isfinite(r) and r <= tolerance
         return within if kind is Kind.THERE_EXISTS else not within
 
-    @_deterministic(examples, Phase.generate)
+    @_deterministic(examples, Phase.generate)  # type: ignore[untyped-decorator]  # see there
     @given(cases)
     def visit(case: Any) -> None:
         nonlocal first
