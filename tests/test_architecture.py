@@ -13,7 +13,9 @@ import invariance_probe as ip
 from tests.conftest import ROOT
 
 ARROWS = 70
-"""Most arrows between the rooms of the engine: beyond, the tree no longer says what needs what."""
+"""Most arrows between the rooms of the engine: beyond, the tree no longer says what needs what.
+
+The public surface is not counted: it is a list of what the rooms offer, and should name many."""
 ENGINE = ROOT / "invariance_probe"
 
 
@@ -131,9 +133,9 @@ def test_floors_and_arrows_are_few() -> None:
     contracts = tables["tool"]["importlinter"]["contracts"]
     (floors,) = [each["layers"] for each in contracts if "containers" in each]
     assert len(floors) <= 6
-    arrows = _arrows()
+    arrows = {(room, target) for room, target in _arrows() if room != "__init__"}
     assert len(arrows) <= ARROWS, sorted(arrows)
-    assert {("probing", "plane"), ("files", "errors"), ("__init__", "plane")} <= arrows
+    assert {("probing", "plane"), ("files", "errors"), ("cli", "training")} <= arrows
 
 
 def test_no_room_imports_the_whole_house() -> None:
