@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import invariance_probe as ip
 from invariance_probe.data.datasets import open_dataset
 from invariance_probe.results.methods import EXPLAINING_METHODS
+from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import mean_interval, statistic_interval, t_interval
 
 METHODS = ("identity", "oracle", "floor", "unrelated")
@@ -281,7 +282,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     panels = {"": "known distributions", "probe": "whole probes", "part": "parts of a residual"}
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(15.5, 5.4), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True)
         sizes = sorted(frame["images"].unique())
