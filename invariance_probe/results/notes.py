@@ -33,7 +33,7 @@ def notes(config: Mapping[str, Any], summary: pd.DataFrame) -> tuple[str, ...]:
 def _outside(fvu: pd.DataFrame) -> list[str]:
     """Name each image that lies far outside, with the row in which it does so most."""
     found: dict[str, list[Any]] = {}
-    for row in fvu[fvu["far_outside"].fillna("") != ""].itertuples():
+    for row in fvu[fvu["far_outside"].notna() & (fvu["far_outside"] != "")].itertuples():
         for name in str(row.far_outside).split("; "):
             found.setdefault(name, []).append(row)
     out = []

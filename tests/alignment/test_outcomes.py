@@ -24,10 +24,11 @@ def test_what_needs_no_remedy_has_none() -> None:
 
 
 def test_texts_of_older_tables_are_known() -> None:
-    """What version 0.1.0 wrote into tables can be read."""
+    """What version 0.1.0 wrote into tables can be read; only one text has come since."""
     written = (
         "converged step_limit distortion_limit non_finite constant empty_region one_image "
         "fewer_positions_than_channels bilinear_only outstanding_positions proven box_limit "
         "time_limit"
     )
-    assert {Outcome(text) for text in written.split()} == set(Outcome)
+    older = {Outcome(text) for text in written.split()}
+    assert older == set(Outcome) - {Outcome.NEAR_DUPLICATES}
