@@ -217,7 +217,7 @@ class CountingImages:
 
 
 def test_images_are_streamed(small_net: nn.Module) -> None:
-    """Each image is loaded three times, once for copies, and none is kept; batches keep their size."""
+    """Each image is loaded three times, once for copies, and none is kept; batches stay small."""
     images = CountingImages(23)
     sizes: list[int] = []
     handle = small_net[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
