@@ -102,7 +102,7 @@ def _saved(root: Path) -> set[Path]:
     return {path.parent for path in root.glob("runs/*/checkpoint*")}
 
 
-def _wait(until: Callable[[], bool], seconds: float = 60) -> None:
+def _wait(until: Callable[[], bool], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end
