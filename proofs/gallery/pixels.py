@@ -5,10 +5,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from proofs.claims import p09_any_warp_obstruction as p09
 from proofs.claims import p12_pooling_over_the_orbit as p12
 from proofs.claims import p16_iterate_by_composing as p16
 from proofs.gallery.panels import Panel, figure, of_pixels
-from proofs.worlds.hull_distances import any_warp_bounds
 from proofs.worlds.lattice import (
     QUARTER_TURNS,
     SYMMETRIES,
@@ -107,7 +107,7 @@ def edge_no_warp_repairs() -> Figure:
     across = Conv(bank, padding=1, border="circular")
     turned = QUARTER_TURNS[1](image)
     reference, offered = across(image), across(turned)
-    bound = any_warp_bounds(reference[0].numpy(), offered[0].numpy())
+    bound = p09.bounds(reference[0], offered[0]).numpy()
     strength = reference[0].norm(dim=0).numpy()
     return figure(
         "P9. An upright edge answers in channel 0. After a quarter turn the edge answers in "

@@ -41,7 +41,7 @@ def frequency_grid(side: int) -> Frequencies:
 
 def one_of_each_pair(
     frequencies: Frequencies, power: Float64[np.ndarray, "n"]
-) -> tuple[Float64[np.ndarray, "m 2"], Float64[np.ndarray, "m"]]:
+) -> tuple[Float64[np.ndarray, "kept 2"], Float64[np.ndarray, "kept"]]:
     """Leave out w where -w is on the grid too; filters and images are real, so both count alike.
 
     Args:
