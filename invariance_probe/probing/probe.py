@@ -46,10 +46,11 @@ def probe(
 ) -> ProbeResult:
     """Measure how far a spatial warp re-aligns a model's maps after its input was transformed.
 
-    Images are read twice, once for the mean of each channel and once for the measurement, and once
-    more if channels are mixed; memory does not grow with their number, but for the table. On the
-    CPU the same seed gives the same table; the last digits may change with `batch_size`, as
-    convolutions choose their kernels by the size of the batch.
+    Images are loaded once to find near duplicates, and then read twice, once for the mean of each
+    channel and once for the measurement, and once more if channels are mixed; memory does not grow
+    with their number, but for the table and 32 x 32 pixels of each. On the CPU the same seed gives
+    the same table; the last digits may change with `batch_size`, as convolutions choose their
+    kernels by the size of the batch.
 
     Args:
         model: Any module; it is left as it was found.

@@ -33,8 +33,10 @@ def notes(config: Mapping[str, Any], summary: pd.DataFrame) -> tuple[str, ...]:
 def _outside(fvu: pd.DataFrame) -> list[str]:
     """Name each image that lies far outside, with the row in which it does so most."""
     found: dict[str, list[Any]] = {}
-    for row in fvu[fvu["far_outside"].fillna("") != ""].itertuples():
-        for name in str(row.far_outside).split("; "):
+    for row in fvu.itertuples():
+        # empty text comes back from a file as NaN
+        names = row.far_outside if isinstance(row.far_outside, str) else ""
+        for name in filter(None, names.split("; ")):
             found.setdefault(name, []).append(row)
     out = []
     for name, rows in found.items():
