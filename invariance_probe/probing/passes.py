@@ -188,7 +188,9 @@ class ForwardPasses:
         shown = images[:, numbers.index(0)] * self.std + self.mean if 0 in numbers else None
         returned = {}
         if Method.INPUT in self.options.compared:
-            returned = self._forward_views(self.returned(images[1:]), numbers)
+            returned = self._forward_views(
+                self.returned(images[1:], range(len(self.moves))), numbers
+            )
         return Chunk(
             numbers=numbers,
             reference={name: each[0] for name, each in maps.items()},
@@ -211,17 +213,20 @@ class ForwardPasses:
         return torch.stack(list(self._render(self._canvases(numbers), [_STAY, *self.moves])))
 
     def returned(
-        self, moved: Float[Tensor, "transform image colour crop_height crop_width"]
+        self,
+        moved: Float[Tensor, "transform image colour crop_height crop_width"],
+        group: Sequence[int],
     ) -> Float[Tensor, "transform image colour crop_height crop_width"]:
         """Warp transformed images back, as a transformer of the input does that knows the motion.
 
         Args:
-            moved: Images under each transform.
+            moved: Images under some transforms.
+            group: Numbers of these transforms.
 
         Returns:
             The images, read by the sampler of the maps; what left the crop is lost.
         """
-        undo = self._undo.repeat_interleave(moved.shape[1], dim=0)
+        undo = self._undo[list(group)].repeat_interleave(moved.shape[1], dim=0)
         back = sampling.warp(moved.flatten(0, 1), undo, mode=self.options.search.mode)
         return back.reshape(moved.shape)
 

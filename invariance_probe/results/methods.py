@@ -136,6 +136,16 @@ DEFAULT_METHODS = (
 )
 """What a probe measures unless told otherwise."""
 
+RECOVERY_METHODS = (
+    Method.IDENTITY,
+    Method.INPUT,
+    Method.ORACLE,
+    Method.AFFINE,
+    Method.FLOOR,
+    Method.UNRELATED,
+)
+"""What `recover` can put back into a network."""
+
 EXPLAINING_METHODS = (
     Method.ORACLE,
     Method.ORACLE_PERMUTATION,
