@@ -11,8 +11,10 @@ from rich.table import Table
 
 from invariance_probe.results import decomposition
 from invariance_probe.results.methods import METHODS
+from invariance_probe.results.notes import notes
 from invariance_probe.results.result import ProbeResult
 from invariance_probe.results.tables import ProbeTables
+from invariance_probe.statistics import interval_words
 
 _HEADINGS = {
     "other warp": "rewarp",
@@ -43,7 +45,8 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
     for family in dict.fromkeys(fvu["transform"]):
         console.print(_summary_table(result, fvu[fvu["transform"] == family], str(family)))
     console.print(
-        "Means over images, with 95 % intervals. 0: perfectly aligned; 1: no better than "
+        f"Means over images; {interval_words(len(result.config['images']))}. "
+        "0: perfectly aligned; 1: no better than "
         "the channel means; floor: what interpolation alone costs; unrelated: chance."
     )
     if result.explained and len(result.config["images"]) < 2:
@@ -57,6 +60,8 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
             "interval. Mixings are scored on images outside their fit. The last column is proven: "
             "no spatial warp leaves less."
         )
+    for note in notes(result.config, summary):
+        console.print(note, style="yellow", markup=False, highlight=False)
     console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
 
 

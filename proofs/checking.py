@@ -32,11 +32,6 @@ READABLE_ENTRIES = 9
 WITNESS_EXAMPLES = 50
 """Cases among which a counterexample to a negative control must turn up."""
 
-_DETERMINISTIC = settings(
-    derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
-"""The same cases on every run, none remembered from an earlier one."""
-
 
 class Outcome(Enum):
     """What the judge found; the value is the message with cause and remedy."""
@@ -143,7 +138,7 @@ def measure(
         within = math.isfinite(r) and r <= tolerance
         return within if kind is Kind.THERE_EXISTS else not within
 
-    @settings(_DETERMINISTIC, max_examples=examples, phases=[Phase.generate])
+    @_deterministic(examples, Phase.generate)  # type: ignore[untyped-decorator]  # see there
     @given(cases)
     def visit(case: Any) -> None:
         nonlocal first
@@ -289,6 +284,18 @@ def show(value: object) -> str:
     return str(value)
 
 
+def _deterministic(examples: int, *phases: Phase) -> Any:
+    # typed `settings`, it could not be checked: beartype refuses a class that hides its module
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 def _smallest(
     cases: SearchStrategy[Any], decides: Callable[[Any], bool], examples: int, shrinking: int
 ) -> str:
@@ -302,8 +309,9 @@ def _smallest(
         return known[text]
 
     try:
-        how = settings(_DETERMINISTIC, max_examples=examples, phases=[Phase.generate, Phase.shrink])
-        smallest = find_smallest(cases, within_budget, settings=how)
+        smallest = find_smallest(
+            cases, within_budget, settings=_deterministic(examples, Phase.generate, Phase.shrink)
+        )
     except NoSuchExample:
         return ""
     return show(smallest)

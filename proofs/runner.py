@@ -1,9 +1,11 @@
 """Checks many claims, one setting at a time, in this process or in several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 import torch
 
@@ -29,23 +31,40 @@ def run(ids: Sequence[str], examples: int, workers: int) -> tuple[list[Verdict],
     """
     if workers < 1 or examples < 1:
         raise ValueError(f"workers = {workers}, examples = {examples}: both must be 1 or more.")
+    # the expensive settings first, so that nobody is left with one at the end
     tasks = [(id_, number) for id_ in ids for number in range(len(CLAIMS[id_].settings))]
+    order = sorted(tasks, key=lambda task: CLAIMS[task[0]].settings[task[1]].share)
     observing = [id_ for id_ in ids if CLAIMS[id_].observations is not None]
-    if workers == 1:
-        with _one_thread():
-            verdicts = [judged(id_, number, examples) for id_, number in tasks]
-            return verdicts, {id_: observed(id_) for id_ in observing}
-    context = get_context("spawn")  # forking after torch has started threads can hang
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        # the expensive settings first, so that no worker is left with one at the end
-        order = sorted(tasks, key=lambda task: CLAIMS[task[0]].settings[task[1]].share)
-        running = {task: pool.submit(judged, *task, examples) for task in order}
-        reports = {id_: pool.submit(observed, id_) for id_ in observing}
-        return [running[task].result() for task in tasks], {
-            id_: report.result() for id_, report in reports.items()
-        }
+    found = _shared_out(
+        [
+            *(partial(observed, id_) for id_ in observing),
+            *(partial(judged, *task, examples) for task in order),
+        ],
+        workers,
+    )
+    reports = dict(zip(observing, found, strict=False))
+    verdicts = dict(zip(order, found[len(observing) :], strict=True))
+    return [verdicts[task] for task in tasks], reports
+
+
+def _shared_out(calls: Sequence[Callable[[], Any]], workers: int) -> list[Any]:
+    """Results of calls, made by this process and `workers` - 1 others."""
+    with _one_thread():
+        if workers == 1:
+            return [call() for call in calls]
+        context = get_context("spawn")  # forking after torch has started threads can hang
+        with ProcessPoolExecutor(
+            workers - 1, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            pending = [pool.submit(call) for call in calls]
+            # this process begins at the end, before the others have started, and goes on to meet
+            # them: what can be cancelled nobody has begun
+            own = {
+                number: calls[number]()
+                for number in reversed(range(len(calls)))
+                if pending[number].cancel()
+            }
+            return [own[n] if n in own else pending[n].result() for n in range(len(calls))]
 
 
 def judged(id_: str, number: int, examples: int) -> Verdict:

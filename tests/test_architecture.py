@@ -18,6 +18,57 @@ ARROWS = 70
 The public surface is not counted: it is a list of what the rooms offer, and should name many."""
 ENGINE = ROOT / "invariance_probe"
 
+TESTED_IN = {
+    # a table whose every row is checked the same way
+    "proofs/claims/*": "proofs/test_claims.py",
+    "proofs/draws/*": "proofs/draws/test_draws.py",
+    "proofs/gallery/*": "proofs/test_gallery.py",
+    "proofs/formal/*": "proofs/test_formal.py",
+    "analyses/questions/*": "analyses/questions/test_list.py",
+    # what a command writes, read back from the page or the terminal
+    "analyses/answer.py": "analyses/test_main.py",
+    "analyses/report/*": "analyses/report/test_findings.py",
+    "invariance_probe/report/*": "report/test_page.py",
+    "proofs/reporting.py": "proofs/test_command.py",
+    "proofs/runner.py": "proofs/test_command.py",
+    # one side of a whole that is tested as one
+    "analyses/trained_maps.py": "analyses/questions/test_trained_questions.py",
+    "analyses/training_figures.py": "analyses/questions/test_trained_questions.py",
+    "analyses/training_plan.py": "analyses/questions/test_trained_questions.py",
+    "invariance_probe/alignment/aligning.py": "alignment/test_search.py",
+    "invariance_probe/alignment/distortion.py": "alignment/test_solver.py",
+    "invariance_probe/alignment/objectives.py": "alignment/test_solver.py",
+    "invariance_probe/certificates/attacks.py": "certificates/test_any_warp.py",
+    "invariance_probe/certificates/families.py": "certificates/test_branch_and_bound.py",
+    "invariance_probe/certificates/hulls.py": "certificates/test_any_warp.py",
+    "invariance_probe/certificates/minorants.py": "certificates/test_branch_and_bound.py",
+    "invariance_probe/certificates/range_minima.py": "certificates/test_branch_and_bound.py",
+    "invariance_probe/controls/group_networks.py": "controls/test_groups.py",
+    "invariance_probe/controls/weights.py": "controls/test_filters.py",
+    "invariance_probe/data/catalogue.py": "data/test_datasets.py",
+    "invariance_probe/data/folders.py": "data/test_datasets.py",
+    "invariance_probe/data/formats.py": "data/test_datasets.py",
+    "invariance_probe/data/openers.py": "data/test_datasets.py",
+    "invariance_probe/data/sources.py": "data/test_datasets.py",
+    "invariance_probe/data/splits.py": "data/test_datasets.py",
+    "invariance_probe/perturbations/*": "perturbations/test_kinds.py",
+    "invariance_probe/stn/convolution.py": "stn/test_networks.py",
+    "invariance_probe/training/batches.py": "training/test_trainer.py",
+    "invariance_probe/training/checkpoints.py": "training/test_resume.py",
+    "invariance_probe/training/configuration.py": "training/test_trainer.py",
+    "invariance_probe/training/factory.py": "training/test_trainer.py",
+    "invariance_probe/training/presets.py": "training/test_command.py",
+    "invariance_probe/training/runs.py": "training/test_trainer.py",
+    "proofs/claim.py": "proofs/test_checking.py",
+    "proofs/worlds/defects.py": "proofs/test_mutants.py",
+    "proofs/worlds/gaussian_networks.py": "proofs/worlds/test_gaussians.py",
+    "proofs/worlds/packaged.py": "proofs/worlds/test_spectral.py",
+    "proofs/worlds/plane_maps.py": "proofs/worlds/test_gaussians.py",
+    "proofs/worlds/stencils.py": "proofs/test_corrections.py",
+}
+"""Modules, or all of a folder but those with a file of their own, that are tested in another place
+than the mirrored one."""
+
 
 def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -127,15 +178,84 @@ def _arrows() -> set[tuple[str, str]]:
     return found
 
 
-def test_floors_and_arrows_are_few() -> None:
-    """The engine has six floors at most, and its rooms no more arrows than can be kept in mind."""
+def _floors() -> list[str]:
+    """The rooms of each floor of the engine, from the top."""
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = tables["tool"]["importlinter"]["contracts"]
     (floors,) = [each["layers"] for each in contracts if "containers" in each]
-    assert len(floors) <= 6
+    return list(floors)
+
+
+def test_floors_and_arrows_are_few() -> None:
+    """The engine has six floors at most, and its rooms no more arrows than can be kept in mind."""
+    assert len(_floors()) <= 6
     arrows = {(room, target) for room, target in _arrows() if room != "__init__"}
     assert len(arrows) <= ARROWS, sorted(arrows)
     assert {("probing", "plane"), ("files", "errors"), ("cli", "training")} <= arrows
+
+
+def _has_logic(module: Path) -> bool:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    return any(isinstance(node, ast.FunctionDef) for node in ast.walk(tree))
+
+
+def _mirrored(module: Path) -> Path:
+    """Where the tests of a module lie, relative to the tests: the engine's rooms right there."""
+    inside = module.relative_to(ROOT)
+    if inside.parts[0] == ENGINE.name:
+        inside = module.relative_to(ENGINE)
+    return inside.with_name(f"test_{inside.name}")
+
+
+def test_every_module_has_its_tests_where_the_tree_says() -> None:
+    """What has logic is tested in the mirrored file, or in one that is named; no name is idle."""
+    tests, idle, missing = ROOT / "tests", set(TESTED_IN), []
+    for package in ("invariance_probe", "proofs", "analyses"):
+        for module in (ROOT / package).rglob("*.py"):
+            if module.name.startswith("__") or not _has_logic(module):
+                continue
+            if (tests / _mirrored(module)).is_file():
+                continue
+            path = module.relative_to(ROOT)
+            named = {str(path), str(path.parent / "*")} & TESTED_IN.keys()
+            if not any((tests / TESTED_IN[name]).is_file() for name in named):
+                missing.append(f"{path}: tests/{_mirrored(module)}")
+            idle -= named
+    assert not missing, "\n".join(missing)
+    assert not idle, f"these have files of their own now, or are gone: {sorted(idle)}"
+
+
+def _imported(source: Path) -> set[str]:
+    """The modules and names that a file imports, in full."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{each.name}" for each in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+    return found
+
+
+def test_tests_import_nothing_that_stands_above_what_they_test() -> None:
+    """Tests of a room use that room, its floor and those below, and the public surface at most."""
+    floor = {
+        room: height
+        for height, rooms in enumerate(reversed(_floors()))
+        for room in map(str.strip, rooms.split("|"))
+    }
+    above = floor | {"proofs": len(floor), "analyses": len(floor) + 1}
+    wrong = []
+    for source in (ROOT / "tests").rglob("*.py"):
+        room = source.relative_to(ROOT / "tests").parts[0].removeprefix("test_").removesuffix(".py")
+        if room not in above:  # of the whole, like this file
+            continue
+        for name in _imported(source):
+            package, *inside = name.split(".")
+            # the helpers of other rooms' tests are of those rooms
+            target = inside[0] if package in {ENGINE.name, "tests"} and inside else package
+            if above.get(target, 0) > above[room]:
+                wrong.append(f"{source.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_room_imports_the_whole_house() -> None:

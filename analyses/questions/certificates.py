@@ -18,6 +18,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.certificates import any_warp, attacks, branch_and_bound, families
 from invariance_probe.network import hooks
 from invariance_probe.network.models import load_model
+from invariance_probe.results.style import figure_style
 
 _TIMED_PAIRS = 2
 
@@ -345,7 +346,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(12, 4.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         some = frame[(frame["part"] == "any-warp") & (frame["transform"] == "rotation")]

@@ -19,6 +19,7 @@ from analyses.questions import trained_against_random as networks
 from invariance_probe import controls
 from invariance_probe.network.models import load_model
 from invariance_probe.results import decomposition
+from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import by_image, statistic_interval
 
 KINDS = ("permutation", "linear")
@@ -281,7 +282,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(frame["network"]))
     layers = {name: list(dict.fromkeys(frame[frame["network"] == name]["layer"])) for name in names}
     columns = max(map(len, layers.values()))
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         size = (max(2.5 * columns + 0.8, 7.5), 2.6 * len(names) + 1.6)
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(len(names), columns, sharey=True, squeeze=False)

@@ -29,6 +29,7 @@ from analyses.training_figures import spoken
 from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.kinds import parse_perturbation
 from invariance_probe.results.methods import Method
+from invariance_probe.results.style import figure_style
 from invariance_probe.terminal import Progress
 from invariance_probe.training.configuration import Network, TrainConfig
 
@@ -279,7 +280,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     """
     said = summary(frame)
     said = said[said["cost"] == "over_sl"]
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(14, 6.2), layout="constrained")
         points, forest = figure.subplots(1, 2, width_ratios=(1.15, 1))
         _draw_points(points, frame)

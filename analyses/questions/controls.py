@@ -17,7 +17,7 @@ import invariance_probe as ip
 from invariance_probe import controls
 from invariance_probe.data.pictures import open_images
 from invariance_probe.results.methods import DEFAULT_METHODS, Method
-from invariance_probe.results.style import RESIDUAL
+from invariance_probe.results.style import RESIDUAL, figure_style
 
 EXACT = 1e-10
 """Largest fvu that passes as exact: a relative error of 1e-5, squared."""
@@ -275,7 +275,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     table = summary(frame)
     networks = list(dict.fromkeys(table["network"]))
     families = [family for family in MOVES if (table["moves"] == family).any()]
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         height = 1.9 + 0.42 * len(networks)
         figure = Figure(figsize=(2.5 * len(families) + 1.2, height), layout="constrained")
         panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]

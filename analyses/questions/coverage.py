@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import invariance_probe as ip
 from invariance_probe.data.datasets import open_dataset
 from invariance_probe.results.methods import EXPLAINING_METHODS
+from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import mean_interval, statistic_interval, t_interval
 
 METHODS = ("identity", "oracle", "floor", "unrelated")
@@ -23,6 +24,9 @@ LAYER, CROP, MARGIN = "3", 28, 6
 """Layer probed; side of what the network sees, and what is added around it for the rotations."""
 TURNS = (30.0, -60.0)
 """Two rotations: repeated measures of each image."""
+RESOLUTION = 1e-3
+"""Share of a residual that is taken for none: a part that one image of a hundred has a trace of is
+0 in most samples, and so are both ends of its interval."""
 ASKED = {"normal": (0.93, 0.97), "seeds, normal": (0.93, 0.97), "lognormal": (0.90, 1.0)}
 """Coverage that is asked for from five images on."""
 
@@ -81,8 +85,11 @@ class Tally:
         ends = np.broadcast_arrays(np.asarray(low), np.asarray(high))
         self._ends.append(np.stack(ends).reshape(2, -1) - truth)
 
-    def row(self) -> dict[str, object]:
+    def row(self, resolution: float = 0.0) -> dict[str, object]:
         """Sum up.
+
+        Args:
+            resolution: What an end may be off by and still hold the mean.
 
         Returns:
             A row of the table.
@@ -92,9 +99,9 @@ class Tally:
             "values": self.values,
             "images": self.images,
             "intervals": len(low),
-            "too_low": float((high < 0).mean()),
-            "too_high": float((low > 0).mean()),
-            "covered": float(((low <= 0) & (high >= 0)).mean()),
+            "too_low": float((high < -resolution).mean()),
+            "too_high": float((low > resolution).mean()),
+            "covered": float(((low <= resolution) & (high >= -resolution)).mean()),
             "width": float(np.median(high - low)),
         }
 
@@ -234,7 +241,7 @@ def _explained(config: Config) -> Iterator[dict[str, object]]:
             parts = replace(whole, table=table).decomposition().set_index(key)
             for part, row in parts.iterrows():
                 tallies[part].add(truth[part], row["share_low"], row["share_high"])
-        yield from (tally.row() for tally in tallies.values())
+        yield from (tally.row(RESOLUTION) for tally in tallies.values())
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -275,7 +282,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     panels = {"": "known distributions", "probe": "whole probes", "part": "parts of a residual"}
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(15.5, 5.4), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True)
         sizes = sorted(frame["images"].unique())

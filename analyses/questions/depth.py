@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analyses import training_figures, training_plan
 from analyses.training_plan import Setup, TrainingPlan
+from invariance_probe.results.style import figure_style
 from invariance_probe.training.configuration import Network
 
 REFERENCE = "cnn"
@@ -136,7 +137,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure: a row a perturbation; counts of diverged runs stand in the titles.
     """
     perturbations = list(dict.fromkeys(frame["perturbation"]))
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(12, 4.2 * len(perturbations) + 1.6), layout="constrained")
         panels = figure.subplots(len(perturbations), 2, squeeze=False)
         for line, perturbation in enumerate(perturbations):

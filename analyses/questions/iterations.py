@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from analyses import training_figures, training_plan
 from analyses.training_plan import Setup, TrainingPlan
+from invariance_probe.results.style import figure_style
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         for perturbation in dict.fromkeys(frame["perturbation"])
         for depth in depths
     ]
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(12, 4.2 * len(rows) + 1.4), layout="constrained")
         panels = figure.subplots(len(rows), 2, squeeze=False)
         for (errors, poses), (perturbation, depth) in zip(panels, rows, strict=True):

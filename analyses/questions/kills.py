@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from invariance_probe.data.datasets import Dataset, Parts, Source, Split
 from invariance_probe.perturbations.kinds import RandomRotation
+from invariance_probe.results.style import figure_style
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import checkpoints
 from invariance_probe.training.configuration import Execution, TrainConfig
@@ -191,7 +192,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
         axes = figure.subplots()
         axes.step(frame["process"], frame["step"], where="post", marker="o")

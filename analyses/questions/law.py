@@ -12,15 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invariance_probe.data.pictures import open_images
+from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import statistic_interval
-from proofs.claims.p13_spectral_law import predicted
+from proofs.claims.p13_spectral_law import SIDE, curves
 from proofs.worlds import plane_maps, spectral
 from proofs.worlds.packaged import LUMINANCE, stem_kernels
 from proofs.worlds.plane_maps import Matrix
 from proofs.worlds.spectral import Grey
 
-SIDE = 256
-"""Side of the images, in pixels."""
 RADIUS, STEP = 60.0, 2
 """Of the disc that is compared, in pixels: twice as large, it still lies in the image."""
 CUT = 0.35
@@ -49,7 +48,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "tiny": Config(degrees=(10, 90), factors=(0.8, 1.4), images=2),
+    "tiny": Config(degrees=(10, 90), factors=(0.8, 1.4), images=3),
 }
 
 
@@ -71,10 +70,9 @@ def measure(config: Config) -> pd.DataFrame:
         *(("rotation", d, plane_maps.rotation(d)) for d in config.degrees),
         *(("scaling", f, plane_maps.scaling(f)) for f in config.factors),
     ]
-    frequencies = spectral.frequency_grid(SIDE)
     frames = []
     for name, images, power in _images(config):
-        law = np.stack([predicted(bank, frequencies, power, h) for *_, h in moves], axis=1)
+        law = curves(bank, power, tuple(h for *_, h in moves))
         error, energy = _errors(images, bank, [h for *_, h in moves], negatives=name != PHOTOGRAPHS)
         unit = energy.mean(axis=0)
         index = pd.MultiIndex.from_product(
@@ -113,25 +111,9 @@ def _images(
             [spectral.noise(SIDE, CUT, s) for s in seeds],
             spectral.noise_power(frequencies, CUT),
         ),
-        (MATCHED, [shaped_noise(below, s) for s in seeds], below),
+        (MATCHED, [spectral.shaped_noise(below, s) for s in seeds], below),
         (PHOTOGRAPHS, grey, power),
     ]
-
-
-def shaped_noise(power: Float64[np.ndarray, " n"], seed: int) -> Grey:
-    """Periodic Gaussian noise with a given spectrum.
-
-    Args:
-        power: S on `spectral.frequency_grid`, even in the frequency.
-        seed: Of the generator.
-
-    Returns:
-        One image of variance 1 on average.
-    """
-    side = round(len(power) ** 0.5)
-    white = np.fft.fft2(np.random.default_rng(seed).standard_normal((side, side)))
-    shaped = white * np.sqrt(power / power.sum()).reshape(side, side) * side
-    return np.asarray(np.fft.ifft2(shaped).real)
 
 
 def _errors(
@@ -228,7 +210,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     judged = judged[judged["transform"] == "all"].set_index(["images", "kind"])
     kinds = list(dict.fromkeys(frame["images"]))
     top = 1.05 * float(cloud[["predicted", "measured"]].to_numpy().max())
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(4 * len(kinds) + 0.8, 9.2), layout="constrained")
         panels = figure.subplots(2, len(kinds), sharex=True, sharey=True, squeeze=False)
         for row, kind in enumerate(KINDS):

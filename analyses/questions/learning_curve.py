@@ -13,6 +13,7 @@ from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
 from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
 from invariance_probe.plane import sampling
+from invariance_probe.results.style import figure_style
 
 KINDS = ("none", *(kind.value for kind in channels.Kind))
 
@@ -123,7 +124,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     layers = list(dict.fromkeys(frame["layer"]))
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(3.3 * len(layers) + 2.6, 7), layout="constrained")
         panels = figure.subplots(2, len(layers), sharex=True, sharey=True, squeeze=False)
         for row, warp in enumerate(("oracle", "affine")):

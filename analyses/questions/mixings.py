@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import invariance_probe as ip
+from invariance_probe.results.style import figure_style
 
 METHODS = ("oracle", "oracle+linear")
 SLACK, MOST = 0.05, 2.0
@@ -138,7 +139,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     runs = by_run(frame)
     names = list(dict.fromkeys(runs["network"]))
     colours = sns.color_palette("colorblind")
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(3.6 * len(names) + 3.4, 4.4), layout="constrained")
         panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
         end = 1.05 * float(runs["oracle"].max())

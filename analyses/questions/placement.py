@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from analyses import training_figures, training_plan
 from analyses.training_plan import Setup, TrainingPlan
 from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import t_interval
 
 REFERENCE = "c1"
@@ -159,7 +160,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     poses = frame[frame["level"] == "pose"]
     variants = list(dict.fromkeys(runs["variant"]))
     moved = [variant for variant in variants if variant in set(poses["variant"])]
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(
             figsize=(4.6 + 2.7 * len(moved), 3.7 * len(perturbations) + 1), layout="constrained"
         )

@@ -15,7 +15,7 @@ from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
 from invariance_probe.results.methods import Method
-from invariance_probe.results.style import RESIDUAL
+from invariance_probe.results.style import RESIDUAL, figure_style
 from invariance_probe.statistics import by_image, mean_interval
 
 CANVAS = 2
@@ -134,7 +134,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     top = 1.02 * float(means[["mean", "high"]].max(axis=None))
     columns = min(4, len(layers))
     high = -(-len(layers) // columns)
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(3.3 * columns + 0.6, 2 * 2.9 * high + 1.4), layout="constrained")
         blocks = list(figure.subfigures(2, 1, hspace=0.03, squeeze=False)[:, 0])
         for block, family, label in zip(

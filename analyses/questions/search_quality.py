@@ -15,6 +15,7 @@ import invariance_probe as ip
 from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs, turns_and_scalings
 from invariance_probe.alignment import distortion, metrics, objectives, solver
 from invariance_probe.plane import coordinates, regions, sampling
+from invariance_probe.results.style import figure_style
 
 MAX_DISTORTION = 2.0
 
@@ -229,7 +230,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(11.5, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         layers = list(dict.fromkeys(frame["layer"]))

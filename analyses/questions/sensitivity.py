@@ -15,6 +15,7 @@ from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
 from invariance_probe.results.methods import EXPLAINING_METHODS
+from invariance_probe.results.style import figure_style
 
 USUAL = "as usual"
 """Name of the run that the others are compared with."""
@@ -155,7 +156,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     shift = shift.groupby(keys, observed=True, sort=False)["share"].sum().reset_index()
     affine = frame[frame["part"] == "affine"][[*keys, "mean"]]
     families = list(dict.fromkeys(frame["transform"]))
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(5.2 * len(families) + 3.2, 8), layout="constrained")
         panels = figure.subplots(2, len(families), sharey="row", squeeze=False)
         choices = list(dict.fromkeys(frame["choice"]))

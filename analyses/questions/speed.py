@@ -19,6 +19,7 @@ from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import load_model
 from invariance_probe.plane import sampling
+from invariance_probe.results.style import figure_style
 
 OURS = "invariance_probe.align"
 
@@ -229,7 +230,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     """
     table = summary(frame)
     table = table[table["ms_a_pair"].notna()]
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         layers = list(dict.fromkeys(table["layer"]))
         figure = Figure(figsize=(4.6 * len(layers) + 2.8, 4.2), layout="constrained")
         panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]

@@ -18,6 +18,7 @@ from analyses.efficientnet_pairs import turns_and_scalings
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network import hooks
 from invariance_probe.network.models import load_model
+from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import by_image, statistic_interval
 
 TRAINED, RECALIBRATED = "trained", "trained, statistics anew"
@@ -288,7 +289,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     layers = list(dict.fromkeys(table["layer"]))
     families = list(dict.fromkeys(table["transform"]))
     draws = int(frame["draw"].max()) + 1
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(4.9 * len(families) + 0.8, 8.4), layout="constrained")
         panels = figure.subplots(2, len(families), sharex=True, sharey=True, squeeze=False)
         for row, warp in enumerate(WARPS):

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from invariance_probe.data.datasets import Dataset, Parts, Source, Split
 from invariance_probe.perturbations.kinds import RandomRotation
+from invariance_probe.results.style import figure_style
 from invariance_probe.stn.convolution import ImageConvolution
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import evaluation, factory
@@ -346,7 +347,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     rates = frame[frame["method"] != PEAK]
-    with sns.axes_style("ticks"), sns.plotting_context("notebook"):
+    with figure_style():
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.subplots()
         sns.barplot(

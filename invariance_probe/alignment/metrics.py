@@ -12,6 +12,8 @@ is perfect alignment, 1 no better than the channel mean, unrelated images come n
 root of sum of (WG - F)^2 over sum of F^2. ``cosine``: between WG and F, the channel mean taken off
 both; 1 is perfect alignment, unrelated images come near 0. Sums run over region and channels."""
 
+BEST_HIGH = ("cosine",)
+"""Those of `METRICS` that are best where they are highest."""
 
 _CONSTANT = 1e-6
 """Share of the variance about the channel mean below which a map counts as constant."""

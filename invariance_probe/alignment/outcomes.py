@@ -51,6 +51,11 @@ class Outcome(Enum):
         "a single image has no other to be compared with or fitted on",
         "give two images or more",
     )
+    NEAR_DUPLICATES = (
+        "near_duplicates",
+        "the images are near duplicates, so that none is unrelated to or outside a fit of another",
+        "give different images",
+    )
     FEWER_POSITIONS_THAN_CHANNELS = (
         "fewer_positions_than_channels",
         "the mixing was fitted to fewer positions than there are channels",

@@ -22,6 +22,7 @@ from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane import sampling
+from invariance_probe.probing import duplicates
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.rows import Block
@@ -41,21 +42,21 @@ JOINT_TOLERANCE = 1e-3
 class Folds:
     """What is mixed in a run, and which images are held out together.
 
-    An image's place in the run's seeded order decides on its fold, so that the table does not
-    depend on how many images are read at once.
+    The run's seeded order decides on an image's fold, so that the table does not depend on how many
+    images are read at once; near duplicates are held out together.
 
     Attributes:
-        methods: Those of the run with a mixing; none if there is but one image.
+        methods: Those of the run with a mixing; none if all images are one or near duplicates.
         views: The layers.
         count: Number of folds, at least 2 if anything is mixed.
-        place: Place of each image in the run's order, by its number.
+        fold: Fold of each image, by its number.
         search: How thoroughly to search where warp and mixing are found in turns.
     """
 
     methods: tuple[Method, ...]
     views: Mapping[str, View]
     count: int
-    place: Mapping[int, int]
+    fold: Sequence[int]
     search: SearchOptions
 
     @classmethod
@@ -64,6 +65,7 @@ class Folds:
         methods: Sequence[Method],
         views: Mapping[str, View],
         order: Sequence[int],
+        groups: Sequence[int],
         search: SearchOptions,
     ) -> "Folds":
         """Make as many folds as memory allows.
@@ -72,22 +74,24 @@ class Folds:
             methods: The run's methods; those without a mixing are passed over.
             views: The layers.
             order: Numbers of the images, in the order of the run.
+            groups: Group of near duplicates of each image, by its number.
             search: How thoroughly to search.
 
         Returns:
-            The folds; without methods if a single image leaves nothing to score on.
+            The folds; without methods if a single group leaves nothing to score on.
 
         Raises:
             InvalidInputError: If the moments of two folds do not fit into memory.
         """
-        mixed = tuple(method for method in methods if method.mixing and len(order) > 1)
+        distinct = len(set(groups))
+        mixed = tuple(method for method in methods if method.mixing and distinct > 1)
         # cross and outer products, C x C in float64 each, dwarf all other sums
         stores = len(_warps(mixed)) + len(_joint(mixed))
         needed = {
             name: 2 * 8 * view.layer.channels**2 * len(view.oracle) * stores
             for name, view in views.items()
         }
-        count = min(FOLDS, len(order), MOMENT_BYTES // max(1, sum(needed.values())))
+        count = min(FOLDS, distinct, MOMENT_BYTES // max(1, sum(needed.values())))
         if mixed and count < 2:
             largest = max(needed, key=lambda name: needed[name])
             raise InvalidInputError(
@@ -96,8 +100,8 @@ class Folds:
                 f"{2 * sum(needed.values()) / 2**30:.1f} GiB; probe fewer layers or transforms at "
                 "a time"
             )
-        place = {number: place for place, number in enumerate(order)}
-        return cls(methods=mixed, views=views, count=count, place=place, search=search)
+        fold = duplicates.folds(order, groups, count) if mixed else []
+        return cls(methods=mixed, views=views, count=count, fold=fold, search=search)
 
     @property
     def joint(self) -> tuple[Method, ...]:
@@ -118,7 +122,7 @@ class Folds:
         Returns:
             A fold for each of ``pairs.numbers``.
         """
-        return [self.place[number] % self.count for number in pairs.numbers]
+        return [self.fold[number] for number in pairs.numbers]
 
     def moments(self, view: View) -> Moments:
         """Begin to sum over the positions of one layer.

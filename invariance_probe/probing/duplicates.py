@@ -51,6 +51,21 @@ def near_duplicates(source: ImageSource) -> list[int]:
     return [first.setdefault(int(label), number) for number, label in enumerate(labels)]
 
 
+def alike_in(group: Sequence[int]) -> list[list[int]]:
+    """List the groups that hold more than one image.
+
+    Args:
+        group: What `near_duplicates` returned.
+
+    Returns:
+        The images' numbers, group by group.
+    """
+    members: dict[int, list[int]] = {}
+    for number, each in enumerate(group):
+        members.setdefault(each, []).append(number)
+    return [each for each in members.values() if len(each) > 1]
+
+
 def _pattern(image: Float[Tensor, "channel height width"]) -> Float[Tensor, " value"]:
     """An image in few pixels, its mean taken off, of length 1; 0 if it is constant."""
     grey = image.float().mean(0)[None, None]

@@ -127,6 +127,31 @@ class Pairs:
         )
         self.target = metrics.Target(self.reference, self.region, mean)
 
+    def only(self, numbers: Collection[int]) -> "Pairs | None":
+        """Keep the pairs of some images.
+
+        Args:
+            numbers: Numbers of the images.
+
+        Returns:
+            Their pairs; None if there are none.
+        """
+        places = [place for place, number in enumerate(self.numbers) if number in numbers]
+        if len(places) in {0, len(self.numbers)}:
+            return self if places else None
+
+        def some(maps: Tensor) -> Tensor:
+            return maps.reshape(len(self.group), len(self.numbers), *maps.shape[1:])[:, places]
+
+        return Pairs(
+            self.view,
+            self.group,
+            [self.numbers[place] for place in places],
+            self.reference[places],  # those of the first transform, as of all
+            some(self.moved),
+            None if self.returned is None else some(self.returned),
+        )
+
     def rows(self) -> Iterator[tuple[int, slice]]:
         """Go through the transforms.
 

@@ -15,6 +15,7 @@ from invariance_probe.network import features
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
+from invariance_probe.probing.duplicates import apart, near_duplicates
 from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.results.methods import Method
 from invariance_probe.statistics import numpy_generator
@@ -115,9 +116,9 @@ class ForwardPasses:
         )
         self.layers = self._find_layers(first, list(patterns))
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
-        self.order: list[int] = (
-            numpy_generator(options.seed, "order").permutation(len(source)).tolist()
-        )
+        self.groups = near_duplicates(source)
+        shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
+        self.order = apart(shuffled, self.groups)
         index_from_centred = coordinates.index_from_centred(*self.size)
         self._undo = torch.stack([
             coordinates.theta_from_index_matrix(
@@ -130,9 +131,15 @@ class ForwardPasses:
 
     @property
     def partners(self) -> list[int | None]:
-        """For each image the number of the one that it is compared with as an unrelated one."""
+        """For each image the number of the one that it is compared with as an unrelated one.
+
+        None where that would be the image itself or a near duplicate.
+        """
         before = dict(zip(self.order, [self.order[-1], *self.order[:-1]], strict=True))
-        return [before[i] if before[i] != i else None for i in range(len(self.order))]
+        groups = self.groups
+        return [
+            before[i] if groups[before[i]] != groups[i] else None for i in range(len(self.order))
+        ]
 
     def _by_channel(
         self, name: str, values: float | Sequence[float] | None, default: float, channels: int

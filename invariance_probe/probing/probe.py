@@ -106,10 +106,17 @@ class _Run:
         }
         self.blocks: list[Block] = []
         self.strips: list[Strip] = []
-        self._folds = Folds.of(options.compared, self.views, passes.order, options.search)
-        single = len(passes.order) == 1
+        self._folds = Folds.of(
+            options.compared, self.views, passes.order, passes.groups, options.search
+        )
+        single = len(set(passes.groups)) == 1
         self._undefined = [m for m in options.compared if single and m.needs_another_image]
-        self._chance = not single and any(m.warp is Warp.UNRELATED for m in options.compared)
+        self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
+        unrelated = [m for m in options.compared if m.warp is Warp.UNRELATED]
+        self._chance = [] if single else unrelated
+        partners = list(enumerate(passes.partners))
+        self._paired = {number for number, partner in partners if partner is not None}
+        self._alone = {number for number, _ in partners} - self._paired
 
     def measure(self, bar: Progress) -> pd.DataFrame:
         """Read the images as often as the methods ask; tell which channel took whose place."""
@@ -145,10 +152,16 @@ class _Run:
                 for pairs in view.pairs(chunk):
                     related(pairs, chunk)
                 for pairs in before.pairs(view, chunk) if self._chance else ():
-                    unrelated(pairs)
+                    self._where_paired(unrelated, pairs)
             bar.advance(len(chunk.numbers) * (len(self.moves) + 1))
         for view in self.views.values() if self._chance else ():
-            unrelated(before.closing(view))
+            self._where_paired(unrelated, before.closing(view))
+
+    def _where_paired(self, unrelated: Callable[[Pairs], None], pairs: Pairs) -> None:
+        """Pass over images whose predecessor is a near duplicate."""
+        paired = pairs.only(self._paired)
+        if paired is not None:
+            unrelated(paired)
 
     def _look(self, sums: Sums, found: BestWarps, pairs: Pairs, chunk: Chunk) -> None:
         """Apply the methods that look at a pair alone, and collect what mixings are fitted to."""
@@ -157,7 +170,10 @@ class _Run:
         needed = {*methods, Method.AFFINE} if searching else methods
         blocks, theta = compare(pairs, needed, self.options)
         self.blocks += [block for block in blocks if block.method in methods]
-        self.blocks += [pairs.undefined(m, Outcome.ONE_IMAGE) for m in self._undefined]
+        self.blocks += [pairs.undefined(m, self._why) for m in self._undefined]
+        alone = pairs.only(self._alone) if self._chance else None
+        if alone is not None:
+            self.blocks += [alone.undefined(m, Outcome.NEAR_DUPLICATES) for m in self._chance]
         sums.add(Warp.ORACLE, pairs, pairs.oracle)
         sums.add(Warp.AFFINE, pairs, theta)
         found.keep(pairs, theta)

@@ -203,7 +203,6 @@ class _Run:
     def measure(self, bar: Progress) -> None:
         """Read the images twice: for the channel means, and for everything else."""
         unrelated = Method.UNRELATED in self.options.compared
-        alone = len(self.passes.order) == 1
         bar.start(2 * len(self.passes.order))
         for numbers, maps in self.passes.originals():
             for view in self.views:
@@ -215,17 +214,25 @@ class _Run:
             for view in self.views:
                 for pairs in view.pairs(chunk):
                     self._compare(pairs)
-                    if unrelated and alone:
-                        why = [Outcome.ONE_IMAGE] * len(pairs.oracle)
-                        self._write(pairs, Method.UNRELATED, None, outcome=why)
-                for pairs in before.pairs(view, chunk) if unrelated and not alone else ():
-                    self._put_back(pairs, Method.UNRELATED, self._by_oracle(pairs))
+                for pairs in before.pairs(view, chunk) if unrelated else ():
+                    self._put_back_another(pairs)
             bar.advance(len(chunk.numbers))
-        if unrelated and not alone:
+        if unrelated:
             self._take_up(self.passes.order[:1])
             for view in self.views:
-                pairs = before.closing(view)
-                self._put_back(pairs, Method.UNRELATED, self._by_oracle(pairs))
+                self._put_back_another(before.closing(view))
+
+    def _put_back_another(self, pairs: Pairs) -> None:
+        """Put back the maps of unrelated images; say why where there is no such image."""
+        partners = self.passes.partners
+        paired = pairs.only([n for n in pairs.numbers if partners[n] is not None])
+        alone = pairs.only([n for n in pairs.numbers if partners[n] is None])
+        if paired is not None:
+            self._put_back(paired, Method.UNRELATED, self._by_oracle(paired))
+        if alone is not None:
+            why = Outcome.ONE_IMAGE if len(partners) == 1 else Outcome.NEAR_DUPLICATES
+            outcome = [why] * len(alone.oracle)
+            self._write(alone, Method.UNRELATED, None, outcome=outcome)
 
     def _take_up(self, numbers: list[int]) -> None:
         """Hold the inputs of some images, and what the model says of them as they are."""

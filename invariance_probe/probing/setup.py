@@ -14,6 +14,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import pick_device
 from invariance_probe.network import hooks
 from invariance_probe.plane.transforms import Transform
+from invariance_probe.probing.duplicates import alike_in
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import ForwardPasses, placed
 
@@ -80,6 +81,9 @@ def configuration(
         "layers": [layer.name for layer in passes.layers],
         "transforms": [repr(transform) for transform in transforms],
         "images": list(passes.source.names),
+        "near_duplicates": [
+            [passes.source.names[number] for number in alike] for alike in alike_in(passes.groups)
+        ],
         "partners": passes.partners,
         "canvas": list(passes.canvas),
         **asdict(options),

@@ -11,6 +11,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
 from invariance_probe.results.methods import METHODS, Method
+from invariance_probe.results.notes import notes
 from invariance_probe.statistics import interval_words
 
 KIND = "probe"
@@ -76,6 +77,7 @@ def section(folder: Path, number: int = 1) -> Section:
         families = list(dict.fromkeys(fvu["transform"]))
         images, model = len(about["images"]), str(about["model"])
         remarks = rules.remarks(summary)
+        said = notes(about, summary)
         grids = tuple(_grid(fvu[fvu["transform"] == f], f, images) for f in families)
         figures = _figures(folder, fvu, families)
     except (OSError, ValueError, KeyError) as error:
@@ -94,6 +96,7 @@ def section(folder: Path, number: int = 1) -> Section:
             f"Residuals are fractions of variance unexplained: 0 is perfect alignment, 1 is no "
             f"better than the channel means. Means over {images} images; "
             f"{interval_words(images)}.",
+            *said,
         ),
         meaning=tuple(remark.text for remark in remarks),
         figures=figures,

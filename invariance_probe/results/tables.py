@@ -8,15 +8,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
+from invariance_probe.alignment.metrics import BEST_HIGH
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
 from invariance_probe.results.strips import Strip, load_strips, save_strips
-from invariance_probe.statistics import by_image, mean_interval
+from invariance_probe.statistics import by_image, far_outside, mean_interval
 
 TABLE, CONFIG, LAYERS = "results.parquet", "config.json", "layers.csv"
 SUMMARY, CHANNELS, STRIPS = "summary.csv", "channels.parquet", "maps.npz"
+
+SUMMED = ("mean", "low", "high", "median", "worst", "worst_image", "far_outside", "n_images")
+"""Columns of a summary beside those that make a group."""
 
 Loaded = TypeVar("Loaded", bound="ProbeTables")
 """The class that was asked to load; a checker that sees methods alone refuses `typing.Self`."""
@@ -90,20 +94,22 @@ class ProbeTables:
             by: Columns that make a group; ``method`` and ``metric`` belong to it.
 
         Returns:
-            The columns of `by`, ``mean``, ``low``, ``high`` (95 % interval; NaN below three
-            images) and ``n_images``; layers and methods in their natural order. No rows if every
-            transform of the run is left out.
+            The columns of `by`; ``mean``, ``low``, ``high`` (95 % interval; NaN below three
+            images); ``median``; ``worst``, the value of the image that is aligned worst, and
+            ``worst_image``, its name; ``far_outside``, the names of images that lie far outside the
+            others (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and
+            methods in their natural order. No rows if every transform of the run is left out.
         """
         keys = list(by)
         rows = self.table if "parameter" in keys else self.moving()
         if rows.empty:
-            return pd.DataFrame(columns=[*keys, "mean", "low", "high", "n_images"])
+            return pd.DataFrame(columns=[*keys, *SUMMED])
         wide = by_image(rows, keys)
         values = wide.to_numpy(dtype=float)
         mean, low, high = mean_interval(values, self.partners(wide))
-        counts = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
-        return out.assign(mean=mean, low=low, high=high, n_images=counts)
+        columns = (mean, low, high, *_single_images(wide), np.isfinite(values).sum(1))
+        return out.assign(**dict(zip(SUMMED, columns, strict=True)))
 
     def partners(self, wide: pd.DataFrame) -> Int[np.ndarray, "group image"]:
         """Find out which images the pairs of unrelated ones share.
@@ -174,3 +180,23 @@ class ProbeTables:
             strips=load_strips(path / STRIPS),
             channels=pd.read_parquet(permuted) if permuted.is_file() else pd.DataFrame(),
         )
+
+
+def _single_images(
+    wide: pd.DataFrame,
+) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], list[str], list[str]]:
+    """Of each group the median, the worst value and its image, and the images far outside."""
+    values = wide.to_numpy(dtype=float)
+    names = np.array([str(name) for name in wide.columns], dtype=object)
+    metrics = wide.index.get_level_values("metric") if "metric" in wide.index.names else []
+    sign = np.ones(len(wide))
+    sign[[metric in BEST_HIGH for metric in metrics]] = -1
+    known = np.isfinite(values)
+    some = known.any(1)
+    median, worst = np.full((2, len(wide)), np.nan)
+    median[some] = np.nanmedian(values[some], axis=1)
+    place = np.where(known, sign[:, None] * values, -np.inf).argmax(1)
+    worst[some] = values[some, place[some]]
+    images = [str(name) if one else "" for name, one in zip(names[place], some, strict=True)]
+    outside = ["; ".join(names[far_outside(row)]) for row in values]
+    return median, worst, images, outside

@@ -39,6 +39,7 @@ P13b after ReLU. The stem at its own stride of 2 is asked the same for noise tha
 what is left above that is P14, and is reported, as photographs are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -47,6 +48,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
+from jaxtyping import Float64
 
 from proofs.claim import Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import kernels, linear_maps, quarters
@@ -130,22 +132,24 @@ stem_cases = st.sampled_from([NoiseCase((), 0.35, 1), NoiseCase((), 0.2, 2)])
 
 
 def predicted(
-    bank: Bank, frequencies: spectral.Frequencies, power: np.ndarray, h: Matrix
-) -> tuple[np.ndarray, np.ndarray]:
+    bank: Bank,
+    frequencies: spectral.Frequencies,
+    power: Float64[np.ndarray, "n"],
+    transforms: Sequence[Matrix],
+) -> Float64[np.ndarray, "2 transforms channels"]:
     """The law and P13b.
 
     Args:
         bank: C x k x k kernels.
         frequencies: n x 2.
         power: S, n values.
-        h: linear map.
+        transforms: linear maps.
 
     Returns:
-        Relative mean squared residual of each channel, linear and after ReLU.
+        Relative mean squared residuals, linear and after ReLU.
     """
-    kept = power > 0
-    moments = spectral.covariances(bank, frequencies[kept], power[kept], h)
-    return spectral.linear_residual(moments), spectral.rectified_residual(moments)
+    moments = spectral.covariances(bank, frequencies, power, transforms)
+    return np.stack([spectral.linear_residual(moments), spectral.rectified_residual(moments)])
 
 
 def wave_moments(case: WaveCase) -> np.ndarray:
@@ -181,7 +185,7 @@ def wave_residual(case: WaveCase) -> float:
     """
     w = np.array(case.waves)
     before, after, between, difference = wave_moments(case).T
-    law, rectified = predicted(case.bank, w[:, :2], w[:, 2], case.h)
+    law, rectified = predicted(case.bank, w[:, :2], w[:, 2], [case.h])[:, 0]
     gap = np.abs(law - difference / before).max()
     nodes, node_weights = np.polynomial.legendre.leggauss(40)
     product_ = np.sqrt(before * after)
@@ -195,28 +199,18 @@ def wave_residual(case: WaveCase) -> float:
 def inverse_read_residual(case: WaveCase) -> float:
     """The same for a law that reads the transform at h^T w instead of h^-T w."""
     w = np.array(case.waves)
-    law, _ = predicted(case.bank, w[:, :2], w[:, 2], plane_maps.inverse(case.h))
+    law, _ = predicted(case.bank, w[:, :2], w[:, 2], [plane_maps.inverse(case.h)])[:, 0]
     before, _, _, difference = wave_moments(case).T
     gap = np.abs(law - difference / before).max()
     return float(gap / max(1.0, law.max()))
 
 
 def curves(
-    bank: Bank, power: np.ndarray, transforms: tuple[Matrix, ...] = TRANSFORMS
-) -> np.ndarray:
-    """Predicted residuals for many transformations.
-
-    Args:
-        bank: C x k x k kernels.
-        power: S on the frequencies of a 256 x 256 image.
-        transforms: linear maps.
-
-    Returns:
-        2 (linear, ReLU) x transforms x C.
-    """
-    frequencies = spectral.frequency_grid(SIDE)
-    both = [predicted(bank, frequencies, power, h) for h in transforms]
-    return np.array(both).swapaxes(0, 1)
+    bank: Bank, power: Float64[np.ndarray, "n"], transforms: Sequence[Matrix] = TRANSFORMS
+) -> Float64[np.ndarray, "2 transforms channels"]:
+    """`predicted` for a spectrum on the frequencies of a 256 x 256 image."""
+    halved = spectral.one_of_each_pair(spectral.frequency_grid(SIDE), power)
+    return predicted(bank, *halved, transforms)
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,7 @@
 """What the `demo` extra packages: a trained first layer, and photographs."""
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Float64
 from PIL import Image
@@ -14,6 +16,7 @@ LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
 """Weights of red, green and blue in grey (ITU-R BT.709)."""
 
 
+@cache
 def stem_kernels() -> Float64[np.ndarray, "32 3 3"]:
     """The stem of EfficientNet-Lite0, trained on ImageNet, as it acts on grey images.
 

@@ -39,6 +39,25 @@ def frequency_grid(side: int) -> Frequencies:
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
+def one_of_each_pair(
+    frequencies: Frequencies, power: Float64[np.ndarray, "n"]
+) -> tuple[Frequencies, Float64[np.ndarray, "m"]]:
+    """Leave out w where -w is on the grid too; filters and images are real, so both count alike.
+
+    Args:
+        frequencies: from `frequency_grid` of an even side.
+        power: S at each of them, even in the frequency.
+
+    Returns:
+        Frequencies with power, and their power, doubled where -w was left out.
+    """
+    x, y = frequencies.T
+    # -1/2 is there without 1/2, and 0 is its own negative
+    single = (x == -0.5) | (y == -0.5) | ((x == 0) & (y == 0))
+    kept = (power > 0) & (single | (y > 0) | ((y == 0) & (x > 0)))
+    return frequencies[kept], np.where(single, 1, 2)[kept] * power[kept]
+
+
 def taps(width: int) -> Float64[np.ndarray, "taps 2"]:
     """Where the taps of a kernel lie.
 
@@ -63,9 +82,14 @@ def response(bank: Bank, frequencies: Frequencies) -> Complex128[np.ndarray, "ch
     Returns:
         C x n complex factors.
     """
-    # correlation: sum_t l(t) exp(2 pi i w (x + t)) = L(w) exp(2 pi i w x)
-    phase = np.exp(2j * np.pi * taps(bank.shape[-1]) @ frequencies.T)
-    return np.asarray(bank.reshape(len(bank), -1) @ phase)
+    # correlation: sum_t l(t) exp(2 pi i w (x + t)) = L(w) exp(2 pi i w x). The exponential is a
+    # product over x and y, so 2 k of them do for k^2 taps; and as the weights are real, pairs of
+    # numbers can stand for complex ones
+    width = bank.shape[-1]
+    side = np.arange(width) - (width - 1) / 2
+    x, y = np.exp(2j * np.pi * frequencies.T[:, None] * side[:, None])
+    phase = (y[:, None] * x).reshape(width**2, -1)
+    return np.asarray((bank.reshape(len(bank), -1) @ phase.view(np.float64)).view(np.complex128))
 
 
 def transported(frequencies: Frequencies, h: Matrix) -> Frequencies:
@@ -84,53 +108,60 @@ def transported(frequencies: Frequencies, h: Matrix) -> Frequencies:
 
 
 def covariances(
-    bank: Bank, frequencies: Frequencies, power: Float64[np.ndarray, "n"], h: Matrix
-) -> Float64[np.ndarray, "channels 3"]:
+    bank: Bank,
+    frequencies: Frequencies,
+    power: Float64[np.ndarray, "n"],
+    transforms: Sequence[Matrix],
+) -> Float64[np.ndarray, "transforms channels 3"]:
     """Second moments of each channel before, after, and between, for zero-mean stationary noise.
 
     Args:
         bank: C x k x k kernels.
         frequencies: n x 2.
         power: S at each of them, not negative.
-        h: linear map of the image; the maps are warped back by it.
+        transforms: linear maps h of the image; the maps are warped back by them.
 
     Returns:
-        C x 3: E F^2, E W^2, E F W, with F the features of f and W those of T_h f, warped back.
+        E F^2, E W^2, E F W for each h and channel, with F the features of f and W those of T_h f,
+        warped back.
     """
+
     # Stationary noise is a sum of waves exp(2 pi i w x) of independent amplitudes and power S(w). A
     # linear layer multiplies each by L(w), and one that is warped back by L(h^-T w); moments of
     # two such maps at one position are sums of S times one factor times the other's conjugate
+    def moment(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.asarray((one.real * other.real + one.imag * other.imag) @ power)
+
     before = response(bank, frequencies)
-    after = response(bank, transported(frequencies, h))
-    return np.stack(
-        [
-            np.abs(before) ** 2 @ power,
-            np.abs(after) ** 2 @ power,
-            (before.conj() * after).real @ power,
-        ],
-        axis=1,
-    )
+    unmoved = moment(before, before)
+    moments = []
+    for h in transforms:
+        after = response(bank, transported(frequencies, h))
+        moments.append([unmoved, moment(after, after), moment(before, after)])
+    return np.array(moments).swapaxes(1, 2)
 
 
-def linear_residual(moments: Float64[np.ndarray, "channels 3"]) -> Float64[np.ndarray, "channels"]:
+def linear_residual(
+    moments: Float64[np.ndarray, "*any 3"],
+) -> Float64[np.ndarray, "*any"]:
     """The spectral law: relative mean squared residual of a linear layer.
 
     Args:
         moments: from `covariances`.
 
     Returns:
-        E (W - F)^2 / E F^2, C values.
+        E (W - F)^2 / E F^2.
     """
-    before, after, between = moments.T
+    before, after, between = np.moveaxis(moments, -1, 0)
     # E (W - F)^2 = int S abs(L(h^-T w) - L(w))^2 dw, expanded
     return np.asarray((before + after - 2 * between) / before)
 
 
 def rectified_product(
-    before: Float64[np.ndarray, "channels"],
-    after: Float64[np.ndarray, "channels"],
-    between: Float64[np.ndarray, "channels"],
-) -> Float64[np.ndarray, "channels"]:
+    before: Float64[np.ndarray, "*any"],
+    after: Float64[np.ndarray, "*any"],
+    between: Float64[np.ndarray, "*any"],
+) -> Float64[np.ndarray, "*any"]:
     """E ReLU(F) ReLU(W) of jointly Gaussian, zero-mean F and W: the first-order arc-cosine kernel.
 
     Source: Cho and Saul, "Kernel methods for deep learning" (NIPS 2009), section 2.
@@ -154,17 +185,17 @@ def rectified_product(
 
 
 def rectified_residual(
-    moments: Float64[np.ndarray, "channels 3"],
-) -> Float64[np.ndarray, "channels"]:
+    moments: Float64[np.ndarray, "*any 3"],
+) -> Float64[np.ndarray, "*any"]:
     """P13b: relative mean squared residual after ReLU, for Gaussian images.
 
     Args:
         moments: from `covariances`.
 
     Returns:
-        E (ReLU W - ReLU F)^2 / E (ReLU F)^2, C values.
+        E (ReLU W - ReLU F)^2 / E (ReLU F)^2.
     """
-    before, after, between = moments.T
+    before, after, between = np.moveaxis(moments, -1, 0)
     # half of a symmetric variable's square is on either side: E ReLU(F)^2 = E F^2 / 2
     product = rectified_product(before, after, between)
     return np.asarray((before / 2 + after / 2 - 2 * product) / (before / 2))
@@ -186,7 +217,7 @@ def noise_power(frequencies: Frequencies, cut: float) -> Float64[np.ndarray, "n"
 
 
 def noise(side: int, cut: float, seed: int) -> Grey:
-    """Periodic Gaussian noise with that spectrum.
+    """Periodic Gaussian noise with the spectrum of `noise_power`.
 
     Args:
         side: width and height.
@@ -196,10 +227,23 @@ def noise(side: int, cut: float, seed: int) -> Grey:
     Returns:
         One image of variance 1 on average.
     """
+    return shaped_noise(noise_power(frequency_grid(side), cut), seed)
+
+
+def shaped_noise(power: Float64[np.ndarray, "n"], seed: int) -> Grey:
+    """Periodic Gaussian noise with a given spectrum.
+
+    Args:
+        power: S on `frequency_grid`, even in the frequency.
+        seed: of the generator.
+
+    Returns:
+        One image of variance 1 on average.
+    """
     # numpy's fft2 of N x N white pixels has power N^2 at each frequency; ifft2 divides by N^2, so
     # pixels have variance  sum (N^2 S / sum S N^2) / N^4 = 1
+    side = math.isqrt(len(power))
     white = np.fft.fft2(np.random.default_rng(seed).standard_normal((side, side)))
-    power = noise_power(frequency_grid(side), cut)
     shaped = white * np.sqrt(power / power.sum()).reshape(side, side) * side
     return np.asarray(np.fft.ifft2(shaped).real)
 
@@ -239,17 +283,18 @@ def oversampled(image: Grey) -> Float64[np.ndarray, "fine fine"]:
     return np.asarray(np.fft.ifft2(np.fft.ifftshift(padded)).real * OVERSAMPLING**2)
 
 
-def moved_image(fine: Grey, h: Matrix) -> Grey:
+def moved_image(fine: Float64[np.ndarray, "fine fine"], h: Matrix, side: int) -> Grey:
     """T_h of a periodic image about its centre, by cubic spline interpolation.
 
     Args:
         fine: spline coefficients (`scipy.ndimage.spline_filter`) of the oversampled image.
         h: linear map.
+        side: width and height of the part about the centre that is wanted.
 
     Returns:
-        The moved image at whole-pixel spacing.
+        side x side pixels, the centre at index side // 2.
     """
-    index = np.arange(len(fine) // OVERSAMPLING, dtype=np.float64) - len(fine) // OVERSAMPLING // 2
+    index = np.arange(side, dtype=np.float64) - side // 2
     y, x = np.meshgrid(index, index, indexing="ij")
     # (T_h f)(x) = f(h^-1 x); scipy wants (y, x) and counts from the corner
     source = OVERSAMPLING * move(inverse(h), np.stack([x.ravel(), y.ravel()], axis=1))
@@ -331,13 +376,19 @@ def measured_residuals(
         Relative mean squared residuals, linear and after ReLU.
     """
     positions = disc(radius, step)
+    # what a kernel and bicubic reading (two positions to either side) see beyond a position; whole
+    # strides from the centre to the edge keep the centre among the map's positions
+    beyond = bank.shape[-1] // 2 + 3 * stride
     sums = np.zeros((len(transforms), 4, len(bank)))
     for image in images:
         fine = ndimage.spline_filter(oversampled(image), 3, mode="grid-wrap")
         before = features_at(image, bank, positions, stride)
         for row, h in enumerate(transforms):
             # warped back: the features of T_h f at h x are compared with those of f at x
-            after = features_at(moved_image(fine, h), bank, move(h, positions), stride)
+            there = move(h, positions)
+            half = stride * math.ceil((np.abs(there).max() + beyond) / stride)
+            part = moved_image(fine, h, min(2 * half, len(image)))
+            after = features_at(part, bank, there, stride)
             for sign in (1, -1) if negatives else (1,):
                 rectified, warped = np.maximum(sign * before, 0), np.maximum(sign * after, 0)
                 sums[row] += [

@@ -76,6 +76,9 @@ class Residual(nn.Module):
         ([nn.ReflectionPad2d(1), nn.Conv2d(3, 4, 3, 2)], 2, 0),
         # patches at 1.5, 5.5, ... are read at a quarter of their distance on either side
         ([nn.Conv2d(3, 4, 4, 4), nn.Upsample(scale_factor=2, mode="bilinear")], 2, 0.5),
+        # read twice at the same place: a staircase, whose cells lie there on average
+        ([nn.Conv2d(3, 4, 4, 4), nn.Upsample(scale_factor=2)], 2, 0.5),
+        ([nn.Conv2d(3, 4, 4, 4), nn.ConvTranspose2d(4, 4, 2, 2)], 2, 0.5),
     ],
 )
 def test_hand_made_nets_have_their_known_places(
@@ -227,18 +230,10 @@ def test_fixed_size_models_are_measured_where_they_answer() -> None:
     assert _places(net, torch.rand(1, 1, 28, 28)) == {"0": _square(1, 4), "1": _square(2, 4.5)}
 
 
-@pytest.mark.parametrize(
-    "stairs",
-    [
-        nn.Upsample(scale_factor=2),
-        nn.ConvTranspose2d(4, 4, 2, 2),
-        nn.AdaptiveAvgPool2d(4),
-    ],
-)
-def test_cells_that_lie_on_no_line_have_no_place(stairs: nn.Module) -> None:
-    """Cells in groups that share a centre, or whose number is fixed, are not given a line."""
-    found = _places(nn.Sequential(nn.Conv2d(3, 4, 4, 4), stairs), torch.rand(1, 3, 64, 64))
-    assert found == {"0": _square(4, 1.5)}
+def test_cells_whose_number_is_fixed_have_no_place() -> None:
+    """A map that does not grow with the input is not given a stride."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.AdaptiveAvgPool2d(4))
+    assert _places(net, torch.rand(1, 3, 64, 64)) == {"0": _square(4, 1.5)}
 
 
 def test_a_model_that_cannot_be_copied_is_not_measured() -> None:

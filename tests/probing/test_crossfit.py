@@ -295,7 +295,8 @@ class _Stages:
         self.moved = torch.stack([turned, self.reference])
         view.add_to_mean(self.reference)
         self.order = order or list(range(self.images))
-        self.folds = Folds.of(methods, {"a": view}, self.order, SearchOptions())
+        groups = range(len(self.order))
+        self.folds = Folds.of(methods, {"a": view}, self.order, groups, SearchOptions())
         self.view = view
 
     def pairs(self, size: int = 3) -> list[Pairs]:

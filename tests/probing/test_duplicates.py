@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import invariance_probe as ip
 from invariance_probe.data.pictures import TensorImages
-from invariance_probe.probing import duplicates
+from invariance_probe.probing import crossfit, duplicates
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,71 @@ def test_duplicates_are_held_out_together(group: list[int], count: int) -> None:
     )
     if len(set(group)) == len(group):
         assert [found[number] for number in order] == [k % count for k in range(len(order))]
+
+
+METHODS = ("oracle", "unrelated", "oracle+linear", "unrelated+permutation")
+
+
+def _probe(images: Tensor, seed: int = 0) -> ip.ProbeResult:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU())
+    return ip.probe(
+        network, images, layers="(model)", transforms=[ip.Rotation(90)], methods=METHODS, seed=seed
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_probe_pairs_no_image_with_its_copy(pictures: Tensor, seed: int) -> None:
+    """With two copies among eight images, chance is as high as without: none meets its copy."""
+    images = torch.cat([pictures, 0.9 * pictures[:2]])
+    found = _probe(images, seed)
+    assert found.config["near_duplicates"] == [["0", "6"], ["1", "7"]]
+    for image, partner in enumerate(found.config["partners"]):
+        assert partner is not None
+        assert {image, partner} not in ({0, 6}, {1, 7})
+    table = found.frame()
+    chance = table[(table["method"] == "unrelated") & (table["metric"] == "fvu")]
+    assert len(chance) == 8
+    # an image and its copy would leave what the oracle leaves of one image
+    oracle = table[(table["method"] == "oracle") & (table["metric"] == "fvu")]["value"]
+    assert chance["value"].min() > 0.7
+    assert oracle.notna().all()
+
+
+def test_copies_are_held_out_together(pictures: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving one image out at a time, no mixing is fitted on an image's copy."""
+    monkeypatch.setattr(crossfit, "FOLDS", 6)
+    seen: list[list[int]] = []
+    dealt = duplicates.folds
+
+    def watched(*arguments: object) -> list[int]:
+        seen.append(dealt(*arguments))  # type: ignore[arg-type]  # passed on as they came
+        return seen[-1]
+
+    monkeypatch.setattr(duplicates, "folds", watched)
+    _probe(torch.cat([pictures, pictures[:2]]))
+    (fold,) = seen
+    assert (fold[6], fold[7]) == (fold[0], fold[1])
+    assert sorted(set(fold)) == list(range(6))
+
+
+def test_images_that_have_only_copies_beside_them_have_no_chance(pictures: Tensor) -> None:
+    """Where most images are copies of one, pairs of copies have no value, and a reason."""
+    images = torch.cat([pictures[:2], pictures[:1], pictures[:1]])
+    table = _probe(images).frame()
+    chance = table[table["method"].isin(["unrelated", "unrelated+permutation"])]
+    alone = chance["outcome"] == "near_duplicates"
+    assert len(chance) == 4 * 2 * 3
+    assert alone.any()
+    assert not alone.all()
+    assert chance["value"].isna().tolist() == alone.tolist()
+    assert table.loc[table["method"] == "oracle+linear", "value"].notna().all()
+
+
+def test_copies_of_one_image_leave_nothing_to_score_on(pictures: Tensor) -> None:
+    """Three copies are as one image: no chance level and no mixing, with the reason."""
+    table = _probe(pictures[:1].repeat(3, 1, 1, 1)).frame()
+    others = table["method"] != "oracle"
+    assert table.loc[others, "value"].isna().all()
+    assert set(table.loc[others, "outcome"]) == {"near_duplicates"}
+    assert table.loc[~others, "value"].notna().all()

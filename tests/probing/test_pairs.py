@@ -115,6 +115,21 @@ def test_each_image_is_paired_with_the_one_before_it(dealt: list[list[int]]) -> 
         assert torch.equal(moved, expected)
 
 
+def test_pairs_of_some_images_are_those_among_all() -> None:
+    """Keeping images 3 and 0 of four keeps their rows, in the order they had; of none, nothing."""
+    view = _ready(_view())
+    (pairs,) = view.pairs(_chunk([3, 1, 0, 2]))
+    some = pairs.only({0, 3})
+    assert some is not None
+    assert some.numbers == [3, 0]
+    rows = [row for row, (_, number) in enumerate(_named(pairs)) if number in {0, 3}]
+    assert _named(some) == [_named(pairs)[row] for row in rows]
+    for name in ("reference", "moved", "oracle", "region"):
+        assert torch.equal(getattr(some, name), getattr(pairs, name)[rows])
+    assert pairs.only({0, 1, 2, 3}) is pairs
+    assert pairs.only({7}) is None
+
+
 def test_best_warps_come_back_to_their_pairs() -> None:
     """What was kept for a pair is found again, however the second reading deals out the images."""
     view = _ready(_view())

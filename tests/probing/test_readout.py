@@ -206,6 +206,19 @@ def test_one_image_has_no_unrelated_one() -> None:
     assert frame[~chance]["value"].notna().all()
 
 
+def test_near_duplicates_are_not_unrelated() -> None:
+    """Copies of one image are no chance level for each other: NaN with the reason."""
+    copies = _images(1).expand(3, -1, -1, -1)
+    frame = ip.recover(
+        _net(), copies, layers="0", transforms=[ip.Rotation(20)], methods=["oracle", "unrelated"]
+    ).frame()
+    chance = frame["method"] == "unrelated"
+    assert chance.sum() == 3 * 3
+    assert set(frame[chance]["outcome"]) == {"near_duplicates"}
+    assert frame[chance]["value"].isna().all()
+    assert frame[~chance]["value"].notna().all()
+
+
 def test_metrics_are_what_they_are_said_to_be() -> None:
     """Agreement, kl, distance and accuracy of `identity` equal a naive computation."""
     net, images, move = _net(), _images(), ip.Rotation(40)

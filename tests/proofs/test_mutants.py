@@ -36,7 +36,9 @@ def unmoved(reference, offered):
 
 def pose_without_correction(features, shared):
     """Centroids of the maps instead of those of the image."""
-    return np.column_stack([m.centroid() for m in features])
+    pose = np.column_stack([m.centroid() for m in features])
+    # a singular pose cannot be undone, the image then stays as it is
+    return pose if abs(np.linalg.det(pose)) > plane_maps.SMALLEST_DETERMINANT else np.eye(2)
 
 
 P1, P2, P3, P4 = (
@@ -151,7 +153,8 @@ MUTANTS = {
     ),
     "P13 transpose": (P13, 0, spectral, "transported", lambda w, h: plane_maps.move(h.T, w)),
     "P13 normalised by the other": (
-        P13, 0, spectral, "linear_residual", lambda m: (m[:, 0] + m[:, 1] - 2 * m[:, 2]) / m[:, 1]
+        P13, 0, spectral, "linear_residual",
+        lambda m: (m[..., 0] + m[..., 1] - 2 * m[..., 2]) / m[..., 1],
     ),
     "P13 as if uncorrelated": (
         P13, 0, spectral, "rectified_product", lambda v, w, c: np.sqrt(v * w) / (2 * np.pi)

@@ -61,6 +61,23 @@ def test_two_images_have_no_interval() -> None:
         assert summary[["low", "high"]].isna().all(axis=None)
 
 
+def test_a_summary_tells_of_single_images() -> None:
+    """Median and worst image stand beside the mean; one far outside the others is named."""
+    left = [0.9, 1.4, 300.0, 1.0, 1.3, 1.1]
+    summary = planted({Method.ORACLE: left}).summary()
+    row = _row(summary, layer="shallow", metric="fvu")
+    assert row["median"] == pytest.approx(1.2)
+    assert (row["worst"], row["worst_image"], row["far_outside"]) == (300.0, "image 2", "image 2")
+    # of a cosine, planted as 1 - fvu, the lowest is the worst
+    assert _row(summary, layer="shallow", metric="cosine")["worst"] == -299.0
+    usual = planted({Method.ORACLE: [0.9, 1.4, 1.0, 1.3, 1.1]}).summary()
+    assert set(usual["far_outside"]) == {""}
+    assert set(usual["worst_image"]) == {"image 1"}
+    none = planted({Method.ORACLE: [np.nan, np.nan]}).summary()
+    assert none[["median", "worst"]].isna().all(axis=None)
+    assert set(none["worst_image"]) == {""}
+
+
 def test_unrelated_pairs_share_images_if_the_run_tells_which() -> None:
     """Each value is that of an image and its partner; others, and runs of old, are of one image."""
     values = [0.9, 1.4, 1.0, 1.3, 1.1]

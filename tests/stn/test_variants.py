@@ -10,7 +10,6 @@ from invariance_probe.plane import coordinates, sampling
 from invariance_probe.stn.networks import Architecture, Classifier
 from invariance_probe.stn.transformer import SpatialTransformer, resample
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
-from invariance_probe.training import pose
 
 SMALL = Architecture(name="small", channels=(4, 5), kernels=(5, 3), padded=False, pooled=(1,))
 
@@ -107,6 +106,12 @@ def shifted(images: Tensor, x: int, y: int) -> tuple[Tensor, Tensor]:
     return torch.roll(images, (y, x), (-2, -1)), perturbation.moves(poses)
 
 
+def undoing(moves: Tensor, side: int) -> Tensor:
+    """The pull-backs that a perfect localizer predicts."""
+    to_normalised = coordinates.normalised_from_centred(side, side).to(moves)
+    return (to_normalised @ moves @ to_normalised.inverse()).float()
+
+
 def at_the_end(net: VariantNetwork, images: Tensor, pull_backs: Tensor | None) -> Tensor:
     """What the classifier's last layer hands on, and so all that the labels can depend on."""
     seen: list[Tensor] = []
@@ -123,7 +128,7 @@ def test_true_poses_at_the_input_undo_whole_pixel_shifts(variant: str) -> None:
     """With the true inverse in place of the localizer, features are those of unmoved images."""
     net, images = unsettle(network(variant)), motif()
     moved, moves = shifted(images, 3, -2)
-    true = pose.true_pull_backs(moves, 20, 20).float()
+    true = undoing(moves, 20)
     wanted = at_the_end(net, images, torch.eye(3).expand(6, 3, 3))
     torch.testing.assert_close(at_the_end(net, moved, true), wanted, rtol=1e-4, atol=1e-4)
 
@@ -134,7 +139,7 @@ def rotation_gap(variant: str) -> float:
     rotation = parse_perturbation("rotation")
     poses = torch.linspace(-90, 90, 8)[:, None]
     turned = rotation.apply(images, poses)
-    true = pose.true_pull_backs(rotation.moves(poses), 21, 21).float()
+    true = undoing(rotation.moves(poses), 21)
     wanted = at_the_end(net, images, torch.eye(3).expand(8, 3, 3))
     found = at_the_end(net, turned, true)
     return float((found - wanted).norm() / (wanted - wanted.mean(0)).norm())

@@ -196,7 +196,7 @@ def test_shaped_noise_has_the_spectrum_that_it_is_given() -> None:
     """The mean power of many draws is proportional to the spectrum."""
     side = 32
     power = spectral.noise_power(spectral.frequency_grid(side), 0.3)
-    draws = [np.abs(np.fft.fft2(law.shaped_noise(power, seed))) ** 2 for seed in range(400)]
+    draws = [np.abs(np.fft.fft2(spectral.shaped_noise(power, seed))) ** 2 for seed in range(400)]
     found = np.mean(draws, axis=0).ravel()
     kept = power > 0
     ratio = found[kept] / found.sum() / (power[kept] / power.sum())

@@ -4,10 +4,13 @@ import inspect
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
+from torch import Tensor
 
+from invariance_probe.certificates import any_warp, attacks
 from proofs.worlds.hull_distances import any_warp_bounds, cell_corners, distances_to_hulls
 
 small = st.integers(-3, 3)
@@ -54,3 +57,28 @@ def test_bad_input() -> None:
         plain(np.zeros((1, 2)), np.zeros((1, 4, 3)))
     with pytest.raises(ValueError, match="not finite"):
         distances_to_hulls(np.full((1, 2), np.nan), np.zeros((1, 4, 2)))
+
+
+def _brute_force(reference: Tensor, moved: Tensor) -> np.ndarray:
+    """Squared distances to the nearest hull by the reference implementation, clamped borders."""
+    channels, height, width = reference.shape
+    padded = np.pad(moved.double().numpy(), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    sides = (slice(None, -1), slice(1, None))
+    around = [padded[:, y, x] for y in sides for x in sides]
+    corners = np.stack([a.reshape(channels, -1).T for a in around], axis=1)
+    wanted = reference.double().numpy().reshape(channels, -1).T
+    nearest = distances_to_hulls(wanted, corners).min(axis=1)
+    return nearest.reshape(height, width) ** 2
+
+
+@settings(max_examples=80)
+@given(case=attacks.cases)
+def test_the_engines_bound_is_made_of_these_distances(case: attacks.Case) -> None:
+    """In float64 each position has the distance that all faces of all cells give it, unpruned."""
+    reference, moved, region = case.reference.double(), case.moved.double(), case.region
+    found = any_warp.any_warp_bound(reference, moved, region)
+    expected = np.where(region[0].numpy(), _brute_force(reference[0], moved[0]), 0)
+    scale = float(reference.square().sum(1).max() + moved.square().sum(1).max())
+    np.testing.assert_allclose(found.distance[0].numpy(), expected, rtol=1e-6, atol=1e-9 * scale)
+    assert found.kind is any_warp.BoundKind.ALL_POSITIONS
+    torch.testing.assert_close(found.error, found.distance.sum((1, 2)))

@@ -1,5 +1,6 @@
 """The symmetries of the grid, and the layers of small CNNs against torch's own modules."""
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ def test_symmetries_move_pixels_as_their_matrix_says(image: Tensor, h) -> None:
     assert torch.equal(h.inverse()(h(image)), image)
     moved = h(image)
     for row, column in image[0, 0].nonzero().tolist():
-        x, y = plane_maps.move(h.matrix(), torch.tensor([[column - 2.0, row - 2.0]]).numpy())[0]
+        x, y = plane_maps.move(h.matrix(), np.array([[column - 2.0, row - 2.0]]))[0]
         assert moved[0, 0, round(y) + 2, round(x) + 2] == image[0, 0, row, column]
 
 

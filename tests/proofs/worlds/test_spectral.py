@@ -62,7 +62,7 @@ def test_moving_turns_counter_clockwise() -> None:
     """A quarter turn of a periodic image agrees with moving pixels."""
     image = spectral.noise(32, 0.2, 1)
     fine = ndimage.spline_filter(spectral.oversampled(image), 3, mode="grid-wrap")
-    turned = spectral.moved_image(fine, plane_maps.rotation(90))
+    turned = spectral.moved_image(fine, plane_maps.rotation(90), 32)
     expected = np.rot90(image[1:, 1:])
     assert turned[1:, 1:] == pytest.approx(expected, abs=1e-6)
 

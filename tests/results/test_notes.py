@@ -1,0 +1,44 @@
+"""What is said of a run's images before its means."""
+
+import dataclasses
+from io import StringIO
+
+import pandas as pd
+
+from invariance_probe.results.methods import Method
+from invariance_probe.results.notes import notes
+from tests.results.planted import planted
+
+
+def test_nothing_is_said_of_usual_images() -> None:
+    """A run without copies and without images far outside has no notes, nor has one of old."""
+    usual = planted({Method.ORACLE: [0.9, 1.4, 1.0, 1.3, 1.1]})
+    assert notes(usual.config, usual.summary()) == ()
+    assert notes(usual.config, usual.summary().drop(columns="far_outside")) == ()
+
+
+def test_near_duplicates_are_named() -> None:
+    """All groups are named, with what was done about them and what was not."""
+    usual = planted({Method.ORACLE: [0.9, 1.4, 1.0]})
+    told = dataclasses.replace(
+        usual, config={**usual.config, "near_duplicates": [["cat", "copy of cat"], ["a", "b"]]}
+    )
+    (said,) = notes(told.config, told.summary())
+    assert said.startswith(
+        "Near duplicates among the images (cat, copy of cat; a, b): they are not"
+    )
+
+
+def test_an_image_far_outside_is_named_once() -> None:
+    """One sentence an image, with the row in which it stands out most, also from a stored table."""
+    left = {Method.ORACLE: [0.9, 1.4, 300.0, 1.0, 1.3, 1.1], Method.FLOOR: [0.1] * 6}
+    result = planted(left)
+    (said,) = notes(result.config, result.summary())
+    assert said.startswith(
+        "Image 'image 2' lies far outside the others in 2 of 4 rows, as at shallow"
+    )
+    assert "under rotation by oracle" in said
+    assert "(there 1.20; mean 50.95, worst image 300.00)" in said
+    text = result.summary().to_csv(index=False)
+    stored = pd.read_csv(StringIO(text), keep_default_na=False, na_values=["", "nan"])
+    assert notes(result.config, stored) == (said,)
