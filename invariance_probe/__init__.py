@@ -2,10 +2,11 @@
 
 The public surface: transform the input (`Rotation`, `Scaling`, `Shear`, `Translation`,
 `Reflection`, `Affine`, `sweep`), list a model's layers (`list_layers`), measure (`probe`, which
-returns a `ProbeResult`), align two maps at hand (`align`, which returns an `Alignment`), or prove
-what no warp can beat (`any_warp_bound`, `certify`). `load_model` and `open_images` bring models and
-images in, `SpatialTransformer` is the module that a network learns to align with, and `controls`
-holds networks whose answer is known.
+returns a `ProbeResult`), put re-aligned maps back and run the rest of the network (`recover`),
+align two maps at hand (`align`, which returns an `Alignment`), or prove what no warp can beat
+(`any_warp_bound`, `certify`). `load_model` and `open_images` bring models and images in,
+`SpatialTransformer` is the module that a network learns to align with, and `controls` holds
+networks whose answer is known.
 """
 
 from invariance_probe.alignment.aligning import Alignment, align
@@ -29,6 +30,7 @@ from invariance_probe.plane.transforms import (
 )
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
+from invariance_probe.probing.readout import recover
 from invariance_probe.results.methods import METHODS
 from invariance_probe.results.result import ProbeResult
 from invariance_probe.stn.transformer import SpatialTransformer
@@ -57,5 +59,6 @@ __all__ = [
     "load_model",
     "open_images",
     "probe",
+    "recover",
     "sweep",
 ]

@@ -21,9 +21,9 @@ class ProbeOptions:
     Whatever is given, `methods`, `mean`, `std` and `fill` are tuples afterwards (or None).
 
     Attributes:
-        methods: What to compare: identity, oracle, affine, any-warp, floor, unrelated. Followed by
-            a mixing of channels, +permutation, +orthogonal or +linear: oracle, affine, unrelated,
-            or joint, where warp and mixing are found in turns.
+        methods: What to compare: identity, input, oracle, affine, any-warp, floor, unrelated.
+            Followed by a mixing of channels, +permutation, +orthogonal or +linear: oracle, affine,
+            unrelated, or joint, where warp and mixing are found in turns.
         crop: Side of the square that the model sees, in pixels; by default that of the images, on
             the command line what the model was trained on, or 224.
         mean: Taken off the pixel values after the transform, one value or one for each channel; 0

@@ -77,8 +77,10 @@ class View:
             Pairs of all these images, for some transforms at a time.
         """
         reference, moved = chunk.reference[self.layer.name], chunk.moved[self.layer.name]
+        returned = chunk.returned.get(self.layer.name)
         for group in self.groups(reference):
-            yield Pairs(self, group, chunk.numbers, reference, moved[group])
+            back = None if returned is None else returned[group]
+            yield Pairs(self, group, chunk.numbers, reference, moved[group], back)
 
     def groups(self, reference: Float[Tensor, "image channel height width"]) -> list[list[int]]:
         """Split the transforms, so that a copy of a group's maps stays within about 32 MB.
@@ -103,6 +105,7 @@ class Pairs:
         numbers: Numbers of the images.
         reference: Their maps.
         moved: Maps to compare them with.
+        returned: Maps of the images that were transformed and warped back, for ``input``.
     """
 
     def __init__(
@@ -112,10 +115,12 @@ class Pairs:
         numbers: Sequence[int],
         reference: Float[Tensor, "image channel height width"],
         moved: Float[Tensor, "transform image channel height width"],
+        returned: Float[Tensor, "transform image channel height width"] | None = None,
     ) -> None:
         self.view, self.group, self.numbers = view, list(group), list(numbers)
         self.reference = reference.expand(len(group), *reference.shape).flatten(0, 1)
         self.moved = moved.flatten(0, 1)
+        self.returned = None if returned is None else returned.flatten(0, 1)
         self.oracle, self.region, mean = (
             each[self.group].repeat_interleave(len(numbers), dim=0)
             for each in (view.oracle, view.region, view.mean)
@@ -134,13 +139,17 @@ class Pairs:
         places = [place for place, number in enumerate(self.numbers) if number in numbers]
         if len(places) in {0, len(self.numbers)}:
             return self if places else None
-        shape = (len(self.group), len(self.numbers))
+
+        def some(maps: Tensor) -> Tensor:
+            return maps.reshape(len(self.group), len(self.numbers), *maps.shape[1:])[:, places]
+
         return Pairs(
             self.view,
             self.group,
             [self.numbers[place] for place in places],
             self.reference[places],  # those of the first transform, as of all
-            self.moved.reshape(*shape, *self.moved.shape[1:])[:, places],
+            some(self.moved),
+            None if self.returned is None else some(self.returned),
         )
 
     def rows(self) -> Iterator[tuple[int, slice]]:
@@ -351,6 +360,8 @@ def compare(
     for method, warp in ((Method.IDENTITY, identity), (Method.ORACLE, oracle)):
         if method in methods:
             blocks.append(pairs.block(method, scores[method], warp))
+    if Method.INPUT in methods and pairs.returned is not None:
+        blocks.append(pairs.block(Method.INPUT, target.score(pairs.returned), oracle))
     if Method.FLOOR in methods:
         back = sampling.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
         blocks.append(pairs.block(Method.FLOOR, target.score(back), oracle))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,12 @@ from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import pick_device
 from invariance_probe.network import features
+from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
 from invariance_probe.probing.duplicates import apart, near_duplicates
 from invariance_probe.probing.options import ProbeOptions, by_channel
+from invariance_probe.results.methods import Method
 from invariance_probe.statistics import numpy_generator
 
 PAIRS_AT_ONCE = 64
@@ -57,17 +59,22 @@ class Chunk:
         reference: Maps of the images as they are, by layer.
         moved: Maps of the transformed images, by layer.
         shown: Pixel values of image 0 as it is and under each transform, if it is in the chunk.
+        returned: Maps of the images that were transformed and warped back before the model saw
+            them, by layer; none unless the method ``input`` is asked for.
     """
 
     numbers: list[int]
     reference: Mapping[str, Float[Tensor, "image channel height width"]]
     moved: Mapping[str, Float[Tensor, "transform image channel height width"]]
     shown: Float[Tensor, "view colour crop_height crop_width"] | None
+    returned: Mapping[str, Float[Tensor, "transform image channel height width"]] = field(
+        default_factory=dict
+    )
 
     @property
     def bytes(self) -> int:
         """Memory that the maps take."""
-        maps = (*self.reference.values(), *self.moved.values())
+        maps = (*self.reference.values(), *self.moved.values(), *self.returned.values())
         return sum(each.numel() * each.element_size() for each in maps)
 
 
@@ -112,6 +119,13 @@ class ForwardPasses:
         self.groups = near_duplicates(source)
         shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
         self.order = apart(shuffled, self.groups)
+        index_from_centred = coordinates.index_from_centred(*self.size)
+        self._undo = torch.stack([
+            coordinates.theta_from_index_matrix(
+                index_from_centred @ move.matrix @ index_from_centred.inverse(), *self.size
+            )
+            for move in moves
+        ]).to(self.device)
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
 
@@ -176,23 +190,60 @@ class ForwardPasses:
             yield chunk
 
     def _read(self, numbers: list[int]) -> Chunk:
-        views, count = len(self.moves) + 1, len(numbers)
-        images = torch.cat(list(self._render(self._canvases(numbers), [_STAY, *self.moves])))
-        maps = self._forward(images)
-        self._refuse_non_finite(maps, numbers)
-        shown = None
-        if 0 in numbers:
-            shown = images[[view * count + numbers.index(0) for view in range(views)]]
-            shown = shown * self.std + self.mean
+        images = self.inputs(numbers)
+        maps = self._forward_views(images, numbers)
+        shown = images[:, numbers.index(0)] * self.std + self.mean if 0 in numbers else None
+        returned = {}
+        if Method.INPUT in self.options.compared:
+            returned = self._forward_views(
+                self.returned(images[1:], range(len(self.moves))), numbers
+            )
         return Chunk(
             numbers=numbers,
-            reference={name: each[:count] for name, each in maps.items()},
-            moved={
-                name: each[count:].reshape(views - 1, count, *each.shape[1:])
-                for name, each in maps.items()
-            },
+            reference={name: each[0] for name, each in maps.items()},
+            moved={name: each[1:] for name, each in maps.items()},
             shown=shown,
+            returned=returned,
         )
+
+    def inputs(
+        self, numbers: Sequence[int]
+    ) -> Float[Tensor, "view image colour crop_height crop_width"]:
+        """Make what the model is given.
+
+        Args:
+            numbers: Numbers of some images.
+
+        Returns:
+            These images, normalised: as they are, then under each transform.
+        """
+        return torch.stack(list(self._render(self._canvases(numbers), [_STAY, *self.moves])))
+
+    def returned(
+        self,
+        moved: Float[Tensor, "transform image colour crop_height crop_width"],
+        group: Sequence[int],
+    ) -> Float[Tensor, "transform image colour crop_height crop_width"]:
+        """Warp transformed images back, as a transformer of the input does that knows the motion.
+
+        Args:
+            moved: Images under some transforms.
+            group: Numbers of these transforms.
+
+        Returns:
+            The images, read by the sampler of the maps; what left the crop is lost.
+        """
+        undo = self._undo[list(group)].repeat_interleave(moved.shape[1], dim=0)
+        back = sampling.warp(moved.flatten(0, 1), undo, mode=self.options.search.mode)
+        return back.reshape(moved.shape)
+
+    def _forward_views(self, images: Tensor, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Tap all layers for several views of the same images; refuse what is not finite."""
+        maps = self._forward(images.flatten(0, 1))
+        self._refuse_non_finite(maps, numbers)
+        return {
+            name: each.reshape(*images.shape[:2], *each.shape[1:]) for name, each in maps.items()
+        }
 
     def _render(self, canvases: Tensor, moves: Sequence[Transform]) -> Iterator[Tensor]:
         """Transform canvases, cut the crop out, normalise."""

@@ -2,29 +2,24 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from invariance_probe.alignment.outcomes import Outcome
-from invariance_probe.data.pictures import ImageSource, TensorImages
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.data.pictures import ImageSource
 from invariance_probe.files import check_out
-from invariance_probe.machine import pick_device
-from invariance_probe.network import hooks
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
-from invariance_probe.probing.duplicates import alike_in
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
-from invariance_probe.probing.passes import Chunk, ForwardPasses, placed
+from invariance_probe.probing.passes import Chunk, ForwardPasses
+from invariance_probe.probing.setup import computing, configuration, opened
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
 from invariance_probe.results.rows import Block
@@ -71,42 +66,20 @@ def probe(
 
     Raises:
         InvalidInputError: If anything given cannot be used; nothing is written then.
-    """
+    """  # noqa: DOC502  (raised by what is called)
     options = (options or ProbeOptions()).replace(**changes)
     target = check_out(out)
-    source = TensorImages(images) if isinstance(images, Tensor) else images
-    if len(source) == 0:
-        raise InvalidInputError("there are no images; give at least one")
-    if not transforms:
-        raise InvalidInputError("there are no transforms; give at least one")
+    source = opened(images, transforms)
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
-    with (
-        placed(model, pick_device(options.device), options.real),
-        hooks.evaluating(model),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-        Progress(progress) as bar,
-    ):
+    with computing(model, options), Progress(progress) as bar:
         again = any(method.mixing for method in options.compared)
         passes = ForwardPasses(model, source, patterns, transforms, options, keep=again)
         run = _Run(passes, transforms, options)
         permutations = run.measure(bar)
-    config = {
-        "model": name or type(model).__name__,
-        "layers": [layer.name for layer in passes.layers],
-        "transforms": [repr(transform) for transform in transforms],
-        "images": list(source.names),
-        "near_duplicates": [
-            [source.names[number] for number in alike] for alike in alike_in(passes.groups)
-        ],
-        "partners": passes.partners,
-        "canvas": list(passes.canvas),
-        **asdict(options),
-        "device": str(passes.device),
-    }
     result = assemble(
         run.blocks,
-        config=config,
+        config=configuration(passes, transforms, options, name or type(model).__name__),
         layers=passes.layers,
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],

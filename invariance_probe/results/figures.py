@@ -29,6 +29,8 @@ def kinds(tables: ProbeTables) -> list[str]:
         Families of transforms and, where the run has what they show, ``"depth"``, ``"maps"``,
         ``"parts"`` (of the residual) and ``"channels"`` (which took whose place).
     """
+    if "fvu" not in set(tables.table["metric"].cat.categories):
+        return []  # all of them draw residuals
     families = [str(kind) for kind in tables.table["transform"].cat.categories]
     more = {
         "depth": len(tables.moving()) > 0,

@@ -17,6 +17,7 @@ class Warp(StrEnum):
     """
 
     IDENTITY = "identity", "#767676", "no warp"
+    INPUT = "input", "#D55E00", "warp of the input"
     ORACLE = "oracle", "#E69F00", "oracle warp"
     AFFINE = "affine", "#0072B2", "best affine warp"
     JOINT = "joint", "#56B4E9", "warp and mixing in turns"
@@ -48,6 +49,8 @@ class Method(StrEnum):
     """A warp, and the mixing of channels after it; equal to its text in tables.
 
     F is the reference map, G the map of the transformed image. ``identity``: G as it is.
+    ``input``: the map of the transformed image when that was warped back before the model saw it,
+    as a perfect transformer of the input does (P2); it costs another pass for each transform.
     ``oracle``: G warped by the inverse of the input transform. ``affine``: G under the best affine
     warp found. ``any-warp``: no warp, but a certified lower bound of what any spatial warp with
     bilinear sampling leaves, image-dependent or not. ``floor``: F itself sent there and back by the
@@ -61,6 +64,7 @@ class Method(StrEnum):
     """
 
     IDENTITY = "identity"
+    INPUT = "input"
     ORACLE = "oracle"
     ORACLE_PERMUTATION = "oracle+permutation"
     ORACLE_ORTHOGONAL = "oracle+orthogonal"
@@ -131,6 +135,16 @@ DEFAULT_METHODS = (
     Method.UNRELATED,
 )
 """What a probe measures unless told otherwise."""
+
+RECOVERY_METHODS = (
+    Method.IDENTITY,
+    Method.INPUT,
+    Method.ORACLE,
+    Method.AFFINE,
+    Method.FLOOR,
+    Method.UNRELATED,
+)
+"""What `recover` can put back into a network."""
 
 EXPLAINING_METHODS = (
     Method.ORACLE,

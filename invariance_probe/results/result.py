@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
-from invariance_probe.results import decomposition, figures, rows
+from invariance_probe.results import decomposition, figures, recovery, rows
 from invariance_probe.results.strips import Strip
 from invariance_probe.results.style import save
 from invariance_probe.results.tables import ProbeTables
@@ -33,6 +34,20 @@ class ProbeResult(ProbeTables):
             One row a group and part, with intervals.
         """
         return decomposition.decomposition(self, by)
+
+    def recovered_share(
+        self, metric: str | None = None, by: Sequence[str] = ("layer", "transform")
+    ) -> pd.DataFrame:
+        """Compare what putting maps back recovers with what `input` does: see `recovery`.
+
+        Args:
+            metric: Which of the run's metrics; the first by default.
+            by: Columns that make a group.
+
+        Returns:
+            One row a group and method, with intervals.
+        """
+        return recovery.recovered_share(self, metric, by)
 
     def plot(self, kind: str) -> Figure:
         """Draw a figure.
@@ -80,6 +95,7 @@ def assemble(
     strips: list[Strip],
     permutations: pd.DataFrame,
     wall_time: float,
+    metrics: Sequence[str] = METRICS,
 ) -> ProbeResult:
     """Put a probe's blocks together.
 
@@ -93,11 +109,12 @@ def assemble(
         strips: Maps for the picture.
         permutations: Which channel took whose place, by transform number.
         wall_time: Seconds that the probe took.
+        metrics: Names of what the blocks' values are.
 
     Returns:
         The result.
     """
-    table = rows.long_table(blocks, config, layers, transforms, region_frac, filled_frac)
+    table = rows.long_table(blocks, config, layers, transforms, region_frac, filled_frac, metrics)
     moves = [
         {"kind": t.kind, "parameter": t.parameter, "matrix": t.matrix.tolist()} for t in transforms
     ]

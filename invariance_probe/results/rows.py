@@ -29,7 +29,7 @@ class Block:
         method: What was compared.
         images: Number of the image, by pair.
         transforms: Number of the transform, by pair.
-        values: The metrics, by pair.
+        values: The metrics of the run, by pair.
         theta: The warp, by pair.
         outcome: How a search ended, why there is no value or why to doubt it, by pair.
         n_iter: Steps of the search, by pair.
@@ -39,7 +39,7 @@ class Block:
     method: Method
     images: list[int]
     transforms: list[int]
-    values: Float[Tensor, "pair 3"]
+    values: Float[Tensor, "pair metric"]
     theta: Float[Tensor, "pair 6"]
     outcome: list[Outcome | None]
     n_iter: list[int]
@@ -52,6 +52,7 @@ def long_table(
     transforms: Sequence[Transform],
     region_frac: Sequence[Sequence[float]],
     filled_frac: Sequence[float],
+    names: Sequence[str] = metrics.METRICS,
 ) -> pd.DataFrame:
     """Lay out a probe's blocks as the tidy long table.
 
@@ -62,6 +63,7 @@ def long_table(
         transforms: The transforms.
         region_frac: Share of the map that was compared, by layer and transform.
         filled_frac: Share of the crop that had to be filled, by transform.
+        names: Of the metrics, in the order of the blocks' values.
 
     Returns:
         See `tables.ProbeTables.frame`.
@@ -82,7 +84,7 @@ def long_table(
     theta = torch.cat([block.theta for block in blocks]).double().numpy()[order]
     layer, image, move, method = layer[order], image[order], move[order], method[order]
     kinds = list(dict.fromkeys(t.kind for t in transforms))
-    rows, names = len(layer), metrics.METRICS
+    rows = len(layer)
 
     def each(numbers: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
         return pd.Categorical.from_codes(

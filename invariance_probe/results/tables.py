@@ -106,13 +106,20 @@ class ProbeTables:
             return pd.DataFrame(columns=[*keys, *SUMMED])
         wide = by_image(rows, keys)
         values = wide.to_numpy(dtype=float)
-        mean, low, high = mean_interval(values, self._partners(wide))
+        mean, low, high = mean_interval(values, self.partners(wide))
         out = wide.index.to_frame(index=False)
         columns = (mean, low, high, *_single_images(wide), np.isfinite(values).sum(1))
         return out.assign(**dict(zip(SUMMED, columns, strict=True)))
 
-    def _partners(self, wide: pd.DataFrame) -> Int[np.ndarray, "group image"]:
-        """In which column the image stands that an unrelated pair shares with another; else -1."""
+    def partners(self, wide: pd.DataFrame) -> Int[np.ndarray, "group image"]:
+        """Find out which images the pairs of unrelated ones share.
+
+        Args:
+            wide: Values with a row a group and a column an image, see `statistics.by_image`.
+
+        Returns:
+            The column of the other image; -1 where there is none.
+        """
         none: np.ndarray = np.full(wide.shape, -1)
         if "method" not in wide.index.names:
             return none

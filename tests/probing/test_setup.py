@@ -1,0 +1,54 @@
+"""What every measurement begins with: something to measure, a model in place, what is noted."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import invariance_probe as ip
+from invariance_probe.data.pictures import TensorImages
+from invariance_probe.probing.options import ProbeOptions
+from invariance_probe.probing.passes import ForwardPasses
+from invariance_probe.probing.setup import computing, configuration, opened
+
+MOVES = [ip.Rotation(30)]
+
+
+def test_there_has_to_be_something_to_measure() -> None:
+    """No images or no transforms are refused; a tensor is read image by image."""
+    images = torch.rand(2, 3, 9, 9)
+    assert len(opened(images, MOVES)) == 2
+    with pytest.raises(ip.InvalidInputError, match="there are no images; give at least one"):
+        opened(images[:0], MOVES)
+    with pytest.raises(ip.InvalidInputError, match="there are no transforms; give at least one"):
+        opened(images, [])
+
+
+def test_a_model_is_left_as_it_was_found() -> None:
+    """Type, mode and gradients are those of the measurement inside, and the old ones after."""
+    model = nn.Conv2d(3, 2, 3).train()
+    with computing(model, ProbeOptions(dtype="float64", device="cpu")):
+        assert model.weight.dtype == torch.float64
+        assert not model.training
+        assert not torch.is_grad_enabled()
+    assert model.weight.dtype == torch.float32
+    assert model.training
+    assert torch.is_grad_enabled()
+
+
+def test_the_configuration_tells_the_run() -> None:
+    """Model, layers, images, transforms and options, in a form that JSON holds."""
+    model, options = nn.Conv2d(3, 2, 3), ProbeOptions(device="cpu", seed=5)
+    source = TensorImages(torch.rand(2, 3, 9, 9))
+    with computing(model, options):
+        passes = ForwardPasses(model, source, ["(model)"], MOVES, options, keep=False)
+    said = json.loads(json.dumps(configuration(passes, MOVES, options, "mine")))
+    assert said["model"] == "mine"
+    assert said["layers"] == ["(model)"]
+    assert said["images"] == list(source.names)
+    assert said["transforms"] == [repr(MOVES[0])]
+    assert said["partners"] == [1, 0]
+    assert said["near_duplicates"] == []
+    assert said["seed"] == 5
+    assert said["device"] == "cpu"
