@@ -18,12 +18,13 @@ from invariance_probe.results.methods import (
 )
 
 TEXTS = (
-    *("identity", "oracle", "oracle+permutation", "oracle+orthogonal", "oracle+linear"),
+    *("identity", "input"),
+    *("oracle", "oracle+permutation", "oracle+orthogonal", "oracle+linear"),
     *("affine", "affine+permutation", "affine+orthogonal", "affine+linear"),
     *("joint+permutation", "joint+orthogonal", "joint+linear", "any-warp", "floor"),
     *("unrelated", "unrelated+permutation", "unrelated+orthogonal", "unrelated+linear"),
 )
-"""Those of version 0.1.0, in the order of its tables."""
+"""In the order of tables: those of version 0.1.0, and `input`."""
 
 
 def test_methods_are_used_as_the_texts_that_they_were() -> None:
@@ -80,5 +81,5 @@ def test_each_method_is_read_once_in_the_order_given(texts: list[str]) -> None:
 )
 def test_other_texts_are_refused_in_one_line(texts: list[str], named: str) -> None:
     """An unknown method, or none at all, is told which there are."""
-    with pytest.raises(InvalidInputError, match=rf"methods={named}: choose from identity, ora"):
+    with pytest.raises(InvalidInputError, match=rf"methods={named}: choose from identity, inp"):
         parse_methods(texts)
