@@ -1,126 +1,134 @@
-"""The objectives' derivatives, the family of warps, and the descent."""
+"""The descent, on problems whose minima are known."""
 
-import math
+from dataclasses import dataclass
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from invariance_probe.alignment import distortion, objectives, solver
+from invariance_probe.alignment import solver
 
 
-def _pairs(seed: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class Lines(solver.Problem):
+    """|A x - b|^2 for each start, x kept within a ball; A (start, n, p), b (start, n)."""
+
+    A: Tensor
+    b: Tensor
+    radius: float = float("inf")
+
+    def normal(self, points: Tensor, starts: Tensor) -> solver.Normal:
+        A = self.A[starts]
+        residual = (A @ points[:, :, None])[:, :, 0] - self.b[starts]
+        gradient = (A.mT @ residual[:, :, None])[:, :, 0]
+        return solver.Normal(error=residual.square().sum(1), gradient=gradient, matrix=A.mT @ A)
+
+    def confine(self, points: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        length = points.norm(dim=1, keepdim=True)
+        outside = length[:, 0] > self.radius
+        return torch.where(outside[:, None], points * self.radius / length, points), outside
+
+
+class Banana(solver.Problem):
+    """Rosenbrock's valley: r = (10 (y - x^2), 1 - x), least at (1, 1)."""
+
+    def normal(self, points: Tensor, starts: Tensor) -> solver.Normal:
+        x, y = points.unbind(1)
+        r = torch.stack([10 * (y - x * x), 1 - x], 1)
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
+        J = torch.stack([torch.stack([-20 * x, 10 * one], 1), torch.stack([-one, zero], 1)], 1)
+        gradient = (J.mT @ r[:, :, None])[:, :, 0]
+        return solver.Normal(error=r.square().sum(1), gradient=gradient, matrix=J.mT @ J)
+
+    def confine(self, points: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        return points, torch.zeros(len(points), dtype=torch.bool)
+
+
+def _lines(starts: int, n: int = 7, p: int = 3, seed: int = 0) -> Lines:
     g = torch.Generator().manual_seed(seed)
-    reference, moved = torch.randn(2, 2, 4, height, width, generator=g, dtype=torch.float64)
-    mask = (torch.rand(2, height, width, generator=g) > 0.3).double()
-    return reference, moved, mask
+    A = torch.randn(starts, n, p, generator=g, dtype=torch.float64)
+    return Lines(A, torch.randn(starts, n, generator=g, dtype=torch.float64))
 
 
-def _naive(warps: Tensor, pairs: Tensor, maps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The squared error through torch's own sampler."""
-    reference, moved, mask = maps
-    height, width = reference.shape[-2:]
-    change = objectives.isotropic_from_normalised(height, width)
-    last = torch.tensor([[[0.0, 0.0, 1.0]]]).double().expand(len(warps), 1, 3)
-    theta = (torch.linalg.inv(change) @ torch.cat([warps, last], 1) @ change)[:, :2]
-    grid = F.affine_grid(theta, [len(warps), 1, height, width], align_corners=False)
-    warped = F.grid_sample(moved[pairs], grid, padding_mode="border", align_corners=False)
-    return ((warped - reference[pairs]).square().sum(1) * mask[pairs]).flatten(1).sum(1)
+def _solve(problem: solver.Problem, points: Tensor, **options: float) -> solver.State:
+    return solver.descend(solver.start(problem, points), problem, **options)
 
 
-@given(
-    seed=st.integers(0, 10_000),
-    height=st.integers(2, 7),
-    width=st.integers(2, 7),
-    table=st.booleans(),
-)
-def test_objectives_have_the_exact_value_and_gradient_of_torchs_sampler(
-    seed: int, height: int, width: int, table: bool
-) -> None:
-    """Error and gradient agree with autograd through grid_sample, to rounding."""
-    maps = _pairs(seed, height, width)
-    reference, moved, mask = maps
-    g = torch.Generator().manual_seed(seed + 1)
-    warps = torch.eye(2, 3).double() + 0.4 * torch.randn(5, 2, 3, generator=g).double()
-    warps.requires_grad_()
-    pairs = torch.tensor([0, 1, 1, 0, 1])
-    expected = _naive(warps, pairs, maps)
-    (gradient,) = torch.autograd.grad(expected.sum(), warps)
-    if table:
-        objective: objectives.Objective = objectives.InnerProducts(*maps, (height, width))
-    else:
-        positions = torch.arange(height * width).expand(2, -1)
-        objective = objectives.Residuals(
-            reference, moved, positions, mask.flatten(1), (height, width)
-        )
-    got = objective.normal(warps.detach(), pairs)
-    torch.testing.assert_close(objective.error(warps.detach(), pairs), got.error)
-    torch.testing.assert_close(got.error, expected.detach(), atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(got.gradient, gradient.flatten(1) / 2, atol=1e-9, rtol=1e-9)
+def test_linear_problems_are_solved() -> None:
+    """From 0 the descent reaches the least squares solution of each start, whichever it is."""
+    problem = _lines(9)
+    found = _solve(problem, torch.zeros(9, 3).double(), max_steps=20, tolerance=1e-14)
+    expected = torch.linalg.lstsq(problem.A, problem.b[:, :, None]).solution[:, :, 0]
+    assert bool(found.converged.all())
+    torch.testing.assert_close(found.points, expected, atol=1e-7, rtol=0)
+    torch.testing.assert_close(found.error, problem.normal(expected, torch.arange(9)).error)
+    assert not bool(found.at_limit.any())
 
 
-def test_both_objectives_have_the_same_gauss_newton_matrix() -> None:
-    """The table's matrix is that of the channels, symmetric and positive semidefinite."""
-    maps = _pairs(0, 6, 5)
-    positions = torch.arange(30).expand(2, -1)
-    table = objectives.InnerProducts(*maps, (6, 5))
-    direct = objectives.Residuals(maps[0], maps[1], positions, maps[2].flatten(1), (6, 5))
-    warps = torch.eye(2, 3).double() + 0.3 * torch.randn(6, 2, 3).double()
-    pairs = torch.tensor([0, 1] * 3)
-    a, b = table.normal(warps, pairs).matrix, direct.normal(warps, pairs).matrix
-    torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(a, a.mT)
-    assert torch.linalg.eigvalsh(a).min() > -1e-9
+def test_a_curved_valley_is_followed() -> None:
+    """Where the first steps are too long, damping grows until they are not."""
+    starts = torch.tensor([[-1.2, 1.0], [2.0, -3.0], [0.0, 0.0]]).double()
+    found = _solve(Banana(), starts, max_steps=100)
+    torch.testing.assert_close(found.points, torch.ones(3, 2).double(), atol=1e-5, rtol=0)
+    assert bool(found.converged.all())
 
 
-@given(
-    entries=st.lists(st.floats(-3, 3), min_size=4, max_size=4),
-    angle=st.floats(-180, 180),
-    bound=st.floats(1, 4),
-)
-def test_limit_distortion_brings_singular_values_within_bounds(
-    entries: list[float], angle: float, bound: float
-) -> None:
-    """Singular values relative to the oracle end within bounds; what is inside is not touched."""
-    a = math.radians(angle)
-    oracle = torch.tensor(
-        [[[math.cos(a), -math.sin(a), 0.1], [math.sin(a), math.cos(a), 0.2]]], dtype=torch.float64
+def test_the_error_never_rises_and_steps_are_counted() -> None:
+    """Each further step leaves no more than the one before; the states say how many were taken."""
+    problem, starts = Banana(), torch.tensor([[-1.2, 1.0], [1.0, 1.0]]).double()
+    state = solver.start(problem, starts)
+    errors = [state.error]
+    for step in range(1, 12):
+        state = solver.descend(state, problem, max_steps=1)
+        errors.append(state.error)
+        assert int(state.n_iter[0]) == step
+    assert bool((torch.stack(errors).diff(dim=0) <= 0).all())
+    assert int(state.n_iter[1]) <= 1  # began at the minimum
+
+
+def test_a_minimum_outside_the_set_is_met_at_its_edge() -> None:
+    """The result lies in the set, and the state says that the last step was brought back."""
+    plain = _lines(6)
+    problem = Lines(plain.A, plain.b, radius=0.1)
+    found = _solve(problem, torch.ones(6, 3).double(), max_steps=60)
+    assert bool((found.points.norm(dim=1) <= 0.1 * (1 + 1e-9)).all())
+    assert bool(found.at_limit.any())
+    free = _solve(plain, torch.zeros(6, 3).double(), max_steps=20)
+    assert bool((found.error >= free.error).all())
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_the_end_does_not_depend_on_units(scale: float) -> None:
+    """Residuals in other units take the same steps to the same points."""
+    plain = _lines(5, seed=3)
+    scaled = Lines(scale * plain.A, scale * plain.b)
+    one, other = (
+        _solve(each, torch.zeros(5, 3).double(), max_steps=30) for each in (plain, scaled)
     )
-    linear = torch.tensor(entries, dtype=torch.float64).reshape(1, 2, 2)
-    warps = torch.cat([linear, torch.tensor([[[0.3], [-0.2]]]).double()], dim=-1)
-    limited, outside = distortion.limit_distortion(warps, oracle, bound)
-    relative = limited[:, :, :2] @ torch.linalg.inv(oracle[:, :, :2])
-    values = torch.linalg.svdvals(relative)
-    assert bool((values <= bound * (1 + 1e-5)).all() & (values >= (1 - 1e-5) / bound).all())
-    assert float(torch.linalg.det(relative)) > 0
-    _, outside_again = distortion.limit_distortion(limited, oracle, bound)
-    assert not bool(outside_again)
-    if not bool(outside):
-        assert torch.equal(limited, warps)
+    torch.testing.assert_close(one.points, other.points, atol=1e-6, rtol=0)
+    assert one.n_iter.tolist() == other.n_iter.tolist()
 
 
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_descent_finds_a_small_shift_at_any_scale(scale: float) -> None:
-    """From the identity the descent reaches a smooth map's known shift, whatever its units."""
-    rows, columns = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
-    moved = scale * torch.stack([torch.sin(0.5 * columns), torch.cos(0.4 * rows + 0.2 * columns)])
-    truth = torch.eye(2, 3)[None].clone()
-    truth[0, :, 2] = torch.tensor([0.1, -0.07])
-    grid = F.affine_grid(truth, [1, 2, 12, 12], align_corners=False)
-    reference = F.grid_sample(moved[None], grid, padding_mode="border", align_corners=False)
-    mask = torch.zeros(1, 12, 12)
-    mask[:, 2:-2, 2:-2] = 1
-    objective = objectives.InnerProducts(
-        reference.double(), moved[None].double(), mask.double(), (12, 12)
-    )
-    start = torch.eye(2, 3)[None].double()
-    problem = distortion.LimitedWarps(
-        objective=objective, pairs=torch.tensor([0]), oracle=start, max_distortion=2.0
-    )
-    state = solver.start(problem, start.flatten(1))
-    solution = solver.descend(state, problem, max_steps=40)
-    assert bool(solution.converged)
-    torch.testing.assert_close(solution.points.view(1, 2, 3), truth.double(), atol=1e-3, rtol=0)
+def test_parameters_without_influence_stay() -> None:
+    """A column of zeros, or no influence at all, gives no step and no NaN; it is an end."""
+    plain = _lines(2)
+    A = plain.A.clone()
+    A[0, :, 1] = 0
+    A[1] = 0
+    found = _solve(Lines(A, plain.b), torch.ones(2, 3).double(), max_steps=10)
+    assert bool(found.points.isfinite().all())
+    assert float(found.points[0, 1]) == 1
+    assert found.points[1].tolist() == [1, 1, 1]
+    assert bool(found.converged.all())
+
+
+def test_a_start_that_is_not_a_number_leaves_the_others_alone() -> None:
+    """NaN is never taken for better, and the other rows end where they end without it."""
+    plain = _lines(4)
+    b = plain.b.clone()
+    b[2, 0] = torch.nan
+    found = _solve(Lines(plain.A, b), torch.zeros(4, 3).double(), max_steps=20)
+    alone = _solve(plain, torch.zeros(4, 3).double(), max_steps=20)
+    others = torch.tensor([0, 1, 3])
+    torch.testing.assert_close(found.points[others], alone.points[others])
+    assert not bool(found.converged[2])
