@@ -217,7 +217,7 @@ class CountingImages:
 
 
 def test_images_are_streamed(small_net: nn.Module) -> None:
-    """Each image is loaded twice and none is kept; forward batches stay within the batch size."""
+    """Each image is loaded three times and none is kept; forward batches stay within the batch size."""
     images = CountingImages(23)
     sizes: list[int] = []
     handle = small_net[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
@@ -225,7 +225,8 @@ def test_images_are_streamed(small_net: nn.Module) -> None:
         small_net, images, layers="1", transforms=[ip.Rotation(30), ip.Scaling(2)], batch_size=7
     )
     handle.remove()
-    assert images.loaded <= 2 * 23 + 1
+    # to tell near duplicates, for the means, for the pairs
+    assert images.loaded <= 3 * 23 + 1
     assert max(sizes) <= 7
     assert sorted(set(result.frame()["image"])) == sorted(images.names)
 
