@@ -217,7 +217,7 @@ class CountingImages:
 
 
 def test_images_are_streamed(small_net: nn.Module) -> None:
-    """Each image is loaded three times and none is kept; forward batches stay within the batch size."""
+    """Images are loaded three times and not kept; forward batches stay within the batch size."""
     images = CountingImages(23)
     sizes: list[int] = []
     handle = small_net[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
