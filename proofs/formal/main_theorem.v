@@ -5,8 +5,9 @@
 
     It comes in two forms. The first is about any class of images and asks that G filters space: no
     single place is all it reads. The second is about continuous images; there it is enough that G
-    is not pointwise, if G is continuous in the sup norm, as convolutions, ReLU and pooling are.
-    That this last condition cannot be dropped is shown at the end. *)
+    is not pointwise, if G is continuous in the sup norm. (That convolutions, ReLU and pooling are
+    is well known, and not proved here.) That "not pointwise" is too little for images of any kind
+    is shown at the end: the continuity of the images cannot be dropped. *)
 
 From Coq Require Import Reals Lra FunctionalExtensionality ssreflect.
 From Coquelicot Require Import Coquelicot.

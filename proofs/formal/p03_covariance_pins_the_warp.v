@@ -104,8 +104,9 @@ Proof.
   - move=> f _; apply: functional_extensionality => x; by rewrite /warp /T /= back_forth.
 Qed.
 
-(** Mutant: "the warp is the inverse of h, up to a shift". Refuted on the line by the scaling by 2.
-    *)
+(** Mutant: "phi is the inverse of h, up to a shift". Refuted on the line by the scaling by 2. (phi
+    says where the warped map reads. Reading at phi(x) = h x moves the content by the inverse of h:
+    as an operation on maps the warp is T_h^-1, as the papers say.) *)
 Theorem P3_mutant_inverse : ~ forall (X : class R_AbelianGroup R) (G : extractor R_AbelianGroup R R)
   h,
   closed_under_shifts X -> closed_under_map X h ->

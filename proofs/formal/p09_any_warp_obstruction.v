@@ -73,13 +73,15 @@ Definition sample (F : lattice -> Y) (p : position) : Y :=
     (corner 1 1 F (cell p))
     (across p) (up p).
 
-(** P9 for bilinear sampling. If (G f)(x) lies at distance d or more from the convex hull of the
-    four corners of every cell of G T_h f, the residual at x is at least d, whatever the warp is: it
-    may depend on the image, tear it, or fold it. *)
-Theorem P9_bilinear (K : Type) (G : extractor lattice K Y) (h : GL lattice) f x d :
-  (forall n v, hull (corner 0 0 (G (T h f)) n) (corner 1 0 (G (T h f)) n)
-    (corner 0 1 (G (T h f)) n) (corner 1 1 (G (T h f)) n) v -> (d <= distance (G f x) v)%R) ->
-  forall phi : lattice -> position, (d <= distance (G f x) (sample (G (T h f)) (phi x)))%R.
+(** P9 for bilinear sampling, between any two maps: F is that of the image, moved is that of the
+    image after any motion, a scaling by 2 or a turn by 30 degrees as well, since nothing is asked
+    of where moved comes from. If F(x) lies at distance d or more from the convex hull of the four
+    corners of every cell of moved, the residual at x is at least d, whatever the warp is: it may
+    depend on the image, tear it, or fold it. *)
+Theorem P9_bilinear (F moved : lattice -> Y) x d :
+  (forall n v, hull (corner 0 0 moved n) (corner 1 0 moved n) (corner 0 1 moved n)
+    (corner 1 1 moved n) v -> (d <= distance (F x) v)%R) ->
+  forall phi : lattice -> position, (d <= distance (F x) (sample moved (phi x)))%R.
 Proof.
   move=> far phi; apply: (far (cell (phi x))); apply: bilinear_in_hull.
   - exact: across_range.
@@ -122,7 +124,7 @@ Theorem P9_edge : forall phi : lattice -> position,
   (1 <= distance (V := prod_NormedModule _ R_NormedModule R_NormedModule)
     (gradient edge zero) (sample (gradient (T quarter edge)) (phi zero)))%R.
 Proof.
-  apply: P9_bilinear => n v inside.
+  apply: (P9_bilinear (gradient edge)) => n v inside.
   have none := hull_of_turned_edge _ _ _ _ _ (gradient_of_turned_edge _) (gradient_of_turned_edge _)
     (gradient_of_turned_edge _) (gradient_of_turned_edge _) inside.
   rewrite gradient_of_edge /distance; case: v none {inside} => v1 v2 /= ->.
