@@ -98,6 +98,11 @@ class _Line:
     offset: float
     dim: int
 
+    @property
+    def period(self) -> int:
+        """Pixels after which the cells lie on the pixels as before; 1 where they lie closer."""
+        return max(1, round(self.stride))
+
 
 def measure_places(
     model: nn.Module, images: Tensor, shapes: dict[Key, torch.Size]
@@ -134,6 +139,7 @@ def _measure_lines(
 ) -> dict[Key, _Line]:
     """Measure stride and offset along one axis of the input (2 for y, 3 for x)."""
     lines: dict[Key, _Line] = {}
+    fixed: set[Key] = set()  # maps of one size whatever the canvas: their cells have no stride
     native = images.shape[2:]
     across = native[3 - axis]
     narrow = across if across <= _RESIDUE else across % _RESIDUE + _RESIDUE
@@ -143,14 +149,16 @@ def _measure_lines(
         # a narrow canvas is fast; where windows do not fit into it, the full one is
         for width in dict.fromkeys((narrow, across) if extra else (across,)):
             size = (length, width) if axis == 2 else (width, length)
-            left = {key: shape for key, shape in shapes.items() if key not in lines}
+            left = {key: shapes[key] for key in shapes.keys() - lines.keys() - fixed}
             answers = _answers(model, images, axis, size, left.keys(), reach)
+            if extra:
+                fixed |= {key for key in answers if not _longer(answers[key], left[key])}
             found = _fit_lines(answers, left, axis, extra, size, reach)
-            lines |= {key: line for key, line in found.items() if reach % round(line.stride) == 0}
-            for stride in {round(line.stride) for line in found.values()}:
-                own = reach // stride * stride
+            lines |= {key: line for key, line in found.items() if reach % line.period == 0}
+            for period in {line.period for line in found.values()}:
+                own = reach // period * period
                 if own not in {0, reach}:
-                    odd = {k: left[k] for k in found if round(found[k].stride) == stride}
+                    odd = {key: left[key] for key in found if found[key].period == period}
                     again = _answers(model, images, axis, size, odd.keys(), own)
                     lines |= _fit_lines(again, odd, axis, extra, size, own)
             if shapes.keys() <= answers.keys() | lines.keys():
@@ -173,7 +181,7 @@ def _fit_lines(
     for key in shapes.keys() & answers.keys():
         now = tuple(answers[key].shape[2:])
         # the dimension of the output that follows this axis is the one that the canvas makes longer
-        longer = [d for d in (0, 1, 2) if now[d] > shapes[key][d + 1]]
+        longer = _longer(answers[key], shapes[key])
         if not extra:
             longer = [axis - 2 if is_channels_last((1, *now), size) else axis - 1]
         if len(longer) != 1:
@@ -185,6 +193,11 @@ def _fit_lines(
         if line is not None and abs(grown * line.stride - extra) <= 2 * line.stride:
             lines[key] = line
     return lines
+
+
+def _longer(answer: Tensor, shape: torch.Size) -> list[int]:
+    """Dimensions of an output, but for the batch, that a longer canvas makes longer."""
+    return [d for d in (0, 1, 2) if answer.shape[d + 2] > shape[d + 1]]
 
 
 def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | None:
@@ -208,14 +221,15 @@ def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | Non
     offset = sum(tops) / _BUMPS - stride * sum(centre) / _BUMPS
     bend = abs(centre[0] - 2 * centre[1] + centre[2])
     change = float((weight / weight.mean() - 1).abs().max())
-    exact = round(stride) > 0 and reach % round(stride) == 0
+    line = _Line(_snap(stride) or stride, _snap(offset), dim)
+    exact = reach % line.period == 0
     if cut > _CUT or change > (_CUT if exact else _ALIASING):
         return None
     middle = offset + stride * (cells - 1) / 2
     # the map's middle is the canvas's, but for what a stride leaves over at the far end
     if bend > (_BEND if exact else _ALIASING) or abs(middle - (length - 1) / 2) > stride:
         return None
-    return _Line(_snap(stride), _snap(offset), dim)
+    return line
 
 
 def _tops(length: int, reach: int) -> list[int]:

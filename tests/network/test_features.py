@@ -249,8 +249,20 @@ class Stretching(nn.Module):
         return nn.functional.adaptive_avg_pool2d(x, 6)
 
 
-def test_what_does_not_follow_the_input_is_not_called_measured() -> None:
+@pytest.mark.parametrize("side", [96, 97, 224])
+def test_what_does_not_follow_the_input_is_not_called_measured(side: int) -> None:
     """A map of fixed size has no stride of its own: it is taken to cover the input, and starred."""
-    layer = features.find_layers(nn.Sequential(Stretching()), torch.rand(1, 3, 96, 96))[0]
-    assert layer.stride_x == 16
-    assert not layer.measured or layer.offset_x == pytest.approx(7.5, abs=0.05)
+    layer = features.find_layers(nn.Sequential(Stretching()), torch.rand(1, 3, side, side))[0]
+    assert not layer.measured
+    assert (layer.stride_x, layer.offset_x) == (side / 6, (side / 6 - 1) / 2)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+def test_enlarged_maps_have_strides_below_one(mode: str, factor: int) -> None:
+    """Cells of an enlarged map lie closer than pixels, and their middle stays the image's."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Upsample(scale_factor=factor, mode=mode))
+    layer = features.find_layers(net, torch.rand(1, 3, 32, 32))[1]
+    assert layer.measured
+    assert layer.stride_x == pytest.approx(1 / factor, abs=1e-3)
+    assert layer.offset_x == pytest.approx((1 / factor - 1) / 2, abs=0.05)
