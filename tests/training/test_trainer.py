@@ -130,6 +130,8 @@ def test_every_perturbation_trains(tmp_path: Path, perturbation: str) -> None:
         {"localizer": "conv", "padding": "zeros"},
         {"network": "svhn", "width": 0.02},
         {"alignment": "true"},
+        {"perturbation": "translation", "output_share": 0.5},
+        {"variant": "dl1", "trunk": "copy", "gradient_scale": 0.1},
     ],
 )
 def test_options_train(tmp_path: Path, changes: dict[str, object]) -> None:
@@ -238,6 +240,7 @@ def test_every_image_comes_once_before_any_twice() -> None:
         ({"width": -1.0}, "width=-1: give a positive number"),
         ({"rate": math.nan}, "rate=nan: give a positive"),
         ({"localizer_rate": -0.5}, "localizer_rate=-0.5: give 0 or more"),
+        ({"output_share": 0.0}, "output_share=0: give a share in"),
         ({"seed": -1}, "seed=-1: give at least 0"),
     ],
 )
@@ -245,6 +248,28 @@ def test_bad_configurations_are_refused(changes: dict[str, object], message: str
     """Each value out of range is named, with the rule."""
     with pytest.raises(InvalidInputError, match=message):
         tiny.config(**changes)
+
+
+def test_what_an_older_run_does_not_say_was_the_default() -> None:
+    """A stored run without an option of today is the run with its default, and no other."""
+    stored = {key: v for key, v in tiny.config().as_dict().items() if key != "trunk"}
+    assert not tiny.config().difference(stored)
+    assert tiny.config(trunk="copy").difference(stored) == "trunk=anew there, copy here"
+
+
+def test_the_papers_presets_halve_translated_digits() -> None:
+    """In them transformers of translated digits return half of the side, and of no others."""
+    for name, wanted in (("paper", 0.5), ("standard", 0.5), ("two-cores", 1.0)):
+        for perturbation, share in (("translation", wanted), ("scaling", 1.0), ("rotation", 1.0)):
+            made = presets.configured(
+                name,
+                data="mnist",
+                perturbation=parse_perturbation(perturbation),
+                variant=parse_variant("c0"),
+                seed=0,
+                choices={},
+            )
+            assert made.output_share == share
 
 
 def test_runs_over_seeds_are_summarised(tmp_path: Path) -> None:
