@@ -13,13 +13,13 @@ the reason for each:
 - Clutter is cut from training images at random, as theirs is, but never from the image it lies on.
 - Trunks of DLX are drawn anew, as in 2022; ``trunk="copy"`` starts them as in 2020. Steps have
   localizers of their own, as in the paper; ``c0x2s`` shares one, as in 2022.
-- Transformers of translated digits return half of the side in ``paper`` and ``standard``; the shorter
+- Transformers of translated digits return half of the side in ``paper`` and ``standard``; shorter
   presets keep the whole (``output_share``), so that finding 1 compares motions and not sizes.
 - With true poses such a transformer reads the middle at full size, where a learnt one begins with
   the whole image at half.
 - Plankton: localizers are those of SVHN's kind or ``conv``, not the authors' of 3 x 3; images are
-  not augmented, and no pose is measured against a medoid. The images cannot be had without an
-  account, and no answer here rests on them.
+  not augmented, and no pose is measured against a medoid. Its images ask for an account,
+  and no answer here rests on them.
 - Poses of SVHN, street digits and plankton are not known, so that only errors are reported.
 - There is no batch normalisation after transformers, which the authors tried in 2022.
 """
