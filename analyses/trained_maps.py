@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 import invariance_probe as ip
-from invariance_probe.perturbations.kinds import stored_clutter
 from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.stn.networks import Classifier
+from invariance_probe.training.batches import TEST, stored_clutter
 
 METHODS = ("affine", "oracle", "identity", "floor")
 MARGIN = 0.0
@@ -82,7 +82,7 @@ def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> 
         that no motion of it leads out of.
     """
     side = images.shape[-1]
-    choices = stored_clutter(perturbation, len(images), side)
+    choices = stored_clutter(perturbation, len(images), side, TEST)
     clutter = None if choices is None else perturbation.clutter_layer(choices, images)
     # all numbers of a pose are 0 where nothing moves
     still = images.new_zeros(len(images), len(perturbation.pose_names))

@@ -14,7 +14,7 @@ import pandas as pd
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import read_tensors
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
 from invariance_probe.training import factory, parallel, presets, runs, trainer

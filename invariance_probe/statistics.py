@@ -1,4 +1,4 @@
-"""Random numbers by purpose, and what numbers of few images or seeds say: intervals and a test.
+"""Random numbers by purpose, and what numbers of few images or seeds say: intervals, tests, a line.
 
 Images are the sampling unit of a probe (several angles of one image are repeated measures of it),
 seeds that of trainings.
@@ -383,3 +383,47 @@ def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
     factors = np.arange(len(order), 0, -1)
     out[order] = np.minimum(1, np.maximum.accumulate(factors * p_values[order]))
     return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A straight line.
+
+    Attributes:
+        slope: Of the ordinates against the abscissae.
+        intercept: Ordinate at abscissa 0.
+    """
+
+    slope: float
+    intercept: float
+
+
+def deming(x: Float[np.ndarray, " sample"], y: Float[np.ndarray, " sample"]) -> Line:
+    """Fit a line by orthogonal regression (Deming, both coordinates equally uncertain).
+
+    Args:
+        x: Abscissae.
+        y: Ordinates.
+
+    Returns:
+        The line of least squared distances; NaN where it is not determined, for fewer than two
+        finite points or points of no preferred direction. A vertical line has an infinite slope.
+    """
+    kept = np.isfinite(x) & np.isfinite(y)
+    if kept.sum() < 2:
+        return Line(slope=float("nan"), intercept=float("nan"))
+    x, y = x[kept].astype(float), y[kept].astype(float)
+    sxx, syy = x.var(), y.var()
+    sxy = float(((x - x.mean()) * (y - y.mean())).mean())
+    gap = float(syy - sxx)
+    root = float(np.hypot(gap, 2 * sxy))
+    if root == 0:
+        return Line(slope=float("nan"), intercept=float("nan"))
+    # the form whose numerator and denominator do not cancel
+    if gap < 0:
+        slope = 2 * sxy / (root - gap)
+    elif sxy != 0:
+        slope = (gap + root) / (2 * sxy)
+    else:
+        return Line(slope=float("inf"), intercept=float("nan"))
+    return Line(slope=slope, intercept=float(y.mean() - slope * x.mean()))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from invariance_probe import statistics
-from invariance_probe.statistics import Purpose
+from invariance_probe.statistics import Purpose, deming
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
@@ -284,3 +284,33 @@ def test_holm_rejects_step_by_step(values: list[float]) -> None:
             break
         rejected[index] = True
     np.testing.assert_array_equal(statistics.holm(p_values) <= alpha, rejected)
+
+
+@pytest.mark.parametrize("slope", [-3.0, -0.4, 0.0, 0.3, 1.0, 20.0])
+def test_deming_recovers_lines_exactly(slope: float) -> None:
+    """Points of a line give its slope and intercept."""
+    x = np.linspace(-90, 90, 50)
+    line = deming(x, slope * x + 7)
+    assert line.slope == pytest.approx(slope, abs=1e-9)
+    assert line.intercept == pytest.approx(7, abs=1e-6)
+
+
+def test_deming_takes_noise_in_both_coordinates_evenly() -> None:
+    """With equal noise on both axes it finds the slope, where least squares is biased."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(-90, 90, 20_000)
+    x, y = (0.6 * t + rng.normal(0, 15, len(truth)) for t in (truth / 0.6, truth))
+    assert deming(x, y).slope == pytest.approx(0.6, abs=0.01)
+    assert np.polyfit(x, y, 1)[0] < 0.57
+    swapped = deming(y, x).slope
+    assert swapped == pytest.approx(1 / deming(x, y).slope)
+
+
+def test_deming_says_when_there_is_no_line() -> None:
+    """One point, or a round cloud, determine none; a vertical line has no finite slope."""
+    one = np.array([1.0])
+    assert math.isnan(deming(one, one).slope)
+    square = np.array([0.0, 0, 1, 1]), np.array([0.0, 1, 0, 1])
+    assert math.isnan(deming(*square).slope)
+    assert math.isinf(deming(np.zeros(3), np.arange(3.0)).slope)
+    assert deming(np.arange(4.0), np.array([0, 2.0, np.nan, 6])).slope == pytest.approx(2)

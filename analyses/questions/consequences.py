@@ -27,10 +27,10 @@ from analyses.rank_correlation import Cloud
 from analyses.trained_maps import METHODS, residuals
 from analyses.training_figures import spoken
 from analyses.training_plan import Setup, TrainingPlan, row
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
+from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method
 from invariance_probe.results.style import figure_style
-from invariance_probe.terminal import Progress
 from invariance_probe.training.configuration import Network, TrainConfig
 
 COSTS = ("over_sl", "over_cnn", "over_c0")

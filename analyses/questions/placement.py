@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 
 from analyses import training_figures, training_plan
 from analyses.training_plan import Setup, TrainingPlan
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import t_interval
 

@@ -97,7 +97,7 @@ SOURCES: dict[str, Source] = {
         Source(
             name="folder",
             files="a folder for each class",
-            read=openers.class_folders,
+            read=openers.any_class_folders,
             classes=None,
             channels=None,
             side=openers.SIDE,

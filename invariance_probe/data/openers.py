@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from invariance_probe import files
-from invariance_probe.data import downloads, folders, formats, street, svhn
+from invariance_probe.data import downloads, formats, street, svhn
+from invariance_probe.data.class_folders import images_of_classes, read_classes
 from invariance_probe.data.downloads import RemoteFile
 from invariance_probe.data.sources import Parts, Request
 from invariance_probe.data.splits import Split, stratified
@@ -206,18 +207,18 @@ def plankton(request: Request) -> Parts:
             "name its folder with --data-root"
         )
     root = request.root / "train" if (request.root / "train").is_dir() else request.root
-    classes = folders.class_folders(root)
-    images, labels = folders.read_classes(classes, request.source.side or SIDE, background=255)
+    classes = images_of_classes(root)
+    images, labels = read_classes(classes, request.source.side or SIDE, background=255)
     notes = ["not checked against a checksum"]
     if len(classes) != 121:
         notes.append(f"{len(classes)} class folders, where PlanktonSet 1.0 has 121")
     return _held_out(images, labels, len(classes), tuple(notes))
 
 
-def class_folders(request: Request) -> Parts:
+def any_class_folders(request: Request) -> Parts:
     """Read any folder of class folders."""
-    classes = folders.class_folders(request.folder())
-    images, labels = folders.read_classes(classes, request.source.side or SIDE, background=None)
+    classes = images_of_classes(request.folder())
+    images, labels = read_classes(classes, request.source.side or SIDE, background=None)
     return _held_out(images, labels, len(classes))
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from invariance_probe.perturbations import resampling
+from invariance_probe.perturbations import canvases
 
 CHOICES = ("source", "source column", "source row", "side", "column", "row")
 """Numbers that say what a piece is: where it is cut, how large it becomes, where it goes."""
@@ -102,6 +102,6 @@ class Clutter:
         if self.sides != (self.crop,):
             sides = torch.tensor(self.sides, device=device)
             which = torch.searchsorted(sides, target.contiguous())
-            resizer = resampling.resizers(self.crop, self.sides).to(crops)[which][:, :, None]
+            resizer = canvases.resizers(self.crop, self.sides).to(crops)[which][:, :, None]
             crops = resizer @ crops @ resizer.mT
-        return resampling.pasted(crops, left, top, self.canvas)
+        return canvases.pasted(crops, left, top, self.canvas)

@@ -15,11 +15,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations import resampling
+from invariance_probe.perturbations import canvases
 from invariance_probe.perturbations.perturbation import (
     PIECES,
     SIDE,
@@ -30,29 +29,10 @@ from invariance_probe.perturbations.perturbation import (
 )
 from invariance_probe.plane.transforms import Rotation, Scaling, Transform, Translation
 
-__all__ = [
-    "FORMS",
-    "NoPerturbation",
-    "Perturbation",
-    "RandomRotation",
-    "RandomScaling",
-    "RandomTranslation",
-    "parse_perturbation",
-    "stored_clutter",
-    "stored_poses",
-]
-
 MARGIN = 16
 """Pixels that the canvas of translations adds on either side (both papers: 60 x 60)."""
 SCALED_SIDES = tuple(range(2, 19, 2))
 """Sides to which crops are resized on the scaled set: 2 s with s in 1..9 (both papers)."""
-FORMS = (
-    *("none", "rotation", "rotation=DEGREES", "translation", "translation=clean"),
-    *("scaling", "scaling=LOW:HIGH", "scaling=clean", "scaling=LOW:HIGH,clean"),
-)
-"""What `parse_perturbation` reads."""
-_TEST_POSES, _TEST_CLUTTER = 5_100_000, 5_200_000
-"""Seeds that no training run draws from, far apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +113,7 @@ class RandomRotation(Perturbation):
         matrices[:, 1, 0] = -radians.sin()
 
     def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
-        return resampling.rotated(images, self.moves(poses), background)
+        return canvases.rotated(images, self.moves(poses), background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +165,7 @@ class RandomTranslation(Perturbation):
 
     def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
         canvas = self.canvas(images.shape[-1])
-        return resampling.moved_along_axes(images, self.moves(poses), canvas, background)
+        return canvases.moved_along_axes(images, self.moves(poses), canvas, background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +240,7 @@ class RandomScaling(Perturbation):
 
     def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
         canvas = self.canvas(images.shape[-1])
-        return resampling.moved_along_axes(images, self.moves(poses), canvas, background)
+        return canvases.moved_along_axes(images, self.moves(poses), canvas, background)
 
 
 def _number(value: float) -> str:
@@ -273,79 +253,3 @@ def _written(perturbation: Perturbation, value: str = "") -> str:
     clean = perturbation.pieces == 0 and type(perturbation).pieces > 0
     words = ",".join(word for word in (value, "clean" if clean else "") if word)
     return f"{perturbation.name}={words}" if words else perturbation.name
-
-
-def parse_perturbation(text: str) -> Perturbation:
-    """Read a perturbation as it is written on the command line.
-
-    Args:
-        text: ``none``; ``rotation`` or ``rotation=90`` (largest angle, degrees); ``translation`` or
-            ``translation=clean`` (no clutter); ``scaling``, ``scaling=-1:2`` (binary logarithms of
-            the smallest and largest factor), ``scaling=clean`` or ``scaling=-1:2,clean``.
-
-    Returns:
-        The perturbation.
-
-    Raises:
-        InvalidInputError: If there is no such perturbation, or its value cannot be used.
-    """
-    name, equals, value = text.strip().partition("=")
-    try:
-        if name == "none" and not equals:
-            return NoPerturbation()
-        if name == "rotation":
-            return RandomRotation(limit=float(value)) if equals else RandomRotation()
-        if name == "translation" and (not equals or value == "clean"):
-            return RandomTranslation(pieces=0) if equals else RandomTranslation()
-        if name == "scaling":
-            words = value.split(",") if equals else []
-            clean = words[-1:] == ["clean"]
-            pieces, words = (0, words[:-1]) if clean else (PIECES, words)
-            if not words:
-                return RandomScaling(pieces=pieces)
-            low, high = (float(number) for number in ",".join(words).split(":"))
-            return RandomScaling(low=low, high=high, pieces=pieces)
-    except InvalidInputError:
-        raise
-    except ValueError:
-        pass
-    raise InvalidInputError(
-        f"perturbation {text!r} cannot be read; give {', '.join(FORMS[:-1])} or {FORMS[-1]}"
-    )
-
-
-def stored_poses(
-    perturbation: Perturbation, count: int, seed: int = 0, side: int = SIDE
-) -> Float[Tensor, "count pose"]:
-    """List the poses of the test images: the same for every variant, seed of training and machine.
-
-    Args:
-        perturbation: What is done to the images.
-        count: How many; a shorter list is the beginning of a longer one.
-        seed: Which list.
-        side: Side of the images, in pixels.
-
-    Returns:
-        A pose for each test image, on the CPU.
-    """
-    return perturbation.draw(count, torch.Generator().manual_seed(_TEST_POSES + seed), side)
-
-
-def stored_clutter(
-    perturbation: Perturbation, count: int, side: int = SIDE, seed: int = 0
-) -> Int64[Tensor, "count piece choice"] | None:
-    """Choose the clutter of the test images, cut from each other, as fixedly as their poses.
-
-    Args:
-        perturbation: What is done to the images.
-        count: How many test images there are.
-        side: Side of the images, in pixels.
-        seed: Which list.
-
-    Returns:
-        Choices for `Perturbation.clutter_layer`, on the CPU; None for a perturbation without.
-    """
-    if perturbation.pieces == 0:
-        return None
-    generator = torch.Generator().manual_seed(_TEST_CLUTTER + seed)
-    return perturbation.draw_clutter(torch.arange(count), count, side, generator)

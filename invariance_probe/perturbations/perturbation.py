@@ -79,7 +79,7 @@ class Perturbation(ABC):
 
     @abstractmethod
     def __str__(self) -> str:
-        """Write it as `kinds.parse_perturbation` reads it."""
+        """Write it as `parsing.parse_perturbation` reads it."""
 
     @property
     @abstractmethod

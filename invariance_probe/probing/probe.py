@@ -20,11 +20,11 @@ from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
 from invariance_probe.probing.passes import Chunk, ForwardPasses
 from invariance_probe.probing.setup import computing, configuration, opened
+from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
 from invariance_probe.results.rows import Block
 from invariance_probe.results.strips import Strip
-from invariance_probe.terminal import Progress
 
 
 def probe(

@@ -27,11 +27,11 @@ from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import Pairs, Predecessors, View, compare
 from invariance_probe.probing.passes import ForwardPasses
 from invariance_probe.probing.setup import computing, configuration, opened
+from invariance_probe.progress import Progress
 from invariance_probe.results.methods import RECOVERY_METHODS, Method
 from invariance_probe.results.recovery import CLASS_METRICS, OUTPUT_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
 from invariance_probe.results.rows import Block
-from invariance_probe.terminal import Progress
 
 _SUMS_TO_ONE = 1e-3
 """How far rows of probabilities may be from 1: float16 rounds each of many classes."""

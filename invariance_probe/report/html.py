@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.report import pictures
+from invariance_probe.report import inline_figures
 from invariance_probe.report.blocks import Page
 
 LARGEST_PAGE = 5_000_000
@@ -35,7 +35,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    drawn = pictures.markup(list(chain.from_iterable(s.figures for s in page.sections)))
+    drawn = inline_figures.markup(list(chain.from_iterable(s.figures for s in page.sections)))
     left = iter(drawn)
     figures = [
         [(Markup(next(left)), each.caption) for each in section.figures]

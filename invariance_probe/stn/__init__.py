@@ -1,1 +1,1 @@
-"""Spatial transformer networks: data, perturbations, networks, training and pose statistics."""
+"""Spatial transformers for any network, and the networks of the papers with them inside."""

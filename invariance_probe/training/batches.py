@@ -12,11 +12,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from invariance_probe.data.datasets import Dataset, Split
-from invariance_probe.perturbations.kinds import Perturbation, stored_clutter, stored_poses
+from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.statistics import torch_generator
 
 TEST, VALIDATION = 0, 1
 """Seeds of the stored poses of test and validation images, the same for every run."""
+_TEST_POSES, _TEST_CLUTTER = 5_100_000, 5_200_000
+"""Seeds that no training run draws from, far apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,43 @@ class TrainingBatches:
         return Batch(images=images, labels=self._labels[here], poses=poses)
 
 
+def stored_poses(
+    perturbation: Perturbation, count: int, side: int, which: int
+) -> Float[Tensor, "count pose"]:
+    """List the poses of test images: the same for every variant, seed of training and machine.
+
+    Args:
+        perturbation: What is done to the images.
+        count: How many; a shorter list is the beginning of a longer one.
+        side: Side of the images, in pixels.
+        which: `TEST` or `VALIDATION`.
+
+    Returns:
+        A pose for each test image, on the CPU.
+    """
+    return perturbation.draw(count, torch.Generator().manual_seed(_TEST_POSES + which), side)
+
+
+def stored_clutter(
+    perturbation: Perturbation, count: int, side: int, which: int
+) -> Int64[Tensor, "count piece choice"] | None:
+    """Choose the clutter of test images, cut from each other, as fixedly as their poses.
+
+    Args:
+        perturbation: What is done to the images.
+        count: How many images there are.
+        side: Side of the images, in pixels.
+        which: `TEST` or `VALIDATION`.
+
+    Returns:
+        Choices for `Perturbation.clutter_layer`, on the CPU; None for a perturbation without.
+    """
+    if perturbation.pieces == 0:
+        return None
+    generator = torch.Generator().manual_seed(_TEST_CLUTTER + which)
+    return perturbation.draw_clutter(torch.arange(count), count, side, generator)
+
+
 class StoredBatches:
     """A split with its stored poses: the same perturbed images for every variant and seed.
 
@@ -140,7 +179,7 @@ class StoredBatches:
         self._background, self._size, self._device = dataset.source.background, size, device
         self.count = len(split) if limit is None else min(limit, len(split))
         side = split.images.shape[-1]
-        self._poses = stored_poses(perturbation, self.count, which, side)
+        self._poses = stored_poses(perturbation, self.count, side, which)
         self._choices = stored_clutter(perturbation, self.count, side, which)
 
     def __len__(self) -> int:

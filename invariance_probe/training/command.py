@@ -17,7 +17,7 @@ from rich.table import Table
 from invariance_probe.data.catalogue import SOURCES, source_of
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations.kinds import FORMS, parse_perturbation
+from invariance_probe.perturbations.parsing import FORMS, parse_perturbation
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import factory, parallel, presets, runs, trainer
 from invariance_probe.training.configuration import Execution, TrainConfig

@@ -10,10 +10,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from invariance_probe.perturbations.kinds import Perturbation
+from invariance_probe.perturbations.perturbation import Perturbation
+from invariance_probe.plane import motions
+from invariance_probe.statistics import deming
 from invariance_probe.stn.variants import Prediction
-from invariance_probe.training import pose
 from invariance_probe.training.batches import Batch, StoredBatches
+from invariance_probe.training.pose_statistics import (
+    deviations_within,
+    predicted_poses,
+    within_class_spread,
+)
 
 ANGLES = ("degrees",)
 """Names of poses that go round."""
@@ -131,7 +137,7 @@ def predict(
     if true_poses:
         height, width = images.shape[-2:]
         moves = perturbation.moves(batch.poses)
-        true = pose.true_pull_backs(moves, height, width).to(images)
+        true = motions.undoing_pull_backs(moves, height, width).to(images)
     half = precision == "bf16"
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=half):
         found: Prediction = network(images, true)
@@ -161,7 +167,7 @@ def describe(batch: Batch, found: Prediction, perturbation: Perturbation) -> pd.
     }
     names = perturbation.pose_names
     applied = batch.poses.double().cpu()
-    predicted = pose.predicted_poses(
+    predicted = predicted_poses(
         applied,
         perturbation.moves(batch.poses.cpu()),
         pull_backs,
@@ -173,8 +179,8 @@ def describe(batch: Batch, found: Prediction, perturbation: Perturbation) -> pd.
         columns[f"applied_{name}"] = applied[:, column].numpy()
         columns[f"predicted_{name}"] = predicted[:, column].numpy()
         columns[f"left_{name}"] = (applied + predicted)[:, column].numpy()
-    columns["determinant"] = pose.determinants(pull_backs).numpy()
-    columns["out_of_frame"] = pose.out_of_frame(pull_backs, height, width).numpy()
+    columns["determinant"] = motions.determinants(pull_backs).numpy()
+    columns["out_of_frame"] = motions.out_of_frame(pull_backs, height, width).numpy()
     for row in range(2):
         for column in range(3):
             columns[f"theta_{row}{column}"] = pull_backs[:, row, column].numpy()
@@ -210,10 +216,10 @@ def condensed(frame: pd.DataFrame, pose_names: tuple[str, ...]) -> dict[str, flo
         predicted = frame[f"predicted_{name}"].to_numpy()
         left = frame[f"left_{name}"].to_numpy()
         circular = name in ANGLES
-        line = pose.deming(applied, -predicted)
-        away = np.abs(pose.deviations_within(left, classes, circular=circular))
+        line = deming(applied, -predicted)
+        away = np.abs(deviations_within(left, classes, circular=circular))
         out[f"slope_{name}"], out[f"intercept_{name}"] = line.slope, line.intercept
-        out[f"spread_{name}"] = pose.within_class_spread(left, classes, circular=circular)
+        out[f"spread_{name}"] = within_class_spread(left, classes, circular=circular)
         known = away[np.isfinite(away)]
         out[f"pose_error_{name}"] = float(known.mean()) if len(known) else math.nan
     return out

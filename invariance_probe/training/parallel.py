@@ -21,7 +21,7 @@ import torch
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import cores
-from invariance_probe.terminal import Progress
+from invariance_probe.progress import Progress
 from invariance_probe.training import runs, trainer
 from invariance_probe.training.configuration import DEFAULT_EXECUTION, Execution, TrainConfig
 

@@ -16,9 +16,9 @@ from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import pick_device, provenance
+from invariance_probe.progress import LiveLine
 from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
-from invariance_probe.terminal import LiveLine
 from invariance_probe.training import checkpoints, evaluation, runs
 from invariance_probe.training.batches import (
     TEST,

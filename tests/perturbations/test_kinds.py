@@ -12,7 +12,7 @@ from torch import Tensor
 import invariance_probe as ip
 from invariance_probe.data import datasets
 from invariance_probe.perturbations import kinds
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 
 ALL = ("none", "rotation", "translation", "scaling")
 
@@ -265,34 +265,6 @@ def test_clutter_needs_other_images_and_a_black_background(digits: Tensor) -> No
             perturbation.apply(digits[:1], pose, clutter=layer, background=background)
 
 
-def test_the_poses_of_the_test_images_are_fixed() -> None:
-    """The stored poses and clutter are these, whatever else was drawn, and longer lists go on."""
-    torch.manual_seed(123)
-    torch.rand(7)
-    rotation = kinds.stored_poses(parse_perturbation("rotation"), 1000)
-    scaling = kinds.stored_poses(parse_perturbation("scaling"), 1000)
-    translation = kinds.stored_poses(parse_perturbation("translation"), 1000)
-    torch.testing.assert_close(rotation[:3, 0], torch.tensor(ROTATIONS), atol=1e-4, rtol=0)
-    torch.testing.assert_close(scaling[:3, 0], torch.tensor(SCALINGS), atol=1e-5, rtol=0)
-    assert translation[:3].tolist() == TRANSLATIONS
-    for text in ("rotation", "translation"):
-        perturbation = parse_perturbation(text)
-        ten = kinds.stored_poses(perturbation, 10)
-        assert torch.equal(ten, kinds.stored_poses(perturbation, 10_000)[:10])
-        assert not torch.equal(ten, kinds.stored_poses(perturbation, 10, seed=1))
-    clutter = kinds.stored_clutter(parse_perturbation("translation"), 100)
-    assert clutter is not None
-    assert clutter[0, 0].tolist() == CLUTTER
-    assert kinds.stored_clutter(parse_perturbation("translation=clean"), 100) is None
-    assert kinds.stored_clutter(parse_perturbation("rotation"), 100) is None
-
-
-ROTATIONS = [88.8305, -79.9199, 78.8918]
-SCALINGS = [1.98051, -0.832, 1.81486]
-TRANSLATIONS = [[16.0, -15.0], [14.0, -11.0], [2.0, 6.0]]
-CLUTTER = [53, 0, 0, 6, 47, 25]
-
-
 def test_drawing_depends_on_its_generator_alone() -> None:
     """The same generator gives the same poses and clutter, and the global one is not touched."""
     perturbation = parse_perturbation("scaling")
@@ -312,58 +284,6 @@ def test_drawing_depends_on_its_generator_alone() -> None:
     torch.manual_seed(1)
     perturbation.draw(20, _seeded(4))
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_perturbations_are_read_from_text() -> None:
-    """Names with and without a value give the perturbation they name."""
-    assert parse_perturbation("none") == kinds.NoPerturbation()
-    assert parse_perturbation("rotation=45.5") == kinds.RandomRotation(limit=45.5)
-    assert parse_perturbation(" translation ").pieces == 6
-    assert parse_perturbation("translation=clean") == kinds.RandomTranslation(pieces=0)
-    assert parse_perturbation("scaling=-0.5:1") == kinds.RandomScaling(low=-0.5, high=1)
-    assert parse_perturbation("scaling=clean").pieces == 0
-    for text in ALL:
-        assert parse_perturbation(text).name == text
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("rotate", "'rotate' cannot be read; give none, rotation"),
-        ("", "'' cannot be read"),
-        ("none=3", "'none=3' cannot be read"),
-        ("rotation=", "'rotation=' cannot be read"),
-        ("rotation=ninety", "'rotation=ninety' cannot be read"),
-        ("rotation=0", r"must lie in \(0, 180\]"),
-        ("rotation=nan", r"must lie in \(0, 180\]"),
-        ("rotation=270", r"'rotation=270': the largest angle"),
-        ("translation=5", "'translation=5' cannot be read"),
-        ("scaling=2", "'scaling=2' cannot be read"),
-        ("scaling=2:-1", "-4 <= LOW < HIGH <= 4"),
-        ("scaling=nan:1", "-4 <= LOW < HIGH <= 4"),
-    ],
-)
-def test_what_is_no_perturbation_is_refused(text: str, message: str) -> None:
-    """Unknown names and impossible values are refused with what may be given."""
-    with pytest.raises(ip.InvalidInputError, match=message):
-        parse_perturbation(text)
-
-
-@given(
-    limit=st.floats(0.1, 180),
-    bounds=st.lists(st.floats(-4, 4), min_size=2, max_size=2, unique=True).map(sorted),
-    pieces=st.sampled_from([0, 6]),
-)
-def test_what_is_written_is_read_back(limit: float, bounds: list[float], pieces: int) -> None:
-    """The text of a perturbation is read as that very perturbation, to the last digit."""
-    for perturbation in (
-        kinds.NoPerturbation(),
-        kinds.RandomRotation(limit=limit),
-        kinds.RandomTranslation(pieces=pieces),
-        kinds.RandomScaling(pieces=pieces),
-        kinds.RandomScaling(low=bounds[0], high=bounds[1], pieces=pieces),
-    ):
-        assert parse_perturbation(str(perturbation)) == perturbation
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 from invariance_probe import report
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
-from invariance_probe.report import Drawing, Grid, Page, Section, html, pictures
+from invariance_probe.report import Drawing, Grid, Page, Section, html, inline_figures
 from invariance_probe.training.runs import TrainResult
 from tests.report.parsed import Reader, complaints
 from tests.results.planted import EXPLAINED, planted
@@ -85,7 +85,7 @@ def probe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_figure_becomes_a_part_of_the_page() -> None:
     """Nothing that runs or refers outside survives, names are prefixed, numbers are rounded."""
-    text = pictures.vectors(Drawing(alt="a < b", caption="", svg=HOSTILE), "f7")
+    text = inline_figures.vectors(Drawing(alt="a < b", caption="", svg=HOSTILE), "f7")
     assert complaints(text) == ["#f7-a leads nowhere"] or complaints(text) == []
     for word in ("alert", "example.org", "metadata", "fill: red", "figure_1", "onclick"):
         assert word not in text
@@ -122,18 +122,18 @@ def test_a_page_stands_alone() -> None:
 def test_large_figures_give_way_to_pixels() -> None:
     """Vectors beyond the budget are replaced by pixels; what cannot fit is refused in one line."""
     one = drawing(points=400)
-    assert pictures.markup([one])[0].startswith("<svg")
-    room = len(pictures.pixels(one, pictures.WIDEST // 2)) + 10
-    assert pictures.markup([one], room)[0].startswith("<img")
+    assert inline_figures.markup([one])[0].startswith("<svg")
+    room = len(inline_figures.pixels(one, inline_figures.WIDEST // 2)) + 10
+    assert inline_figures.markup([one], room)[0].startswith("<img")
     with pytest.raises(InvalidInputError, match="name fewer folders"):
-        pictures.markup([one], 100)
+        inline_figures.markup([one], 100)
     noise = np.random.default_rng(0).integers(0, 255, (900, 2000, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noise).save(stream, "PNG")
-    shot = pictures.pixels(Drawing(alt="noise", caption="", png=stream.getvalue()))
+    shot = inline_figures.pixels(Drawing(alt="noise", caption="", png=stream.getvalue()))
     assert 'width="1600" height="720"' in shot
     assert "image/webp" in shot
-    assert pictures.markup([Drawing(alt="gone & lost", caption="", svg=b"<svg")]) == [
+    assert inline_figures.markup([Drawing(alt="gone & lost", caption="", svg=b"<svg")]) == [
         '<p class="missing">gone &amp; lost</p>'
     ]
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.stn.networks import Architecture, Classifier
 from invariance_probe.stn.transformer import SpatialTransformer, resample

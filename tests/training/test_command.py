@@ -13,7 +13,7 @@ from invariance_probe.data import catalogue
 from invariance_probe.data.datasets import Dataset, Parts, Source, Split, open_dataset
 from invariance_probe.data.sources import Request
 from invariance_probe.files import read_tensors
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.stn.networks import ARCHITECTURES
 from invariance_probe.training import command, presets, runs
 from invariance_probe.training.configuration import Execution, TrainOptions

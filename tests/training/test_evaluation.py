@@ -5,11 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from invariance_probe.network.features import find_layers
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.perturbations.perturbation import Perturbation
+from invariance_probe.plane import motions
 from invariance_probe.stn.networks import ARCHITECTURES, Classifier, Frame
 from invariance_probe.stn.variants import Prediction, VariantNetwork, parse_variant
-from invariance_probe.training import evaluation, pose
+from invariance_probe.training import evaluation
 from invariance_probe.training.batches import Batch
 
 
@@ -162,5 +163,5 @@ def test_transformers_at_several_depths_are_read_in_one_frame() -> None:
         # the third of the six numbers; weights begin at 0
         nn.init.constant_(net.get_parameter(f"transformers.{number}.regression.bias")[2:3], shift)
     found = net(torch.rand(1, 1, 60, 60))
-    moves = pose.performed_moves(found.pull_backs.detach(), 60, 60)
+    moves = motions.performed_moves(found.pull_backs.detach(), 60, 60)
     assert float(moves[0, 0, 2]) == pytest.approx(-(4 + 6), abs=1e-4)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.perturbations.kinds import NoPerturbation, RandomRotation, parse_perturbation
+from invariance_probe.perturbations.kinds import NoPerturbation, RandomRotation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import evaluation, factory, presets, runs
 from invariance_probe.training.batches import TEST, StoredBatches, TrainingBatches

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from invariance_probe.data.datasets import Dataset, Parts, Source, Split
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training.configuration import Execution, TrainConfig
 

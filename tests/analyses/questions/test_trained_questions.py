@@ -21,9 +21,9 @@ from analyses.questions import consequences, depth, iterations, placement
 from analyses.training_plan import TrainingPlan
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import read_tensors
-from invariance_probe.perturbations import kinds
-from invariance_probe.perturbations.kinds import parse_perturbation
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.training import parallel, runs
+from invariance_probe.training.batches import TEST, stored_clutter
 from invariance_probe.training.command import TrainCommand
 from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.presets import Choices, PresetName
@@ -309,7 +309,7 @@ def test_maps_are_probed_on_what_was_tested(name: str) -> None:
     margin = (crop - 28) // 2
     wanted = F.pad(images, (margin,) * 4)
     if perturbation.pieces:
-        choices = kinds.stored_clutter(perturbation, 5, 28)
+        choices = stored_clutter(perturbation, 5, 28, TEST)
         assert choices is not None
         wanted = (wanted + perturbation.clutter_layer(choices, images)).clamp(max=1)
         assert float(wanted[..., :margin, :].max()) > 0

@@ -1,4 +1,4 @@
-"""Motions of whole batches of images, each image by its own: rotations, shifts, scalings, pasting.
+"""Batches of images moved onto their canvases, each by its own motion, and pieces pasted there.
 
 Every function works on the batch at once, on the device of its images. Interpolation is bilinear;
 where content shrinks, the interpolating triangle is widened, as Pillow does when it resizes.

@@ -15,7 +15,7 @@ GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "F"})
 """Pillow's modes without colour."""
 
 
-def class_folders(root: Path) -> dict[str, list[Path]]:
+def images_of_classes(root: Path) -> dict[str, list[Path]]:
     """List the images of each class.
 
     Args:
@@ -59,7 +59,7 @@ def read_classes(
     """Load images of any size, each made square and resized.
 
     Args:
-        classes: What `class_folders` returned.
+        classes: What `images_of_classes` returned.
         side: Side of the images that are returned, in pixels.
         background: Grey value, 0 to 255, with which images are padded to squares and which shows
             through them; None to cut out the middle instead, with mid-grey behind transparency.

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from invariance_probe.terminal import LiveLine, Progress
+from invariance_probe.progress import LiveLine, Progress
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,61 @@
+"""Perturbations are read as they are written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import invariance_probe as ip
+from invariance_probe.perturbations import kinds
+from invariance_probe.perturbations.parsing import parse_perturbation
+
+
+def test_perturbations_are_read_from_text() -> None:
+    """Names with and without a value give the perturbation they name."""
+    assert parse_perturbation("none") == kinds.NoPerturbation()
+    assert parse_perturbation("rotation=45.5") == kinds.RandomRotation(limit=45.5)
+    assert parse_perturbation(" translation ").pieces == 6
+    assert parse_perturbation("translation=clean") == kinds.RandomTranslation(pieces=0)
+    assert parse_perturbation("scaling=-0.5:1") == kinds.RandomScaling(low=-0.5, high=1)
+    assert parse_perturbation("scaling=clean").pieces == 0
+    for text in ("none", "rotation", "translation", "scaling"):
+        assert parse_perturbation(text).name == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rotate", "'rotate' cannot be read; give none, rotation"),
+        ("", "'' cannot be read"),
+        ("none=3", "'none=3' cannot be read"),
+        ("rotation=", "'rotation=' cannot be read"),
+        ("rotation=ninety", "'rotation=ninety' cannot be read"),
+        ("rotation=0", r"must lie in \(0, 180\]"),
+        ("rotation=nan", r"must lie in \(0, 180\]"),
+        ("rotation=270", r"'rotation=270': the largest angle"),
+        ("translation=5", "'translation=5' cannot be read"),
+        ("scaling=2", "'scaling=2' cannot be read"),
+        ("scaling=2:-1", "-4 <= LOW < HIGH <= 4"),
+        ("scaling=nan:1", "-4 <= LOW < HIGH <= 4"),
+    ],
+)
+def test_what_is_no_perturbation_is_refused(text: str, message: str) -> None:
+    """Unknown names and impossible values are refused with what may be given."""
+    with pytest.raises(ip.InvalidInputError, match=message):
+        parse_perturbation(text)
+
+
+@given(
+    limit=st.floats(0.1, 180),
+    bounds=st.lists(st.floats(-4, 4), min_size=2, max_size=2, unique=True).map(sorted),
+    pieces=st.sampled_from([0, 6]),
+)
+def test_what_is_written_is_read_back(limit: float, bounds: list[float], pieces: int) -> None:
+    """The text of a perturbation is read as that very perturbation, to the last digit."""
+    for perturbation in (
+        kinds.NoPerturbation(),
+        kinds.RandomRotation(limit=limit),
+        kinds.RandomTranslation(pieces=pieces),
+        kinds.RandomScaling(pieces=pieces),
+        kinds.RandomScaling(low=bounds[0], high=bounds[1], pieces=pieces),
+    ):
+        assert parse_perturbation(str(perturbation)) == perturbation

@@ -1,0 +1,34 @@
+"""What a step is trained on, and what every variant is tested on."""
+
+import torch
+
+from invariance_probe.perturbations.parsing import parse_perturbation
+from invariance_probe.training.batches import TEST, VALIDATION, stored_clutter, stored_poses
+
+
+def test_the_poses_of_the_test_images_are_fixed() -> None:
+    """The stored poses and clutter are these, whatever else was drawn, and longer lists go on."""
+    torch.manual_seed(123)
+    torch.rand(7)
+    rotation = stored_poses(parse_perturbation("rotation"), 1000, 28, TEST)
+    scaling = stored_poses(parse_perturbation("scaling"), 1000, 28, TEST)
+    translation = stored_poses(parse_perturbation("translation"), 1000, 28, TEST)
+    torch.testing.assert_close(rotation[:3, 0], torch.tensor(ROTATIONS), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaling[:3, 0], torch.tensor(SCALINGS), atol=1e-5, rtol=0)
+    assert translation[:3].tolist() == TRANSLATIONS
+    for text in ("rotation", "translation"):
+        perturbation = parse_perturbation(text)
+        ten = stored_poses(perturbation, 10, 28, TEST)
+        assert torch.equal(ten, stored_poses(perturbation, 10_000, 28, TEST)[:10])
+        assert not torch.equal(ten, stored_poses(perturbation, 10, 28, VALIDATION))
+    clutter = stored_clutter(parse_perturbation("translation"), 100, 28, TEST)
+    assert clutter is not None
+    assert clutter[0, 0].tolist() == CLUTTER
+    assert stored_clutter(parse_perturbation("translation=clean"), 100, 28, TEST) is None
+    assert stored_clutter(parse_perturbation("rotation"), 100, 28, TEST) is None
+
+
+ROTATIONS = [88.8305, -79.9199, 78.8918]
+SCALINGS = [1.98051, -0.832, 1.81486]
+TRANSLATIONS = [[16.0, -15.0], [14.0, -11.0], [2.0, 6.0]]
+CLUTTER = [53, 0, 0, 6, 47, 25]
