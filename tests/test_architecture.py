@@ -34,7 +34,6 @@ TESTED_IN = {
     # one side of a whole that is tested as one
     "analyses/trained_maps.py": "analyses/questions/test_trained_questions.py",
     "analyses/training_figures.py": "analyses/questions/test_trained_questions.py",
-    "analyses/training_plan.py": "analyses/questions/test_trained_questions.py",
     "invariance_probe/certificates/attacks.py": "certificates/test_any_warp.py",
     "invariance_probe/controls/group_networks.py": "controls/test_groups.py",
     "invariance_probe/controls/weights.py": "controls/test_filters.py",

@@ -81,7 +81,7 @@ def test_questions_share_their_trainings(
     assert wanted == {path.name for path in folder.iterdir()}
     assert len(wanted) < sum(len(plan.configs()) for plan in plans)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    again = replace(depth.PRESETS["tiny"], trainings=folder, train_missing=False)
+    again = replace(depth.PRESETS["tiny"], trainings=folder, missing="refuse")
     pd.testing.assert_frame_equal(depth.measure(again), frames[depth])
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert before == after
@@ -97,7 +97,7 @@ def test_only_what_is_missing_is_trained(
         (tmp_path / config.name).mkdir()
         for name in FILES:
             (tmp_path / config.name / name).write_bytes((folder / config.name / name).read_bytes())
-    assert [config.name for config in plan.missing()] == [gone]
+    assert [config.name for config in plan.unfinished()] == [gone]
     errors = [result.numbers["error"] for result in plan.results()]
     assert errors == frames[iterations]["error"].tolist()
     assert (tmp_path / gone / runs.MODEL).is_file()
@@ -105,7 +105,7 @@ def test_only_what_is_missing_is_trained(
 
 def test_missing_trainings_are_an_error_where_none_may_be_trained(tmp_path: Path) -> None:
     """The message counts them and names the first; nothing is written."""
-    config = replace(placement.PRESETS["tiny"], trainings=tmp_path / "none", train_missing=False)
+    config = replace(placement.PRESETS["tiny"], trainings=tmp_path / "none", missing="refuse")
     with pytest.raises(InvalidInputError, match=r"8 of 8 .*mnist-5k-rotation-cnn-seed0"):
         placement.measure(config)
     assert not (tmp_path / "none").exists()
