@@ -16,6 +16,11 @@ from invariance_probe.training import runs
 from invariance_probe.training.runs import TrainResult
 
 
+PresetName = Literal[
+    "quick", "standard", "paper", "tiny", "two-cores", "two-cores-narrow", "two-cores-harder"
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListCommand:
     """Say what each question asks."""
@@ -37,10 +42,7 @@ class RunCommand:
         tyro.conf.arg(metavar="NAME", help="Which question; `list` says what each asks."),
     ]
     preset: Annotated[
-        Literal[
-            *("quick", "standard", "paper", "tiny"),
-            *("two-cores", "two-cores-narrow", "two-cores-harder"),
-        ],
+        PresetName,
         tyro.conf.arg(
             help="paper: as published; standard: hours, better on a GPU; two-cores: what "
             "analyses/results/PLAN.md lists; quick: minutes on 2 cores; tiny: seconds. Not every "
