@@ -203,7 +203,7 @@ class Classifier(nn.Module):
         if side < 1:
             raise InvalidInputError(
                 f"images of {self.sizes[0][1]} pixels are too small for the network {plan.name!r}, "
-                f"whose layer {number} has nothing left; choose another --network"
+                f"which has no position left at layer {number}; choose another --network"
             )
         parts.append(nn.ReLU(inplace=True))
         if plan.dropout and number > 1:
