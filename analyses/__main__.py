@@ -15,7 +15,6 @@ from invariance_probe.commands import run_command
 from invariance_probe.training import runs
 from invariance_probe.training.runs import TrainResult
 
-
 PresetName = Literal[
     "quick", "standard", "paper", "tiny", "two-cores", "two-cores-narrow", "two-cores-harder"
 ]

@@ -142,7 +142,7 @@ def _stored(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if answered(stored) != about["analysis"]:
         what = answered(stored) or "something else"
-        raise InvalidInputError(f"output folder {str(folder)!r} holds {what}; {way_out}")
+        raise InvalidInputError(f"output folder {str(folder)!r} contains {what}; {way_out}")
     there, here = stored.get("config") or {}, about["config"]
     differing = [
         f"{key}={there.get(key)} there, {here.get(key)} here"
@@ -151,8 +151,8 @@ def _stored(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     ]
     if differing:
         raise InvalidInputError(
-            f"output folder {str(folder)!r} holds another configuration ({'; '.join(differing)}); "
-            f"{way_out}"
+            f"output folder {str(folder)!r} contains another configuration "
+            f"({'; '.join(differing)}); {way_out}"
         )
     return stored
 

@@ -163,7 +163,7 @@ class ProbeCommand:
             self.images, canvas, channels=self.channels, skip_bad=self.skip_bad
         )
         if bad:
-            print(f"skipped {len(bad)} unreadable: {', '.join(bad[:5])}", file=sys.stderr)
+            print(f"skipped {len(bad)} unreadable images: {', '.join(bad[:5])}", file=sys.stderr)
         result = probe(
             model.module,
             images,

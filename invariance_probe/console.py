@@ -50,7 +50,7 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
         "the channel means; floor: what interpolation alone costs; unrelated: chance."
     )
     if result.explained and len(result.config["images"]) < 2:
-        console.print("Why? A mixing of channels needs two images or more, to fit and to score.")
+        console.print("Not explained: a mixing of channels needs two images or more.")
     elif result.explained:
         parts = result.decomposition()
         for family in dict.fromkeys(parts["transform"]):
@@ -133,7 +133,7 @@ def print_layers(frame: pd.DataFrame, title: str) -> None:
     for name in ("channels", "map", "stride", "offset"):
         table.add_column(name, justify="right", no_wrap=True)
     if not frame["spatial"].all():
-        table.add_column("no map, because", overflow="fold")
+        table.add_column("why there is no map", overflow="fold")
     for row in frame.itertuples():
         if row.spatial:
             star = "" if row.measured else "*"
@@ -145,4 +145,4 @@ def print_layers(frame: pd.DataFrame, title: str) -> None:
     console = Console()
     console.print(table)
     if not frame[frame["spatial"]]["measured"].all():
-        console.print("* could not be measured; the map is taken to cover the input evenly")
+        console.print("* not measured: the map is assumed to cover the input evenly")

@@ -96,15 +96,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix in _PICKLES:
         raise InvalidInputError(
-            f"weights file {str(path)!r}: pickles can run code and are refused; save safetensors"
+            f"weights file {str(path)!r}: pickles can run code and are refused; save the weights "
+            "as safetensors"
         )
     _refuse_missing(path)
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise InvalidInputError(
-            f"weights file {str(path)!r} is damaged: no whole safetensors file (pickles can run "
-            "code and are refused); remove it, or give another"
+            f"weights file {str(path)!r} is damaged: not a complete safetensors file (pickles can "
+            "run code and are refused); remove it, or give another"
         ) from error
     return tensors
 
@@ -129,14 +130,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         held: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch lets through whatever a damaged file makes it stumble over
         raise InvalidInputError(
-            f"weights file {str(path)!r} is refused: it is no plain state dict (loading it could "
-            "run code, or it is damaged); save module.state_dict() as .safetensors"
+            f"weights file {str(path)!r} is refused: it is not a plain state dict (loading it "
+            "could run code, or it is damaged); save module.state_dict() as .safetensors"
         ) from error
     if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
         held = held["state_dict"]
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
         raise InvalidInputError(
-            f"weights file {str(path)!r} holds no state dict; save module.state_dict()"
+            f"weights file {str(path)!r} contains no state dict; save module.state_dict()"
         )
     return held
 
@@ -163,7 +164,7 @@ def check_out(out: str | Path | None) -> Path | None:
     if path.is_dir() and any(path.iterdir()):
         what = "another run" if (path / "config.json").is_file() else "other files"
         raise InvalidInputError(
-            f"output folder {str(path)!r} holds {what}; give a new one, or remove it first"
+            f"output folder {str(path)!r} already contains {what}; give a new one, or remove it"
         )
     return path
 
@@ -265,7 +266,7 @@ def _beside(path: Path) -> Iterator[Path]:
         if disk_is_full(error):
             raise InvalidInputError(
                 f"no space left on the disk of {str(path)!r}; what was saved before is intact: "
-                "free some and run the same command again"
+                "free some space and run the same command again"
             ) from error
         raise
 

@@ -40,7 +40,7 @@ def pick_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         raise InvalidInputError(
-            f"device={name!r} is not there ({count} CUDA devices); use --device cpu or auto"
+            f"device={name!r} is not available ({count} CUDA devices); use --device cpu or auto"
         )
     return device
 

@@ -131,17 +131,17 @@ def test_layers_lists_names_shapes_and_strides(capsys: pytest.CaptureFixture[str
         (["--transform", "rotation"], "transform 'rotation' is malformed; write KIND=START"),
         (["--transform", "rotation=1:2"], "is malformed"),
         (["--transform", "rotation=5:1:1"], "is empty"),
-        (["--transform", "spin=1:2:1"], "unknown transform 'spin'; one of rotation"),
+        (["--transform", "spin=1:2:1"], "unknown transform 'spin'; choose from rotation"),
         (["--transform", "scaling=0"], "must be positive"),
-        (["--images", "nowhere"], "'nowhere' is no folder"),
-        (["--images", "empty"], "holds no image"),
+        (["--images", "nowhere"], "'nowhere': not a folder"),
+        (["--images", "empty"], "contains no images"),
         (["--images", "broken"], "cut.png' cannot be read"),
         (["--canvas", "16"], "canvas 16 is smaller than the crop 32"),
-        (["--device", "cuda:9"], "is not there"),
+        (["--device", "cuda:9"], "is not available"),
         (["--model", "my_net:nett"], "did you mean net"),
         (["--weights", "none.pt"], "does not exist"),
         (["--channels", "1"], "refuses an image of shape .1, 32, 32."),
-        (["--out", "taken"], "holds other files"),
+        (["--out", "taken"], "already contains other files"),
         (["--methods", "guess"], "choose from identity"),
         (["--dtype", "float16"], "dtype='float16': choose float32 or float64"),
         (["--batch-size", "0"], "batch_size=0: give at least 1"),
@@ -190,7 +190,7 @@ def test_skip_bad_goes_on_and_counts(capsys: pytest.CaptureFixture[str]) -> None
     Path("pictures/bad.jpg").write_text("no", encoding="utf-8")
     cli.main([*PROBE, "--transform", "rotation=20", "--out", "run", "--skip-bad"])
     out, err = capsys.readouterr()
-    assert "skipped 1 unreadable: bad.jpg" in err
+    assert "skipped 1 unreadable images: bad.jpg" in err
     assert "unexplained, 3 images" in out
 
 
@@ -204,7 +204,7 @@ def test_report_makes_a_page_of_run_folders(capsys: pytest.CaptureFixture[str]) 
     assert "Under rotation" in Path("new/page.html").read_text(encoding="utf-8")
     for words, expected in (
         (["none"], "'none' is not a folder; name result folders"),
-        (["pictures"], "holds nothing to report"),
+        (["pictures"], "contains nothing to report"),
         (["runs", "--out", "page.txt"], "is not an HTML file"),
     ):
         with pytest.raises(SystemExit) as caught:

@@ -148,7 +148,10 @@ class Payload:
     ("name", "message"),
     [
         ("weights.pt", "pickles can run code and are refused"),
-        ("weights.safetensors", r"is damaged: no whole safetensors file \(pickles can run code"),
+        (
+            "weights.safetensors",
+            r"not a complete safetensors file \(pickles can run code",
+        ),
     ],
 )
 def test_pickles_are_refused_and_not_run(tmp_path: Path, name: str, message: str) -> None:
@@ -186,7 +189,7 @@ def test_weights_that_cannot_be_read_are_named(tmp_path: Path, name: str) -> Non
     with pytest.raises(InvalidInputError, match="damaged"):
         files.read_state_dict(path)
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(InvalidInputError, match="holds no state dict"):
+    with pytest.raises(InvalidInputError, match="contains no state dict"):
         files.read_state_dict(tmp_path / "list.pt")
 
 
@@ -259,10 +262,10 @@ def test_folders_that_hold_something_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(InvalidInputError, match=r"'.*thesis.txt' is a file; give a folder"):
         files.check_out(tmp_path / "thesis.txt")
-    with pytest.raises(InvalidInputError, match="holds other files; give a new one"):
+    with pytest.raises(InvalidInputError, match="contains other files; give a new one"):
         files.check_out(tmp_path)
     (tmp_path / "config.json").touch()
-    with pytest.raises(InvalidInputError, match="holds another run; give a new one"):
+    with pytest.raises(InvalidInputError, match="contains another run; give a new one"):
         files.check_out(tmp_path)
 
 

@@ -39,8 +39,8 @@ def test_devices_are_found_by_name(
 @pytest.mark.parametrize(
     ("gpus", "name", "message"),
     [
-        (0, "cuda", r"device='cuda' is not there \(0 CUDA devices\); use --device cpu or auto"),
-        (2, "cuda:2", r"device='cuda:2' is not there \(2 CUDA devices\)"),
+        (0, "cuda", r"device='cuda' is not available \(0 CUDA devices\); use --device cpu or auto"),
+        (2, "cuda:2", r"device='cuda:2' is not available \(2 CUDA devices\)"),
         (2, "cuda:", "device='cuda:': choose auto, cpu, cuda or cuda:K"),
         (2, "cuda:-1", "device='cuda:-1': choose auto"),
         (0, "meta", "device='meta': choose auto"),

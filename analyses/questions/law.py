@@ -254,7 +254,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         channels, count = frame["channel"].nunique(), frame["image"].nunique()
         figure.suptitle(
             f"EfficientNet-Lite0's stem, stride 1: {channels} channels, {count} images of each "
-            "kind; a point a channel and transform\n"
+            "kind; one point per channel and transform\n"
             "relative mean squared residual; brackets: 95 % intervals over images",
             fontsize=11,
         )

@@ -73,7 +73,7 @@ def section(folder: Path, number: int = 1) -> Section:
         table = pd.read_csv(folder / SUMMARY)
     except (OSError, ValueError) as error:
         raise InvalidInputError(
-            f"folder {str(folder)!r} holds no answer that can be read ({type(error).__name__}); "
+            f"folder {str(folder)!r} contains no answer that can be read ({type(error).__name__}); "
             "run the analysis again, or leave it out"
         ) from error
     question = questions.title(name)

@@ -51,7 +51,7 @@ def section(folders: Sequence[Path], sections: Sequence[Section]) -> Section:
         f"{standing} of {len(found)} claims that were checked hold in all their settings, each "
         "with its negative controls refuted."
         if found
-        else "`python -m proofs --out DIR` checks them; given DIR, a report has the verdicts."
+        else "`python -m proofs --out DIR` checks them; a report of DIR shows the verdicts."
     )
     return Section(
         id="claims",
@@ -70,7 +70,7 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
         return {one["id"]: one for one in content["claims"] if isinstance(one["verdicts"], list)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInputError(
-            f"{str(path)!r} holds no verdicts that can be read ({type(error).__name__}); run "
+            f"{str(path)!r} contains no verdicts that can be read ({type(error).__name__}); run "
             "python -m proofs --out again, or leave it out"
         ) from error
 

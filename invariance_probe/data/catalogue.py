@@ -125,5 +125,7 @@ def source_of(name: str) -> Source:
     if name not in SOURCES:
         close = difflib.get_close_matches(name, SOURCES, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInputError(f"unknown data set {name!r}; {hint}one of {', '.join(SOURCES)}")
+        raise InvalidInputError(
+            f"unknown data set {name!r}; {hint}choose from {', '.join(SOURCES)}"
+        )
     return SOURCES[name]

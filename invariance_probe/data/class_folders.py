@@ -30,13 +30,13 @@ def images_of_classes(root: Path) -> dict[str, list[Path]]:
     """
     if not root.is_dir():
         raise InvalidInputError(
-            f"{str(root)!r} is no folder; name one with a folder for each class"
+            f"{str(root)!r} is not a folder; name one that contains a folder for each class"
         )
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if len(folders) < 2:
         raise InvalidInputError(
-            f"folder {str(root)!r} holds {len(folders)} folders; at least two classes are needed, a"
-            " folder for each"
+            f"folder {str(root)!r} contains {len(folders)} folders; at least two are needed, one "
+            "for each class"
         )
     suffixes = Image.registered_extensions()
     found = {}
@@ -48,7 +48,7 @@ def images_of_classes(root: Path) -> dict[str, list[Path]]:
         )
         if not found[folder.name]:
             raise InvalidInputError(
-                f"class folder {str(folder)!r} holds no image; remove it, or put images into it"
+                f"class folder {str(folder)!r} contains no images; remove it, or put images into it"
             )
     return found
 

@@ -55,12 +55,12 @@ def open_dataset(
     """
     source = source_of(name)
     if train is not None and train < 1:
-        raise InvalidInputError(f"data set {name!r}: {train} training images; give at least 1")
+        raise InvalidInputError(f"data set {name!r}: train={train}; give at least 1")
     if side is not None and not (source.resizable and side >= LEAST_SIDE):
         resized = " and ".join(each.name for each in SOURCES.values() if each.resizable)
         raise InvalidInputError(
-            f"data set {name!r}: side={side}; only {resized} are resized, to {LEAST_SIDE} pixels "
-            "or more"
+            f"data set {name!r}: side={side}; only {resized} can be resized, to {LEAST_SIDE} "
+            "pixels or more"
         )
     if side is not None:
         source = replace(source, side=side)
@@ -70,8 +70,8 @@ def open_dataset(
     count = len(parts.train)
     if train is not None and train > count:
         raise InvalidInputError(
-            f"data set {name!r}: {train} training images were asked for and there are {count}; give"
-            " that many or fewer"
+            f"data set {name!r}: {train} training images were asked for, but there are only "
+            f"{count}; ask for fewer"
         )
     if train is not None and train < count:
         order = torch.randperm(count, generator=torch.Generator().manual_seed(_SUBSET))

@@ -99,8 +99,8 @@ def fetch(
             " name another folder with --data-root"
         ) from error
     raise InvalidInputError(
-        f"download of {remote.name!r} failed ({'; '.join(failures)}); try again to go on where it "
-        f"stopped, or put the file into {str(folder)!r} yourself"
+        f"download of {remote.name!r} failed ({'; '.join(failures)}); try again to resume it, or "
+        f"put the file into {str(folder)!r} yourself"
     )
 
 
@@ -112,8 +112,9 @@ def _refuse_a_full_disk(remote: RemoteFile, part: Path) -> None:
 
 def _no_space(remote: RemoteFile, folder: Path) -> str:
     return (
-        f"download of {remote.name!r}: {remote.size / 1e6:.1f} MB are needed and there is no space "
-        f"left in {str(folder)!r}; make room and call again to go on, or name another --data-root"
+        f"download of {remote.name!r}: {remote.size / 1e6:.1f} MB are needed, and there is no "
+        f"space left in {str(folder)!r}; free some and try again to resume it, or name another "
+        "--data-root"
     )
 
 

@@ -45,7 +45,7 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
         The array it holds.
 
     Raises:
-        InvalidInputError: If the file is missing, is no IDX file of bytes, or is longer or shorter
+        InvalidInputError: If the file is missing, not an IDX file of bytes, or longer or shorter
             than its header says.
     """
     try:
@@ -56,19 +56,20 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
         raise InvalidInputError(f"file {str(path)!r} does not exist") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InvalidInputError(
-            f"file {str(path)!r} is damaged or broken off ({error}); {AGAIN}"
+            f"file {str(path)!r} is damaged or truncated ({error}); {AGAIN}"
         ) from error
     except OSError as error:
         raise InvalidInputError(f"file {str(path)!r} cannot be read ({error.strerror})") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[3] == 0:
         raise InvalidInputError(
-            f"file {str(path)!r} is no IDX file: it starts with {content[:4].hex(' ') or 'nothing'}"
-            f" instead of 00 00, a type and a number of axes; {AGAIN}"
+            f"file {str(path)!r} is not an IDX file: it starts with "
+            f"{content[:4].hex(' ') or 'nothing'} instead of 00 00, a type and a number of axes; "
+            f"{AGAIN}"
         )
     if content[2] != _UNSIGNED_BYTE:
         raise InvalidInputError(
-            f"file {str(path)!r} holds numbers of type 0x{content[2]:02x}; only unsigned bytes "
-            "(0x08) are images or labels"
+            f"file {str(path)!r} contains numbers of type 0x{content[2]:02x}; images and labels "
+            "are unsigned bytes (0x08)"
         )
     start = 4 + 4 * content[3]
     sizes = content[4 : min(start, len(content) - len(content) % 4)]
@@ -76,8 +77,8 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
     expected = start + math.prod(shape)
     if len(content) != expected:
         raise InvalidInputError(
-            f"file {str(path)!r} is {'broken off' if len(content) < expected else 'too long'}: its "
-            f"header promises {expected} bytes ({' x '.join(map(str, shape))} values) and it holds "
+            f"file {str(path)!r} is {'truncated' if len(content) < expected else 'too long'}: its "
+            f"header promises {expected} bytes ({' x '.join(map(str, shape))} values), and it has "
             f"{len(content)}; {AGAIN}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
@@ -123,13 +124,13 @@ def read_idx_pair(
     for path, array, axes in ((images_path, images, 3), (labels_path, labels, 1)):
         if array.ndim != axes:
             raise InvalidInputError(
-                f"file {str(path)!r} holds an array of {array.ndim} axes where {axes} are expected;"
-                " are images and labels exchanged?"
+                f"file {str(path)!r} contains an array of {array.ndim} axes where {axes} are "
+                "expected; were images and labels swapped?"
             )
     if len(images) != len(labels):
         raise InvalidInputError(
-            f"{str(images_path)!r} holds {len(images)} images and {str(labels_path)!r} "
-            f"{len(labels)} labels; the two must come from one release"
+            f"{str(images_path)!r} contains {len(images)} images and {str(labels_path)!r} "
+            f"{len(labels)} labels; the two must come from the same release"
         )
     check_labels(labels, classes, labels_path)
     for path, array, wanted in zip(
@@ -137,7 +138,7 @@ def read_idx_pair(
     ):
         if sha256_of_idx(array) != wanted:
             raise InvalidInputError(
-                f"file {str(path)!r} is a sound IDX file but not the published one (its SHA-256 "
+                f"file {str(path)!r} is a valid IDX file but not the published one (its SHA-256 "
                 f"is not {wanted[:12]}...); {AGAIN}, or open other data of this format with --data "
                 "idx"
             )
@@ -160,7 +161,7 @@ def check_labels(labels: np.ndarray, classes: int, path: Path, first: int = 0) -
         InvalidInputError: If there is no label, or one lies outside its range.
     """
     if len(labels) == 0:
-        raise InvalidInputError(f"file {str(path)!r} holds no labels; {AGAIN}")
+        raise InvalidInputError(f"file {str(path)!r} contains no labels; {AGAIN}")
     bad = np.flatnonzero((labels < first) | (labels >= first + classes))
     if len(bad):
         raise InvalidInputError(

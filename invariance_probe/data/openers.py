@@ -123,7 +123,7 @@ def _idx(
         raise InvalidInputError(
             f"data set {request.name!r}: {len(images)} training images of {images.shape[-2]} x "
             f"{images.shape[-1]} and {len(test_images)} test images of {test_images.shape[-2]} x "
-            f"{test_images.shape[-1]}; at least 6 and images of one size are needed"
+            f"{test_images.shape[-1]}; give at least 6 for training, all of one size"
         )
     return Parts(
         train=Split(images=images[:-held], labels=labels[:-held]),
@@ -158,14 +158,14 @@ def _refuse_other_files(path: Path, remote: RemoteFile) -> None:
 def svhn_numbers(request: Request) -> Parts:
     """Cut numbers out of unpacked photographs, or of archives; 3 % of each length are held out."""
     root = request.folder()
-    notes = ["unpacked photographs are not checked against a checksum, archives are"]
+    notes = ["archives are checked against a checksum, unpacked photographs are not"]
     read: dict[str, Split] = {}
     for part, remote in svhn.FULL.items():
         folder = root / part
         if not (folder / "digitStruct.mat").is_file():
             wanted = part != "extra" or request.download or (root / remote.name).is_file()
             if not wanted:
-                notes.append("extra/ is not there: trained on train/ alone")
+                notes.append("there is no folder extra/: trained on train/ alone")
                 continue
             archive = request.file(remote, ())
             _refuse_other_files(archive, remote)
@@ -175,7 +175,7 @@ def svhn_numbers(request: Request) -> Parts:
         key = f"1 {numbers.resolve()} {state.st_size} {state.st_mtime_ns}"
         held = files.cached(f"svhn-{part}", key, partial(_cut_out, folder, request.progress))
         if left_out := int(held["left_out"]):
-            notes.append(f"{left_out} numbers of {part}/ have more than five digits: left out")
+            notes.append(f"{left_out} numbers of {part}/ with more than five digits were left out")
         read[part] = Split(images=held["images"], labels=held["labels"])
     parts = [read[part] for part in ("train", "extra") if part in read]
     everything = Split(
@@ -202,9 +202,9 @@ def plankton(request: Request) -> Parts:
     """Read PlanktonSet 1.0, a folder for each class; it lies on white."""
     if request.root is None or not request.root.is_dir():
         raise InvalidInputError(
-            "data set 'plankton' is not offered for download: unpack train.zip of Kaggle's "
-            "National Data Science Bowl, or NCEI accession 0127422, a folder for each class, and "
-            "name its folder with --data-root"
+            "data set 'plankton' cannot be downloaded from here: unpack train.zip of Kaggle's "
+            "National Data Science Bowl, or NCEI accession 0127422, into a folder for each class, "
+            "and name the folder of these with --data-root"
         )
     root = request.root / "train" if (request.root / "train").is_dir() else request.root
     classes = images_of_classes(root)

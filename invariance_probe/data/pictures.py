@@ -233,7 +233,7 @@ def open_images(
 def _files_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InvalidInputError(
-            f"images {str(folder)!r} is no folder; give a folder or 'photographs'"
+            f"images {str(folder)!r}: not a folder; give a folder or 'photographs'"
         )
     suffixes = Image.registered_extensions()
     paths = sorted(
@@ -243,7 +243,8 @@ def _files_in(folder: Path) -> list[Path]:
     )
     if not paths:
         raise InvalidInputError(
-            f"folder {str(folder)!r} holds no image; Pillow reads files such as .png, .jpg, .webp"
+            f"folder {str(folder)!r} contains no images; Pillow reads files such as .png, .jpg, "
+            ".webp"
         )
     return paths
 
@@ -272,6 +273,6 @@ def photographs(names: Iterable[str] = PHOTOGRAPHS) -> list[Path]:
         matches = [folder / f"{name}{suffix}" for suffix in (".png", ".jpg")]
         existing = [path for path in matches if path.is_file()]
         if not existing:
-            raise InvalidInputError(f"scikit-image holds no photograph {name!r}")
+            raise InvalidInputError(f"scikit-image has no photograph {name!r}")
         found.append(existing[0])
     return found

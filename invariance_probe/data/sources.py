@@ -37,8 +37,8 @@ class Request:
         """The folder that holds the files."""
         if self.root is None:
             raise InvalidInputError(
-                f"data set {self.name!r} lies in a folder ({self.source.files}); name it with "
-                "--data-root" + (", and what is missing goes there" if self.download else "")
+                f"data set {self.name!r} is read from a folder ({self.source.files}); name it with "
+                "--data-root" + (", and missing files are fetched into it" if self.download else "")
             )
         return self.root
 
@@ -148,8 +148,8 @@ class Dataset:
             said = getattr(self.source, name)
             if None not in {said, value} and said != value:
                 raise InvalidInputError(
-                    f"data set {self.source.name!r}: {name}={value} in the files and {said} in its "
-                    "record; correct one of them"
+                    f"data set {self.source.name!r}: {name} is {value} in the files and {said} in "
+                    "its record; correct one of them"
                 )
 
     @property

@@ -2,8 +2,8 @@
 
 SYNTHETIC: numbers of one to five digits in the fonts that matplotlib ships, in random colours, in
 perspective, blurred and noisy, over crops of the photographs in scikit-image's wheel. They stand in
-for SVHN, with its labels and size (64 x 64, five slots of eleven classes), where SVHN cannot be
-had. Training, validation and test numbers lie over different parts of the photographs.
+for SVHN, with its labels and size (64 x 64, five slots of eleven classes), where SVHN is not at
+hand. Training, validation and test numbers lie over different parts of the photographs.
 """
 
 from dataclasses import dataclass
@@ -75,10 +75,10 @@ class StreetDigits:
     def __post_init__(self) -> None:
         if self.split not in REGIONS:
             raise InvalidInputError(
-                f"street digits: no split {self.split!r}; one of {', '.join(REGIONS)}"
+                f"street digits: there is no split {self.split!r}; choose from {', '.join(REGIONS)}"
             )
         if self.count < 1:
-            raise InvalidInputError(f"street digits: {self.count} images; at least 1 is needed")
+            raise InvalidInputError(f"street digits: count={self.count}; give at least 1")
 
 
 def street_digits(

@@ -93,19 +93,20 @@ def read_cropped(
     except Exception as error:  # loadmat lets through whatever a damaged file makes it stumble over
         first_line = str(error).partition("\n")[0]
         raise InvalidInputError(
-            f"file {str(path)!r} is damaged or no MATLAB 5 file ({first_line}); {AGAIN}"
+            f"file {str(path)!r} is damaged or not a MATLAB 5 file ({first_line}); {AGAIN}"
         ) from error
     if not {"X", "y"} <= held.keys():
-        raise InvalidInputError(f"file {str(path)!r} holds no X and y; is it one of SVHN's?")
+        raise InvalidInputError(f"file {str(path)!r} contains no X and y; is it one of SVHN's?")
     pixels, digits = held["X"], held["y"].reshape(-1)
     if pixels.ndim != 4 or pixels.shape[:3] != (32, 32, 3) or pixels.dtype != np.uint8:
         raise InvalidInputError(
             f"file {str(path)!r}: X is {pixels.dtype} of shape {pixels.shape}; SVHN's is uint8 of "
-            "(32, 32, 3, samples)"
+            "shape (32, 32, 3, samples)"
         )
     if pixels.shape[3] != len(digits):
         raise InvalidInputError(
-            f"file {str(path)!r} holds {pixels.shape[3]} images and {len(digits)} labels; {AGAIN}"
+            f"file {str(path)!r} contains {pixels.shape[3]} images and {len(digits)} labels; "
+            f"{AGAIN}"
         )
     labels = _digits(digits.astype(np.int64), path)
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)))
@@ -188,7 +189,7 @@ def read_digit_struct(path: Path) -> list[Number]:
     except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError) as error:
         first_line = str(error).partition("\n")[0]
         raise InvalidInputError(
-            f"file {str(path)!r} is damaged or no digitStruct ({first_line}); {AGAIN}"
+            f"file {str(path)!r} is damaged or not a digitStruct ({first_line}); {AGAIN}"
         ) from error
 
 
@@ -293,12 +294,12 @@ def unpack(archive: Path, folder: str) -> Path:
             whole = Path(part) / folder
             if not whole.is_dir():
                 raise InvalidInputError(
-                    f"archive {str(archive)!r} holds no folder {folder!r}; {AGAIN}"
+                    f"archive {str(archive)!r} contains no folder {folder!r}; {AGAIN}"
                 )
             whole.replace(target)
     except (tarfile.TarError, EOFError) as error:
         raise InvalidInputError(
-            f"archive {str(archive)!r} is damaged or broken off ({error}); {AGAIN}"
+            f"archive {str(archive)!r} is damaged or truncated ({error}); {AGAIN}"
         ) from error
     except OSError as error:
         raise InvalidInputError(

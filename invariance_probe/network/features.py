@@ -300,11 +300,11 @@ def _describe(
 
 
 def _why_no_map(output: Tensor) -> str:
-    """Why an output is no map to align; empty if it is one."""
+    """Why an output is not a map to align; empty if it is one."""
     if output.dim() != 4:
-        return f"output of shape {tuple(output.shape)} has no two spatial dimensions"
+        return f"output of shape {tuple(output.shape)} does not have two spatial dimensions"
     if not output.dtype.is_floating_point:
-        return f"output of type {output.dtype} is no map of real numbers"
+        return f"output of type {output.dtype} is not a map of real numbers"
     if sum(n > 1 for n in output.shape[1:]) < 2 or output.shape[-1] * output.shape[-2] == 1:
         return "a 1 x 1 map has no position to move"
     return ""

@@ -117,7 +117,7 @@ def _refuse_bad_weights(module: nn.Module, name: str) -> None:
     for key, tensor in module.state_dict().items():
         if tensor.dtype.is_floating_point and not bool(tensor.isfinite().all()):
             raise InvalidInputError(
-                f"model {name!r}: the weights {key!r} hold NaN or infinity; load other weights"
+                f"model {name!r}: the weights {key!r} contain NaN or infinity; load other weights"
             )
 
 
@@ -175,7 +175,7 @@ def _build(name: str, build: Callable[[], object]) -> nn.Module:
         raise InvalidInputError(f"model {name!r} cannot be built: {first_line}") from error
     if not isinstance(module, nn.Module):
         raise InvalidInputError(
-            f"model {name!r}: a {type(module).__name__} was returned, no torch.nn.Module"
+            f"model {name!r}: a {type(module).__name__} was returned, not a torch.nn.Module"
         )
     return module
 

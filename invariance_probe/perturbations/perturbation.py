@@ -207,7 +207,7 @@ class Perturbation(ABC):
             return moved
         if background != 0:
             raise InvalidInputError(
-                f"perturbation {self.name!r}: clutter adds light to a black background and this "
+                f"perturbation {self.name!r}: clutter adds light to a black background, and this "
                 f"data's is {'its border' if background is None else f'{background:g}'}; use "
                 f"'{self.name}=clean'"
             )
@@ -248,8 +248,8 @@ class Perturbation(ABC):
         """
         if sources < 2:
             raise InvalidInputError(
-                f"perturbation {self.name!r}: clutter is cut from other images and there "
-                f"are only {sources}; give at least 2, or use '{self.name}=clean'"
+                f"perturbation {self.name!r}: clutter is cut from other images, and there "
+                f"are too few ({sources}); give at least 2, or use '{self.name}=clean'"
             )
         layout = self._clutter(side)
         return layout.draw(samples, sources, self.pieces, generator)

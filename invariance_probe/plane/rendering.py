@@ -99,8 +99,8 @@ def crop_size(crop: int | tuple[int, int] | None, height: int, width: int) -> tu
     size = (crop, crop) if isinstance(crop, int) else crop
     if min(size) < 1 or size[0] > height or size[1] > width:
         raise InvalidInputError(
-            f"an image of {height} x {width} pixels holds no crop of {size[0]} x {size[1]}; give "
-            "larger images or a smaller crop"
+            f"an image of {height} x {width} pixels is too small for a crop of {size[0]} x "
+            f"{size[1]}; give larger images or a smaller crop"
         )
     return size
 

@@ -300,7 +300,7 @@ def sweep(kind: str, start: float, stop: float, step: float) -> list[Transform]:
         for family in (Rotation, Scaling, Shear, Translation, Reflection)
     }
     if kind not in families:
-        raise InvalidInputError(f"unknown transform {kind!r}; one of {', '.join(families)}")
+        raise InvalidInputError(f"unknown transform {kind!r}; choose from {', '.join(families)}")
     if not all(map(math.isfinite, (start, stop, step))) or step <= 0 or stop < start:
         raise InvalidInputError(
             f"sweep {kind}={start:g}:{stop:g}:{step:g} is empty; give START:STOP:STEP with "

@@ -44,7 +44,7 @@ def find(named: Sequence[Path], signs: Mapping[str, Callable[[Path], bool]]) -> 
         below = _below(top, signs, DEEPEST)
         if not below:
             raise InvalidInputError(
-                f"folder {str(top)!r} holds nothing to report; name a folder of one of these "
+                f"folder {str(top)!r} contains nothing to report; name a folder of one of these "
                 f"kinds: {', '.join(signs)}"
             )
         for one in below:

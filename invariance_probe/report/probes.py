@@ -82,7 +82,7 @@ def section(folder: Path, number: int = 1) -> Section:
         figures = _figures(folder, fvu, families)
     except (OSError, ValueError, KeyError) as error:
         raise InvalidInputError(
-            f"folder {str(folder)!r} holds no probe that can be read ({type(error).__name__}); "
+            f"folder {str(folder)!r} contains no probe that can be read ({type(error).__name__}); "
             "probe again, or leave it out"
         ) from error
     claims = dict.fromkeys(claim for family in families for claim in _BEARS.get(family, ()))

@@ -33,7 +33,7 @@ MIXED_SHARE = 0.5
 
 _MIXINGS = {
     Method.ORACLE_PERMUTATION: "a permutation of the channels",
-    Method.ORACLE_ORTHOGONAL: "a turn of the channels",
+    Method.ORACLE_ORTHOGONAL: "a rotation of the channels",
     Method.ORACLE_LINEAR: "a linear mixing of the channels",
 }
 

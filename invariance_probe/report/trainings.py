@@ -89,7 +89,7 @@ def _section(trained: pd.DataFrame, number: int) -> Section:
             "Errors are fractions of test images, means over seeds with 95 % intervals (Student's "
             "t). A slope of 1 is full compensation of the pose; spread is what is left within the "
             "classes. Runs whose alignment is true are fed the pose instead of predicting it.",
-            f"Filters and units times {first['width']:g}, {first['steps']} steps of "
+            f"Filters and units scaled by {first['width']:g}, {first['steps']} steps of "
             f"{first['batch']} images.",
         ),
         meaning=tuple(_sentences(table)),
@@ -116,8 +116,8 @@ def _sentences(table: pd.DataFrame) -> list[str]:
             continue
         best = rows.loc[rows["error"].idxmin()]
         said = [
-            f"On {data} under {perturbation}, {best['variant']} errs least: {_percent(best)} over "
-            f"{best['seeds']} seed{'s' if best['seeds'] > 1 else ''}"
+            f"On {data} under {perturbation}, {best['variant']} has the lowest error: "
+            f"{_percent(best)} over {best['seeds']} seed{'s' if best['seeds'] > 1 else ''}"
         ]
         others = rows[rows["variant"] != best["variant"]]
         said += [f"{row['variant']} {_percent(row)}" for _, row in others.iterrows()]
@@ -129,10 +129,10 @@ def _call(best: pd.Series, others: pd.DataFrame) -> str:
     """Whether the best is told apart from the next by intervals that do not meet."""
     near = others[others["error_low"] <= best["error_high"]]["variant"].tolist()
     if math.isnan(best["error_high"]):
-        return ". One seed tells nothing apart."
+        return ". One seed cannot tell them apart."
     if not near:
-        return ". Its interval meets no other."
-    return f". Its interval meets that of {', '.join(near)}: these are not told apart."
+        return ". Its interval overlaps no other."
+    return f". Its interval overlaps that of {', '.join(near)}: these cannot be told apart."
 
 
 def _drawings(trained: pd.DataFrame, table: pd.DataFrame) -> tuple[Drawing, ...]:
@@ -149,8 +149,8 @@ def _drawings(trained: pd.DataFrame, table: pd.DataFrame) -> tuple[Drawing, ...]
             for _, row in some[some["error"].notna()].iterrows()
         )
         caption = (
-            f"{data}: error by variant, {rows['seed'].nunique()} seeds. A dot a training; bars: "
-            "mean and 95 % t interval over seeds."
+            f"{data}: error by variant, {rows['seed'].nunique()} seeds. Each dot is one training; "
+            "bars: mean and 95 % t interval over seeds."
         )
         drawn = style.svg(_plot(rows, some), data)
         out.append(Drawing(alt=f"{caption} {words}.", caption=caption, svg=drawn))

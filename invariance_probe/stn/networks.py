@@ -79,7 +79,7 @@ class Architecture:
             if here < 1:
                 raise InvalidInputError(
                     f"images of {side} pixels are too small for the network {self.name!r}, whose "
-                    f"layer {number} has nothing left; choose another --network"
+                    f"layer {number} has no position left; choose another --network"
                 )
             sizes.append((scaled(filters, width), here, here))
         return sizes

@@ -104,7 +104,7 @@ def parse_variant(text: str) -> Variant:
         The variant.
 
     Raises:
-        InvalidInputError: If it cannot be read, or asks for what is none of the papers'.
+        InvalidInputError: If it cannot be read, or asks for what the papers do not have.
     """
     name = text.strip().lower()
     if name == "cnn":
@@ -118,7 +118,7 @@ def parse_variant(text: str) -> Variant:
         if steps < 1:
             raise InvalidInputError(f"variant {text!r}: at least one step is needed")
         if kind != "c" and depth == 0:
-            raise InvalidInputError(f"variant {text!r}: without layers {part!r} is c0; write c0")
+            raise InvalidInputError(f"variant {text!r}: without layers, {part!r} is c0; write c0")
         placement = Placement(kind=kind, depth=depth, steps=steps, shared=match[4] == "s")
         if steps > 1 and not placement.at_input:
             raise InvalidInputError(
@@ -127,7 +127,9 @@ def parse_variant(text: str) -> Variant:
         placements.append(placement)
     places = [0 if placement.at_input else placement.depth for placement in placements]
     if len(set(places)) < len(places):
-        raise InvalidInputError(f"variant {text!r}: two transformers sit at the same place")
+        raise InvalidInputError(
+            f"variant {text!r}: two transformers at the same place; choose different layers"
+        )
     order = sorted(range(len(places)), key=lambda i: places[i])
     return Variant(name=name, placements=tuple(placements[i] for i in order))
 

@@ -65,8 +65,8 @@ class TrainCommand:
     matrix: Annotated[
         bool,
         tyro.conf.arg(
-            help="Train all that the preset lists, where --data, --perturbation, --variant or "
-            "--seeds do not say otherwise."
+            help="Train all that the preset lists, except where --data, --perturbation, --variant "
+            "or --seeds say otherwise."
         ),
     ] = False
     preset: Annotated[
@@ -86,7 +86,8 @@ class TrainCommand:
     processes: Annotated[
         int,
         tyro.conf.arg(
-            help="Trainings at once, each on a core of its own; with 1 a live line tells its steps."
+            help="Trainings at once, each on a core of its own; with 1, a live line shows its "
+            "steps."
         ),
     ] = 1
     out: Annotated[
@@ -101,13 +102,14 @@ class TrainCommand:
         Any,
         tyro.conf.OmitArgPrefixes,
         tyro.conf.arg(
-            constructor=presets.Choices, help="How networks are built and trained; all of a sweep."
+            constructor=presets.Choices,
+            help="How networks are built and trained, the same for all.",
         ),
     ] = field(default_factory=presets.Choices)
     execution: Annotated[
         Execution,
         tyro.conf.OmitArgPrefixes,
-        tyro.conf.arg(help="What the numbers do not depend on."),
+        tyro.conf.arg(help="How trainings are carried out; no number depends on it."),
     ] = field(default_factory=partial(Execution, progress=True))
 
     def configs(self) -> list[TrainConfig]:

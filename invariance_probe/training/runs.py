@@ -96,8 +96,8 @@ class TrainResult:
             )
         except (OSError, ValueError, KeyError) as error:
             raise InvalidInputError(
-                f"folder {str(path)!r} holds no finished training ({type(error).__name__}); give "
-                f"one with {RESULT}, {CURVE} and {IMAGES}"
+                f"folder {str(path)!r} contains no finished training ({type(error).__name__}); "
+                f"give one with {RESULT}, {CURVE} and {IMAGES}"
             ) from error
 
 

@@ -103,7 +103,7 @@ def _refuse_another(config: TrainConfig, stored: dict[str, Any], folder: Path) -
     difference = config.difference(stored)
     if difference:
         raise InvalidInputError(
-            f"{str(folder)!r} holds a run of another configuration ({difference}); give another "
+            f"{str(folder)!r} contains a run of another configuration ({difference}); give another "
             "--out, or remove it"
         )
 

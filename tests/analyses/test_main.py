@@ -128,7 +128,7 @@ def test_configurations_are_not_mixed(
     assert "level=0.25 there, 0.5 here" in said
     assert "--out" in said
     said = refused(["run", "controls", "--preset", "tiny", "--out", str(run)], capsys)
-    assert "holds speed" in said
+    assert "contains speed" in said
     changed = {**planted.PRESETS, "tiny": replace(planted.PRESETS["tiny"], words=("a",))}
     monkeypatch.setattr(Planted, "PRESETS", changed)
     said = refused(["run", "speed", "--preset", "tiny", "--out", str(run)], capsys)

@@ -172,7 +172,7 @@ def test_a_download_that_fails_says_why_in_one_line(
     text = str(caught.value)
     assert "\n" not in text
     assert f"{server.url}/{temper}/data.bin" in text
-    assert "try again to go on" in text
+    assert "try again to resume it" in text
     assert not (tmp_path / "data.bin").exists()
 
 
@@ -192,7 +192,7 @@ def test_a_disk_without_room_is_noticed_beforehand(
     (tmp_path / "data.bin.part").write_bytes(CONTENT[:1_000_000])
     usage = shutil.disk_usage(tmp_path)._replace(free=1_900_000)
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(ip.InvalidInputError, match=r"3.0 MB are needed and there is no space"):
+    with pytest.raises(ip.InvalidInputError, match=r"3.0 MB are needed, and there is no space"):
         downloads.fetch(_remote(server, "good"), tmp_path)
     assert server.asked == []
     usage = usage._replace(free=2_100_000)
@@ -210,7 +210,7 @@ def test_a_disk_that_fills_up_loses_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(downloads, "_receive", receive)
-    with pytest.raises(ip.InvalidInputError, match=r"no space left in .* call again to go on"):
+    with pytest.raises(ip.InvalidInputError, match=r"no space left in .* try again to resume it"):
         downloads.fetch(_remote(server, "breaks"), tmp_path)
     assert (tmp_path / "data.bin.part").read_bytes() == CONTENT[:1_200_000]
     monkeypatch.undo()

@@ -85,9 +85,9 @@ def test_bad_images_are_named_or_skipped_and_counted(tmp_path: Path) -> None:
 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:
     """An empty or missing folder is named."""
-    with pytest.raises(ip.InvalidInputError, match="holds no image"):
+    with pytest.raises(ip.InvalidInputError, match="contains no images"):
         open_images(tmp_path, 16)
-    with pytest.raises(ip.InvalidInputError, match="is no folder"):
+    with pytest.raises(ip.InvalidInputError, match="not a folder"):
         open_images(tmp_path / "missing", 16)
     with pytest.raises(ip.InvalidInputError, match="no photograph 'nobody'"):
         photographs(["nobody"])

@@ -161,7 +161,7 @@ def test_any_number_of_numbers_is_rendered(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_cannot_be_rendered_is_refused() -> None:
     """Unknown splits and empty sets are named."""
-    with pytest.raises(ip.InvalidInputError, match="no split 'extra'; one of train, valid"):
+    with pytest.raises(ip.InvalidInputError, match="no split 'extra'; choose from train, valid"):
         StreetDigits(split="extra")
-    with pytest.raises(ip.InvalidInputError, match="0 images; at least 1"):
+    with pytest.raises(ip.InvalidInputError, match="count=0; give at least 1"):
         replace(StreetDigits(), count=0)

@@ -73,7 +73,7 @@ def test_reused_modules_and_nested_outputs_are_all_listed() -> None:
     ]
     assert frame.loc["conv#2", "call"] == 2
     assert not frame.loc["(model):out.1.list.1", "spatial"]
-    assert "no two spatial dimensions" in frame.loc["(model):out.1.list.1", "reason"]
+    assert "does not have two spatial dimensions" in frame.loc["(model):out.1.list.1", "reason"]
 
 
 def test_patterns_choose_spatial_layers(small_net: nn.Module) -> None:

@@ -89,9 +89,9 @@ class Evil:
         ("my_factories:tin", "no callable 'tin'; did you mean tiny"),
         ("my_factories:CONSTANT", "no callable 'CONSTANT'"),
         ("my_factories:needs", "needs needs width"),
-        ("my_factories:no_module", "a int was returned, no torch.nn.Module"),
+        ("my_factories:no_module", "a int was returned, not a torch.nn.Module"),
         ("my_factories:broken", "cannot be built: no licence"),
-        ("my_factories:poisoned", "weights '0.weight' hold NaN"),
+        ("my_factories:poisoned", "weights '0.weight' contain NaN"),
     ],
 )
 @pytest.mark.usefixtures("factories")
@@ -123,7 +123,7 @@ def test_weights_that_do_not_fit(factories: str, tmp_path: Path) -> None:
         "other.pt": "missing: 0.bias; unexpected: extra; other shape: 0.weight .4, 3, 3, 3. in",
         "evil.pt": "is refused: .*could run code",
         "cut.safetensors": "is damaged",
-        "list.pt": "holds no state dict",
+        "list.pt": "contains no state dict",
         "none.pt": "does not exist",
     }
     for name, message in cases.items():

@@ -256,7 +256,7 @@ def test_clutter_of_a_batch_comes_from_all_sources(digits: Tensor) -> None:
 def test_clutter_needs_other_images_and_a_black_background(digits: Tensor) -> None:
     """One image alone, and a white background, are refused with the way out."""
     perturbation = parse_perturbation("translation")
-    with pytest.raises(ip.InvalidInputError, match=r"only 1; give at least 2.*translation=clean"):
+    with pytest.raises(ip.InvalidInputError, match=r"\(1\); give at least 2.*translation=clean"):
         perturbation.draw_clutter(torch.tensor([0]), 1, 28, _seeded())
     layer = torch.zeros(1, 1, 60, 60)
     pose = torch.zeros(1, 2)

@@ -120,7 +120,7 @@ def test_sweep_holds_both_ends() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: sweep("twist", 0, 1, 1), "unknown transform 'twist'; one of rotation"),
+        (lambda: sweep("twist", 0, 1, 1), "unknown transform 'twist'; choose from rotation"),
         (lambda: sweep("rotation", 9, 1, 1), "sweep rotation=9:1:1 is empty"),
         (lambda: sweep("rotation", 0, 1, -1), "STEP > 0"),
         (lambda: sweep("scaling", 0, 1, 0.5), "factor=0.*must be positive"),
@@ -130,7 +130,7 @@ def test_sweep_holds_both_ends() -> None:
         (lambda: Affine([[1, 0], [0, 0]]).matrix, "singular"),
         (lambda: Affine([[1, 0, 0]]).matrix, r"shape \(1, 3\)"),
         (lambda: Affine([[1, 0, 0], [0, 1, 0], [1, 0, 1]]).matrix, "last row"),
-        (lambda: Rotation(5)(torch.zeros(1, 1, 8, 8), crop=9), "holds no crop of 9 x 9"),
+        (lambda: Rotation(5)(torch.zeros(1, 1, 8, 8), crop=9), "is too small for a crop of 9 x 9"),
     ],
 )
 def test_impossible_transforms_are_refused(make: object, message: str) -> None:

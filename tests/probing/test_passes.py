@@ -143,7 +143,7 @@ def test_nan_activations_name_layer_and_image() -> None:
     ("images", "options", "message"),
     [
         (CountingImages(2, (18, 20)), {}, r"image 'image 1' is \(20, 20\) pixels, the first one"),
-        (CountingImages(2), {"crop": 64}, "holds no crop of 64 x 64; give larger images"),
+        (CountingImages(2), {"crop": 64}, "is too small for a crop of 64 x 64; give larger images"),
         (CountingImages(2), {"std": (1.0, 2.0)}, r"std=\[1.0, 2.0\]: give one value, or one for"),
         (TensorImages(torch.rand(1, 1, 18, 18)), {}, r"refuses an image of shape \(1, 18, 18\)"),
     ],

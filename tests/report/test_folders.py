@@ -42,7 +42,7 @@ def test_the_search_ends_at_a_depth(tmp_path: Path) -> None:
     _folder(tmp_path.joinpath("near", *levels), "apple")
     assert len(find([tmp_path / "near"], SIGNS)) == 1
     _folder(tmp_path.joinpath("far", *levels, "more"), "apple")
-    with pytest.raises(InvalidInputError, match="holds nothing to report"):
+    with pytest.raises(InvalidInputError, match="contains nothing to report"):
         find([tmp_path / "far"], SIGNS)
 
 
@@ -51,7 +51,7 @@ def test_the_search_ends_at_a_depth(tmp_path: Path) -> None:
     [
         ([], "nothing to report; name one or more result folders"),
         (["none"], "none' is not a folder; name result folders"),
-        (["empty"], "empty' holds nothing to report; name a folder of one of .*: apple, any"),
+        (["empty"], "empty' contains nothing to report; name a folder of one of .*: apple, any"),
     ],
 )
 def test_what_cannot_be_found_is_named(tmp_path: Path, named: list[str], message: str) -> None:

@@ -154,8 +154,8 @@ def test_a_probe_and_trainings_make_a_page(probe_folder: Path, tmp_path: Path) -
     words = Reader(text).words
     said = [w for w in words if w.startswith("On mnist under rotation")]
     assert said == [
-        "On mnist under rotation, c0 errs least: 2.10 % [1.85, 2.35] over 3 seeds; "
-        "c1 5.10 % [4.85, 5.35]. Its interval meets no other."
+        "On mnist under rotation, c0 has the lowest error: 2.10 % [1.85, 2.35] over 3 seeds; "
+        "c1 5.10 % [4.85, 5.35]. Its interval overlaps no other."
     ]
     assert sum("probe, 3 images" in w for w in words) == 2  # contents and heading
     alts = [a["aria-label"] for tag, a in Reader(text).tags if tag == "svg"]
@@ -185,8 +185,8 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "halted").mkdir()
     (tmp_path / "halted" / "result.json").write_text("{", encoding="utf-8")
     for folder, expected in (
-        (broken, "holds no probe that can be read .* probe again, or leave it out"),
-        (tmp_path / "halted", "holds no finished training"),
+        (broken, "contains no probe that can be read .* probe again, or leave it out"),
+        (tmp_path / "halted", "contains no finished training"),
     ):
         with pytest.raises(InvalidInputError, match=expected) as caught:
             report.page(report.find([folder], report.SIGNS))

@@ -73,12 +73,12 @@ def test_channels_name_the_transform_that_moved_them(explained: ProbeResult) -> 
 def test_folders_that_hold_something_are_refused(explained: ProbeResult, tmp_path: Path) -> None:
     """A run never overwrites another, nor other files."""
     folder = explained.save(tmp_path / "run")
-    with pytest.raises(InvalidInputError, match="holds another run; give a new one"):
+    with pytest.raises(InvalidInputError, match="contains another run; give a new one"):
         explained.save(folder)
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(InvalidInputError, match="holds other files"):
+    with pytest.raises(InvalidInputError, match="contains other files"):
         explained.save(other)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["other", "run"]
 

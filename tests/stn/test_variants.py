@@ -71,10 +71,10 @@ def test_variants_are_read(text: str, wanted: list[tuple[str, int, int]]) -> Non
         ("stn", r"'stn' is unknown; write cnn, c0"),
         ("c", "is unknown"),
         ("c0x0", "at least one step"),
-        ("sl0", "without layers 'sl0' is c0; write c0"),
+        ("sl0", "without layers, 'sl0' is c0; write c0"),
         ("c1x2", "only transformers of the image iterate"),
-        ("c0+sl1", "sit at the same place"),
-        ("c1+c1", "sit at the same place"),
+        ("c0+sl1", "at the same place"),
+        ("c1+c1", "at the same place"),
     ],
 )
 def test_other_variants_are_refused(text: str, message: str) -> None:

@@ -107,7 +107,7 @@ def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     folder = tmp_path / "run"
     checkpoint = interrupted(folder, monkeypatch)
     other = tiny.config(rate=0.1)
-    message = r"holds a run of another configuration \(rate=0.002 there, 0.1 here\); give another"
+    message = r"a run of another configuration \(rate=0.002 there, 0.1 here\); give another"
     with pytest.raises(InvalidInputError, match=message):
         train(other, folder, dataset=tiny.dataset())
     assert checkpoint.is_dir()
@@ -130,7 +130,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     """A pickle in place of weights is refused with one line, and its code does not run."""
     checkpoint = interrupted(tmp_path / "run", monkeypatch)
     (checkpoint / "model.safetensors").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    with pytest.raises(InvalidInputError, match=r"no whole safetensors file \(pickles can run"):
+    with pytest.raises(InvalidInputError, match=r"not a complete safetensors file \(pickles"):
         train(tiny.config(), tmp_path / "run", dataset=tiny.dataset())
     assert not (tmp_path / "ran").exists()
 
@@ -144,7 +144,7 @@ def test_damaged_checkpoints_are_named(
     weights = checkpoint / "model.safetensors"
     if damage == "cut":
         weights.write_bytes(weights.read_bytes()[:-50])
-        message = "no whole safetensors file"
+        message = "not a complete safetensors file"
     elif damage == "state":
         (checkpoint / "state.json").write_text('{"step": 8', encoding="utf-8")
         message = "is damaged .*; remove it to start over"
