@@ -285,7 +285,7 @@ def test_bad_input_is_refused_in_one_line(
         "transforms": [ip.Rotation(10)],
     } | change
     call: Callable[..., ip.ProbeResult] = ip.probe
-    with pytest.raises(ip.InvalidInputError, match=message):
+    with pytest.raises(ip.InvalidInputError, match=message) as caught:
         call(small_net, arguments.pop("images"), **arguments)
     assert "\n" not in str(caught.value)
 
