@@ -24,16 +24,11 @@ TESTED_IN = {
     "proofs/draws/*": "proofs/draws/test_draws.py",
     "proofs/gallery/*": "proofs/test_gallery.py",
     "proofs/formal/*": "proofs/test_formal.py",
-    "analyses/questions/*": "analyses/questions/test_list.py",
     # what a command writes, read back from the page or the terminal
-    "analyses/answer.py": "analyses/test_main.py",
     "analyses/report/*": "analyses/report/test_findings.py",
     "invariance_probe/report/*": "report/test_page.py",
     "proofs/reporting.py": "proofs/test_command.py",
     # one side of a whole that is tested as one
-    "analyses/trained_maps.py": "analyses/questions/test_trained_questions.py",
-    "analyses/training_figures.py": "analyses/questions/test_trained_questions.py",
-    "analyses/training_plan.py": "analyses/questions/test_trained_questions.py",
     "invariance_probe/certificates/attacks.py": "certificates/test_any_warp.py",
     "proofs/claim.py": "proofs/test_checking.py",
 }
