@@ -2,8 +2,16 @@
 
 import torch
 
+from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.perturbations.parsing import parse_perturbation
-from invariance_probe.training.batches import TEST, VALIDATION, stored_clutter, stored_poses
+from invariance_probe.training.batches import (
+    TEST,
+    VALIDATION,
+    TrainingBatches,
+    stored_clutter,
+    stored_poses,
+)
+from tests.training import tiny
 
 
 def test_the_poses_of_the_test_images_are_fixed() -> None:
@@ -32,3 +40,20 @@ ROTATIONS = [88.8305, -79.9199, 78.8918]
 SCALINGS = [1.98051, -0.832, 1.81486]
 TRANSLATIONS = [[16.0, -15.0], [14.0, -11.0], [2.0, 6.0]]
 CLUTTER = [53, 0, 0, 6, 47, 25]
+
+
+def test_every_image_comes_once_before_any_twice() -> None:
+    """Epochs are permutations, also where a batch spans two of them."""
+    batches = TrainingBatches(
+        tiny.dataset(train=50), RandomRotation(), seed=0, size=20, device=tiny.CPU
+    )
+    samples = torch.cat([batches.samples(step) for step in range(5)])
+    for epoch in range(2):
+        part = samples[50 * epoch : 50 * (epoch + 1)]
+        assert sorted(part.tolist()) == list(range(50))
+    assert samples[:50].tolist() != samples[50:].tolist()
+    again = TrainingBatches(
+        tiny.dataset(train=50), RandomRotation(), seed=0, size=20, device=tiny.CPU
+    )
+    assert torch.equal(again.batch(3).images, batches.batch(3).images)
+    assert not torch.equal(batches.batch(3).poses, batches.batch(4).poses)
