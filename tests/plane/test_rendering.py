@@ -48,7 +48,7 @@ def test_many_transforms_are_each_alone() -> None:
 
 @pytest.mark.parametrize(("side", "factor"), [(65, 1 / 2), (64, 1 / 2), (63, 1 / 3), (66, 1 / 3)])
 def test_stripes_that_shrink_onto_the_lattice_become_grey(side: int, factor: float) -> None:
-    """A size of 1 / 2 or 1 / 3, at which whole pixels are skipped, is antialiased like any other."""
+    """Sizes of 1 / 2 and 1 / 3, at which whole pixels are skipped, are antialiased like others."""
     stripes = (torch.arange(side) % 2).float().expand(1, 1, side, side).contiguous()
     (shrunk,) = render(stripes, [transforms.Scaling(factor).matrix], crop=15)
     assert float(shrunk.mean()) == pytest.approx(0.5, abs=0.02)
