@@ -1,4 +1,4 @@
-"""``python -m analyses list``, ``run NAME --preset PRESET`` and ``report DIR...``."""
+"""``python -m analyses list``, ``run NAME --preset PRESET``, ``keep DIR`` and ``report DIR``."""
 
 import shutil
 from collections.abc import Sequence
@@ -9,9 +9,15 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from analyses import questions
+from analyses import questions, training_plan
 from analyses.answer import answer
 from invariance_probe.commands import run_command
+from invariance_probe.training import runs
+from invariance_probe.training.runs import TrainResult
+
+PresetName = Literal[
+    "quick", "standard", "paper", "tiny", "two-cores", "two-cores-narrow", "two-cores-harder"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +41,11 @@ class RunCommand:
         tyro.conf.arg(metavar="NAME", help="Which question; `list` says what each asks."),
     ]
     preset: Annotated[
-        Literal["quick", "standard", "paper", "tiny"],
+        PresetName,
         tyro.conf.arg(
-            help="paper: as published; standard: hours, better on a GPU; quick: minutes on 2 "
-            "cores; tiny: seconds. Not every question has all."
+            help="paper: as published; standard: hours, better on a GPU; two-cores: what "
+            "analyses/results/PLAN.md lists; quick: minutes on 2 cores; tiny: seconds. Not every "
+            "question has all."
         ),
     ] = "quick"
     out: Annotated[
@@ -48,15 +55,40 @@ class RunCommand:
             help_behavior_hint="(default: runs/NAME-PRESET)",
         ),
     ] = None
+    missing: Annotated[
+        training_plan.Missing,
+        tyro.conf.arg(help="Trainings that are not there are trained, refused, or left out."),
+    ] = "train"
 
     def run(self) -> None:
         """Measure or find, draw, print."""
         folder = self.out or Path("runs") / f"{self.name}-{self.preset}"
-        found = answer(self.name, self.preset, folder)
+        found = answer(self.name, self.preset, folder, self.missing)
         print(as_text(found.summary, shutil.get_terminal_size((120, 24)).columns))
         if not found.measured:
             print("The table was there already; summary and figure are drawn anew.")
         print(f"Folder: {folder}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepCommand:
+    """Keep the numbers of finished trainings beside the answers, so that nobody repeats them."""
+
+    folders: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="DIR [DIR ...]", help="Folders of run folders, named by preset."),
+    ]
+
+    def run(self) -> None:
+        """Copy what questions ask of each run, and count."""
+        for folder in self.folders:
+            done = [path for path in sorted(folder.iterdir()) if runs.is_finished(path)]
+            for path in done:
+                training_plan.keep(
+                    TrainResult.load(path), training_plan.KEPT / folder.name / path.name
+                )
+            print(f"{training_plan.KEPT / folder.name}: {len(done)} runs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +159,7 @@ def _short(value: Any) -> str:
 Command = (
     Annotated[ListCommand, tyro.conf.subcommand("list")]
     | Annotated[RunCommand, tyro.conf.subcommand("run")]
+    | Annotated[KeepCommand, tyro.conf.subcommand("keep")]
     | Annotated[ReportCommand, tyro.conf.subcommand("report")]
 )
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analyses import questions
+from analyses.training_plan import Missing, TrainingPlan
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import write_file, write_json
 from invariance_probe.machine import provenance
@@ -32,7 +33,7 @@ class Answer(NamedTuple):
     measured: bool
 
 
-def answer(name: str, preset: str, folder: Path) -> Answer:
+def answer(name: str, preset: str, folder: Path, missing: Missing = "train") -> Answer:
     """Answer a question in a folder, or go on with it.
 
     The configuration is written first and the provenance last, each file whole or not at all. A
@@ -43,6 +44,7 @@ def answer(name: str, preset: str, folder: Path) -> Answer:
         name: One of `questions.NAMES`.
         preset: One that the analysis has.
         folder: One that does not exist, is empty, or holds this very configuration.
+        missing: What becomes of trainings that are not there, where the question rests on some.
 
     Returns:
         The summary.
@@ -56,8 +58,12 @@ def answer(name: str, preset: str, folder: Path) -> Answer:
             f"{name} has no preset {preset!r}; choose from {', '.join(analysis.PRESETS)}"
         )
     config = analysis.PRESETS[preset]
+    words = f"python -m analyses run {name} --preset {preset}"
+    if missing != "train" and isinstance(config, TrainingPlan):
+        config = dataclasses.replace(config, missing=missing)
+        words += f" --missing {missing}"
     about = {
-        "command": f"python -m analyses run {name} --preset {preset}",
+        "command": words,
         "analysis": name,
         "config": _plain(dataclasses.asdict(config)),
     }

@@ -1,12 +1,13 @@
 """The trainings that questions rest on: found where they exist, trained where they do not."""
 
+import dataclasses
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,13 @@ from invariance_probe.training.runs import TrainResult
 
 FOLDER, MNIST = "INVARIANCE_PROBE_TRAININGS", "INVARIANCE_PROBE_MNIST"
 """Environment variables: folder of the run folders; folder of the published files of MNIST."""
+KEPT = Path(__file__).parent / "trainings"
+"""Numbers of trainings that took hours: folders of run folders without weights, by preset."""
+KEPT_IMAGES = 1000
+"""Test images of which a kept run still knows the poses, the first ones."""
+
+
+Missing = Literal["train", "refuse", "omit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +69,8 @@ class TrainingPlan(ABC):
             width ``runs/trainings/PRESET-WIDTH``).
         data_root: Folder of the data's files; for MNIST by default what the environment variable
             `MNIST` says.
-        train_missing: Whether to train what is not there; if not, missing runs are an error.
+        missing: What becomes of runs that are not there: they are trained, refused with an error,
+            or omitted, so that the answer rests on those that are finished so far.
         processes: Trainings at once, see `parallel.train_all`; by default one a core.
     """
 
@@ -71,7 +80,7 @@ class TrainingPlan(ABC):
     seeds: int = 5
     trainings: Path | None = None
     data_root: Path | None = None
-    train_missing: bool = True
+    missing: Missing = "train"
     processes: int | None = None
 
     @abstractmethod
@@ -82,13 +91,21 @@ class TrainingPlan(ABC):
             Groups of networks that are trained alike.
         """
 
+    @property
+    def _name(self) -> str:
+        return self.preset if self.width is None else f"{self.preset}-{self.width:g}"
+
     @cached_property
     def root(self) -> Path:
         """Folder of the run folders."""
         said = os.environ.get(FOLDER)
-        name = self.preset if self.width is None else f"{self.preset}-{self.width:g}"
-        default = Path(said) if said else Path("runs") / "trainings" / name
+        default = Path(said) if said else Path("runs") / "trainings" / self._name
         return self.trainings or default
+
+    @property
+    def kept(self) -> Path | None:
+        """Folder of kept numbers, see `KEPT`; None for a question that needs weights."""
+        return KEPT / self._name
 
     @cached_property
     def files(self) -> Path | None:
@@ -151,13 +168,18 @@ class TrainingPlan(ABC):
             for variant in setup.variants
         ]
 
-    def missing(self) -> list[TrainConfig]:
+    def unfinished(self) -> list[TrainConfig]:
         """List the runs that are not finished.
 
         Returns:
             Those that `results` would train.
         """
-        return [each for each in self.configs() if not runs.is_finished(self.root / each.name)]
+        return [each for each in self.configs() if self._folder(each) is None]
+
+    def _folder(self, config: TrainConfig) -> Path | None:
+        """Where a run is finished, its own folder before the kept numbers."""
+        places = [place / config.name for place in (self.root, self.kept) if place is not None]
+        return next((place for place in places if runs.is_finished(place)), None)
 
     def results(self) -> Iterator[TrainResult]:
         """Train what is missing and read all: stopped, the same call goes on where it was.
@@ -169,26 +191,31 @@ class TrainingPlan(ABC):
             InvalidInputError: If runs are missing and must not be trained, or a folder holds a run
                 of another configuration.
         """
-        missing = self.missing()
-        if missing and not self.train_missing:
+        unfinished = self.unfinished()
+        left_out = len(unfinished) == len(self.configs()) or self.missing == "refuse"
+        if unfinished and left_out and self.missing != "train":
             raise InvalidInputError(
-                f"{len(missing)} of {len(self.configs())} trainings are not in {str(self.root)!r} "
-                f"(the first is {missing[0].name}); train them, or set train_missing"
+                f"{len(unfinished)} of {len(self.configs())} trainings are not in "
+                f"{str(self.root)!r} (the first is {unfinished[0].name}); train them"
             )
         # what is there and does not belong is refused before the first hour, and not after it
         found = {
-            config.name: trainer.train(config, self.root / config.name)
+            config.name: trainer.train(config, folder)
             for config in self.configs()
-            if config not in missing
+            if (folder := self._folder(config)) is not None
         }
+        if self.missing == "omit":
+            unfinished = []
         parallel.train_all(
-            missing,
+            unfinished,
             self.root,
             processes=self.processes,
             execution=Execution(data_root=self.files, progress=True),
         )
         for config in self.configs():
             read = found.pop(config.name, None)
+            if read is None and self.missing == "omit":
+                continue
             yield read or trainer.train(config, self.root / config.name)
 
     def stored(self, config: TrainConfig) -> TrainResult | None:
@@ -219,6 +246,21 @@ class TrainingPlan(ABC):
         weights = read_tensors(self.root / config.name / runs.MODEL)
         network.load_state_dict(weights)
         return network.eval()
+
+
+def keep(result: TrainResult, folder: Path) -> None:
+    """Keep what questions ask of a run: all its numbers, its curve, some of its poses; no weights.
+
+    Args:
+        result: A finished run.
+        folder: Its folder below one of `KEPT`; nothing happens where it is kept already.
+    """
+    if runs.is_finished(folder):
+        return
+    images = result.images.head(KEPT_IMAGES)
+    posed = [name for name in images if str(name).startswith(("applied_", "predicted_"))]
+    poses = images[["image", *posed]].astype(dict.fromkeys(posed, "float32"))
+    dataclasses.replace(result, images=poses).save(folder)
 
 
 def row(result: TrainResult, preset: str) -> dict[str, Any]:

@@ -41,6 +41,10 @@ def _run_shell(example: Example) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout
+        if words[1] == "train":
+            errors = re.findall(r"error ([0-9.]+) %", done.stdout + done.stderr)
+            assert errors
+            assert max(map(float, errors)) < 10, "what a reader tries first learns nothing"
 
 
 def _examples() -> list[Example]:

@@ -1,4 +1,14 @@
-"""How much of what is left is beyond any warp, and are the best warps found the best?"""
+"""How much of what is left is beyond any warp, and are the best warps found the best?
+
+Two limits are not the method's. What a warp may do position by position, an `adversary` does: it
+reads each position's best place, and no bound can be larger than what it leaves. At block 5 of
+EfficientNet-Lite0, rotated by 45 to 135 degrees, it leaves 0.61 to 0.65 of what the best affine
+warp leaves, and the bound is 0.59 to 0.63 of that: to certify more, one must ask about fewer warps
+(`flow`). And at 56 x 56 cells the exact bound takes some twelve forward passes: of ten million
+pairs of a position and a cell (smooth random maps of 24 channels) one in ten passes the sieve of
+one separating plane each, one in seventeen would even if the nearest distance were known before,
+and each of those is a hull of 15 faces.
+"""
 
 import statistics
 import time

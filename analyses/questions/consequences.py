@@ -100,6 +100,10 @@ class Config(TrainingPlan):
         """
         return tuple(probed.setup() for probed in self.networks)
 
+    @property
+    def kept(self) -> None:
+        """None: maps are probed, which takes weights."""
+
 
 _TURNED = ("rotation=30", "rotation", "rotation=180")
 _PAPERS = (

@@ -71,9 +71,12 @@ class Config(TrainingPlan):
 PRESETS = {
     "tiny": Config(preset="tiny", data="mnist-5k", kinds=("c", "sl"), seeds=2, processes=1),
     "quick": Config(preset="quick", network="mnist-deep", steps=940, depths=(1, 3, 5)),
-    "two-cores": Config(preset="two-cores", network="mnist-deep", depths=(1, 3, 5), seeds=10),
+    "two-cores": Config(
+        preset="two-cores", data="mnist", network="mnist-deep", depths=(1, 3, 5), seeds=10
+    ),
     "two-cores-harder": Config(
         preset="two-cores",
+        data="mnist",
         network="mnist-deep",
         perturbations=("rotation=180",),
         kinds=("dl", "sl"),

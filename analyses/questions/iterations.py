@@ -58,7 +58,9 @@ PRESETS = {
         preset="tiny", data="mnist-5k", variants=("c0",), steps=(1, 2), seeds=2, processes=1
     ),
     "quick": Config(preset="quick", steps=(1, 2)),
-    "two-cores": Config(preset="two-cores", variants=("c0", "sl1"), steps=(1, 2), seeds=10),
+    "two-cores": Config(
+        preset="two-cores", data="mnist", variants=("c0", "sl1"), steps=(1, 2), seeds=10
+    ),
     "standard": Config(
         preset="standard", variants=("c0", "dl1", "dl2", "sl1", "sl2"), perturbations=_PAPERS
     ),

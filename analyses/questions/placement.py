@@ -80,12 +80,13 @@ PRESETS = {
     "quick": Config(preset="quick"),
     "two-cores": Config(
         preset="two-cores",
+        data="mnist",
         perturbations=("rotation",),
         seeds=10,
         further=(_ON_CANVAS, _LADDER),
     ),
     "two-cores-narrow": Config(
-        preset="two-cores", width=0.25, perturbations=("rotation",), seeds=10
+        preset="two-cores", data="mnist", width=0.25, perturbations=("rotation",), seeds=10
     ),
     "standard": Config(preset="standard", perturbations=_PAPERS),
     "paper": Config(preset="paper", perturbations=_PAPERS, seeds=10),

@@ -49,6 +49,7 @@ SOURCES: dict[str, Source] = {
             train_images=30_000,
             downloadable=True,
             network="svhn",
+            padding="zeros",
             perturbation="none",
         ),
         Source(
@@ -62,6 +63,7 @@ SOURCES: dict[str, Source] = {
             train_images=60_000,
             downloadable=True,
             network="svhn",
+            padding="zeros",
             perturbation="none",
         ),
         Source(
@@ -70,10 +72,11 @@ SOURCES: dict[str, Source] = {
             read=openers.plankton,
             classes=None,
             channels=None,
-            side=openers.SIDE,
+            side=openers.PLANKTON_SIDE,
             background=1.0,
             resizable=True,
             network="plankton",
+            padding="zeros",
             perturbation="none",
         ),
         Source(
@@ -88,6 +91,7 @@ SOURCES: dict[str, Source] = {
             train_images=20_000,
             synthetic=True,
             network="svhn",
+            padding="zeros",
             perturbation="none",
         ),
         Source(

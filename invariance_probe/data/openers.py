@@ -52,7 +52,7 @@ MNIST_CONTENTS = (
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
 """Their checksums when they are not gzipped."""
-SIDE = 64
+SIDE, PLANKTON_SIDE = 64, 95
 """Side of images of any size, in pixels, unless another is asked for."""
 STREET_COUNTS = {"train": 20_000, "validation": 2_000, "test": 5_000}
 """Street digits of each split."""

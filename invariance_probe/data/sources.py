@@ -99,6 +99,7 @@ class Source:
         network: Classifier, of `networks.ARCHITECTURES`, unless another is asked for.
         localizer: ``fc`` or ``conv``, unless another is asked for; ``auto``: by the side of the
             perturbed images.
+        padding: What transformers read outside images and maps, unless another is asked for.
         perturbation: What is done to the images unless something else is asked for, as on the
             command line.
     """
@@ -117,6 +118,7 @@ class Source:
     resizable: bool = False
     network: str = "mnist"
     localizer: str = "auto"
+    padding: str = "border"
     perturbation: str = "rotation"
 
 

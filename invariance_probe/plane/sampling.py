@@ -76,7 +76,8 @@ def resample(
     *,
     mode: str = "bilinear",
     padding: str = "border",
-) -> Float[Tensor, "batch channel height width"]:
+    size: tuple[int, int] | None = None,
+) -> Float[Tensor, "batch channel new_height new_width"]:
     """Read maps through affine pull-backs, differentiably in both.
 
     Args:
@@ -84,16 +85,17 @@ def resample(
         pull_backs: A matrix for each, in normalised coordinates.
         mode: One of `MODES`.
         padding: One of `PADDINGS`.
+        size: Height and width of what is returned, in cells; by default those of `maps`.
 
     Returns:
-        Warped maps, of the size and dtype of `maps`.
+        Warped maps, in the dtype of `maps`.
     """
     with torch.autocast(maps.device.type, enabled=False):
         # half precision quantises coordinates to a tenth of a pixel and worse
         wide = maps if maps.dtype == torch.float64 else maps.float()
         # torch reads and writes out of bounds at coordinates that are not numbers
         rows = pull_backs[:, :2].to(wide).nan_to_num(nan=FAR).clamp(-FAR, FAR)
-        grid = affine_grid(rows, *maps.shape[-2:])
+        grid = affine_grid(rows, *(size or maps.shape[-2:]))
         if padding == "border" and mode == "bilinear" and min(maps.shape[-2:]) <= _ALL_BORDER:
             wide, grid = _framed(wide, grid)
         read = F.grid_sample(wide, grid, mode=mode, padding_mode=padding, align_corners=False)

@@ -7,7 +7,7 @@ count: a convolution with the max pooling, ReLU and dropout that follow it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -28,9 +28,12 @@ class Architecture:
         channels: Filters of each layer.
         kernels: Side of each layer's filters, in cells.
         padded: Whether convolutions keep the size of their maps.
-        pooled: Numbers of the layers (from 1) that end in max pooling by 2.
+        pooled: Numbers of the layers (from 1) that end in max pooling with stride 2.
+        pool: Side of the pooling windows, in cells.
+        slope: Of the rectifiers below 0: 0 for ReLU.
         hidden: Units of the fully connected layers before the last.
-        dropout: Share of values dropped after each layer but the first, and after hidden ones.
+        dropout: Share of values dropped after the layers `dropped` and after hidden ones.
+        dropped: Numbers of the layers (from 1) after which values are dropped.
         steady: Whether the first weights are `steady_weights`; torch's own otherwise.
         localizer: One of `LOCALIZERS`; None leaves it to the size of the images.
     """
@@ -40,10 +43,54 @@ class Architecture:
     kernels: tuple[int, ...]
     padded: bool
     pooled: tuple[int, ...]
+    pool: int = 2
+    slope: float = 0.0
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
+    dropped: tuple[int, ...] = ()
     steady: bool = False
     localizer: str | None = None
+
+    def map_sizes(
+        self, channels: int, side: int, width: float, *, resampled: Mapping[int, int] | None = None
+    ) -> list[tuple[int, int, int]]:
+        """List the sizes of the images and of the maps after each layer.
+
+        Args:
+            channels: Channels of the images.
+            side: Side of the images, in pixels.
+            width: Factor of the numbers of filters.
+            resampled: Side to which the images (0) or the maps after a layer are brought before
+                what follows.
+
+        Returns:
+            (channels, height, width) as each leaves its layer.
+
+        Raises:
+            InvalidInputError: If a layer has nothing left.
+        """
+        sizes = [(channels, side, side)]
+        for number, (filters, kernel) in enumerate(
+            zip(self.channels, self.kernels, strict=True), 1
+        ):
+            here = (resampled or {}).get(number - 1, sizes[-1][1])
+            here = here if self.padded else here - kernel + 1
+            here = (here - self.pool) // 2 + 1 if number in self.pooled else here
+            if here < 1:
+                raise InvalidInputError(
+                    f"images of {side} pixels are too small for the network {self.name!r}, whose "
+                    f"layer {number} has no position left; choose another --network"
+                )
+            sizes.append((scaled(filters, width), here, here))
+        return sizes
+
+    def rectifier(self) -> nn.Module:
+        """Build what follows convolutions and hidden layers.
+
+        Returns:
+            ReLU, or LeakyReLU where `slope` is not 0.
+        """
+        return nn.LeakyReLU(self.slope, inplace=True) if self.slope else nn.ReLU(inplace=True)
 
 
 ARCHITECTURES = {
@@ -58,6 +105,7 @@ ARCHITECTURES = {
             pooled=(1, 3, 5, 7),
             hidden=(3072, 3072, 3072),
             dropout=0.5,
+            dropped=(2, 3, 4, 5, 6, 7, 8),
             localizer="padded",
         ),
         # the papers' network for MNIST has two layers, too few to ask what depth does
@@ -69,22 +117,26 @@ ARCHITECTURES = {
             pooled=(2, 4, 6),
             steady=True,
         ),
-        # the papers give no table for plankton: eight small convolutions for grey 64 x 64 images
+        # the papers give no table for plankton; their authors' code of 2022 has these ten
         Architecture(
             name="plankton",
-            channels=(32, 32, 64, 64, 128, 128, 256, 256),
-            kernels=(3,) * 8,
+            channels=(32, 32, 64, 64, 128, 128, 128, 256, 256, 256),
+            kernels=(3,) * 10,
             padded=True,
-            pooled=(2, 4, 6, 8),
-            hidden=(512,),
-            dropout=0.3,
+            pooled=(2, 4, 7, 10),
+            pool=3,
+            slope=1 / 3,
+            hidden=(512, 512),
+            dropout=0.5,
+            dropped=(10,),
         ),
     )
 }
 """``mnist``: conv 9x9/64, pool, ReLU, conv 7x7/64, pool, ReLU, linear. ``svhn``: eight convolutions
 5x5, pooling after 1, 3, 5, 7, three hidden layers of 3072, dropout 0.5 after all but the first
 convolution. ``mnist-deep``: eight convolutions 3x3, pooling after 2, 4, 6, linear.
-``plankton``: eight convolutions 3x3, pooling after each second."""
+``plankton``: ten convolutions 3x3 with LeakyReLU(1/3), overlapping pooling 3x3 after 2, 4, 7 and
+10, two hidden layers of 512, dropout 0.5 before each linear layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +193,7 @@ class Classifier(nn.Module):
     Attributes:
         layers: The layers, in the sense of the papers.
         sizes: (channels, height, width) of the images and of the maps after each layer.
-        frames: Which part of the image these cover.
+        frames: Which part of the image these cover, down to where a transformer changes their side.
 
     Args:
         architecture: What it is built like.
@@ -150,6 +202,7 @@ class Classifier(nn.Module):
         classes: Number of classes of each slot.
         slots: Labels of each image: 1, or 5 for numbers of up to five digits.
         width: Factor of the numbers of filters and hidden units.
+        resampled: As of `Architecture.map_sizes`: where transformers return maps of another side.
 
     Raises:
         InvalidInputError: If the images are too small for the network.
@@ -164,22 +217,23 @@ class Classifier(nn.Module):
         classes: int,
         slots: int = 1,
         width: float = 1.0,
+        resampled: Mapping[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.architecture, self.width = architecture, width
         self.slots, self.classes = slots, classes
-        self.layers = nn.ModuleList()
-        self.sizes = [(channels, side, side)]
-        for number in range(1, len(architecture.channels) + 1):
-            layer, size = self._layer(number, self.sizes[-1])
-            self.layers.append(layer)
-            self.sizes.append(size)
+        self.sizes = architecture.map_sizes(channels, side, width, resampled=resampled)
+        self.layers = nn.ModuleList(
+            self._layer(number) for number in range(1, len(architecture.channels) + 1)
+        )
         self.frames = _frames(architecture, [size[1] for size in self.sizes])
-        features = self.sizes[-1][0] * self.sizes[-1][1] * self.sizes[-1][2]
+        # a transformer of the last maps decides what the head reads
+        last = (resampled or {}).get(len(self.layers), self.sizes[-1][1])
+        features = self.sizes[-1][0] * last * last
         head: list[nn.Module] = [nn.Flatten()]
         for units in architecture.hidden:
             narrowed = scaled(units, width)
-            head += [nn.Linear(features, narrowed), nn.ReLU(inplace=True)]
+            head += [nn.Linear(features, narrowed), architecture.rectifier()]
             head += [nn.Dropout(architecture.dropout)] if architecture.dropout else []
             features = narrowed
         self.head = nn.Sequential(*head, nn.Linear(features, slots * classes))
@@ -187,28 +241,18 @@ class Classifier(nn.Module):
             for part in (self.layers, self.head):
                 steady_weights(part)
 
-    def _layer(
-        self, number: int, size: tuple[int, int, int]
-    ) -> tuple[nn.Sequential, tuple[int, int, int]]:
-        """Layer `number`, and the size of its map."""
+    def _layer(self, number: int) -> nn.Sequential:
+        """Layer `number`, with fresh weights."""
         plan = self.architecture
-        kernel = plan.kernels[number - 1]
-        filters = scaled(plan.channels[number - 1], self.width)
+        kernel, filters = plan.kernels[number - 1], self.sizes[number][0]
         padding = kernel // 2 if plan.padded else 0
-        parts: list[nn.Module] = [ImageConvolution(size[0], filters, kernel, padding=padding)]
-        side = size[1] + 2 * padding - kernel + 1
-        if number in plan.pooled:
-            parts.append(nn.MaxPool2d(2))
-            side //= 2
-        if side < 1:
-            raise InvalidInputError(
-                f"images of {self.sizes[0][1]} pixels are too small for the network {plan.name!r}, "
-                f"which has no position left at layer {number}; choose another --network"
-            )
-        parts.append(nn.ReLU(inplace=True))
-        if plan.dropout and number > 1:
-            parts.append(nn.Dropout(plan.dropout))
-        return nn.Sequential(*parts), (filters, side, side)
+        before = self.sizes[number - 1][0]
+        parts: list[nn.Module] = [ImageConvolution(before, filters, kernel, padding=padding)]
+        # a rectifier keeps the order of values: after the pooling it has a quarter to do
+        parts += [nn.MaxPool2d(plan.pool, 2)] if number in plan.pooled else []
+        parts.append(plan.rectifier())
+        parts += [nn.Dropout(plan.dropout)] if number in plan.dropped else []
+        return nn.Sequential(*parts)
 
     def copy_of_layers(self, count: int) -> nn.Sequential:
         """Build the first layers once more, with weights of their own.
@@ -219,9 +263,7 @@ class Classifier(nn.Module):
         Returns:
             Layers with fresh weights.
         """
-        copy = nn.Sequential(
-            *(self._layer(number, self.sizes[number - 1])[0] for number in range(1, count + 1))
-        )
+        copy = nn.Sequential(*(self._layer(number) for number in range(1, count + 1)))
         if self.architecture.steady:
             steady_weights(copy)
         return copy
@@ -264,7 +306,7 @@ def _frames(plan: Architecture, sides: list[int]) -> list[Frame]:
         # position of the first cell on the image, in pixels: the middle of what it sees
         first += 0.0 if plan.padded else stride * (plan.kernels[number - 1] - 1) / 2
         if number in plan.pooled:
-            first += stride / 2
+            first += stride * (plan.pool - 1) / 2
             stride *= 2
         off = first + (stride * (side - 1) - (sides[0] - 1)) / 2
         out.append(Frame(share=stride * side / sides[0], centre=2 * off / sides[0]))

@@ -87,6 +87,19 @@ PARAMETRISATIONS = {
 of the factor, radians, shifts along x and y as shares of half the map; the others: parts of it."""
 
 
+def shrunk(side: int, share: float) -> int:
+    """Say how many cells a transformer leaves of a side.
+
+    Args:
+        side: Of what it reads, in cells.
+        share: In (0, 1].
+
+    Returns:
+        Whole cells, rounded down, at least one.
+    """
+    return max(1, int(side * share))
+
+
 class SpatialTransformer(nn.Module):
     """Predict a motion from maps and undo it, as a module for your own network.
 
@@ -113,9 +126,12 @@ class SpatialTransformer(nn.Module):
         parametrisation: Which motions: one of `PARAMETRISATIONS`.
         mode: Sampler, one of `MODES`.
         padding: What is read outside the maps, one of `PADDINGS`.
+        output_share: Side of what is returned over that of what is read. The papers halve images
+            and maps of translated digits: the identity then shows all of them at half the size.
+        gradient_scale: Factor of the gradient where it enters the localizer.
 
     Raises:
-        InvalidInputError: If one of the names is unknown.
+        InvalidInputError: If one of the names is unknown, or `output_share` is not in (0, 1].
     """
 
     def __init__(
@@ -126,8 +142,12 @@ class SpatialTransformer(nn.Module):
         parametrisation: str = "affine",
         mode: str = "bilinear",
         padding: str = "border",
+        output_share: float = 1.0,
+        gradient_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        if not 0 < output_share <= 1:
+            raise InvalidInputError(f"output_share={output_share:g}: give a share in (0, 1]")
         for what, given, known in (
             ("parametrisation", parametrisation, tuple(PARAMETRISATIONS)),
             ("mode", mode, MODES),
@@ -138,6 +158,7 @@ class SpatialTransformer(nn.Module):
         self.localizer = localizer
         self.parametrisation = PARAMETRISATIONS[parametrisation]
         self.mode, self.padding = mode, padding
+        self.output_share, self.gradient_scale = output_share, gradient_scale
         self.regression = nn.Linear(features, self.parametrisation.size)
         nn.init.zeros_(self.regression.weight)
         nn.init.zeros_(self.regression.bias)
@@ -154,6 +175,9 @@ class SpatialTransformer(nn.Module):
             Pull-backs; at least float32.
         """
         numbers = self.regression(self.localizer(maps))
+        if self.gradient_scale != 1 and numbers.requires_grad:
+            # unlike a smaller rate, this reaches what the localizer shares with a classifier
+            numbers.register_hook(lambda gradient: gradient * self.gradient_scale)
         numbers = numbers if numbers.dtype == torch.float64 else numbers.float()
         height, width = maps.shape[-2:]
         return self.parametrisation.matrices(numbers, height=height, width=width)
@@ -162,7 +186,7 @@ class SpatialTransformer(nn.Module):
         self,
         maps: Float[Tensor, "batch channel height width"],
         pull_backs: Float[Tensor, "batch 3 3"],
-    ) -> Float[Tensor, "batch channel height width"]:
+    ) -> Float[Tensor, "batch channel new_height new_width"]:
         """Read maps through pull-backs with this module's sampler.
 
         Args:
@@ -170,19 +194,22 @@ class SpatialTransformer(nn.Module):
             pull_backs: A matrix for each.
 
         Returns:
-            Warped maps.
+            Warped maps, `output_share` as high and wide.
         """
-        return resample(maps, pull_backs, mode=self.mode, padding=self.padding)
+        height, width = (shrunk(side, self.output_share) for side in maps.shape[-2:])
+        return resample(
+            maps, pull_backs, mode=self.mode, padding=self.padding, size=(height, width)
+        )
 
     def forward(
         self, maps: Float[Tensor, "batch channel height width"]
-    ) -> Float[Tensor, "batch channel height width"]:
+    ) -> Float[Tensor, "batch channel new_height new_width"]:
         """Warp maps by what is predicted from them.
 
         Args:
             maps: Images or feature maps.
 
         Returns:
-            Warped maps, of the same size.
+            Warped maps, as of `resample`.
         """
         return self.resample(maps, self.predict(maps))

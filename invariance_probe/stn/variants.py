@@ -5,6 +5,7 @@ support invariance, and what to do about it" (ICPR 2020), section 4.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.stn import networks
 from invariance_probe.stn.networks import Classifier
-from invariance_probe.stn.transformer import SpatialTransformer
+from invariance_probe.stn.transformer import SpatialTransformer, shrunk
 
 _PART = re.compile(r"(c|dl|sl)(\d{1,3})(?:x(\d{1,3})(s?))?")
 _HOW = (
@@ -65,6 +66,30 @@ class Variant:
     def depth(self) -> int:
         """The deepest layer that a transformer uses."""
         return max((placement.depth for placement in self.placements), default=0)
+
+    def resampled(self, sizes: Sequence[tuple[int, int, int]], share: float) -> dict[int, int]:
+        """List where transformers leave maps of another side than they read.
+
+        Args:
+            sizes: What `Architecture.map_sizes` returned of the images.
+            share: Side of what transformers return over that of what they read.
+
+        Returns:
+            Sides in cells by layer, 0 for the image.
+
+        Raises:
+            InvalidInputError: If maps would shrink twice.
+        """
+        if share == 1 or not self.placements:
+            return {}
+        if len(self.placements) > 1 or self.placements[0].shared:
+            raise InvalidInputError(
+                f"variant {self.name!r} with output_share={share:g}: only one transformer, with a "
+                "localizer of its own for each step, can change the side of its maps"
+            )
+        (placement,) = self.placements
+        place = 0 if placement.at_input else placement.depth
+        return {place: shrunk(sizes[place][1], share)}
 
 
 def parse_variant(text: str) -> Variant:
@@ -140,6 +165,11 @@ class VariantNetwork(nn.Module):
         parametrisation: Which motions are predicted, see `transformer.PARAMETRISATIONS`.
         mode: Sampler.
         padding: What is read outside images and maps.
+        output_share: Side of what transformers return over that of what they read; the classifier
+            must be built for it, see `Variant.resampled`.
+        gradient_scale: Factor of the gradient where it enters a localizer.
+        trunk: First weights of the layers that a DLX localizer has for itself: ``"anew"``, drawn
+            for themselves, or ``"copy"``, those of the classifier.
 
     Raises:
         InvalidInputError: If the variant is deeper than the classifier, or a name is unknown.
@@ -155,6 +185,9 @@ class VariantNetwork(nn.Module):
         parametrisation: str = "affine",
         mode: str = "bilinear",
         padding: str = "border",
+        output_share: float = 1.0,
+        gradient_scale: float = 1.0,
+        trunk: str = "anew",
     ) -> None:
         super().__init__()
         layers = len(classifier.layers)
@@ -170,20 +203,34 @@ class VariantNetwork(nn.Module):
             localizer = classifier.architecture.localizer or ("fc" if small else "conv")
         self.transformers, self.trunks = nn.ModuleList(), nn.ModuleList()
         self._looks: list[list[int]] = []
+        sizes = classifier.architecture.map_sizes(*classifier.sizes[0][:2], classifier.width)
         for placement in variant.placements:
-            size = classifier.sizes[placement.depth]
             first = len(self.transformers)
-            for _ in range(1 if placement.shared else placement.steps):
-                body, features = networks.build_localizer(localizer, size, width=localizer_width)
+            for step in range(1 if placement.shared else placement.steps):
+                channels, side, _ = sizes[placement.depth]
+                if step > 0:
+                    # later steps see what the first has resampled
+                    side = classifier.sizes[placement.depth][1]
+                    side = shrunk(side, output_share) if placement.depth == 0 else side
+                body, features = networks.build_localizer(
+                    localizer, (channels, side, side), width=localizer_width
+                )
                 self.transformers.append(
                     SpatialTransformer(
-                        body, features, parametrisation=parametrisation, mode=mode, padding=padding
+                        body,
+                        features,
+                        parametrisation=parametrisation,
+                        mode=mode,
+                        padding=padding,
+                        output_share=output_share,
+                        gradient_scale=gradient_scale,
                     )
                 )
-                own = placement.kind == "dl"
-                self.trunks.append(
-                    classifier.copy_of_layers(placement.depth) if own else nn.Sequential()
-                )
+                own = placement.depth if placement.kind == "dl" else 0
+                layers_seen = classifier.copy_of_layers(own)
+                if trunk == "copy":
+                    layers_seen.load_state_dict(classifier.layers[:own].state_dict())
+                self.trunks.append(layers_seen)
             # which transformer looks at each step
             step = 0 if placement.shared else 1
             self._looks.append([first + step * number for number in range(placement.steps)])
@@ -250,7 +297,8 @@ class VariantNetwork(nn.Module):
             transformer = self._transformer(self._looks[place][0])
             frame = self.classifier.frames[depth]
             if pull_backs is not None:
-                step = frame.from_image(pull_backs)
+                # of a smaller output the middle, each cell as large as it was
+                step = frame.from_image(pull_backs) @ _zoom(transformer.output_share, pull_backs)
             elif depth == 0:
                 step = self._predict_at_input(place, maps)
             else:
@@ -261,3 +309,8 @@ class VariantNetwork(nn.Module):
         if total is None:
             total = torch.eye(3, device=images.device).expand(len(images), 3, 3)
         return Prediction(self.classifier.classify(maps), total)
+
+
+def _zoom(share: float, like: Tensor) -> Tensor:
+    """The pull-back that reads the middle of a map, so large a share of its side."""
+    return torch.diag(like.new_tensor([share, share, 1.0]))

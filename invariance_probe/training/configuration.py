@@ -18,6 +18,7 @@ Localizer = Literal["auto", "fc", "conv"]
 Motion = Literal["affine", "similarity", "rotation", "scale", "translation"]
 Sampler = Literal["bilinear", "bicubic"]
 Padding = Literal["border", "zeros", "reflection"]
+Trunk = Literal["anew", "copy"]
 Precision = Literal["float32", "bf16"]
 Alignment = Literal["predicted", "true"]
 Network = Literal["auto", "mnist", "mnist-deep", "svhn", "plankton"]
@@ -42,6 +43,11 @@ class TrainOptions:
         parametrisation: Motions that a localizer can predict.
         sampler: How maps are read.
         padding: What is read outside maps.
+        output_share: Side of what a transformer returns over that of what it reads; the papers
+            halve translated digits.
+        trunk: Whether the layers that a DLX localizer has for itself start as a copy of the
+            classifier's, or are drawn anew.
+        gradient_scale: Factor of the gradient where it enters a localizer.
         alignment: true feeds the inverse of the applied motion in place of predictions, to show
             what perfect localization would reach.
         optimizer: What takes the steps.
@@ -66,6 +72,9 @@ class TrainOptions:
     parametrisation: Motion = "affine"
     sampler: Sampler = "bilinear"
     padding: Padding = "border"
+    output_share: float = 1.0
+    trunk: Trunk = "anew"
+    gradient_scale: float = 1.0
     alignment: Alignment = "predicted"
     optimizer: Optimizer = "adamw"
     rate: float = 2e-3
@@ -93,7 +102,9 @@ class TrainOptions:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InvalidInputError(f"{name}={value:g}: give a positive number")
-        for name in ("localizer_rate", "momentum", "weight_decay"):
+        if not 0 < self.output_share <= 1:
+            raise InvalidInputError(f"output_share={self.output_share:g}: give a share in (0, 1]")
+        for name in ("localizer_rate", "gradient_scale", "momentum", "weight_decay"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise InvalidInputError(f"{name}={value:g}: give 0 or more")
@@ -154,6 +165,8 @@ class TrainConfig(TrainOptions):
             ``"rate=0.1 there, 0.2 here"``, joined by semicolons; empty if it does not.
         """
         here = self.as_dict()
+        # an option that a stored run knows nothing of did what is its default now
+        other = {field.name: field.default for field in dataclasses.fields(TrainOptions)} | other
         names = sorted({*here, *other})
         return "; ".join(
             f"{name}={other.get(name)} there, {here.get(name)} here"

@@ -22,15 +22,18 @@ def build_network(config: TrainConfig, dataset: Dataset) -> VariantNetwork:
     source = dataset.source
     name = source.network if config.network == "auto" else config.network
     localizer = source.localizer if config.localizer == "auto" else config.localizer
+    plan, side = networks.ARCHITECTURES[name], config.perturbation.canvas(dataset.side)
+    sizes = plan.map_sizes(dataset.channels, side, config.width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(config.seed, "weights"))
         classifier = networks.Classifier(
-            networks.ARCHITECTURES[name],
+            plan,
             channels=dataset.channels,
-            side=config.perturbation.canvas(dataset.side),
+            side=side,
             classes=dataset.classes,
             slots=source.slots,
             width=config.width,
+            resampled=config.variant.resampled(sizes, config.output_share),
         )
         network = VariantNetwork(
             classifier,
@@ -40,6 +43,9 @@ def build_network(config: TrainConfig, dataset: Dataset) -> VariantNetwork:
             parametrisation=config.parametrisation,
             mode=config.sampler,
             padding=config.padding,
+            output_share=config.output_share,
+            gradient_scale=config.gradient_scale,
+            trunk=config.trunk,
         )
     # pooling is many times faster where channels lie side by side
     wide = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unlisted

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from invariance_probe.data.catalogue import source_of
+from invariance_probe.perturbations.kinds import RandomTranslation
 from invariance_probe.perturbations.perturbation import SIDE, Perturbation
 from invariance_probe.stn.variants import Variant
 from invariance_probe.training.configuration import TrainConfig, TrainOptions
@@ -22,6 +23,7 @@ class Preset:
         options: Attributes of `TrainOptions` that differ from its defaults.
         on_canvas: Those that differ from `options` where images lie on a larger canvas, whose
             maps have several times as many cells.
+        on_translation: Those that differ from both where images are translated.
         data: Data sets of the matrix.
         variants: Variants of the matrix.
         seeds: Seeds of the matrix.
@@ -32,7 +34,11 @@ class Preset:
     variants: tuple[str, ...]
     seeds: int
     on_canvas: dict[str, Any] = field(default_factory=dict)
+    on_translation: dict[str, Any] = field(default_factory=dict)
 
+
+_HALVED = {"output_share": 0.5}
+"""As in the papers' code of 2022: transformers of translated digits return half of the side."""
 
 PRESETS: dict[str, Preset] = {
     # batch, steps and the step schedule of Jaderberg et al. 2015, appendix, whose networks the
@@ -52,12 +58,14 @@ PRESETS: dict[str, Preset] = {
         data=(("mnist", "rotation"), ("mnist", "translation"), ("mnist", "scaling")),
         variants=("cnn", "c0", "c1", "dl1", "sl1", "c0x2", "sl1x2"),
         seeds=10,
+        on_translation=_HALVED,
     ),
     "standard": Preset(
         options={"steps": 12_000, "batch": 256, "evaluate_every": 1_000},
         data=(("mnist", "rotation"), ("mnist", "translation"), ("mnist", "scaling")),
         variants=("cnn", "c0", "c1", "dl1", "sl1", "c0x2", "sl1x2"),
         seeds=5,
+        on_translation=_HALVED,
     ),
     # rates chosen on validation images, see analyses/results/PLAN.md
     "two-cores": Preset(
@@ -127,7 +135,9 @@ Choices = dataclasses.make_dataclass(
     [
         _flag(
             option,
-            frozenset().union(*(each.options | each.on_canvas for each in PRESETS.values())),
+            frozenset(("padding",)).union(
+                *(each.options | each.on_canvas | each.on_translation for each in PRESETS.values())
+            ),
         )
         for option in dataclasses.fields(TrainOptions)
     ],
@@ -163,9 +173,11 @@ def configured(
         unusable choice is refused with an `InvalidInputError`.
     """
     preset = PRESETS[name]
-    options = dict(preset.options)
+    options = {"padding": source_of(data).padding, **preset.options}
     if perturbation.canvas(SIDE) > SIDE:
         options |= preset.on_canvas
+    if isinstance(perturbation, RandomTranslation):
+        options |= preset.on_translation
     if "steps" in choices:
         # a shorter run has a curve, too
         every = max(1, choices["steps"] // 4)

@@ -30,7 +30,7 @@ def test_plankton_is_padded_with_white_and_resized(tmp_path: Path) -> None:
     assert len(dark) == 8
     assert int(dark[:, :, :4].min()) == 255
     assert int((dark[:, :, 7:13].int() - 40).abs().max()) <= 3
-    assert datasets.open_dataset("plankton", tmp_path).side == 64
+    assert datasets.open_dataset("plankton", tmp_path).side == 95
 
 
 def test_any_folder_of_class_folders(tmp_path: Path) -> None:

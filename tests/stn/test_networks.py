@@ -28,8 +28,63 @@ def test_svhn_network_is_the_papers() -> None:
     assert [size[1] for size in network.sizes] == [64, 32, 32, 16, 16, 8, 8, 4, 4]
     linear = [part.out_features for part in network.head if isinstance(part, nn.Linear)]
     assert linear == [3072, 3072, 3072, 55]
-    dropped = [any(isinstance(p, nn.Dropout) for p in layer) for layer in network.layers]
-    assert dropped == [False] + [True] * 7
+    assert [dropping(layer) for layer in network.layers] == [False] + [True] * 7
+
+
+def test_plankton_network_is_the_authors() -> None:
+    """Ten convolutions 3x3, overlapping pooling after 2, 4, 7, 10, dropout before linear layers."""
+    with torch.device("meta"):
+        network = Classifier(ARCHITECTURES["plankton"], channels=1, side=95, classes=121)
+        assert network(torch.rand(2, 1, 95, 95)).shape == (2, 1, 121)
+    filters = [32, 32, 64, 64, 128, 128, 128, 256, 256, 256]
+    assert [size[0] for size in network.sizes[1:]] == filters
+    assert [size[1] for size in network.sizes] == [95, 95, 47, 47, 23, 23, 23, 11, 11, 11, 5]
+    pooling = [part for layer in network.layers for part in layer if isinstance(part, nn.MaxPool2d)]
+    assert {(part.kernel_size, part.stride) for part in pooling} == {(3, 2)}
+    slopes = {part.negative_slope for part in network.modules() if isinstance(part, nn.LeakyReLU)}
+    assert slopes == {1 / 3}
+    dropped = [number for number, layer in enumerate(network.layers, 1) if dropping(layer)]
+    assert dropped == [10]
+    kinds = [type(part).__name__ for part in network.head]
+    assert kinds == ["Flatten", *["Linear", "LeakyReLU", "Dropout"] * 2, "Linear"]
+
+
+def dropping(layer: nn.Module) -> bool:
+    """Whether a layer drops values."""
+    return any(isinstance(part, nn.Dropout) for part in layer.modules())
+
+
+@pytest.mark.parametrize("name", ["mnist", "svhn", "mnist-deep", "plankton"])
+def test_frames_are_where_cells_lie(name: str) -> None:
+    """The middle of a map's cells is where the image's gradient through one cell is centred."""
+    plan = ARCHITECTURES[name]
+    network = Classifier(plan, channels=1, side=95, classes=3, width=0.05).double().eval()
+    for module in network.layers.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.ones_(module.weight)
+    images = torch.ones(1, 1, 95, 95, dtype=torch.float64, requires_grad=True)
+    maps = images
+    for layer, frame, size in zip(
+        network.layers, network.frames[1:], network.sizes[1:], strict=True
+    ):
+        # mean pooling has the same geometry and passes gradients to all it reads
+        parts = [
+            nn.AvgPool2d(part.kernel_size, part.stride) if isinstance(part, nn.MaxPool2d) else part
+            for part in layer
+            if not isinstance(part, nn.ReLU | nn.LeakyReLU | nn.Dropout)
+        ]
+        maps = nn.Sequential(*parts)(maps)
+        middle = size[1] // 2
+        (gradient,) = torch.autograd.grad(maps[0, 0, middle, middle], images, retain_graph=True)
+        weights = gradient[0, 0].sum(0)
+        seen = float((weights * torch.arange(95)).sum() / weights.sum())
+        if weights[0] > 0 or weights[-1] > 0:
+            break  # what is cut off by the border is not symmetric
+        on_map = (2 * middle + 1) / size[1] - 1
+        on_image = frame.share * on_map + frame.centre
+        assert on_image == pytest.approx((2 * seen + 1) / 95 - 1, abs=1e-9)
+    else:
+        assert maps.shape[-1] == size[1]
 
 
 def test_width_scales_filters_and_hidden_units() -> None:

@@ -98,3 +98,28 @@ def test_unknown_names_are_refused(wrong: dict[str, str]) -> None:
     (name, value), *_ = wrong.items()
     with pytest.raises(InvalidInputError, match=f"{name}='{value}': choose from"):
         SpatialTransformer(nn.Flatten(), 4, **wrong)  # type: ignore[arg-type]  # the point
+
+
+def test_the_gradient_is_scaled_where_it_enters_the_localizer() -> None:
+    """A tenth of the gradient reaches the localizer, all of it what comes after the warp."""
+    torch.manual_seed(0)
+    maps, gradients = torch.rand(2, 1, 8, 8), {}
+    for scale in (1.0, 0.1):
+        torch.manual_seed(1)
+        localizer = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+        module = SpatialTransformer(localizer, 4, gradient_scale=scale)
+        after = nn.Conv2d(1, 1, 3)
+        after(module(maps)).square().sum().backward()
+        gradients[scale] = [module.regression.bias.grad, after.weight.grad]
+    torch.testing.assert_close(gradients[0.1][0], 0.1 * gradients[1.0][0])
+    assert torch.equal(gradients[0.1][1], gradients[1.0][1])
+
+
+def test_another_size_is_asked_for_by_a_share() -> None:
+    """Half of an odd side is rounded down, and never to nothing; more than all is refused."""
+    module = SpatialTransformer(nn.Sequential(nn.Flatten(), nn.Linear(45, 2)), 2, output_share=0.5)
+    assert module(torch.rand(3, 1, 5, 9)).shape == (3, 1, 2, 4)
+    assert module.resample(torch.rand(1, 1, 1, 1), torch.eye(3)[None]).shape == (1, 1, 1, 1)
+    for wrong in (0.0, 1.5):
+        with pytest.raises(InvalidInputError, match=f"output_share={wrong:g}: give a share"):
+            SpatialTransformer(nn.Identity(), 2, output_share=wrong)

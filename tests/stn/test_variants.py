@@ -14,11 +14,15 @@ from invariance_probe.stn.variants import VariantNetwork, parse_variant
 SMALL = Architecture(name="small", channels=(4, 5), kernels=(5, 3), padded=False, pooled=(1,))
 
 
-def network(variant: str, *, side: int = 20, seed: int = 0) -> VariantNetwork:
+def network(
+    name: str, *, side: int = 20, seed: int = 0, share: float = 1.0, trunk: str = "anew"
+) -> VariantNetwork:
     """A small network of some variant; all variants of a seed share the classifier's weights."""
     torch.manual_seed(seed)
-    classifier = Classifier(SMALL, channels=1, side=side, classes=4)
-    return VariantNetwork(classifier, parse_variant(variant), localizer="fc")
+    variant = parse_variant(name)
+    resampled = variant.resampled(SMALL.map_sizes(1, side, 1.0), share)
+    classifier = Classifier(SMALL, channels=1, side=side, classes=4, resampled=resampled)
+    return VariantNetwork(classifier, variant, localizer="fc", output_share=share, trunk=trunk)
 
 
 def unsettle(net: VariantNetwork, size: float = 0.03) -> VariantNetwork:
@@ -250,3 +254,53 @@ def test_every_parameter_learns(variant: str) -> None:
         name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.any())
     ]
     assert not untouched
+
+
+@pytest.mark.parametrize("variant", ["c0", "sl1", "dl1", "c0x2", "sl1x2"])
+def test_halved_images_are_what_the_classifier_sees(variant: str) -> None:
+    """Before training a transformer of half the side shows the image at half its size."""
+    net, images = network(variant, share=0.5), motif()
+    small = nn.functional.avg_pool2d(images, 2)
+    torch.testing.assert_close(net(images).logits, net.classifier(small), rtol=1e-4, atol=1e-5)
+
+
+def test_halved_maps_are_what_the_next_layer_sees() -> None:
+    """A transformer of a map of eight cells a side hands four on."""
+    net, images = network("c1", share=0.5), motif()
+    seen: list[Tensor] = []
+    hook = net.classifier.layers[1].register_forward_hook(
+        lambda _, given, __: seen.append(given[0])
+    )
+    net(images)
+    hook.remove()
+    whole = net.classifier.layers[0](images)
+    assert whole.shape[-2:] == (8, 8)
+    torch.testing.assert_close(seen[0], nn.functional.avg_pool2d(whole, 2))
+
+
+def test_true_poses_of_a_halved_output_read_the_middle() -> None:
+    """The digit that was shifted is handed on as it was, each pixel as large."""
+    net, images = network("c0", share=0.5), motif()
+    moved, moves = shifted(images, 3, -2)
+    seen: list[Tensor] = []
+    net.classifier.layers[0].register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    net(moved, undoing(moves, 20))
+    torch.testing.assert_close(seen[0], images[:, :, 5:15, 5:15], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["c0+c1", "c0x2s"])
+def test_halving_twice_is_refused(variant: str) -> None:
+    """Where one transformer would see the other's smaller maps, the share is named."""
+    with pytest.raises(InvalidInputError, match=r"output_share=0.5: only one transformer"):
+        network(variant, share=0.5)
+
+
+def test_trunks_start_as_they_are_asked_to() -> None:
+    """A copy has the classifier's weights and is not the classifier's; drawn anew it has not."""
+    for trunk, alike in (("copy", True), ("anew", False)):
+        net = network("dl2", trunk=trunk)
+        own, shared = net.trunks[0].state_dict(), net.classifier.layers[:2].state_dict()
+        assert all(torch.equal(own[name], shared[name]) for name in own) == alike
+        assert not {id(p) for p in net.trunks.parameters()} & {
+            id(p) for p in net.classifier.parameters()
+        }

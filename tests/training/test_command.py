@@ -208,8 +208,9 @@ def test_a_data_set_is_one_record(
         channels=3,
         side=16,
         train_images=90,
-        network="plankton",
+        network="mnist-deep",
         localizer="conv",
+        padding="zeros",
         perturbation="rotation=20",
     )
     monkeypatch.setitem(catalogue.SOURCES, "stripes", record)
@@ -219,6 +220,7 @@ def test_a_data_set_is_one_record(
     (row,) = runs.read_runs("runs/train-tiny").to_dict("records")
     assert (row["data"], row["perturbation"]) == ("stripes", "rotation=20")
     assert row["test_images"] == 90
+    assert row["padding"] == "zeros"
     (folder,) = Path("runs/train-tiny").iterdir()
     weights = read_tensors(folder / runs.MODEL)
     assert "classifier.layers.7.0.weight" in weights

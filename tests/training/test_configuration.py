@@ -30,6 +30,7 @@ def test_schedules() -> None:
         ({"width": -1.0}, "width=-1: give a positive number"),
         ({"rate": math.nan}, "rate=nan: give a positive"),
         ({"localizer_rate": -0.5}, "localizer_rate=-0.5: give 0 or more"),
+        ({"output_share": 0.0}, "output_share=0: give a share in"),
         ({"seed": -1}, "seed=-1: give at least 0"),
     ],
 )
@@ -37,3 +38,10 @@ def test_bad_configurations_are_refused(changes: dict[str, object], message: str
     """Each value out of range is named, with the rule."""
     with pytest.raises(InvalidInputError, match=message):
         tiny.config(**changes)
+
+
+def test_what_an_older_run_does_not_say_was_the_default() -> None:
+    """A stored run without an option of today is the run with its default, and no other."""
+    stored = {key: v for key, v in tiny.config().as_dict().items() if key != "trunk"}
+    assert not tiny.config().difference(stored)
+    assert tiny.config(trunk="copy").difference(stored) == "trunk=anew there, copy here"

@@ -33,3 +33,18 @@ def test_presets_are_valid_and_ask_for_no_more_than_there_is(name: str) -> None:
     )
     assert few.train_images is None or few.train_images <= 4000
     assert few.steps == 3
+
+
+def test_the_papers_presets_halve_translated_digits() -> None:
+    """In them transformers of translated digits return half of the side, and of no others."""
+    for name, wanted in (("paper", 0.5), ("standard", 0.5), ("two-cores", 1.0)):
+        for perturbation, share in (("translation", wanted), ("scaling", 1.0), ("rotation", 1.0)):
+            made = presets.configured(
+                name,
+                data="mnist",
+                perturbation=parse_perturbation(perturbation),
+                variant=parse_variant("c0"),
+                seed=0,
+                choices={},
+            )
+            assert made.output_share == share

@@ -44,7 +44,7 @@ def test_runs_over_seeds_are_summarised(tmp_path: Path) -> None:
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     """Reading runs where there are none says so."""
-    with pytest.raises(InvalidInputError, match="holds no finished training; train one first"):
+    with pytest.raises(InvalidInputError, match="contains no finished training; train one first"):
         runs.read_runs(tmp_path)
     with pytest.raises(InvalidInputError, match="contains no finished training"):
         TrainResult.load(tmp_path)

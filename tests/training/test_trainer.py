@@ -125,6 +125,8 @@ def test_every_perturbation_trains(tmp_path: Path, perturbation: str) -> None:
         {"localizer": "conv", "padding": "zeros"},
         {"network": "svhn", "width": 0.02},
         {"alignment": "true"},
+        {"perturbation": "translation", "output_share": 0.5},
+        {"variant": "dl1", "trunk": "copy", "gradient_scale": 0.1},
     ],
 )
 def test_options_train(tmp_path: Path, changes: dict[str, object]) -> None:
