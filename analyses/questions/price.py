@@ -85,13 +85,14 @@ class Priced:
 
     def setups(self, motions: Sequence[str]) -> tuple[Setup, Setup]:
         """List the trainings: transformers with true poses, and the CNN without."""
-        about = {
-            "perturbations": tuple(map(self.on_canvas, motions)),
-            "network": self.network,
-            "width": self.width,
-        }
-        placed = ("c0", *(f"c{depth}" for depth in self.depths))
-        return Setup(**about, variants=placed, alignment="true"), Setup(**about, variants=("cnn",))
+        placed = Setup(
+            perturbations=tuple(map(self.on_canvas, motions)),
+            variants=("c0", *(f"c{depth}" for depth in self.depths)),
+            network=self.network,
+            width=self.width,
+            alignment="true",
+        )
+        return placed, dataclasses.replace(placed, variants=("cnn",), alignment="predicted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +172,13 @@ def measure(config: Config) -> pd.DataFrame:
             for seed in range(config.seeds):
                 foretold = _foretold(config, each, seed)
                 for motion in config.motions:
-                    found = {
-                        variant: errors.get((each.network, each.on_canvas(motion), variant, seed))
+                    keys = {
+                        variant: (each.network, each.on_canvas(motion), variant, seed)
                         for variant in ("cnn", "c0", *(f"c{depth}" for depth in each.depths))
                     }
-                    if None not in found.values():
+                    # a motion counts when all its runs are there
+                    if errors.keys() >= set(keys.values()):
+                        found = {variant: errors[key] for variant, key in keys.items()}
                         rows += _rows(each, motion, seed, found, foretold[motion])
                 bar.advance(1)
     return pd.DataFrame(rows).assign(
@@ -247,17 +250,19 @@ def _foretold(config: Config, priced: Priced, seed: int) -> dict[str, dict[int, 
     out = {}
     for motion in config.motions:
         perturbation = parse_perturbation(priced.on_canvas(motion))
-        options = {
-            "layers": list(names.values()),
-            "transforms": perturbation.sweep(config.sweep, images.shape[-1]),
-            "crop": perturbation.canvas(images.shape[-1]),
-            "fill": 0.0,
-            "device": "cpu",
-        }
         canvases = on_canvas(images, perturbation, 0.0)
-        methods = [Method.INPUT, Method.ORACLE]
-        probed = ip.probe(network, canvases, methods=methods[1:], **options)
-        put_back = ip.recover(network, canvases, methods=methods, labels=labels, **options)
+        layers = list(names.values())
+        transforms = perturbation.sweep(config.sweep, images.shape[-1])
+        options = ip.ProbeOptions(
+            crop=perturbation.canvas(images.shape[-1]),
+            fill=0.0,
+            device="cpu",
+            methods=(Method.INPUT, Method.ORACLE),
+        )
+        probed = ip.probe(network, canvases, layers=layers, transforms=transforms, options=options)
+        put_back = ip.recover(
+            network, canvases, layers=layers, transforms=transforms, labels=labels, options=options
+        )
         left = _means(probed, "fvu")
         right, away = _means(put_back, "accuracy"), _means(put_back, "kl")
         out[motion] = {
@@ -383,7 +388,8 @@ def _left_out(x: np.ndarray, y: np.ndarray, motions: np.ndarray) -> tuple[float,
     known = np.isfinite(curve)
     if not known.any():
         return math.nan, math.nan
-    return tuple(float(np.sqrt(np.mean((y - each)[known] ** 2))) for each in (curve, mean))
+    away, away_mean = (float(np.sqrt(np.mean((y - each)[known] ** 2))) for each in (curve, mean))
+    return away, away_mean
 
 
 def plot(frame: pd.DataFrame) -> Figure:

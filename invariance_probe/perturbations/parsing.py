@@ -32,7 +32,7 @@ _VALUES: dict[type[Perturbation], Callable[[str], dict[str, Any]]] = {
     RandomShear: lambda value: {"limit": float(value)},
 }
 """How the value behind a name is read; a class that is not here has none."""
-_CLASSES = {each.name: each for each in (NoPerturbation, *_VALUES)}
+_CLASSES: dict[str, type[Perturbation]] = {each.name: each for each in (NoPerturbation, *_VALUES)}
 
 
 def parse_perturbation(text: str) -> Perturbation:
