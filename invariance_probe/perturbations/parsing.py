@@ -32,7 +32,8 @@ _VALUES: dict[type[Perturbation], Callable[[str], dict[str, Any]]] = {
     RandomShear: lambda value: {"limit": float(value)},
 }
 """How the value behind a name is read; a class that is not here has none."""
-_CLASSES: dict[str, type[Perturbation]] = {each.name: each for each in (NoPerturbation, *_VALUES)}
+_KINDS: tuple[type[Perturbation], ...] = (NoPerturbation, *_VALUES)
+_CLASSES = {each.name: each for each in _KINDS}
 
 
 def parse_perturbation(text: str) -> Perturbation:
