@@ -318,7 +318,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                     axes.set_title(family)
             panels[row, 0].set_ylabel(
                 f"residual after the {'best affine' if warp == 'affine' else 'oracle'} warp\n"
-                "(0: interpolation floor, 1: chance)"
+                "(0: floor, 1: chance)"
             )
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)

@@ -2,7 +2,7 @@
 
 Lenc and Vedaldi, "Understanding image representations by measuring their equivariance and
 equivalence" (CVPR 2015; IJCV 2019), judge learnt transformations of features like this. Here the
-transformations are spatial warps, beside warping the input, the interpolation floor and chance.
+transformations are spatial warps, beside warping the input, the floor and chance.
 """
 
 import time
@@ -58,7 +58,8 @@ def recover(
     ``floor`` and ``unrelated`` are no exception. Inside the region of the comparison the map is the
     method's; outside, where a re-aligned map holds nothing honest, it is the untransformed image's,
     for every method and control alike. So a small region (``region_frac``) flatters all of them:
-    compare with ``identity`` and ``unrelated``, or see `ProbeResult.recovered_share`. What goes
+    compare with ``identity`` and ``unrelated``, or see `ProbeResult.recovered_share`. The map of
+    ``floor`` is the untransformed image's with an error as large as a perfect layer's. What goes
     around the layer, such as a skip connection, carries the transformed image: choose layers that
     everything passes through. Each of these is a pass through the whole network, what comes before
     the layer included.

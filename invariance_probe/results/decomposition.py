@@ -20,7 +20,7 @@ PARTS = ("floor", "left", "mixing", "permutation", "other warp")
 """Parts of what the oracle warp leaves, from the bottom of the stack to its top. ``other warp``:
 repaired by a warp other than the oracle; ``permutation``: what reassigning channels removes beyond
 that; ``mixing``: what any orthogonal or linear mixing of them removes beyond that; ``floor``: what
-interpolation alone costs; ``left``: all the rest."""
+the grid alone costs, so that a perfect layer leaves it, too; ``left``: all the rest."""
 
 CERTIFIED = "beyond any warp"
 """The one row of a decomposition that is proven (`certificates.any_warp`), not found: no spatial
@@ -37,7 +37,7 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
 
     Each part is the difference of two means over images: of the best that the methods before it
     left, and of the best with it; a method that leaves more than those before it removes nothing,
-    and what interpolation costs counts as ``floor``, whatever reduces it.
+    and what the grid costs counts as ``floor``, whatever reduces it.
     Mixings are scored on images that they were not fitted to. In a layer that is perfect all is
     ``floor``; in one whose channels only change places all but ``floor`` is ``permutation``; for
     unrelated images ``left`` and ``floor`` make about 1, as mixing can always predict the means.

@@ -151,7 +151,7 @@ def test_references_sent_along_are_warped_by_the_forward_transform() -> None:
     """A quarter turn moves cells, exactly; what shrinks is blurred first."""
     view = _ready(_view())
     (pairs,) = view.pairs(_chunk([0, 1]))
-    sharp, blurred = pairs.sent("bilinear", antialias=False), pairs.sent("bilinear", antialias=True)
+    sharp, blurred = pairs.sent(antialias=False), pairs.sent(antialias=True)
     torch.testing.assert_close(sharp[:2], pairs.reference[:2].rot90(1, (2, 3)))
     assert torch.equal(sharp[:4], blurred[:4])  # rotations do not shrink
     inside = pairs.region[4]
