@@ -285,6 +285,15 @@ def show(value: object) -> str:
 
 
 def deterministic(examples: int, *phases: Phase) -> Any:
+    """Have Hypothesis draw the same cases at every call, and keep nothing of them.
+
+    Args:
+        examples: how many.
+        phases: of Hypothesis.
+
+    Returns:
+        Its settings.
+    """
     # typed `settings`, it could not be checked: beartype refuses a class that hides its module
     return settings(
         max_examples=examples,
