@@ -22,7 +22,7 @@ Padding = Literal["border", "zeros", "reflection"]
 Trunk = Literal["anew", "copy"]
 Precision = Literal["float32", "bf16"]
 Alignment = Literal["predicted", "true"]
-Network = Literal["auto", "mnist", "mnist-deep", "svhn", "plankton"]
+Network = Literal["auto", "mnist", "mnist-five", "mnist-deep", "svhn", "plankton"]
 
 STEP_EVERY, STEP_FACTOR = 1 / 3, 0.1
 """Of the step schedule: a tenth after each third of the run (Jaderberg et al. 2015, appendix)."""
@@ -63,6 +63,7 @@ class TrainOptions:
         compiled: Use torch.compile.
         evaluate_every: Steps from one evaluation on validation images to the next.
         validation_images: Validation images for these; at most all.
+        test_poses: Poses in which each test image is shown.
     """
 
     train_images: int | None = None
@@ -89,6 +90,7 @@ class TrainOptions:
     compiled: Annotated[bool, tyro.conf.arg(name="compile")] = False
     evaluate_every: int = 200
     validation_images: int = 2000
+    test_poses: int = 1
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -96,6 +98,7 @@ class TrainOptions:
             ("batch", 1),
             ("evaluate_every", 1),
             ("validation_images", 1),
+            ("test_poses", 1),
         ):
             if getattr(self, name) < least:
                 raise InvalidInputError(f"{name}={getattr(self, name)}: give at least {least}")

@@ -30,6 +30,9 @@ def _correlation(a: Tensor, b: Tensor) -> float:
         ("scaling=clean", [-1.0], ip.Scaling(0.5)),
         ("scaling=clean", [0.7], ip.Scaling(2**0.7)),
         ("scaling=clean", [2.0], ip.Scaling(4)),
+        ("shear", [0.5], ip.Shear(0.5)),
+        ("rotation=on:40", [30.0], ip.Rotation(30)),
+        ("translation=6,clean", [5.0, -4.0], ip.Translation(5, -4)),
     ],
 )
 def test_content_moves_as_the_engines_transforms_move_it(
@@ -56,6 +59,11 @@ def test_the_canvas_of_other_sizes_is_in_proportion() -> None:
             canvas = parse_perturbation(text).canvas(side)
             assert (canvas - side) % 2 == 0
             assert abs(canvas / side - found[text] / 28) < 0.05
+    assert parse_perturbation("translation=6").canvas(28) == 40
+    for text in ("none=on:60", "rotation=30,on:60", "scaling=-1:1,clean,on:60", "shear=on:60"):
+        assert parse_perturbation(text).canvas(28) == 60
+        assert parse_perturbation(text).canvas(56) == 120
+    assert parse_perturbation("scaling=on:60").canvas(28) == 112
     assert parse_perturbation("scaling=-1:0").canvas(28) == 28
     assert parse_perturbation("scaling=-2:-1").canvas(28) == 28
 
@@ -85,7 +93,7 @@ def test_the_pose_says_where_the_content_went() -> None:
     rows, columns = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
     blob = torch.exp(-((columns - 17) ** 2 + (rows - 11) ** 2) / 8)[None, None]
     start = torch.tensor([17 - 13.5, 11 - 13.5, 1.0]).double()
-    for text in ALL:
+    for text in (*ALL, "shear", "shear=on:40", "rotation=on:41"):
         perturbation = parse_perturbation(text)
         poses = perturbation.draw(20, seeded(5))
         moved = perturbation.apply(blob.expand(20, -1, -1, -1), poses)[:, 0].double()
@@ -105,6 +113,7 @@ def test_the_pose_says_where_the_content_went() -> None:
         ("rotation", "rotation ±90°", ("degrees",)),
         ("translation=clean", "translation ±16 px", ("pixels", "pixels")),
         ("scaling=-1:1,clean", "scaling 0.5 to 2", ("octaves",)),
+        ("shear=0.3,on:40", "shear ±0.3", ("pixels a pixel",)),
     ],
 )
 def test_figures_are_told_range_and_units(text: str, label: str, units: tuple[str, ...]) -> None:
@@ -146,6 +155,8 @@ def test_a_sweep_is_evenly_spread_over_the_range(text: str, side: int) -> None:
         ("rotation", ip.Rotation(45)),  # of all turns the one that reaches farthest
         ("translation=clean", ip.Translation(16, -16)),
         ("scaling=-1:1,clean", ip.Scaling(0.5)),
+        ("shear=on:40", ip.Shear(0.6)),
+        ("rotation=on:40", ip.Rotation(45)),
     ],
 )
 def test_a_source_is_large_enough_for_every_motion(text: str, extreme: ip.Transform) -> None:

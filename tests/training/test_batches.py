@@ -7,6 +7,7 @@ from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.training.batches import (
     TEST,
     VALIDATION,
+    StoredBatches,
     TrainingBatches,
     stored_clutter,
     stored_poses,
@@ -57,3 +58,32 @@ def test_every_image_comes_once_before_any_twice() -> None:
     )
     assert torch.equal(again.batch(3).images, batches.batch(3).images)
     assert not torch.equal(batches.batch(3).poses, batches.batch(4).poses)
+
+
+def test_images_are_shown_in_as_many_poses_as_are_asked_for() -> None:
+    """The first pose of each is the one it has alone; in the second only the pose differs."""
+    dataset, perturbation = tiny.dataset(), RandomRotation()
+    once, twice = (
+        StoredBatches(
+            dataset.test, dataset, perturbation, which=TEST, size=7, device=tiny.CPU, poses=poses
+        )
+        for poses in (1, 2)
+    )
+    assert (once.images, once.count, twice.images, twice.count) == (
+        len(dataset.test),
+        len(dataset.test),
+        len(dataset.test),
+        2 * len(dataset.test),
+    )
+    shown = [twice.batch(number) for number in range(len(twice))]
+    labels = torch.cat([batch.labels for batch in shown])
+    poses = torch.cat([batch.poses for batch in shown])
+    assert torch.equal(labels, dataset.test.labels.repeat(2, 1))
+    assert torch.equal(
+        poses[: once.count], torch.cat([once.batch(number).poses for number in range(len(once))])
+    )
+    assert not (poses[: once.count] == poses[once.count :]).any()
+    cluttered = stored_clutter(parse_perturbation("translation"), 50, 28, TEST, poses=2)
+    assert cluttered is not None
+    # no image clutters itself, in either pose
+    assert not (cluttered[:, :, 0] == (torch.arange(100) % 50)[:, None]).any()

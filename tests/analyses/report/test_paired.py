@@ -7,6 +7,7 @@ from scipy import stats
 from analyses.report.paired import (
     CONFIRMED,
     UNDECIDED,
+    Said,
     judged,
     paired,
     shares,
@@ -77,3 +78,18 @@ def test_welchs_and_newcombes_intervals_are_those_of_the_books() -> None:
     level = counted.p_equivalence()
     assert counted.interval(2 * level)[1] == pytest.approx(0.4, abs=1e-6)
     assert shares("x", (0, 0), (1, 2), margin=0.4).needed(0.05) is None
+
+
+def test_differences_are_told_in_words() -> None:
+    """A sentence says which way a difference goes, and an interval over 0 names both ways."""
+    said = Said(sentence="a hat costs {} than a cap", more="coins more", less="coins less")
+    above = paired("", [1.0, 1.2, 1.4], margin=0.1)
+    assert said.of(above) == "a hat costs 1.20 coins more than a cap (95 %: 0.70 to 1.70; 3 seeds)"
+    around = paired("", [-0.4, 0.1, 0.0], margin=0.1)
+    assert said.of(around) == (
+        "a hat costs 0.10 coins less than a cap (95 %: 0.76 coins less to 0.56 coins more; 3 seeds)"
+    )
+    assert said.of(paired("", [2.0], margin=0.1)) == (
+        "a hat costs 2.00 coins more than a cap (no interval; 1 seed)"
+    )
+    assert "no seeds to compare" in said.of(paired("", [], margin=0.1))
