@@ -11,14 +11,12 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invariance_probe.data.pictures import open_images
-from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import statistic_interval
 from proofs.claims.p13_spectral_law import SIDE, curves, sampled_curves
 from proofs.worlds import plane_maps, spectral
@@ -243,33 +241,31 @@ def plot(frame: pd.DataFrame) -> Figure:
     columns = list(dict.fromkeys(frame["images"]))
     rows = list(product(sorted(frame["stride"].unique()), KINDS))
     top = 1.05 * float(cloud[["predicted", "measured"]].to_numpy().max())
-    with figure_style():
-        size = (3.6 * len(columns) + 0.8, 3.3 * len(rows) + 1.4)
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
-        for (stride, kind), line in zip(rows, panels, strict=True):
-            for images, axes in zip(columns, line, strict=True):
-                here = cloud[(cloud[keys] == [stride, kind, images]).all(axis=1)]
-                _panel(axes, here, judged.loc[(stride, kind, images)], top)
-            line[0].set_ylabel(f"measured, stride {stride},\n{kind}")
-        for axes, images in zip(panels[0], columns, strict=True):
-            axes.set_title(images, fontsize=12)
-        for axes in panels[-1]:
-            axes.set_xlabel("predicted residual")
-        handles = [
-            Line2D([], [], color=c, marker="o", markersize=5, linestyle="", label=f)
-            for f, c in COLOURS.items()
-        ]
-        handles.append(Line2D([], [], color="black", linestyle="--", label="prediction is right"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-        channels, count = frame["channel"].nunique(), frame["image"].nunique()
-        figure.suptitle(
-            f"EfficientNet-Lite0's stem: {channels} channels, {count} images of each kind; one "
-            "point per channel and transform\nrelative mean squared residual; brackets: 95 % "
-            "intervals over images",
-            fontsize=11,
-        )
-        sns.despine(figure)
+    size = (3.6 * len(columns) + 0.8, 3.3 * len(rows) + 1.4)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+    for (stride, kind), line in zip(rows, panels, strict=True):
+        for images, axes in zip(columns, line, strict=True):
+            here = cloud[(cloud[keys] == [stride, kind, images]).all(axis=1)]
+            _panel(axes, here, judged.loc[(stride, kind, images)], top)
+        line[0].set_ylabel(f"measured, stride {stride},\n{kind}")
+    for axes, images in zip(panels[0], columns, strict=True):
+        axes.set_title(images, fontsize=12)
+    for axes in panels[-1]:
+        axes.set_xlabel("predicted residual")
+    handles = [
+        Line2D([], [], color=c, marker="o", markersize=5, linestyle="", label=f)
+        for f, c in COLOURS.items()
+    ]
+    handles.append(Line2D([], [], color="black", linestyle="--", label="prediction is right"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    channels, count = frame["channel"].nunique(), frame["image"].nunique()
+    figure.suptitle(
+        f"EfficientNet-Lite0's stem: {channels} channels, {count} images of each kind; one "
+        "point per channel and transform\nrelative mean squared residual; brackets: 95 % "
+        "intervals over images",
+        fontsize=11,
+    )
     return figure
 
 

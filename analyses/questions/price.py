@@ -41,7 +41,6 @@ from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method
-from invariance_probe.results.style import figure_style
 from invariance_probe.stn.networks import Classifier
 from invariance_probe.training import trainer
 from invariance_probe.training.configuration import Execution, Network
@@ -405,34 +404,32 @@ def plot(frame: pd.DataFrame) -> Figure:
     motions = list(dict.fromkeys(found["motion"]))
     colours = dict(zip(motions, sns.color_palette("husl", len(motions)), strict=True))
     overall = said[said["network"] == said["network"].iloc[0]].set_index("predictor")
-    with figure_style():
-        figure = Figure(figsize=(13, 5.6), layout="constrained")
-        for axes, predictor in zip(figure.subplots(1, 2), ("lost", "residual"), strict=True):
-            _draw(axes, found, predictor, colours)
-            judged = overall.loc[predictor]
-            ends = f" ({judged['low']:.2f} to {judged['high']:.2f})"
-            axes.set_title(
-                f"rho {judged['rho']:.2f}{ends if math.isfinite(judged['low']) else ''}, "
-                f"ceiling {judged['ceiling']:.2f}",
-                fontsize=12,
-            )
-        marks = [
-            Line2D([], [], color=colour, marker="o", linestyle="", label=spoken(motion))
-            for motion, colour in colours.items()
-        ]
-        marks += [
-            Line2D([], [], color="#555555", marker=_MARKERS[name], linestyle="", label=name)
-            for name in dict.fromkeys(found["network"])
-        ]
-        figure.legend(handles=marks, loc="outside right upper", frameon=False, fontsize=10)
-        first = frame.iloc[0]
-        figure.suptitle(
-            "What warping the map costs over warping the image, true poses given\n"
-            f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
-            f"{len(found)} cells; {first['machine']}; intervals: 95 % over motions",
+    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    for axes, predictor in zip(figure.subplots(1, 2), ("lost", "residual"), strict=True):
+        _draw(axes, found, predictor, colours)
+        judged = overall.loc[predictor]
+        ends = f" ({judged['low']:.2f} to {judged['high']:.2f})"
+        axes.set_title(
+            f"rho {judged['rho']:.2f}{ends if math.isfinite(judged['low']) else ''}, "
+            f"ceiling {judged['ceiling']:.2f}",
             fontsize=12,
         )
-        sns.despine(figure)
+    marks = [
+        Line2D([], [], color=colour, marker="o", linestyle="", label=spoken(motion))
+        for motion, colour in colours.items()
+    ]
+    marks += [
+        Line2D([], [], color="#555555", marker=_MARKERS[name], linestyle="", label=name)
+        for name in dict.fromkeys(found["network"])
+    ]
+    figure.legend(handles=marks, loc="outside right upper", frameon=False, fontsize=10)
+    first = frame.iloc[0]
+    figure.suptitle(
+        "What warping the map costs over warping the image, true poses given\n"
+        f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
+        f"{len(found)} cells; {first['machine']}; intervals: 95 % over motions",
+        fontsize=12,
+    )
     return figure
 
 

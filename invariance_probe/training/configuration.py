@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import difference
 from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.stn.variants import Variant
 
@@ -167,15 +168,9 @@ class TrainConfig(TrainOptions):
         Returns:
             ``"rate=0.1 there, 0.2 here"``, joined by semicolons; empty if it does not.
         """
-        here = self.as_dict()
         # an option that a stored run knows nothing of did what is its default now
-        other = {field.name: field.default for field in dataclasses.fields(TrainOptions)} | other
-        names = sorted({*here, *other})
-        return "; ".join(
-            f"{name}={other.get(name)} there, {here.get(name)} here"
-            for name in names
-            if name not in here or name not in other or here[name] != other[name]
-        )
+        usual = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
+        return difference(usual | other, self.as_dict())
 
     def rate_at(self, step: int) -> float:
         """Look the schedule up.
