@@ -38,6 +38,7 @@ from invariance_probe.plane.transforms import Translation
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import ForwardPasses
 from invariance_probe.results.methods import Method
+from invariance_probe.statistics import FEWEST
 
 COST = 0.1
 """Share of a run's forward passes that the floor may add; a run of fewer than ten adds one."""
@@ -53,6 +54,9 @@ _CELLS = 128
 """Cells of a region over which a factor is averaged."""
 _DECAYED = 10
 """Cells after which the weights of a cubic spline have fallen to 0.27^10 < 1e-5."""
+_UNKNOWN = 0.3
+"""Relative standard error of a floor that rests on one or two copies: the spread of single copies
+over photographs and controls."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it, modulo 1, are spread evenly, however many they are."""
 
@@ -82,7 +86,8 @@ class Floor:
         """What the run's configuration has to say of it.
 
         ``floor``, if that was measured: ``shifts``, image and pixels along x and y for each copy;
-        ``exponents``, by layer, None where no copy told.
+        by layer ``exponents``, None where no copy told, and ``errors``, relative standard errors
+        that all floors of a layer have in common, as they rest on the same copies.
         """
         names = self._passes.source.names
         shifted = [
@@ -90,7 +95,9 @@ class Floor:
             for number, some in self._shifts.items()
             for shift in some
         ]
-        return {"floor": {"shifts": shifted, "exponents": self._exponents}} if shifted else {}
+        errors = {name: evidence.error() for name, evidence in self._evidence.items()}
+        told = {"shifts": shifted, "exponents": self._exponents, "errors": errors}
+        return {"floor": told} if shifted else {}
 
     def look(
         self,
@@ -183,6 +190,18 @@ class _Evidence:
         weights[above] = (target - float(expected[below])) / step if step else 0.0
         weights[below] = 1 - weights[above]
         return weights.flip(0)
+
+    def error(self) -> float:
+        """Estimate the relative standard error of floors that rest on these shifts."""
+        weights, copies = self.weights(), len(self.left)
+        if weights is None:
+            return 0.0
+        if copies < FEWEST:
+            return _UNKNOWN
+        left, shown = torch.tensor(self.left).double(), torch.tensor(self.shown).double()
+        missed = left - shown * (torch.stack(self.factors) @ weights)
+        scale = math.sqrt(copies / (copies - 1)) / max(float(left.sum()), float(shown.sum()))
+        return float(missed.norm()) * scale
 
 
 def shifts(layers: Sequence[Layer], count: int) -> list[Translation]:

@@ -76,8 +76,10 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
         stack = values.drop(index=Method.ANY_WARP)
         proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
         methods = [Method(text) for text in stack.index]
+        layer = dict(zip(keys, group, strict=True)).get("layer")
+        common = tables.common_errors(stack, layer)
         both = [
-            _rows(stack, partial(_stacked, methods), PARTS, "found", seed),
+            _rows(stack, partial(_stacked, methods), PARTS, "found", seed, common),
             _rows(proven, _certified, (CERTIFIED,), "certified", seed),
         ]
         frames.append(pd.concat(both).assign(**dict(zip(keys, group, strict=True))))
@@ -95,11 +97,12 @@ def _rows(
     parts: Sequence[str],
     status: str,
     seed: int,
+    common: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Some parts of one group, with their intervals."""
     numbers = values.to_numpy(dtype=float)
     # the statistic gives the parts, then the same parts as shares: two halves of one vector
-    found, low, high = statistic_interval(numbers, statistic, seed)
+    found, low, high = statistic_interval(numbers, statistic, seed, common=common)
     count = len(parts)
     return pd.DataFrame({
         "part": list(parts),

@@ -31,9 +31,9 @@ def notes(config: Mapping[str, Any], summary: pd.DataFrame) -> tuple[str, ...]:
         )
     if "floor" in config and (copies := len(config["floor"]["shifts"])) < FEWEST:
         said.append(
-            f"What lies between the cells was told by no more than {copies} shifted cop"
-            f"{'y' if copies == 1 else 'ies'}: floors of strided layers may be off by a third. More "
-            "images or transforms allow for more copies."
+            f"Floors rest on {copies} shifted cop{'y' if copies == 1 else 'ies'} of images. They "
+            "may be off by a third in layers with a stride; more images or transforms allow for "
+            "more copies."
         )
     if "far_outside" in summary:
         said += _outside(summary[summary["metric"] == "fvu"])

@@ -38,7 +38,9 @@ def test_layers_of_assumed_geometry_are_named() -> None:
     assert said.startswith("Stride and offset of fpn:out.0, fpn:out.1 failed their checks")
 
 
-@pytest.mark.parametrize(("copies", "words"), [(1, "1 shifted copy:"), (2, "2 shifted copies:")])
+@pytest.mark.parametrize(
+    ("copies", "words"), [(1, "1 shifted copy of"), (2, "2 shifted copies of")]
+)
 def test_floors_of_few_copies_are_doubted(copies: int, words: str) -> None:
     """One or two shifted copies are few; three are enough to say nothing."""
     usual = planted({Method.ORACLE: [0.9, 1.4, 1.0]})
