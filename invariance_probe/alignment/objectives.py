@@ -92,6 +92,8 @@ def isotropic_from_normalised(height: int, width: int) -> Float[Tensor, "3 3"]:
         A 3 x 3 diagonal matrix, float64.
     """
     longer = max(height, width)
+    # normalised x is 1 at the right edge, width / 2 pixels from the centre; an isotropic unit is
+    # longer / 2 pixels: x (width / 2) / (longer / 2)
     return torch.diag(torch.tensor([width / longer, height / longer, 1.0], dtype=torch.float64))
 
 
@@ -154,6 +156,7 @@ def _assemble(error: Tensor, slopes: Tensor, products: Tensor, moments: Tensor) 
     second = products @ moments
     xx, xy, yy = second[..., _OUTER.to(second.device)].unbind(1)
     matrix = torch.cat([torch.cat([xx, xy], dim=-1), torch.cat([xy, yy], dim=-1)], dim=-2)
+    # the first three moments are (1, x, y), and p is (x, y, 1)
     gradient = (slopes @ moments[..., :3])[..., [1, 2, 0]].flatten(1)
     return Normal(error=error.sum(-1), gradient=gradient, matrix=matrix)
 
@@ -209,14 +212,16 @@ class InnerProducts(Objective):
         """Coefficients of the error inside the cells at which warps read."""
         # |a - f + u b + v c + u v d|^2 = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
         #                                 + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
-        # with  e = |a - f|^2, p = <a - f, b>, q = <a - f, c>, r = <a - f, d> + <b, c>
+        # with  e = |a - f|^2, p = <a - f, b>, q = <a - f, c>, r = <a - f, d> + <b, c>,
+        # the square of a sum of four terms: u b times v c goes with u v, as does a - f times u v d
         n, width = self.positions, self.grid.width
         start = pairs[:, None] * n
         cell = (corner + start).flatten()
         aa, ab, ac, ad_bc, bb, bc, cc, bd, cd, dd = self.gram.index_select(1, cell).view(
             10, *corner.shape
         )
-        # row p of the pair's cross products; its entries at the cell's corners are <f, G_00>, ...
+        # row p of the pair's cross products, which lies at (n pair + p) n; its entries at the
+        # cell's corners are <f, G_00> = <f, a>, ...
         at = corner.add_((torch.arange(n, device=pairs.device) + start) * n)
         fa, right, below, across = (self.cross.take(at + k) for k in (0, 1, width, width + 1))
         # <f, c> = below - fa, <f, b> = right - fa, <f, d> = across - right - below + fa
@@ -230,7 +235,8 @@ class InnerProducts(Objective):
         corner, fractions, _ = self.grid.read(warps, self.grid.points)
         u, v = fractions.unbind(1)
         e, p, q, r, bb, _, cc, bd, cd, dd = self._look_up(corner, pairs)
-        # grouped as  e + u (2 t + u |b + v d|^2) + v (2 q + v cc),  t = p + v (r + v cd)
+        # grouped as  e + u (2 t + u |b + v d|^2) + v (2 q + v cc),  t = p + v (r + v cd),
+        # where  |b + v d|^2 = bb + v (2 bd + v dd)
         along = torch.addcmul(bd.mul_(2), v, dd)
         t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
         e.addcmul_(u, torch.addcmul(t.mul_(2), u, torch.addcmul(bb, v, along)))
@@ -250,10 +256,13 @@ class InnerProducts(Objective):
         unit_x, unit_y = units.unbind(1)
         products = torch.empty(len(warps), 3, n, dtype=u.dtype, device=u.device)
         xx, xy, yy = products.unbind(1)
-        torch.addcmul(bb, v, du.add_(bd), out=xx)  # |G_u|^2
-        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)  # <G_u, G_v>
-        torch.addcmul(cc, u, dv.add_(cd), out=yy)  # |G_v|^2
-        # half the derivatives of the error; sorted by u and by v they are
+        # |G_u|^2 = bb + 2 v bd + v^2 dd = bb + v (<d, G_u> + bd), and |G_v|^2 likewise;
+        # <G_u, G_v> = <b, c + u d> + v <d, G_v>
+        torch.addcmul(bb, v, du.add_(bd), out=xx)
+        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)
+        torch.addcmul(cc, u, dv.add_(cd), out=yy)
+        # half the derivatives of the error, with the residual  a - f + u b + v c + u v d;  sorted
+        # by u and by v they are
         #     <G_u, residual> = t + u |G_u|^2,            t = p + v (r + v cd),
         #     <G_v, residual> = q + u (r + u bd) + v |G_v|^2
         t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
@@ -263,7 +272,8 @@ class InnerProducts(Objective):
         # as in `_error`, where  2 t + u |G_u|^2 = t + <G_u, residual>
         e.addcmul_(u, t.add_(slopes[:, 0]))
         e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
-        # from index to isotropic units; the mask, 0 or 1, is in the units already
+        # from index to isotropic units, by the chain rule: a unit more in the warp's row X moves
+        # u by unit_x, so G_x = unit_x G_u; the mask, 0 or 1, is in the units already
         xx.mul_(unit_x).mul_(unit_x)
         xy.mul_(unit_x).mul_(unit_y)
         yy.mul_(unit_y).mul_(unit_y)

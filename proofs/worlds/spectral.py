@@ -279,7 +279,8 @@ def oversampled(image: Grey) -> Float64[np.ndarray, "fine fine"]:
     side = len(image)
     spectrum = np.fft.fftshift(np.fft.fft2(image))
     # shifted, frequency 0 is at side / 2; padded by half a side, at side, the middle of the new
-    # spectrum. Frequency -1/2 stays without its twin, 1/2: the real part is the mean of both
+    # spectrum. Frequency -1/2 stays without its twin, 1/2: the real part is the mean of both. ifft2
+    # divides by the number of its pixels, OVERSAMPLING^2 times as many as there were
     padded = np.pad(spectrum, side * (OVERSAMPLING - 1) // 2)
     return np.asarray(np.fft.ifft2(np.fft.ifftshift(padded)).real * OVERSAMPLING**2)
 
@@ -352,7 +353,8 @@ def read_at(
         C x n features.
     """
     side = maps.shape[-1]
-    # from indices to grid_sample's coordinates, whose -1 and 1 are the outer edges
+    # From indices to grid_sample's coordinates, whose -1 and 1 are the outer edges: pixel i of
+    # `side` is 2 / side wide and has its middle at (2 i + 1) / side - 1.
     index = positions / stride + side // 2
     grid = torch.from_numpy((2 * index + 1) / side - 1)[None, None]
     read = functional.grid_sample(
