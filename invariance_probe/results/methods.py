@@ -22,7 +22,7 @@ class Warp(StrEnum):
     AFFINE = "affine", "#0072B2", "best affine warp"
     JOINT = "joint", "#56B4E9", "warp and mixing in turns"
     ANY_WARP = "any-warp", "#000000", "any warp (certified bound)"
-    FLOOR = "floor", "#009E73", "interpolation floor"
+    FLOOR = "floor", "#009E73", "perfect layer (floor)"
     UNRELATED = "unrelated", "#CC79A7", "unrelated images (chance)"
 
     colour: str
@@ -53,9 +53,10 @@ class Method(StrEnum):
     as a perfect transformer of the input does (P2); it costs another pass for each transform.
     ``oracle``: G warped by the inverse of the input transform. ``affine``: G under the best affine
     warp found. ``any-warp``: no warp, but a certified lower bound of what any spatial warp with
-    bilinear sampling leaves, image-dependent or not. ``floor``: F itself sent there and back by the
-    transform at the layer's resolution (blurred first if it shrinks). ``unrelated``: the
-    oracle-warped map of another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
+    bilinear sampling leaves, image-dependent or not. ``floor``: what the oracle warp would leave of
+    a layer whose features move with the image exactly, read at this layer's cells: the cost of
+    interpolation, strides and sizes (`probing.floor`). ``unrelated``: the oracle-warped map of
+    another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
     `alignment.mixing.Kind` fitted on other images; ``joint``: warp and mixing found in turns.
 
     Attributes:
