@@ -280,7 +280,7 @@ def _shown(
     signed[:, reach, reach] -= 1
     # a pair of cells counts by how far apart they are: products of weights, summed by distance
     size = 2 * len(at)
-    products: Tensor = torch.fft.irfft2(torch.fft.rfft2(signed, s=(size, size)).abs().square().sum(0))
+    products = torch.fft.irfft2(torch.fft.rfft2(signed, s=(size, size)).abs().square().sum(0))
     apart = size * torch.fft.fftfreq(size, dtype=torch.float64)
     square = (apart * stride[0]).square() + (apart[:, None] * stride[1]).square()
     left: Tensor = _semivariograms(square) @ products.flatten()
