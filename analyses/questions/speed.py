@@ -224,5 +224,5 @@ def plot(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("milliseconds a pair (median)")
         axes.set_title(f"{layer} of EfficientNet-Lite0")
     panels[0].set_ylabel("fraction of variance unexplained (mean)")
-    shared_legend(figure, panels[0], "right center")
+    shared_legend(figure, panels[0], "outside right center")
     return figure

@@ -235,7 +235,7 @@ def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
         shared = {name: value for name, value in row.items() if value == value}
         slopes = [f"{v:.2f}" for name, v in shared.items() if str(name).startswith("slope_")]
         spreads = [f"{v:.2f}" for name, v in shared.items() if str(name).startswith("spread_")]
-        interval = "" if "error_low" not in shared else _interval(row)
+        ends = (100 * row[name] for name in ("error_low", "error_high") if name in shared)
         lost = f" ({row['diverged']} diverged)" if row["diverged"] else ""
         words = [row["data"], row["perturbation"], row["variant"]]
         words += ["true poses"] if row["alignment"] == "true" else []
@@ -244,14 +244,10 @@ def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
             " ".join(words),
             f"{row['seeds']}{lost}",
             f"{100 * row['error']:.2f}" if "error" in shared else "-",
-            interval,
+            "–".join(f"{end:.2f}" for end in ends),
             " ".join(slopes),
             " ".join(spreads),
             f"{100 * row['out_of_frame']:.1f}" if "out_of_frame" in shared else "",
             f"{row['seconds'] / 60:.1f}",
         )
     return drawn
-
-
-def _interval(row: dict[Any, Any]) -> str:
-    return f"{100 * row['error_low']:.2f}–{100 * row['error_high']:.2f}"

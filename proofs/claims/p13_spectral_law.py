@@ -324,8 +324,8 @@ CLAIM = Claim(
         "no bias, for P13b",
     ),
     sources=(
-        Source(paper="this project, from P5", section="spectral law"),
-        Source(paper="Cho and Saul (NIPS 2009)", section="2, arc-cosine kernels"),
+        Source("this project, from P5", "spectral law"),
+        Source("Cho and Saul (NIPS 2009)", "2, arc-cosine kernels"),
     ),
     proof=__doc__,
     formal=Formal(

@@ -210,7 +210,7 @@ CLAIM = Claim(
         "linear maps, in the order applied",
         "bilinear sampling on the grid",
     ),
-    sources=(Source(paper=ICPR, section="STN architectures, iterative alignment"),),
+    sources=(Source(ICPR, "STN architectures, iterative alignment"),),
     proof=__doc__,
     formal=Formal(
         theorem="p16_iterate_by_composing.P16_iterate_by_composing",
