@@ -1,0 +1,437 @@
+"""The best smooth warp for each pair of maps: a spline that sets out from the best affine one.
+
+What is minimised is the squared error of `objectives`, by the same descent, over the control points
+of a spline (`splines`; Rueckert et al., "Nonrigid registration using free-form deformations",
+1999). To it comes a *pull* towards the affine warp: the mean squared difference between the two
+Jacobians, times a share of the error, a share that falls round by round. It settles what the maps
+leave open, and keeps the descent from the nearest of many poor minima. Cells that distort more than
+is allowed are pulled harder in the next round. Only warps whose every cell is proven to keep the
+limit count, and only if they leave less than the affine warp by the score that all methods share.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from invariance_probe.alignment import distortion, metrics, objectives, search, solver
+from invariance_probe.alignment.aligning import Alignment, align_with, prepared
+from invariance_probe.alignment.outcomes import Outcome
+from invariance_probe.alignment.search import SearchOptions
+from invariance_probe.alignment.splines import ControlGrid
+from invariance_probe.plane import coordinates, sampling
+
+SPACING = 3
+"""Cells of the map that one of the control grid spans at least; maps under twice as many cells a
+side have no smooth warp but the affine one."""
+MOST_CELLS = 8
+"""Cells of the control grid along an axis at most."""
+LEVELS = (7, 14)
+"""Longest sides, in cells, of the coarser maps that warps are followed on first."""
+LATTICE = 56
+"""Rows and columns of a large map that warps are judged on while they are sought."""
+PULLS = (0.1, 0.03, 0.01)
+"""Share of the error that a difference of 1 between the Jacobians costs, round by round."""
+LAST_PULLS = (*PULLS, 0.01, 0.01)
+"""The same on the full maps: the last rounds pull back what distorts too much."""
+STIFFENING = 8.0
+"""How much harder a cell that distorts too much is pulled in the next round."""
+TRIAL_STEPS, STEPS = 2, 4
+"""Steps before the better of two starts is followed, and steps of each round."""
+TOLERANCE = 1e-3
+"""Relative decrease of the error in one step at which a round ends."""
+ROOM = 0.9
+"""Part of the distortion allowed that the warp has which others are pulled to: an affine warp at
+the limit would leave its neighbours none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """The best smooth warp found for each pair of maps.
+
+    Attributes:
+        affine: The best affine warps, from which the search set out.
+        control_points: Of a cubic B-spline over each map, whose outer edges lie at -1 and 1: where
+            it reads, in normalised coordinates, x before y. The grid has three points more than
+            cells along each axis, the second of which lies on the edge.
+        scores: What is left under the flow, on the full maps.
+        outcome: How each search ended; that of the affine warp where no flow leaves less.
+        n_iter: Levenberg-Marquardt evaluations on the way, those to the affine warp included.
+        mode: Sampler of the residual.
+    """
+
+    affine: Alignment
+    control_points: Float[Tensor, "pair 2 down across"]
+    scores: metrics.Scores
+    outcome: list[Outcome]
+    n_iter: Int[Tensor, " pair"]
+    mode: str = "bilinear"
+
+    @property
+    def fvu(self) -> Float[Tensor, " pair"]:
+        """Fraction of variance unexplained under the flow."""
+        return self.scores.fvu
+
+    @property
+    def rel_l2(self) -> Float[Tensor, " pair"]:
+        """Relative L2 distance under the flow."""
+        return self.scores.rel_l2
+
+    @property
+    def cosine(self) -> Float[Tensor, " pair"]:
+        """Cosine under the flow."""
+        return self.scores.cosine
+
+    def grid(self, height: int, width: int) -> Float[Tensor, "pair height width 2"]:
+        """List where the flows read.
+
+        Args:
+            height: Rows of the output.
+            width: Its columns.
+
+        Returns:
+            What `torch.nn.functional.grid_sample` takes with ``align_corners=False``, float64.
+        """
+        down, across = self.control_points.shape[-2:]
+        over = ControlGrid(rows=down - 3, columns=across - 3, height=2.0, width=2.0)
+        x, y = (coordinates.cell_centres(n, self.control_points) for n in (width, height))
+        along_y, along_x = over.basis(x, y)
+        return (along_y @ self.control_points @ along_x.mT).movedim(1, -1)
+
+    def warp(
+        self, moved: Float[Tensor, "pair channel height width"]
+    ) -> Float[Tensor, "pair channel height width"]:
+        """Read maps through the flows that were found.
+
+        Args:
+            moved: Maps of the size that was aligned.
+
+        Returns:
+            The warped maps; where no flow leaves less than the affine warp, as `affine` warps them.
+        """
+        affine = self.affine.warp(moved)
+        if not bool(self.improves.any()):
+            return affine
+        flowing = sampling.read(moved, self.grid(*moved.shape[-2:]), mode=self.mode)
+        return torch.where(self.improves[:, None, None, None], flowing, affine)
+
+    @property
+    def improves(self) -> Bool[Tensor, " pair"]:
+        """Which flows leave less than the affine warp; the others are affine."""
+        return self.scores.fvu < self.affine.fvu
+
+
+def align_flow(
+    reference: Float[Tensor, "pair channel height width"],
+    moved: Float[Tensor, "pair channel moved_height moved_width"],
+    *,
+    oracle: Float[Tensor, "pair 2 3"] | Float[Tensor, "2 3"] | None = None,
+    region: Bool[Tensor, "pair height width"] | Bool[Tensor, "height width"] | None = None,
+    channel_mean: Float[Tensor, "pair channel"] | None = None,
+    max_distortion: float = 2.0,
+    options: SearchOptions | None = None,
+) -> Flow:
+    """Search the smooth warp under which moved maps look most like their references.
+
+    The singular values of its Jacobian relative to the oracle's lie between ``1 / max_distortion``
+    and ``max_distortion`` at every position of the map, so that it folds nowhere. It reads as the
+    best affine warp does, is scored by the same function and never leaves more.
+
+    Args:
+        reference: Reference maps F.
+        moved: Maps G to be warped.
+        oracle: As of `align`.
+        region: As of `align`.
+        channel_mean: As of `align`.
+        max_distortion: Bound on the singular values, of the affine warp and of the flow.
+        options: Everything else; overrides `max_distortion` if given.
+
+    Returns:
+        Flows, residuals on the full maps, and an outcome for each pair.
+
+    Raises:
+        InvalidInputError: If the shapes do not fit, or the bound is below 1.
+    """  # noqa: DOC502  (raised by the checks)
+    settings = options or SearchOptions(max_distortion=max_distortion)
+    target, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
+    return flow_from(align_with(target, moved, theta, settings), target, moved, theta, settings)
+
+
+def flow_from(
+    affine: Alignment,
+    target: metrics.Target,
+    moved: Float[Tensor, "pair channel height width"],
+    oracle: Float[Tensor, "pair 2 3"],
+    settings: SearchOptions,
+) -> Flow:
+    """Do what `align_flow` does, from affine warps that are found already.
+
+    Args:
+        affine: The best affine warps.
+        target: The references with their regions and channel means.
+        moved: Maps G to be warped.
+        oracle: The warp that theory leaves, normalised, float64.
+        settings: How far a warp may distort, and how it is read.
+
+    Returns:
+        Flows, residuals on the full maps, and an outcome for each pair.
+    """
+    reference = target.reference
+    size = (reference.shape[-2], reference.shape[-1])
+    mean = target.channel_mean[:, :, None, None].to(reference)
+    control = replace(_control_grid(size, size), height=2.0, width=2.0).affine(affine.theta)
+    able = affine.fvu.isfinite() & (min(size) >= 2 * SPACING)
+    n_iter, held, converged = affine.n_iter.clone(), ~able, ~able
+    trial = control.clone()
+    numbers = torch.nonzero(able).flatten()
+    for rows in torch.split(numbers, search._pairs_at_once(reference)) if len(numbers) else ():
+        maps = (reference[rows] - mean[rows], moved[rows] - mean[rows], target.region[rows])
+        warps = (search._isotropic(each[rows], *size) for each in (affine.theta, oracle))
+        found = _search(*maps, *warps, settings)
+        trial[rows], able[rows], held[rows], converged[rows] = found[:4]
+        n_iter[rows] += found.n_iter
+
+    def flow(points: Tensor, scores: metrics.Scores, outcome: list[Outcome]) -> Flow:
+        return Flow(
+            affine=affine,
+            control_points=points,
+            scores=scores,
+            outcome=outcome,
+            n_iter=n_iter,
+            mode=settings.mode,
+        )
+
+    grid = flow(trial, affine.scores, affine.outcome).grid(*size)
+    scores = target.score(sampling.read(moved, grid, mode=settings.mode))
+    better = able & (scores.fvu < affine.fvu)
+    flags = zip(*(each.tolist() for each in (better, held, converged)), strict=True)
+    return flow(
+        torch.where(better[:, None, None, None], trial, control),
+        metrics.Scores(**{
+            name: torch.where(better, getattr(scores, name), getattr(affine.scores, name))
+            for name in metrics.METRICS
+        }),
+        [_outcome(*row, before) for row, before in zip(flags, affine.outcome, strict=True)],
+    )
+
+
+def _outcome(better: bool, held: bool, converged: bool, affine: Outcome) -> Outcome:
+    if not better:
+        return affine
+    if not converged:
+        return Outcome.STEP_LIMIT
+    return Outcome.DISTORTION_LIMIT if held else Outcome.CONVERGED
+
+
+def _control_grid(size: tuple[int, int], full_size: tuple[int, int]) -> ControlGrid:
+    """The control grid for a (perhaps coarser) map: powers of 2, so that each refines the last."""
+    rows, columns = (1 << min(MOST_CELLS, max(1, n // SPACING)).bit_length() - 1 for n in size)
+    height, width = (2 * n / max(full_size) for n in full_size)
+    return ControlGrid(rows=rows, columns=columns, height=height, width=width)
+
+
+class _Found(NamedTuple):
+    """How the searches went, pair by pair.
+
+    Attributes:
+        points: Control points in normalised coordinates, float64.
+        allowed: Whether they are proven to keep the limit.
+        held: Whether they would distort more if they were allowed to.
+        converged: Whether the descent to them came to its end.
+        n_iter: Levenberg-Marquardt evaluations.
+    """
+
+    points: Tensor
+    allowed: Tensor
+    held: Tensor
+    converged: Tensor
+    n_iter: Tensor
+
+
+def _search(
+    target: Tensor,
+    source: Tensor,
+    region: Tensor,
+    affine: Tensor,
+    oracle: Tensor,
+    settings: SearchOptions,
+) -> _Found:
+    """Follow the flows of centred maps from coarse to fine; warps are isotropic."""
+    size = (target.shape[-2], target.shape[-1])
+    unit = target.flatten(1).square().mean(1).sqrt().clamp(min=torch.finfo(target.dtype).tiny)
+    target, source = target / unit[:, None, None, None], source / unit[:, None, None, None]
+    levels = [(target, source, region.to(target))]
+    for side in reversed(LEVELS):
+        if side < max(size):
+            levels.append(search._shrink(*levels[-1], size, side))
+    coarser: tuple[ControlGrid, Tensor] | None = None
+    n_iter = torch.zeros(len(target), dtype=torch.long, device=target.device)
+    for number, level in enumerate(reversed(levels), start=1):
+        grid = _control_grid((level[0].shape[-2], level[0].shape[-1]), size)
+        warps = SmoothWarps(*level, size, grid, affine, oracle, settings)
+        points, found = warps.follow(coarser, last=number == len(levels))
+        coarser = grid, points
+        n_iter += found.n_iter
+    scale = points.new_tensor([grid.width / 2, grid.height / 2])[:, None, None]
+    return found._replace(points=found.points / scale, n_iter=n_iter)
+
+
+class SmoothWarps(solver.Problem):
+    """Least squares over the smooth warps of pairs of maps, at one level of the search.
+
+    Args:
+        target: Reference maps.
+        source: Moved maps.
+        weight: 1 in the region, 0 outside.
+        full_size: Height and width of the maps that these are a coarser copy of.
+        grid: Control grid.
+        affine: The best affine warps, isotropic.
+        oracle: The warps that distortion is relative to, isotropic.
+        settings: How far a warp may distort.
+    """
+
+    def __init__(
+        self,
+        target: Float[Tensor, "pair channel height width"],
+        source: Float[Tensor, "pair channel height width"],
+        weight: Float[Tensor, "pair height width"],
+        full_size: tuple[int, int],
+        grid: ControlGrid,
+        affine: Float[Tensor, "pair 2 3"],
+        oracle: Float[Tensor, "pair 2 3"],
+        settings: SearchOptions,
+    ) -> None:
+        self.grid, self._oracle, self._settings = grid, oracle, settings
+        self.affine = grid.affine(affine)
+        inside = 1 + ROOM * (settings.max_distortion - 1)
+        limited, _ = distortion.limit_distortion(affine, oracle, inside)
+        self._still = grid.affine(limited).to(target).flatten(2)
+        self._area = torch.linalg.det(oracle[:, :, :2]).abs().to(target)
+        self._objective, across, down = _on_a_lattice(target, source, weight, full_size)
+        self._y, self._x = grid.basis(across, down)
+        # all products of two functions of an axis
+        self._yy, self._xx = (
+            (each[:, :, None] * each[:, None]).flatten(1) for each in (self._y, self._x)
+        )
+        self._pull = torch.zeros(0)
+
+    def follow(
+        self, coarser: tuple[ControlGrid, Tensor] | None, *, last: bool
+    ) -> tuple[Tensor, _Found]:
+        """Follow the better of the affine warps and those of the level before, round by round.
+
+        Args:
+            coarser: Grid and control points of the level before.
+            last: Whether these are the full maps.
+
+        Returns:
+            Where the last round led, and the best of the warps met that keep the limit.
+        """
+        bound, pulls = self._settings.max_distortion, LAST_PULLS if last else PULLS
+        weights = torch.ones(len(self._area), self.grid.rows, self.grid.columns).to(self._area)
+        points = best = self.affine
+        left = self._left(points)
+        least, converged = torch.full_like(left, math.inf), torch.zeros_like(left, dtype=torch.bool)
+        n_iter = torch.zeros_like(left, dtype=torch.long)
+        if coarser is not None:
+            starts = torch.cat([points, coarser[0].refined(coarser[1], self.grid)])
+            self._pull_by(pulls[0] * left, weights)
+            state = self._descend(starts, TRIAL_STEPS)
+            errors, steps = (each.view(-1, len(left)) for each in (state.error, state.n_iter))
+            n_iter += steps.sum(0)
+            each = state.points.view(-1, *points.shape)
+            points = each[errors.argmin(0), torch.arange(len(left), device=left.device)].double()
+            left = self._left(points)
+        for pull in pulls:
+            self._pull_by(pull * left, weights)
+            state = self._descend(points, STEPS)
+            points, n_iter = state.points.view(points.shape).double(), n_iter + state.n_iter
+            left = self._left(points)
+            largest, smallest = self.grid.distortion(points, self._oracle)
+            outside = (largest > bound) | (smallest < 1 / bound)
+            taken = (left < least) & ~outside.flatten(1).any(1)
+            best = torch.where(taken[:, None, None, None], points, best)
+            least, converged = (
+                torch.where(taken, left, least),
+                torch.where(taken, state.converged, converged),
+            )
+            weights = torch.where(outside, weights * STIFFENING, weights)
+        return points, _Found(
+            best, least.isfinite(), (weights > 1).flatten(1).any(1), converged, n_iter
+        )
+
+    def _descend(self, points: Tensor, steps: int) -> solver.State:
+        flat = points.to(self._still).flatten(1)
+        steps = min(steps, self._settings.max_steps)
+        return solver.descend(solver.start(self, flat), self, max_steps=steps, tolerance=TOLERANCE)
+
+    def _pull_by(self, strength: Tensor, weights: Tensor) -> None:
+        """Pull all warps by a multiple of what is left, and some of their cells harder."""
+        # relative to an oracle that scales, the same difference of Jacobians distorts more
+        self._pull = (strength / self._area)[:, None, None] * self.grid.stiffness(weights)
+
+    def _places(self, points: Tensor) -> Tensor:
+        """Where warps read, in index coordinates; points are (row, 2, down, across)."""
+        over = self._objective.grid
+        return (
+            self._y @ (points * over.scale[:, :, None] + over.last[:, :, None] / 2) @ self._x.mT
+        ).flatten(2)
+
+    def _left(self, points: Tensor) -> Tensor:
+        """The squared error alone, without the pull."""
+        rows = torch.arange(len(points), device=points.device)
+        return self._objective.readings(self._places(points.to(self._still)), rows).error.sum(1)
+
+    def normal(
+        self, points: Float[Tensor, "row parameter"], starts: Int[Tensor, " row"]
+    ) -> solver.Normal:
+        """Evaluate warps; see `solver.Problem`."""
+        pairs = starts % len(self._still)
+        down, across = self.grid.shape
+        read = self._objective.readings(self._places(points.view(-1, 2, down, across)), pairs)
+        lattice = (len(self._y), len(self._x))
+        slopes, products = (e.unflatten(2, lattice) for e in (read.slopes, read.products))
+        # A position's reading moves with control point jk as B_j(y) B_k(x) does: sums over the
+        # lattice of their products, weighted, are two matrix products, as the basis is one of
+        # products itself; (jj', kk') is then sorted to (jk, j'k').
+        sums = self._yy.mT @ products @ self._xx
+        sums = sums.unflatten(3, (across, across)).unflatten(2, (down, down)).transpose(3, 4)
+        xx, xy, yy = sums.flatten(4, 5).flatten(2, 3).unbind(1)
+        pull = self._pull[pairs]
+        away = points.view(-1, 2, down * across) - self._still[pairs]
+        back = away @ pull
+        gradient = (self._y.mT @ slopes @ self._x).flatten(2) + back
+        rows = [torch.cat([xx + pull, xy], dim=2), torch.cat([xy.mT, yy + pull], dim=2)]
+        return solver.Normal(
+            error=read.error.sum(1) + (away * back).sum((1, 2)),
+            gradient=gradient.flatten(1),
+            matrix=torch.cat(rows, dim=1),
+        )
+
+    def confine(
+        self, points: Float[Tensor, "row parameter"], starts: Int[Tensor, " row"]
+    ) -> tuple[Float[Tensor, "row parameter"], Bool[Tensor, " row"]]:
+        """Leave points as they are: what distorts too much is pulled back between descents."""
+        return points, torch.zeros_like(starts, dtype=torch.bool)
+
+
+def _on_a_lattice(
+    target: Tensor, source: Tensor, weight: Tensor, full_size: tuple[int, int]
+) -> tuple[objectives.Objective, Tensor, Tensor]:
+    """The squared error over a lattice of positions, with x of its columns and y of its rows."""
+    pairs, _, height, width = target.shape
+    step = 1
+    objective: objectives.Objective
+    if max(height, width) <= search.TABLE_LEVELS[-1]:
+        objective = objectives.InnerProducts(target, source, weight, full_size)
+    else:
+        step = max(1, round(max(height, width) / LATTICE))
+        every = torch.arange(height * width, device=target.device).view(height, width)
+        chosen = every[::step, ::step].flatten().expand(pairs, -1)
+        kept = weight.flatten(1).gather(1, chosen)
+        objective = objectives.Residuals(target, source, chosen, kept, full_size)
+    x, y, _ = objective.grid.points
+    return objective, x[:width:step], y[:: width * step]
