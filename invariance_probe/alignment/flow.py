@@ -267,13 +267,14 @@ def _search(
     for side in reversed(LEVELS):
         if side < max(size):
             levels.append(search._shrink(*levels[-1], size, side))
-    coarser: tuple[ControlGrid, Tensor] | None = None
+    grid = _control_grid((2, 2), size)
+    points = grid.affine(oracle)
     n_iter = torch.zeros(len(target), dtype=torch.long, device=target.device)
     for number, level in enumerate(reversed(levels), start=1):
-        grid = _control_grid((level[0].shape[-2], level[0].shape[-1]), size)
+        coarser, grid = grid, _control_grid((level[0].shape[-2], level[0].shape[-1]), size)
+        points = coarser.refined(points, grid)
         warps = SmoothWarps(*level, size, grid, affine, oracle, settings)
-        points, found = warps.follow(coarser, last=number == len(levels))
-        coarser = grid, points
+        points, found = warps.follow(points, last=number == len(levels))
         n_iter += found.n_iter
     scale = points.new_tensor([grid.width / 2, grid.height / 2])[:, None, None]
     return found._replace(points=found.points / scale, n_iter=n_iter)
@@ -305,7 +306,7 @@ class SmoothWarps(solver.Problem):
         settings: SearchOptions,
     ) -> None:
         self.grid, self._oracle, self._settings = grid, oracle, settings
-        self.affine = grid.affine(affine)
+        self._affine = grid.affine(affine)
         inside = 1 + ROOM * (settings.max_distortion - 1)
         limited, _ = distortion.limit_distortion(affine, oracle, inside)
         self._still = grid.affine(limited).to(target).flatten(2)
@@ -319,54 +320,51 @@ class SmoothWarps(solver.Problem):
         self._pull = torch.zeros(0)
 
     def follow(
-        self, coarser: tuple[ControlGrid, Tensor] | None, *, last: bool
-    ) -> tuple[Tensor, _Found]:
-        """Follow the better of the affine warps and those of the level before, round by round.
+        self, points: Float[Tensor, "pair 2 down across"], *, last: bool
+    ) -> tuple[Float[Tensor, "pair 2 down across"], _Found]:
+        """Follow other starts or the affine warps, whichever are better, round by round.
 
         Args:
-            coarser: Grid and control points of the level before.
+            points: Control points of other starts, float64.
             last: Whether these are the full maps.
 
         Returns:
             Where the last round led, and the best of the warps met that keep the limit.
         """
         bound, pulls = self._settings.max_distortion, LAST_PULLS if last else PULLS
-        weights = torch.ones(len(self._area), self.grid.rows, self.grid.columns).to(self._area)
-        points = best = self.affine
-        left = self._left(points)
-        least, converged = torch.full_like(left, math.inf), torch.zeros_like(left, dtype=torch.bool)
-        n_iter = torch.zeros_like(left, dtype=torch.long)
-        if coarser is not None:
-            starts = torch.cat([points, coarser[0].refined(coarser[1], self.grid)])
-            self._pull_by(pulls[0] * left, weights)
-            state = self._descend(starts, TRIAL_STEPS)
-            errors, steps = (each.view(-1, len(left)) for each in (state.error, state.n_iter))
-            n_iter += steps.sum(0)
-            each = state.points.view(-1, *points.shape)
-            points = each[errors.argmin(0), torch.arange(len(left), device=left.device)].double()
-            left = self._left(points)
+        count, rows = len(points), torch.arange(len(points), device=points.device)
+        weights = points.new_ones(count, self.grid.rows, self.grid.columns).to(self._area)
+        self._pull_by(pulls[0] * self._left(self._affine), weights)
+        state = self._descend(torch.cat([self._affine, points]), TRIAL_STEPS)
+        choice = state.error.view(2, count).argmin(0)
+        points = state.points.view(2, *points.shape)[choice, rows].double()
+        n_iter = state.n_iter.view(2, count).sum(0)
+        best, left = self._affine, self._left(points)
+        least = torch.full_like(left, math.inf)
+        converged = settled = torch.zeros_like(left, dtype=torch.bool)
         for pull in pulls:
             self._pull_by(pull * left, weights)
-            state = self._descend(points, STEPS)
+            state = self._descend(points, STEPS, settled)
             points, n_iter = state.points.view(points.shape).double(), n_iter + state.n_iter
             left = self._left(points)
             largest, smallest = self.grid.distortion(points, self._oracle)
             outside = (largest > bound) | (smallest < 1 / bound)
-            taken = (left < least) & ~outside.flatten(1).any(1)
+            allowed = ~outside.flatten(1).any(1)
+            taken = (left < least) & allowed
             best = torch.where(taken[:, None, None, None], points, best)
-            least, converged = (
-                torch.where(taken, left, least),
-                torch.where(taken, state.converged, converged),
-            )
+            least = torch.where(taken, left, least)
+            converged = torch.where(taken, state.converged, converged)
             weights = torch.where(outside, weights * STIFFENING, weights)
-        return points, _Found(
-            best, least.isfinite(), (weights > 1).flatten(1).any(1), converged, n_iter
-        )
+            # these would only be pulled once more as they were
+            settled = allowed & state.converged & (pull == pulls[-1])
+        held = (weights > 1).flatten(1).any(1)
+        return points, _Found(best, least.isfinite(), held, converged, n_iter)
 
-    def _descend(self, points: Tensor, steps: int) -> solver.State:
-        flat = points.to(self._still).flatten(1)
+    def _descend(self, points: Tensor, steps: int, settled: Tensor | bool = False) -> solver.State:
+        state = solver.start(self, points.to(self._still).flatten(1))
+        state.converged |= settled
         steps = min(steps, self._settings.max_steps)
-        return solver.descend(solver.start(self, flat), self, max_steps=steps, tolerance=TOLERANCE)
+        return solver.descend(state, self, max_steps=steps, tolerance=TOLERANCE)
 
     def _pull_by(self, strength: Tensor, weights: Tensor) -> None:
         """Pull all warps by a multiple of what is left, and some of their cells harder."""
