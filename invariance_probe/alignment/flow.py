@@ -35,12 +35,12 @@ LATTICE = 56
 """Rows and columns of a large map that warps are judged on while they are sought."""
 PULLS = (0.1, 0.03, 0.01)
 """Share of the error that a difference of 1 between the Jacobians costs, round by round."""
-LAST_PULLS = (*PULLS, 0.01, 0.01)
+LAST_PULLS = (*PULLS, 0.01, 0.01, 0.01, 0.01)
 """The same on the full maps: the last rounds pull back what distorts too much."""
 STIFFENING = 8.0
 """How much harder a cell that distorts too much is pulled in the next round."""
 TRIAL_STEPS, STEPS = 2, 4
-"""Steps before the better of two starts is followed, and steps of each round."""
+"""Steps before the better of two starts is followed, and steps of each round but the last."""
 TOLERANCE = 1e-3
 """Relative decrease of the error in one step at which a round ends."""
 ROOM = 0.9
@@ -270,139 +270,131 @@ def _search(
     grid = _control_grid((2, 2), size)
     points = grid.affine(oracle)
     n_iter = torch.zeros(len(target), dtype=torch.long, device=target.device)
-    for number, level in enumerate(reversed(levels), start=1):
-        coarser, grid = grid, _control_grid((level[0].shape[-2], level[0].shape[-1]), size)
+    for number, maps in enumerate(reversed(levels), start=1):
+        coarser, grid = grid, _control_grid((maps[0].shape[-2], maps[0].shape[-1]), size)
         points = coarser.refined(points, grid)
-        warps = SmoothWarps(*level, size, grid, affine, oracle, settings)
-        points, found = warps.follow(points, last=number == len(levels))
+        level = _Level(maps, size, grid, affine, oracle, settings)
+        points, found = level.follow(points, last=number == len(levels))
         n_iter += found.n_iter
     scale = points.new_tensor([grid.width / 2, grid.height / 2])[:, None, None]
     return found._replace(points=found.points / scale, n_iter=n_iter)
 
 
-class SmoothWarps(solver.Problem):
-    """Least squares over the smooth warps of pairs of maps, at one level of the search.
-
-    Args:
-        target: Reference maps.
-        source: Moved maps.
-        weight: 1 in the region, 0 outside.
-        full_size: Height and width of the maps that these are a coarser copy of.
-        grid: Control grid.
-        affine: The best affine warps, isotropic.
-        oracle: The warps that distortion is relative to, isotropic.
-        settings: How far a warp may distort.
-    """
+class _Level:
+    """One level of the search: maps, where their warps are judged, and how they are followed."""
 
     def __init__(
         self,
-        target: Float[Tensor, "pair channel height width"],
-        source: Float[Tensor, "pair channel height width"],
-        weight: Float[Tensor, "pair height width"],
+        maps: tuple[Tensor, Tensor, Tensor],
         full_size: tuple[int, int],
         grid: ControlGrid,
-        affine: Float[Tensor, "pair 2 3"],
-        oracle: Float[Tensor, "pair 2 3"],
+        affine: Tensor,
+        oracle: Tensor,
         settings: SearchOptions,
     ) -> None:
-        self.grid, self._oracle, self._settings = grid, oracle, settings
-        self._affine = grid.affine(affine)
+        self.grid, self.oracle, self.settings = grid, oracle, settings
+        self.affine = grid.affine(affine)
         inside = 1 + ROOM * (settings.max_distortion - 1)
-        limited, _ = distortion.limit_distortion(affine, oracle, inside)
-        self._still = grid.affine(limited).to(target).flatten(2)
-        self._area = torch.linalg.det(oracle[:, :, :2]).abs().to(target)
-        self._objective, across, down = _on_a_lattice(target, source, weight, full_size)
-        self._y, self._x = grid.basis(across, down)
-        # all products of two functions of an axis
-        self._yy, self._xx = (
-            (each[:, :, None] * each[:, None]).flatten(1) for each in (self._y, self._x)
-        )
-        self._pull = torch.zeros(0)
+        still = grid.affine(distortion.limit_distortion(affine, oracle, inside)[0])
+        self.still = still.to(maps[0]).flatten(2)
+        self.area = torch.linalg.det(oracle[:, :, :2]).abs().to(maps[0])
+        self.objective, x, y = _on_a_lattice(*maps, full_size)
+        self.y, self.x = grid.basis(x, y)
 
-    def follow(
-        self, points: Float[Tensor, "pair 2 down across"], *, last: bool
-    ) -> tuple[Float[Tensor, "pair 2 down across"], _Found]:
-        """Follow other starts or the affine warps, whichever are better, round by round.
-
-        Args:
-            points: Control points of other starts, float64.
-            last: Whether these are the full maps.
-
-        Returns:
-            Where the last round led, and the best of the warps met that keep the limit.
-        """
-        bound, pulls = self._settings.max_distortion, LAST_PULLS if last else PULLS
-        count, rows = len(points), torch.arange(len(points), device=points.device)
-        weights = points.new_ones(count, self.grid.rows, self.grid.columns).to(self._area)
-        self._pull_by(pulls[0] * self._left(self._affine), weights)
-        state = self._descend(torch.cat([self._affine, points]), TRIAL_STEPS)
-        choice = state.error.view(2, count).argmin(0)
-        points = state.points.view(2, *points.shape)[choice, rows].double()
-        n_iter = state.n_iter.view(2, count).sum(0)
-        best, left = self._affine, self._left(points)
+    def follow(self, points: Tensor, *, last: bool) -> tuple[Tensor, _Found]:
+        """Follow affine warps or other starts, whichever are better: to where, and what was met."""
+        bound, pulls = self.settings.max_distortion, LAST_PULLS if last else PULLS
+        every = torch.arange(len(points), device=points.device)
+        weights = points.new_ones(len(points), self.grid.rows, self.grid.columns).to(self.area)
+        start = pulls[0] * self.left(self.affine, every)
+        both = torch.cat([self.affine, points])
+        twice = (each.repeat(2, *[1] * (each.dim() - 1)) for each in (every, start, weights))
+        state = self._descend(both, *twice, steps=TRIAL_STEPS)
+        choice = state.error.view(2, -1).argmin(0)
+        points = state.points.view(2, *points.shape)[choice, every].double()
+        n_iter = state.n_iter.view(2, -1).sum(0)
+        best, left = self.affine.clone(), self.left(points, every)
         least = torch.full_like(left, math.inf)
-        converged = settled = torch.zeros_like(left, dtype=torch.bool)
-        for pull in pulls:
-            self._pull_by(pull * left, weights)
-            state = self._descend(points, STEPS, settled)
-            points, n_iter = state.points.view(points.shape).double(), n_iter + state.n_iter
-            left = self._left(points)
-            largest, smallest = self.grid.distortion(points, self._oracle)
+        converged = torch.zeros_like(left, dtype=torch.bool)
+        rows = every
+        for number, pull in enumerate(pulls, start=1):
+            steps = self.settings.max_steps if last and number == len(pulls) else STEPS
+            state = self._descend(points[rows], rows, pull * left[rows], weights[rows], steps=steps)
+            here = state.points.view(-1, *points.shape[1:]).double()
+            points[rows], left[rows] = here, self.left(here, rows)
+            n_iter[rows] += state.n_iter
+            largest, smallest = self.grid.distortion(here, self.oracle[rows])
             outside = (largest > bound) | (smallest < 1 / bound)
+            weights[rows] = torch.where(outside, weights[rows] * STIFFENING, weights[rows])
             allowed = ~outside.flatten(1).any(1)
-            taken = (left < least) & allowed
-            best = torch.where(taken[:, None, None, None], points, best)
-            least = torch.where(taken, left, least)
-            converged = torch.where(taken, state.converged, converged)
-            weights = torch.where(outside, weights * STIFFENING, weights)
-            # these would only be pulled once more as they were
-            settled = allowed & state.converged & (pull == pulls[-1])
+            taken = rows[allowed & (left[rows] < least[rows])]
+            best[taken], least[taken] = points[taken], left[taken]
+            converged[rows] = torch.where(allowed, state.converged, converged[rows])
+            # the others would only be pulled once more as they were
+            rows = rows[~(allowed & state.converged & (pull == pulls[-1]))]
+            if len(rows) == 0:
+                break
         held = (weights > 1).flatten(1).any(1)
         return points, _Found(best, least.isfinite(), held, converged, n_iter)
 
-    def _descend(self, points: Tensor, steps: int, settled: Tensor | bool = False) -> solver.State:
-        state = solver.start(self, points.to(self._still).flatten(1))
-        state.converged |= settled
-        steps = min(steps, self._settings.max_steps)
-        return solver.descend(state, self, max_steps=steps, tolerance=TOLERANCE)
-
-    def _pull_by(self, strength: Tensor, weights: Tensor) -> None:
-        """Pull all warps by a multiple of what is left, and some of their cells harder."""
-        # relative to an oracle that scales, the same difference of Jacobians distorts more
-        self._pull = (strength / self._area)[:, None, None] * self.grid.stiffness(weights)
-
-    def _places(self, points: Tensor) -> Tensor:
+    def places(self, points: Tensor) -> Tensor:
         """Where warps read, in index coordinates; points are (row, 2, down, across)."""
-        over = self._objective.grid
-        return (
-            self._y @ (points * over.scale[:, :, None] + over.last[:, :, None] / 2) @ self._x.mT
-        ).flatten(2)
+        over = self.objective.grid
+        index = points * over.scale[:, :, None] + over.last[:, :, None] / 2
+        return (self.y @ index @ self.x.mT).flatten(2)
 
-    def _left(self, points: Tensor) -> Tensor:
-        """The squared error alone, without the pull."""
-        rows = torch.arange(len(points), device=points.device)
-        return self._objective.readings(self._places(points.to(self._still)), rows).error.sum(1)
+    def left(self, points: Tensor, rows: Tensor) -> Tensor:
+        """The squared error of warps of some pairs, without the pull."""
+        places = self.places(points.to(self.still))
+        return self.objective.readings(places, rows).error.sum(1)
+
+    def _descend(
+        self, points: Tensor, rows: Tensor, strength: Tensor, weights: Tensor, *, steps: int
+    ) -> solver.State:
+        """Descend from points of some pairs under a pull that is stronger in some cells."""
+        # relative to an oracle that scales, the same difference of Jacobians distorts more
+        pull = (strength / self.area[rows])[:, None, None] * self.grid.stiffness(weights)
+        problem = SmoothWarps(level=self, pairs=rows, pull=pull)
+        state = solver.start(problem, points.to(self.still).flatten(1))
+        steps = min(steps, self.settings.max_steps)
+        return solver.descend(state, problem, max_steps=steps, tolerance=TOLERANCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothWarps(solver.Problem):
+    """Least squares over smooth warps: a point of the descent is a warp's control points.
+
+    Attributes:
+        level: The maps, and where warps are judged.
+        pairs: Which pair of maps each start is for.
+        pull: Quadratic form of the pull towards the affine warp for each start, x and y alike.
+    """
+
+    level: _Level
+    pairs: Int[Tensor, " start"]
+    pull: Float[Tensor, "start point point"]
 
     def normal(
         self, points: Float[Tensor, "row parameter"], starts: Int[Tensor, " row"]
     ) -> solver.Normal:
         """Evaluate warps; see `solver.Problem`."""
-        pairs = starts % len(self._still)
-        down, across = self.grid.shape
-        read = self._objective.readings(self._places(points.view(-1, 2, down, across)), pairs)
-        lattice = (len(self._y), len(self._x))
-        slopes, products = (e.unflatten(2, lattice) for e in (read.slopes, read.products))
-        # A position's reading moves with control point jk as B_j(y) B_k(x) does: sums over the
-        # lattice of their products, weighted, are two matrix products, as the basis is one of
-        # products itself; (jj', kk') is then sorted to (jk, j'k').
-        sums = self._yy.mT @ products @ self._xx
+        y, x, pairs, pull = self.level.y, self.level.x, self.pairs[starts], self.pull[starts]
+        down, across = y.shape[1], x.shape[1]
+        places = self.level.places(points.view(-1, 2, down, across))
+        read = self.level.objective.readings(places, pairs)
+        slopes, products = (e.unflatten(2, (len(y), len(x))) for e in (read.slopes, read.products))
+        # What is read at a position moves with control point jk as B_j(y) B_k(x) does. The basis is
+        # one of products, so sums over the lattice of products of two of them, weighted, take two
+        # matrix products; their entries (jj', kk') are then sorted to (jk, j'k').
+        yy, xx = ((each[:, :, None] * each[:, None]).flatten(1) for each in (y, x))
+        sums = yy.mT @ products @ xx
         sums = sums.unflatten(3, (across, across)).unflatten(2, (down, down)).transpose(3, 4)
-        xx, xy, yy = sums.flatten(4, 5).flatten(2, 3).unbind(1)
-        pull = self._pull[pairs]
-        away = points.view(-1, 2, down * across) - self._still[pairs]
+        second = sums.flatten(4, 5).flatten(2, 3)
+        away = points.view(-1, 2, down * across) - self.level.still[pairs]
         back = away @ pull
-        gradient = (self._y.mT @ slopes @ self._x).flatten(2) + back
-        rows = [torch.cat([xx + pull, xy], dim=2), torch.cat([xy.mT, yy + pull], dim=2)]
+        gradient = (y.mT @ slopes @ x).flatten(2) + back
+        xx, xy, yy = second[:, 0] + pull, second[:, 1], second[:, 2] + pull
+        rows = [torch.cat([xx, xy], dim=2), torch.cat([xy, yy], dim=2)]
         return solver.Normal(
             error=read.error.sum(1) + (away * back).sum((1, 2)),
             gradient=gradient.flatten(1),
