@@ -41,6 +41,8 @@ STIFFENING = 8.0
 """How much harder a cell that distorts too much is pulled in the next round."""
 TRIAL_STEPS, STEPS = 2, 4
 """Steps before the better of two starts is followed, and steps of each round but the last."""
+SHARES = (0.95, 0.85, 0.7, 0.5)
+"""Parts of the way from the affine warp to one that distorts too much to the end that are tried."""
 TOLERANCE = 1e-3
 """Relative decrease of the error in one step at which a round ends."""
 ROOM = 0.9
@@ -183,7 +185,9 @@ def flow_from(
     size = (reference.shape[-2], reference.shape[-1])
     mean = target.channel_mean[:, :, None, None].to(reference)
     control = replace(_control_grid(size, size), height=2.0, width=2.0).affine(affine.theta)
-    able = affine.fvu.isfinite() & (min(size) >= 2 * SPACING)
+    large = min(size) >= 2 * SPACING
+    able = torch.tensor([large and each in _SEARCHED for each in affine.outcome], dtype=torch.bool)
+    able = able.to(control.device)
     n_iter, held, converged = affine.n_iter.clone(), ~able, ~able
     trial = control.clone()
     numbers = torch.nonzero(able).flatten()
@@ -216,6 +220,9 @@ def flow_from(
         }),
         [_outcome(*row, before) for row, before in zip(flags, affine.outcome, strict=True)],
     )
+
+
+_SEARCHED = {Outcome.CONVERGED, Outcome.STEP_LIMIT, Outcome.DISTORTION_LIMIT}
 
 
 def _outcome(better: bool, held: bool, converged: bool, affine: Outcome) -> Outcome:
@@ -305,36 +312,46 @@ class _Level:
         """Follow affine warps or other starts, whichever are better: to where, and what was met."""
         bound, pulls = self.settings.max_distortion, LAST_PULLS if last else PULLS
         every = torch.arange(len(points), device=points.device)
-        weights = points.new_ones(len(points), self.grid.rows, self.grid.columns).to(self.area)
-        start = pulls[0] * self.left(self.affine, every)
-        both = torch.cat([self.affine, points])
-        twice = (each.repeat(2, *[1] * (each.dim() - 1)) for each in (every, start, weights))
-        state = self._descend(both, *twice, steps=TRIAL_STEPS)
+        stiffness = points.new_ones(len(points), self.grid.rows, self.grid.columns).to(self.area)
+        most = self.left(self.affine, every)[:, None, None]
+        both, twice = torch.cat([self.affine, points]), every.repeat(2)
+        state = self._descend(both, twice, (pulls[0] * most * stiffness)[twice], TRIAL_STEPS)
         choice = state.error.view(2, -1).argmin(0)
         points = state.points.view(2, *points.shape)[choice, every].double()
         n_iter = state.n_iter.view(2, -1).sum(0)
         best, left = self.affine.clone(), self.left(points, every)
         least = torch.full_like(left, math.inf)
         converged = torch.zeros_like(left, dtype=torch.bool)
+
+        def judge(rows: Tensor, here: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
+            """Keep the best warps that are allowed: what they leave, and which cells are not."""
+            largest, smallest = self.grid.distortion(here, self.oracle[rows])
+            outside = (largest > bound) | (smallest < 1 / bound)
+            left = self.left(here, rows)
+            taken = ~outside.flatten(1).any(1) & (left < least[rows])
+            kept = rows[taken]
+            best[kept], least[kept], converged[kept] = here[taken], left[taken], ended[taken]
+            return left, outside
+
         rows = every
         for number, pull in enumerate(pulls, start=1):
             steps = self.settings.max_steps if last and number == len(pulls) else STEPS
-            state = self._descend(points[rows], rows, pull * left[rows], weights[rows], steps=steps)
-            here = state.points.view(-1, *points.shape[1:]).double()
-            points[rows], left[rows] = here, self.left(here, rows)
+            # what little a distortion leaves is no measure of how hard to pull it back
+            weights = pull * torch.where(stiffness > 1, stiffness * most, left[:, None, None])
+            state = self._descend(points[rows], rows, weights[rows], steps)
+            points[rows] = state.points.view(-1, *points.shape[1:]).double()
             n_iter[rows] += state.n_iter
-            largest, smallest = self.grid.distortion(here, self.oracle[rows])
-            outside = (largest > bound) | (smallest < 1 / bound)
-            weights[rows] = torch.where(outside, weights[rows] * STIFFENING, weights[rows])
-            allowed = ~outside.flatten(1).any(1)
-            taken = rows[allowed & (left[rows] < least[rows])]
-            best[taken], least[taken] = points[taken], left[taken]
-            converged[rows] = torch.where(allowed, state.converged, converged[rows])
+            left[rows], outside = judge(rows, points[rows], state.converged)
+            stiffness[rows] = torch.where(outside, stiffness[rows] * STIFFENING, stiffness[rows])
             # the others would only be pulled once more as they were
-            rows = rows[~(allowed & state.converged & (pull == pulls[-1]))]
+            settled = state.converged & ~outside.flatten(1).any(1) & (pull == pulls[-1])
+            rows = rows[~settled]
             if len(rows) == 0:
                 break
-        held = (weights > 1).flatten(1).any(1)
+        still = self.still[rows].view(-1, *points.shape[1:]).double()
+        for share in SHARES if last and len(rows) else ():
+            judge(rows, torch.lerp(still, points[rows], share), torch.ones_like(rows) > 0)
+        held = (stiffness > 1).flatten(1).any(1)
         return points, _Found(best, least.isfinite(), held, converged, n_iter)
 
     def places(self, points: Tensor) -> Tensor:
@@ -348,12 +365,10 @@ class _Level:
         places = self.places(points.to(self.still))
         return self.objective.readings(places, rows).error.sum(1)
 
-    def _descend(
-        self, points: Tensor, rows: Tensor, strength: Tensor, weights: Tensor, *, steps: int
-    ) -> solver.State:
-        """Descend from points of some pairs under a pull that is stronger in some cells."""
+    def _descend(self, points: Tensor, rows: Tensor, weights: Tensor, steps: int) -> solver.State:
+        """Descend from points of some pairs under a pull that has weights by cell."""
         # relative to an oracle that scales, the same difference of Jacobians distorts more
-        pull = (strength / self.area[rows])[:, None, None] * self.grid.stiffness(weights)
+        pull = self.grid.stiffness(weights / self.area[rows][:, None, None])
         problem = SmoothWarps(level=self, pairs=rows, pull=pull)
         state = solver.start(problem, points.to(self.still).flatten(1))
         steps = min(steps, self.settings.max_steps)
