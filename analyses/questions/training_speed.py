@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from invariance_probe.data.datasets import Dataset, Parts, Source, Split
+from analyses.noise import noise_dataset
+from invariance_probe.data.datasets import Dataset, Split
 from invariance_probe.perturbations.kinds import RandomRotation
-from invariance_probe.results.style import figure_style
 from invariance_probe.stn.convolution import ImageConvolution
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import evaluation, factory
@@ -80,7 +80,7 @@ def measure(config: Config) -> pd.DataFrame:
         and ``gflops``, the convolutions' operations over that time, a multiplication and an
         addition counting as two.
     """
-    data = _dataset(config)
+    data = noise_dataset((config.images, 10, 10), SIDE, TENTHS, config.seed)
     rows = []
     for repeat in range(config.repeats):
         for variant in config.variants:
@@ -110,22 +110,6 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _dataset(config: Config) -> Dataset:
-    generator = torch.Generator().manual_seed(config.seed)
-
-    def split(count: int) -> Split:
-        return Split(
-            images=torch.randint(
-                0, 256, (count, 1, SIDE, SIDE), generator=generator, dtype=torch.uint8
-            ),
-            labels=torch.randint(0, TENTHS, (count, 1), generator=generator),
-        )
-
-    parts = Parts(train=split(config.images), validation=split(10), test=split(10))
-    noise = Source(name="noise", files="none", read=lambda _: parts, classes=TENTHS, synthetic=True)
-    return Dataset(source=noise, parts=parts)
-
-
 def _seconds(step: Callable[[], object], config: Config) -> float:
     """Seconds of a step, over all timed ones together, after the warm-up."""
     for _ in range(config.warm_up):
@@ -138,29 +122,25 @@ def _seconds(step: Callable[[], object], config: Config) -> float:
 
 def _ours(config: Config, data: Dataset, variant: str) -> float:
     """This trainer's step: batch, perturbation, forward, backward, optimizer."""
-    perturbation = RandomRotation()
     run = TrainConfig(
         data="noise",
-        perturbation=perturbation,
+        perturbation=RandomRotation(),
         variant=parse_variant(variant),
         network="mnist",
         optimizer="sgd",
         rate=0.01,
         weight_decay=0.0,
         batch=config.batch,
+        seed=config.seed,
     )
     network = factory.build_network(run, data)
     optimizer = factory.build_optimizer(run, network)
-    batches = TrainingBatches(
-        data, perturbation, seed=config.seed, size=config.batch, device=torch.device("cpu")
-    )
+    batches = TrainingBatches(data, run, torch.device("cpu"))
     number = iter(range(10**9))
 
     def step() -> None:
         batch = batches.batch(next(number))
-        found = evaluation.predict(
-            network, batch, perturbation, true_poses=False, precision="float32"
-        )
+        found = evaluation.predict(network, batch, run)
         loss = evaluation.loss_of(found.logits, batch.labels).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
@@ -347,21 +327,19 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     rates = frame[frame["method"] != PEAK]
-    with figure_style():
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
-        sns.barplot(
-            rates,
-            x="variant",
-            y="images_per_second",
-            hue="method",
-            hue_order=[PAPERS, OURS, ALONE],
-            estimator="median",
-            errorbar=("pi", 100),
-            palette="colorblind",
-            ax=axes,
-        )
-        axes.set_ylabel("images a second (median, range)")
-        axes.legend(frameon=False, title=None)
-        sns.despine(figure)
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    sns.barplot(
+        rates,
+        x="variant",
+        y="images_per_second",
+        hue="method",
+        hue_order=[PAPERS, OURS, ALONE],
+        estimator="median",
+        errorbar=("pi", 100),
+        palette="colorblind",
+        ax=axes,
+    )
+    axes.set_ylabel("images a second (median, range)")
+    axes.legend(frameon=False, title=None)
     return figure

@@ -126,9 +126,7 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="translation covariant feature extractors"),
     ),
     proof=__doc__,
-    formal=Formal(
-        theorem="p01_translation_covariance.P1_translation_covariance",
-    ),
+    formal=Formal(theorem="p01_translation_covariance.P1_translation_covariance"),
     settings=(
         Setting(
             name="continuum",

@@ -99,9 +99,7 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="introduction, image alignment"),
     ),
     proof=__doc__,
-    formal=Formal(
-        theorem="p02_input_alignment.P2_input_alignment_suffices",
-    ),
+    formal=Formal(theorem="p02_input_alignment.P2_input_alignment_suffices"),
     settings=(
         Setting(
             name="continuum",

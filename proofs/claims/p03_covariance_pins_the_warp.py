@@ -168,9 +168,7 @@ CLAIM = Claim(
     ),
     sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p03_covariance_pins_the_warp.P3_covariance_pins_the_warp",
-    ),
+    formal=Formal(theorem="p03_covariance_pins_the_warp.P3_covariance_pins_the_warp"),
     settings=(
         Setting(
             name="continuum",

@@ -138,9 +138,7 @@ CLAIM = Claim(
     ),
     sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p04_alignment_is_feature_invariance.P4_alignment_is_feature_invariance",
-    ),
+    formal=Formal(theorem="p04_alignment_is_feature_invariance.P4_alignment_is_feature_invariance"),
     settings=(
         Setting(
             name="continuum",

@@ -233,9 +233,7 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="rotations and reflections"),
     ),
     proof=__doc__,
-    formal=Formal(
-        theorem="p08_channel_shift.P8_channel_shift",
-    ),
+    formal=Formal(theorem="p08_channel_shift.P8_channel_shift"),
     settings=(
         Setting(
             name="continuum",

@@ -273,9 +273,7 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="channel permutation under rotation"),
     ),
     proof=__doc__,
-    formal=Formal(
-        theorem="p09_any_warp_obstruction.P9_bilinear",
-    ),
+    formal=Formal(theorem="p09_any_warp_obstruction.P9_bilinear"),
     settings=(
         Setting(
             name="lattice",

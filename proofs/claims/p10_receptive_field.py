@@ -130,9 +130,7 @@ CLAIM = Claim(
         Source(paper=COMPANION, section="receptive fields under scaling"),
     ),
     proof=__doc__,
-    formal=Formal(
-        theorem="p10_receptive_field.P10_receptive_field",
-    ),
+    formal=Formal(theorem="p10_receptive_field.P10_receptive_field"),
     settings=(
         Setting(
             name="continuum",

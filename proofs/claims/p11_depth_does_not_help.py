@@ -194,9 +194,7 @@ CLAIM = Claim(
     ),
     sources=(Source(paper=COMPANION, section=MULTI_LAYER),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p11_depth_does_not_help.P11_depth_does_not_help",
-    ),
+    formal=Formal(theorem="p11_depth_does_not_help.P11_depth_does_not_help"),
     settings=(
         Setting(
             name="continuum",

@@ -137,9 +137,7 @@ CLAIM = Claim(
     ),
     sources=(Source(paper=ICPR, section="STN architectures, shared localization"),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p15_deep_features_may_steer.P15_deep_features_may_steer",
-    ),
+    formal=Formal(theorem="p15_deep_features_may_steer.P15_deep_features_may_steer"),
     settings=(
         Setting(
             name="continuum",
