@@ -97,11 +97,7 @@ class Flow:
         Returns:
             What `torch.nn.functional.grid_sample` takes with ``align_corners=False``, float64.
         """
-        down, across = self.control_points.shape[-2:]
-        over = ControlGrid(rows=down - 3, columns=across - 3, height=2.0, width=2.0)
-        x, y = (coordinates.cell_centres(n, self.control_points) for n in (width, height))
-        along_y, along_x = over.basis(x, y)
-        return (along_y @ self.control_points @ along_x.mT).movedim(1, -1)
+        return _sampling_grid(self.control_points, height, width)
 
     def warp(
         self, moved: Float[Tensor, "pair channel height width"]
@@ -192,45 +188,46 @@ def flow_from(
     trial = control.clone()
     numbers = torch.nonzero(able).flatten()
     for rows in torch.split(numbers, search._pairs_at_once(reference)) if len(numbers) else ():
-        maps = (reference[rows] - mean[rows], moved[rows] - mean[rows], target.region[rows])
-        warps = (search._isotropic(each[rows], *size) for each in (affine.theta, oracle))
-        found = _search(*maps, *warps, settings)
+        # centring keeps inner products small beside the error that they add up to
+        centred = reference[rows] - mean[rows], moved[rows] - mean[rows]
+        start, centre = (search._isotropic(each[rows], *size) for each in (affine.theta, oracle))
+        found = _search(*centred, target.region[rows], start, centre, settings)
         trial[rows], able[rows], held[rows], converged[rows] = found[:4]
         n_iter[rows] += found.n_iter
-
-    def flow(points: Tensor, scores: metrics.Scores, outcome: list[Outcome]) -> Flow:
-        return Flow(
-            affine=affine,
-            control_points=points,
-            scores=scores,
-            outcome=outcome,
-            n_iter=n_iter,
-            mode=settings.mode,
-        )
-
-    grid = flow(trial, affine.scores, affine.outcome).grid(*size)
-    scores = target.score(sampling.read(moved, grid, mode=settings.mode))
+    scores = target.score(sampling.read(moved, _sampling_grid(trial, *size), mode=settings.mode))
     better = able & (scores.fvu < affine.fvu)
-    flags = zip(*(each.tolist() for each in (better, held, converged)), strict=True)
-    return flow(
-        torch.where(better[:, None, None, None], trial, control),
-        metrics.Scores(**{
+    ended = zip(affine.outcome, *(each.tolist() for each in (better, held, converged)), strict=True)
+    return Flow(
+        affine=affine,
+        control_points=torch.where(better[:, None, None, None], trial, control),
+        scores=metrics.Scores(**{
             name: torch.where(better, getattr(scores, name), getattr(affine.scores, name))
             for name in metrics.METRICS
         }),
-        [_outcome(*row, before) for row, before in zip(flags, affine.outcome, strict=True)],
+        outcome=[_outcome(*row) for row in ended],
+        n_iter=n_iter,
+        mode=settings.mode,
     )
 
 
 _SEARCHED = {Outcome.CONVERGED, Outcome.STEP_LIMIT, Outcome.DISTORTION_LIMIT}
 
 
-def _outcome(better: bool, held: bool, converged: bool, affine: Outcome) -> Outcome:
+def _outcome(affine: Outcome, better: bool, held: bool, converged: bool) -> Outcome:
     if not better:
         return affine
     if not converged:
         return Outcome.STEP_LIMIT
     return Outcome.DISTORTION_LIMIT if held else Outcome.CONVERGED
+
+
+def _sampling_grid(points: Tensor, height: int, width: int) -> Tensor:
+    """Where warps with control points in normalised coordinates read, x and y last."""
+    down, across = points.shape[-2:]
+    over = ControlGrid(rows=down - 3, columns=across - 3, height=2.0, width=2.0)
+    x, y = (coordinates.cell_centres(n, points) for n in (width, height))
+    along_y, along_x = over.basis(x, y)
+    return (along_y @ points @ along_x.mT).movedim(1, -1)
 
 
 def _control_grid(size: tuple[int, int], full_size: tuple[int, int]) -> ControlGrid:
@@ -397,14 +394,14 @@ class SmoothWarps(solver.Problem):
         down, across = y.shape[1], x.shape[1]
         places = self.level.places(points.view(-1, 2, down, across))
         read = self.level.objective.readings(places, pairs)
-        slopes, products = (e.unflatten(2, (len(y), len(x))) for e in (read.slopes, read.products))
+        slopes = read.slopes.view(-1, 2, len(y), len(x))
+        products = read.products.view(-1, 3, len(y), len(x))
         # What is read at a position moves with control point jk as B_j(y) B_k(x) does. The basis is
         # one of products, so sums over the lattice of products of two of them, weighted, take two
         # matrix products; their entries (jj', kk') are then sorted to (jk, j'k').
         yy, xx = ((each[:, :, None] * each[:, None]).flatten(1) for each in (y, x))
-        sums = yy.mT @ products @ xx
-        sums = sums.unflatten(3, (across, across)).unflatten(2, (down, down)).transpose(3, 4)
-        second = sums.flatten(4, 5).flatten(2, 3)
+        sums = (yy.mT @ products @ xx).view(-1, 3, down, down, across, across)
+        second = sums.transpose(3, 4).flatten(4, 5).flatten(2, 3)
         away = points.view(-1, 2, down * across) - self.level.still[pairs]
         back = away @ pull
         gradient = (y.mT @ slopes @ x).flatten(2) + back

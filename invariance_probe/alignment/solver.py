@@ -172,10 +172,13 @@ _SMALL = 32
 
 def _solved(matrix: Tensor, right: Tensor) -> Tensor:
     """Solve positive definite equations; if rounding makes them singular, no step comes of it."""
+    solution: Tensor
     if matrix.shape[-1] <= _SMALL:
-        return torch.linalg.solve_ex(matrix, right)[0]
-    factor, _ = torch.linalg.cholesky_ex(matrix)
-    return torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
+        solution, _ = torch.linalg.solve_ex(matrix, right)
+    else:
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+        solution = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
+    return solution
 
 
 def _step(state: State, problem: Problem, starts: Tensor, tolerance: float) -> None:

@@ -177,7 +177,8 @@ def _bernstein(cells: int, order: int) -> Tensor:
     polynomials = torch.stack([s**3, 3 * s**2 * t, 3 * s * t**2, t**3], dim=1)
     pieces = torch.arange(cells * _PIECES, dtype=torch.float64)
     values = _basis(((pieces[:, None] + t) / _PIECES).flatten(), cells, order)
-    return (torch.linalg.inv(polynomials) @ values.view(-1, 4, cells + 3)).flatten(0, 1)
+    to_coefficients: Tensor = torch.linalg.inv(polynomials)
+    return (to_coefficients @ values.view(-1, 4, cells + 3)).flatten(0, 1)
 
 
 @lru_cache
