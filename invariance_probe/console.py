@@ -48,7 +48,7 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
     console.print(
         f"Means over images; {interval_words(len(result.config['images']))}. "
         "0: perfectly aligned; 1: no better than "
-        "the channel means; floor: what interpolation alone costs; unrelated: chance."
+        "the channel means; floor: what a perfect layer would leave; unrelated: chance."
     )
     if result.explained and len(result.config["images"]) < 2:
         console.print("Not explained: a mixing of channels needs two images or more.")

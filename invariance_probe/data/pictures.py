@@ -12,7 +12,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, first_line
 
 PHOTOGRAPHS = (
     "astronaut",
@@ -151,9 +151,8 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
             opened.load()
             image: Image.Image = ImageOps.exif_transpose(opened)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
         raise InvalidInputError(
-            f"image {str(path)!r} cannot be read ({first_line}); {way_out}"
+            f"image {str(path)!r} cannot be read ({first_line(error)}); {way_out}"
         ) from error
     return image
 
@@ -273,6 +272,29 @@ def _files_in(folder: Path) -> list[Path]:
     return paths
 
 
+def packaged_with(package: str, module: str, what: str, instead: str) -> Path:
+    """Find the folder of an installed package that holds data.
+
+    Args:
+        package: What is installed.
+        module: What it is imported as.
+        what: The data.
+        instead: What can be done without them.
+
+    Returns:
+        The folder of the module, which is not imported.
+
+    Raises:
+        InvalidInputError: If the package is missing.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise InvalidInputError(
+            f"{what} come with {package}; install it with `pip install {package}`, or {instead}"
+        )
+    return Path(spec.origin).parent
+
+
 def photographs(names: Iterable[str] = PHOTOGRAPHS) -> list[Path]:
     """Find the photographs in the wheel of scikit-image.
 
@@ -285,13 +307,7 @@ def photographs(names: Iterable[str] = PHOTOGRAPHS) -> list[Path]:
     Raises:
         InvalidInputError: If scikit-image is missing, or has no such photograph.
     """
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise InvalidInputError(
-            "the photographs come with scikit-image; install it with `pip install scikit-image`, "
-            "or give a folder"
-        )
-    folder = Path(spec.origin).parent / "data"
+    folder = packaged_with("scikit-image", "skimage", "the photographs", "give a folder") / "data"
     found = []
     for name in names:
         matches = [folder / f"{name}{suffix}" for suffix in (".png", ".jpg")]

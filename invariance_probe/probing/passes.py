@@ -183,6 +183,23 @@ class ForwardPasses:
             self._refuse_non_finite(maps, numbers)
             yield numbers, maps
 
+    def shifted(self, numbers: Sequence[int], moves: Sequence[Transform]) -> dict[str, Tensor]:
+        """Pass images through the model, each under a transform of its own.
+
+        Args:
+            numbers: Numbers of the images; an image may come several times.
+            moves: What is done to each.
+
+        Returns:
+            Their maps, by layer.
+        """
+        pairs = zip(self._canvases(numbers), moves, strict=True)
+        maps = self._forward(
+            torch.cat([next(self._render(canvas[None], [move])) for canvas, move in pairs])
+        )
+        self._refuse_non_finite(maps, numbers)
+        return maps
+
     def chunks(self) -> Iterator[Chunk]:
         """Pass the images through the model as they are and under each transform.
 

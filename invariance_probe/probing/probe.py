@@ -16,6 +16,7 @@ from invariance_probe.files import check_out
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
+from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
 from invariance_probe.probing.passes import Chunk, ForwardPasses
@@ -79,7 +80,8 @@ def probe(
         permutations = run.measure(bar)
     result = assemble(
         run.blocks,
-        config=configuration(passes, transforms, options, name or type(model).__name__),
+        config=configuration(passes, transforms, options, name or type(model).__name__)
+        | run.floor.about,
         layers=passes.layers,
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
@@ -104,6 +106,7 @@ class _Run:
             layer.name: View(layer, moves, passes.size, options.margin, passes.device)
             for layer in passes.layers
         }
+        self.floor = Floor(passes, list(self.views.values()))
         self.blocks: list[Block] = []
         self.strips: list[Strip] = []
         self._folds = Folds.of(
@@ -125,7 +128,9 @@ class _Run:
         for numbers, maps in self.passes.originals():
             for name, view in self.views.items():
                 view.add_to_mean(maps[name])
+            self.floor.look(numbers, maps)
             bar.advance(len(numbers))
+        self.floor.settle()
         sums, found = Sums(self._folds), BestWarps(self.views.values(), images)
         self._read(partial(self._look, sums, found), partial(self._look_at_unrelated, sums), bar)
         fits = sums.fit()

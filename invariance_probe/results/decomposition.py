@@ -20,7 +20,7 @@ PARTS = ("floor", "left", "mixing", "permutation", "other warp")
 """Parts of what the oracle warp leaves, from the bottom of the stack to its top. ``other warp``:
 repaired by a warp other than the oracle; ``permutation``: what reassigning channels removes beyond
 that; ``mixing``: what any orthogonal or linear mixing of them removes beyond that; ``floor``: what
-interpolation alone costs; ``left``: all the rest."""
+the grid alone costs, so that a perfect layer leaves it, too; ``left``: all the rest."""
 
 CERTIFIED = "beyond any warp"
 """The one row of a decomposition that is proven (`certificates.any_warp`), not found: no spatial
@@ -37,7 +37,7 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
 
     Each part is the difference of two means over images: of the best that the methods before it
     left, and of the best with it; a method that leaves more than those before it removes nothing,
-    and what interpolation costs counts as ``floor``, whatever reduces it.
+    and what the grid costs counts as ``floor``, whatever reduces it.
     Mixings are scored on images that they were not fitted to. In a layer that is perfect all is
     ``floor``; in one whose channels only change places all but ``floor`` is ``permutation``; for
     unrelated images ``left`` and ``floor`` make about 1, as mixing can always predict the means.
@@ -76,8 +76,10 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
         stack = values.drop(index=Method.ANY_WARP)
         proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
         methods = [Method(text) for text in stack.index]
+        layer = dict(zip(keys, group, strict=True)).get("layer")
+        common = tables.common_errors(stack, layer)
         both = [
-            _rows(stack, partial(_stacked, methods), PARTS, "found", seed),
+            _rows(stack, partial(_stacked, methods), PARTS, "found", seed, common),
             _rows(proven, _certified, (CERTIFIED,), "certified", seed),
         ]
         frames.append(pd.concat(both).assign(**dict(zip(keys, group, strict=True))))
@@ -95,11 +97,12 @@ def _rows(
     parts: Sequence[str],
     status: str,
     seed: int,
+    common: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Some parts of one group, with their intervals."""
     numbers = values.to_numpy(dtype=float)
     # the statistic gives the parts, then the same parts as shares: two halves of one vector
-    found, low, high = statistic_interval(numbers, statistic, seed)
+    found, low, high = statistic_interval(numbers, statistic, seed, common=common)
     count = len(parts)
     return pd.DataFrame({
         "part": list(parts),

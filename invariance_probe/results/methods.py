@@ -23,7 +23,7 @@ class Warp(StrEnum):
     FLOW = "flow", "#882255", "best smooth warp"
     JOINT = "joint", "#56B4E9", "warp and mixing in turns"
     ANY_WARP = "any-warp", "#000000", "any warp (certified bound)"
-    FLOOR = "floor", "#009E73", "interpolation floor"
+    FLOOR = "floor", "#009E73", "perfect layer (floor)"
     UNRELATED = "unrelated", "#CC79A7", "unrelated images (chance)"
 
     colour: str
@@ -55,10 +55,11 @@ class Method(StrEnum):
     ``oracle``: G warped by the inverse of the input transform. ``affine``: G under the best affine
     warp found. ``flow``: G under the best smooth warp found, a spline on top of the affine one that
     folds nowhere and distorts no more than that may; it costs up to four times that search.
-    ``any-warp``: no warp, but a certified lower bound of what any spatial warp with
-    bilinear sampling leaves, image-dependent or not. ``floor``: F itself sent there and back by the
-    transform at the layer's resolution (blurred first if it shrinks). ``unrelated``: the
-    oracle-warped map of another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
+    ``any-warp``: no warp, but a certified lower bound of what any spatial warp with bilinear
+    sampling leaves, image-dependent or not. ``floor``: what the oracle warp would leave of a layer
+    whose features move with the image exactly, read at this layer's cells: the cost of
+    interpolation, strides and sizes (`probing.floor`). ``unrelated``: the oracle-warped map of
+    another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
     `alignment.mixing.Kind` fitted on other images; ``joint``: warp and mixing found in turns.
 
     Attributes:

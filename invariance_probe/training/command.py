@@ -195,13 +195,9 @@ class TrainCommand:
 
     def _check(self, configs: Sequence[TrainConfig], opened: Any) -> None:
         """Build every network once, so that a mistake shows before the first hour."""
-        seen = set()
-        for config in configs:
-            key = (config.data, config.perturbation, config.variant)
-            if key not in seen:
-                seen.add(key)
-                dataset = opened(config.data, config.train_images)
-                factory.build_network(config, dataset)
+        each = {(config.data, config.perturbation, config.variant): config for config in configs}
+        for config in each.values():
+            factory.build_network(config, opened(config.data, config.train_images))
 
 
 def _said(result: runs.TrainResult, new: bool) -> str:

@@ -158,11 +158,24 @@ def test_references_sent_along_are_warped_by_the_forward_transform() -> None:
     """A quarter turn moves cells, exactly; what shrinks is blurred first."""
     view = _ready(_view())
     (pairs,) = view.pairs(_chunk([0, 1]))
-    sharp, blurred = pairs.sent("bilinear", antialias=False), pairs.sent("bilinear", antialias=True)
+    sharp, blurred = pairs.sent(antialias=False), pairs.sent(antialias=True)
     torch.testing.assert_close(sharp[:2], pairs.reference[:2].rot90(1, (2, 3)))
     assert torch.equal(sharp[:4], blurred[:4])  # rotations do not shrink
     inside = pairs.region[4]
     assert float(blurred[4][:, inside].var()) < float(sharp[4][:, inside].var())
+
+
+def test_the_floor_is_as_many_times_the_spline_s_error_as_its_factor_says() -> None:
+    """The residual grows by the factor of its transform; where nothing is left, nothing grows."""
+    view = _ready(_view())
+    (pairs,) = view.pairs(_chunk([0, 1]))
+    plain = pairs.target.score(pairs.perfect("bilinear", antialias=True)).fvu
+    view.factor = torch.tensor([9.0, 4.0, 0.25], dtype=torch.float64)
+    floor = pairs.target.score(pairs.perfect("bilinear", antialias=True)).fvu
+    assert (plain[:2] == 0).all()  # a quarter turn
+    assert (plain[2:] > 0).all()
+    expected = plain * torch.tensor([9, 9, 4, 4, 0.25, 0.25], dtype=torch.float64)
+    torch.testing.assert_close(floor, expected, rtol=ROUNDED, atol=0.0)
 
 
 def test_compared_methods_are_those_asked_for() -> None:

@@ -87,11 +87,12 @@ def test_generic_filters_are_not_aligned() -> None:
 
 
 def test_a_pointwise_network_stays_within_the_floor(photographs: Tensor) -> None:
-    """Maps that see one pixel are moved like the image: affine <= floor, for every transform."""
+    """Maps that see one pixel are moved like the image: the floor is left, by every transform."""
     smaller = nn.functional.avg_pool2d(photographs, 4)
     moves = [*ip.sweep("rotation", 15, 75, 20), ip.Scaling(0.7), ip.Scaling(1.5), ip.Shear(0.3)]
     got = _fvu(ip.probe(_pointwise_net(), smaller, layers="2", transforms=moves, crop=56))
-    assert (got["affine"] <= got["floor"]).all()
+    assert (got["oracle"] / got["floor"]).between(0.5, 1.25).all()
+    assert (got["affine"] <= got["oracle"]).all()
     assert got["affine"].max() < 0.15
     assert got["identity"].min() > 0.3
 

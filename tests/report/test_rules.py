@@ -30,6 +30,8 @@ def summary(**methods: float) -> pd.DataFrame:
     [
         ({"affine": 0.15, "floor": 0.10, "oracle": 0.2}, ["can live"]),
         ({"affine": 0.151, "floor": 0.10, "oracle": 0.2}, ["input"]),
+        ({"affine": 0.15, "floor": 0.101, "oracle": 0.2}, ["grid"]),
+        ({"affine": 0.152, "floor": 0.101, "oracle": 0.2}, ["input"]),
         ({"affine": 0.0, "floor": 0.0, "oracle": 0.0}, ["can live"]),
         ({"affine": 0.8, "floor": 0.1, "oracle": 0.9, "any_warp": 0.4}, ["no warp"]),
         ({"affine": 0.8, "floor": 0.1, "oracle": 0.9, "any_warp": 0.39}, ["input"]),
