@@ -16,4 +16,5 @@ def shared_legend(figure: Figure, axes: Axes, side: str = "lower center", **opti
         **options: Of `matplotlib.figure.Figure.legend`.
     """
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc=f"outside {side}", frameon=False, **options)
+    options |= {"loc": f"outside {side}", "frameon": False}
+    figure.legend(handles, labels, **options)

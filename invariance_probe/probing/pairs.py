@@ -180,7 +180,7 @@ class Pairs:
         Returns:
             The references as a transform of the maps themselves would leave them.
         """
-        height, width = size = self.reference.shape[-2:]
+        height, width = self.reference.shape[-2:]
         stride = self.view.layer.pixel_from_cell()[:2, :2]
         inverse = torch.linalg.inv(coordinates.homogeneous(self.oracle))[:, :2]
         every = coordinates.index_matrix_from_theta(inverse, height, width).cpu()
@@ -192,7 +192,7 @@ class Pairs:
             cells = None if blur is None else stride.inverse() @ blur @ stride.inverse()
             blurs.append(cells if antialias else None)
         alike = self.reference[: len(self.numbers)]  # those of the first transform, as of all
-        return torch.cat(list(rendering.read(alike, pull_backs, size, blurs)))
+        return torch.cat(list(rendering.read(alike, pull_backs, (height, width), blurs)))
 
     def perfect(self, mode: str, antialias: bool) -> Float[Tensor, "pair channel height width"]:
         """Make up what the oracle warp would leave of a perfect layer: the method ``floor``.

@@ -89,12 +89,27 @@ def test_maps_that_fit_are_kept_and_others_made_again(
     monkeypatch.setattr(passes, "CACHE_BYTES", room)
     images = CountingImages(5)
     read = _passes(images, keep=True)
+    assert len(read.order) == 5  # for which all are read, if no one did so before
     before = sum(images.asked)
     first, second = _maps(read.chunks()), _maps(read.chunks())
     assert sum(images.asked) - before == 5 * loads
     for number in range(5):
         for a, b in zip(first[number], second[number], strict=True):
             assert torch.equal(a, b)
+
+
+def test_near_duplicates_are_seen_while_images_are_read_anyway() -> None:
+    """After a reading of the originals, order and groups need no further one; before, one does."""
+    images = CountingImages(9)
+    read = _passes(images)
+    asked = sum(images.asked)
+    list(read.originals())
+    order = read.order
+    assert sum(images.asked) - asked == 9
+    other = _passes(images)
+    asked = sum(images.asked)
+    assert other.order == order
+    assert sum(images.asked) - asked == 9
 
 
 def test_passes_stay_within_the_batch_size() -> None:
