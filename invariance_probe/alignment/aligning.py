@@ -104,6 +104,34 @@ def align(
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
     """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
+    target, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
+    return align_with(target, moved, theta, settings)
+
+
+def prepared(
+    reference: Float[Tensor, "pair channel height width"],
+    moved: Float[Tensor, "pair channel moved_height moved_width"],
+    oracle: Float[Tensor, "pair 2 3"] | Float[Tensor, "2 3"] | None,
+    region: Bool[Tensor, "pair height width"] | Bool[Tensor, "height width"] | None,
+    channel_mean: Float[Tensor, "pair channel"] | None,
+    settings: SearchOptions,
+) -> tuple[metrics.Target, Float[Tensor, "pair 2 3"]]:
+    """Check what `align` was given, and fill in what it was not.
+
+    Args:
+        reference: As of `align`.
+        moved: As of `align`.
+        oracle: As of `align`.
+        region: As of `align`.
+        channel_mean: As of `align`.
+        settings: How thoroughly to search.
+
+    Returns:
+        The references with their regions and channel means, and the oracle, float64.
+
+    Raises:
+        InvalidInputError: If the shapes do not fit, or a setting is out of range.
+    """  # noqa: DOC502  (raised by the checks)
     settings.check()
     _check(reference, moved)
     pairs, _, height, width = reference.shape
@@ -120,7 +148,7 @@ def align(
 
     if channel_mean is None:
         channel_mean = metrics.pooled_mean(reference, mask, _finite(reference) & _finite(moved))
-    return align_with(metrics.Target(reference, mask, channel_mean), moved, theta0, settings)
+    return metrics.Target(reference, mask, channel_mean), theta0
 
 
 def align_with(

@@ -123,7 +123,7 @@ def _stacked(
     """Means by method to `PARTS`, then the same as shares of what the oracle leaves."""
     # With m(x) the mean that method x leaves:
     #     l0 = m(oracle)
-    #     l1 = min(l0, m(affine))                                    the best warp alone
+    #     l1 = min(l0, m(affine), m(flow) if measured)               the best warp alone
     #     l2 = min(l1, m(WARP+permutation) of all warps)             channels reassigned
     #     l3 = min(l2, m(WARP+orthogonal), m(WARP+linear))           channels mixed
     #     l4 = min(l0, m(floor))
@@ -132,7 +132,8 @@ def _stacked(
     # bottom up, l4, h3 - l4, h2 - h3, h1 - h2, h0 - h1. None is negative; they add up to h0 = l0.
     means = dict(zip(methods, values, strict=True))
     # the floor and unrelated images are no remedies: they repair nothing
-    warped = {m: v for m, v in means.items() if m.warp in {Warp.ORACLE, Warp.AFFINE, Warp.JOINT}}
+    remedies = {Warp.ORACLE, Warp.AFFINE, Warp.FLOW, Warp.JOINT}
+    warped = {m: v for m, v in means.items() if m.warp in remedies}
 
     def least(*mixings: Kind | None) -> Float[np.ndarray, " resample"]:
         best: np.ndarray = np.min([v for m, v in warped.items() if m.mixing in mixings], axis=0)
