@@ -56,18 +56,24 @@ def warp(
     columns, rows = x.round(), y.round()
     distance = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2))
     off = distance > coordinates.LATTICE_TOLERANCE
-    grid = coordinates.sampling_grid(x, y, height, width).to(maps)
+    # half precision quantises coordinates to a tenth of a pixel and worse
+    wide = torch.promote_types(maps.dtype, torch.float32)
+    grid = coordinates.sampling_grid(x, y, height, width).to(maps.device, wide)
     if bool(off.all()):
-        return F.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
+        return _read(maps, grid, mode)
     warped = torch.empty_like(maps)
     if bool(off.any()):
-        warped[off] = F.grid_sample(
-            maps[off], grid[off], mode=mode, padding_mode="border", align_corners=False
-        )
+        warped[off] = _read(maps[off], grid[off], mode)
     columns, rows = columns.long().clamp(0, width - 1), rows.long().clamp(0, height - 1)
     for i in torch.nonzero(~off).flatten().tolist():
         warped[i] = maps[i, :, rows[i], columns[i]]
     return warped
+
+
+def _read(maps: Tensor, grid: Tensor, mode: str) -> Tensor:
+    wide = maps.to(grid.dtype)
+    read = F.grid_sample(wide, grid, mode=mode, padding_mode="border", align_corners=False)
+    return read.to(maps.dtype)
 
 
 def resample(
