@@ -86,7 +86,7 @@ def align(
     the identity are candidates to the end, so that the result is never worse than either.
 
     Args:
-        reference: Reference maps F.
+        reference: Reference maps F; half precision is searched and scored in float32.
         moved: Maps G to be warped.
         oracle: The warp that theory leaves (inverse of the input transform), normalised; the
             identity by default. `max_distortion` is relative to it.
@@ -134,6 +134,8 @@ def prepared(
     """  # noqa: DOC502  (raised by the checks)
     settings.check()
     _check(reference, moved)
+    wide = torch.promote_types(torch.promote_types(reference.dtype, moved.dtype), torch.float32)
+    reference, moved = reference.to(wide), moved.to(wide)
     pairs, _, height, width = reference.shape
     device = reference.device
     theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)

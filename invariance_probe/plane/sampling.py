@@ -84,7 +84,12 @@ def read(
     Returns:
         What is read, in the dtype of `maps`.
     """
-    return F.grid_sample(maps, grid.to(maps), mode=mode, padding_mode="border", align_corners=False)
+    # half precision quantises coordinates to a tenth of a pixel and worse
+    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    found = F.grid_sample(
+        wide, grid.to(wide), mode=mode, padding_mode="border", align_corners=False
+    )
+    return found.to(maps.dtype)
 
 
 def resample(

@@ -71,7 +71,10 @@ class ProbeOptions:
             object.__setattr__(self, name, value)  # the way for a frozen dataclass
         self.search.check()
         if self.dtype not in {"float32", "float64"}:
-            raise InvalidInputError(f"dtype={self.dtype!r}: choose float32 or float64")
+            raise InvalidInputError(
+                f"dtype={self.dtype!r}: choose float32 or float64, in which models and maps of half "
+                "precision are probed as well"
+            )
         if self.batch_size < 1:
             raise InvalidInputError(f"batch_size={self.batch_size}: give at least 1")
         if self.margin < 0:

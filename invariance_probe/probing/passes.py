@@ -316,7 +316,11 @@ class ForwardPasses:
             features.tap(self.model, part, self.layers)
             for part in torch.split(images, self.options.batch_size)
         ]
-        return {layer.name: torch.cat([p[layer.name] for p in parts]) for layer in self.layers}
+        # a model may compute in half precision inside, which no search or score would stand
+        return {
+            layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype)
+            for layer in self.layers
+        }
 
     def _refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
         for layer, each in maps.items():

@@ -184,3 +184,31 @@ def test_a_model_comes_back_to_its_type_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="stop"):
         fail()
     assert net[0].weight.dtype == torch.float32
+
+
+class HalfInside(nn.Module):
+    """A network that computes in half precision whatever it is given, as under autocast."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.dtype = nn.Conv2d(3, 2, 3), dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=self.dtype):
+            maps: Tensor = self.body(images)
+            return maps
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_maps_of_half_precision_are_widened(dtype: torch.dtype) -> None:
+    """What a model computes in half precision inside is compared in the dtype asked for."""
+    net = HalfInside(dtype)
+    run = ForwardPasses(net, CountingImages(2), ["*"], MOVES, ProbeOptions(), keep=False)
+    (chunk,) = run.chunks()
+    given = run.inputs(chunk.numbers)[0]
+    assert net(given).dtype is dtype
+    assert chunk.reference["body"].dtype is torch.float32
+    # two roundings apart, where another batch size takes other kernels
+    close = {"rtol": 2 * torch.finfo(dtype).eps, "atol": torch.finfo(dtype).eps}
+    torch.testing.assert_close(chunk.reference["body"], net(given).float(), **close)
