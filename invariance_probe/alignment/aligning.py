@@ -104,8 +104,8 @@ def align(
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
     """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
-    target, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
-    return align_with(target, moved, theta, settings)
+    target, wide, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
+    return align_with(target, wide, theta, settings)
 
 
 def prepared(
@@ -115,7 +115,11 @@ def prepared(
     region: Bool[Tensor, "pair height width"] | Bool[Tensor, "height width"] | None,
     channel_mean: Float[Tensor, "pair channel"] | None,
     settings: SearchOptions,
-) -> tuple[metrics.Target, Float[Tensor, "pair 2 3"]]:
+) -> tuple[
+    metrics.Target,
+    Float[Tensor, "pair channel moved_height moved_width"],
+    Float[Tensor, "pair 2 3"],
+]:
     """Check what `align` was given, and fill in what it was not.
 
     Args:
@@ -127,7 +131,8 @@ def prepared(
         settings: How thoroughly to search.
 
     Returns:
-        The references with their regions and channel means, and the oracle, float64.
+        The references with their regions and channel means, the moved maps, both in at least
+        single precision, and the oracle, float64.
 
     Raises:
         InvalidInputError: If the shapes do not fit, or a setting is out of range.
@@ -150,7 +155,7 @@ def prepared(
 
     if channel_mean is None:
         channel_mean = metrics.pooled_mean(reference, mask, _finite(reference) & _finite(moved))
-    return metrics.Target(reference, mask, channel_mean), theta0
+    return metrics.Target(reference, mask, channel_mean), moved, theta0
 
 
 def align_with(

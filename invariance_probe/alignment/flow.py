@@ -154,7 +154,7 @@ def align_flow(
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
     """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
-    target, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
+    target, moved, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
     return flow_from(align_with(target, moved, theta, settings), target, moved, theta, settings)
 
 

@@ -72,7 +72,7 @@ class ProbeOptions:
         self.search.check()
         if self.dtype not in {"float32", "float64"}:
             raise InvalidInputError(
-                f"dtype={self.dtype!r}: choose float32 or float64, in which models and maps of half "
+                f"dtype={self.dtype!r}: choose float32 or float64, in which models of half "
                 "precision are probed as well"
             )
         if self.batch_size < 1:

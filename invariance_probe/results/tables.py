@@ -91,8 +91,8 @@ class ProbeTables:
         no measurement, unless ``parameter`` is among `by`.
 
         Args:
-            by: Columns that make a group; ``method`` and ``metric`` belong to it. ``parameter`` brings
-                ``transform_number`` with it, as one number does not name every transform.
+            by: Columns that make a group; ``method`` and ``metric`` belong to it. ``parameter``
+                brings ``transform_number`` with it, as one number does not name every transform.
 
         Returns:
             These columns; ``mean``, ``low``, ``high`` (95 % interval; NaN below three
@@ -210,7 +210,7 @@ class ProbeTables:
 
 
 def numbered(by: Sequence[str]) -> list[str]:
-    """Tell transforms apart that have the same ``parameter``, or none: affine maps, shifts in x and y.
+    """Tell transforms apart that have the same ``parameter``, or none, such as affine maps.
 
     Args:
         by: Columns that make a group.
