@@ -48,7 +48,7 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
     console.print(
         f"Means over images; {interval_words(len(result.config['images']))}. "
         "0: perfectly aligned; 1: no better than "
-        "the channel means; floor: what interpolation alone costs; unrelated: chance."
+        "the channel means; floor: what a perfect layer would leave; unrelated: chance."
     )
     if result.explained and len(result.config["images"]) < 2:
         console.print("Not explained: a mixing of channels needs two images or more.")
@@ -77,8 +77,8 @@ def _by_layer(title: str, width: int) -> Table:
 def _summary_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:
     """Layers down, methods across; a mean and under it its interval."""
     moves = [m["parameter"] for m in tables.config["moves"] if m["kind"] == family]
-    # general affine maps have no number
-    ends = [f"{end:g}" for end in (min(moves), max(moves)) if not math.isnan(end)]
+    # one number cannot name every affine map or shift
+    ends = [] if any(map(math.isnan, moves)) else [f"{end:g}" for end in (min(moves), max(moves))]
     span = f"{family} {' to '.join(dict.fromkeys(ends))}".strip()
     images = int(rows["n_images"].max())
     table = _by_layer(f"{span}: fraction of variance unexplained, {images} images", 11)

@@ -287,7 +287,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                 axes.set_title(family)
         panels[row, 0].set_ylabel(
             f"residual after the {'best affine' if warp == 'affine' else 'oracle'} warp\n"
-            "(0: interpolation floor, 1: chance)"
+            "(0: floor, 1: chance)"
         )
     shared_legend(figure, panels[0, 0], ncols=4)
     figure.suptitle(

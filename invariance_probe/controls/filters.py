@@ -190,8 +190,8 @@ def pointwise_network(
     """Build 1 x 1 convolutions, each followed by a ReLU: nothing but colour is looked at.
 
     Known answer: every feature vector is a function of one pixel, so that the maps move like the
-    image. The oracle warp aligns exactly wherever pixels move to pixels, and to the interpolation
-    floor under every other transform, scalings and shears included.
+    image. The oracle warp aligns exactly wherever pixels move to pixels, and to the floor under
+    every other transform, scalings and shears included.
 
     Args:
         channels: Channels of the image.
@@ -216,8 +216,8 @@ def isotropic_network(
     """Build convolutions with isotropic filters, each followed by a ReLU.
 
     Known answer: quarter turns and reflections are aligned exactly by the oracle warp, at odd and
-    even sizes; other rotations up to the interpolation floor, because filters and maps are sampled
-    on a grid (P7); scalings and shears by no warp (P6).
+    even sizes; other rotations up to the floor and what sampling the filters costs (P7); scalings
+    and shears by no warp (P6).
 
     Args:
         channels: Channels of the image.
@@ -296,7 +296,7 @@ def blur_network(*, sigma: float = 1.5) -> nn.Sequential:
     """Build a Gaussian blur of the image and nothing else.
 
     Known answer: quarter turns and reflections are aligned exactly, other rotations up to the
-    interpolation floor, scalings by no warp: after the content has grown by s, a blur of sigma is
+    floor, scalings by no warp: after the content has grown by s, a blur of sigma is
     one of sigma / s on the original. For stationary images of power spectrum S this leaves the
     fraction int S (e^(-q/s^2) - e^-q)^2 / int S e^(-2q) of the variance, q = sigma^2 w^2 / 2 (P13).
     It is small where S falls steeply: a network that mostly smooths looks aligned.

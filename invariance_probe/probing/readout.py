@@ -2,7 +2,7 @@
 
 Lenc and Vedaldi, "Understanding image representations by measuring their equivariance and
 equivalence" (CVPR 2015; IJCV 2019), judge learnt transformations of features like this. Here the
-transformations are spatial warps, beside warping the input, the interpolation floor and chance.
+transformations are spatial warps, beside warping the input, the floor and chance.
 """
 
 import time
@@ -23,8 +23,9 @@ from invariance_probe.network import hooks
 from invariance_probe.network.features import Layer
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
+from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.pairs import Pairs, Predecessors, View, compare
+from invariance_probe.probing.pairs import Pairs, Predecessors, View, found_warps
 from invariance_probe.probing.passes import ForwardPasses
 from invariance_probe.probing.setup import computing, configuration, opened
 from invariance_probe.progress import Progress
@@ -57,7 +58,8 @@ def recover(
     ``floor`` and ``unrelated`` are no exception. Inside the region of the comparison the map is the
     method's; outside, where a re-aligned map holds nothing honest, it is the untransformed image's,
     for every method and control alike. So a small region (``region_frac``) flatters all of them:
-    compare with ``identity`` and ``unrelated``, or see `ProbeResult.recovered_share`. What goes
+    compare with ``identity`` and ``unrelated``, or see `ProbeResult.recovered_share`. The map of
+    ``floor`` is the untransformed image's with an error as large as a perfect layer's. What goes
     around the layer, such as a skip connection, carries the transformed image: choose layers that
     everything passes through. Each of these is a pass through the whole network, what comes before
     the layer included.
@@ -98,10 +100,11 @@ def recover(
         1.0
     """
     options = (options or ProbeOptions(methods=RECOVERY_METHODS)).replace(**changes)
-    unknown = [str(method) for method in options.compared if method not in RECOVERY_METHODS]
+    possible = (*RECOVERY_METHODS, Method.FLOW)
+    unknown = [str(method) for method in options.compared if method not in possible]
     if unknown:
         raise InvalidInputError(
-            f"methods={unknown}: no map to put back; choose from {', '.join(RECOVERY_METHODS)}"
+            f"methods={unknown}: no map to put back; choose from {', '.join(possible)}"
         )
     target = check_out(out)
     source = opened(images, transforms)
@@ -113,7 +116,8 @@ def recover(
         run.measure(bar)
     result = assemble(
         run.blocks,
-        config=configuration(passes, transforms, options, name or type(model).__name__),
+        config=configuration(passes, transforms, options, name or type(model).__name__)
+        | run.floor.about,
         layers=passes.layers,
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views],
@@ -195,6 +199,7 @@ class _Run:
             View(layer, passes.moves, passes.size, options.margin, passes.device)
             for layer in passes.layers
         ]
+        self.floor = Floor(passes, self.views)
         self.blocks: list[Block] = []
         self.metrics: tuple[str, ...] = ()
         self._place: dict[int, int] = {}
@@ -207,7 +212,9 @@ class _Run:
         for numbers, maps in self.passes.originals():
             for view in self.views:
                 view.add_to_mean(maps[view.layer.name])
+            self.floor.look(numbers, maps)
             bar.advance(len(numbers))
+        self.floor.settle()
         before = Predecessors()
         for chunk in self.passes.chunks():
             self._take_up(chunk.numbers)
@@ -256,14 +263,14 @@ class _Run:
             self._put_back(pairs, Method.INPUT, pairs.returned)
         if Method.ORACLE in methods:
             self._put_back(pairs, Method.ORACLE, self._by_oracle(pairs))
-        if Method.AFFINE in methods:
-            (found,), theta = compare(pairs, [Method.AFFINE], self.options)
-            warped = sampling.warp(pairs.moved, theta, mode=self.options.search.mode)
-            self._put_back(pairs, Method.AFFINE, warped, theta, found.outcome, found.n_iter)
+        if {Method.AFFINE, Method.FLOW} & set(methods):
+            affine, found = found_warps(pairs, methods, self.options.search)
+            for method, warp in found.items():
+                maps, steps = warp.warp(pairs.moved), warp.n_iter.tolist()
+                self._put_back(pairs, method, maps, affine.theta, warp.outcome, steps)
         if Method.FLOOR in methods:
-            mode = self.options.search.mode
-            back = sampling.warp(pairs.sent(mode, self.options.antialias), pairs.oracle, mode=mode)
-            self._put_back(pairs, Method.FLOOR, back)
+            perfect = pairs.perfect(self.options.search.mode, self.options.antialias)
+            self._put_back(pairs, Method.FLOOR, perfect)
 
     def _by_oracle(self, pairs: Pairs) -> Tensor:
         return sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)

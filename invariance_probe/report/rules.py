@@ -2,8 +2,10 @@
 
 Each layer gets the first of these, under each family of transforms:
 
-1. ``can live``: the best affine warp leaves at most `NEAR_FLOOR` times what interpolation alone
-   costs. A spatial transformer can live there.
+1. ``can live``: the best affine warp leaves at most `NEAR_FLOOR` times what a perfect layer would,
+   and that is little. A spatial transformer can live there.
+   ``grid``: the same, but a perfect layer would leave more than `COARSE`. Not the layer's features
+   are at fault, but its cells, which lie too far apart.
 2. ``no warp``: the certified bound for any warp is at least `CERTIFIED_SHARE` of what the best
    affine warp leaves. No spatial transformer of this map can align it.
 3. ``mixing``: a permutation or a linear mixing of the channels, scored on images that it was not
@@ -25,7 +27,9 @@ import pandas as pd
 from invariance_probe.results.methods import Method
 
 NEAR_FLOOR = 1.5
-"""Times the interpolation floor, up to which a residual counts as interpolation."""
+"""Times the floor, up to which a residual counts as the grid's."""
+COARSE = 0.1
+"""Floor above which a grid is too coarse for a warp, whatever the layer."""
 CERTIFIED_SHARE = 0.5
 """Share of the best affine warp's residual that is proven to be beyond any warp."""
 MIXED_SHARE = 0.5
@@ -65,7 +69,7 @@ class Remark:
     """What a rule says about some layers.
 
     Attributes:
-        rule: ``"can live"``, ``"no warp"``, ``"mixing"``, ``"input"`` or ``"unknown"``.
+        rule: ``"can live"``, ``"grid"``, ``"no warp"``, ``"mixing"``, ``"input"`` or ``"unknown"``.
         family: Of transforms.
         layers: The layers it is about.
         text: The sentence, with its numbers.
@@ -95,7 +99,7 @@ def remarks(summary: pd.DataFrame) -> list[Remark]:
         for name, left in layers.items():
             for rule in _rules(left):
                 met.setdefault(rule, []).append(name)
-        for rule in ("can live", "no warp", "mixing", "input", "unknown"):
+        for rule in ("can live", "grid", "no warp", "mixing", "input", "unknown"):
             if rule in met:
                 said = _say(rule, family, [(name, layers[name]) for name in met[rule]])
                 out.append(Remark(rule=rule, family=family, layers=tuple(met[rule]), text=said))
@@ -121,7 +125,7 @@ def _rules(left: Residuals) -> list[str]:
     if math.isnan(affine) or math.isnan(floor):
         return ["unknown"]
     if affine <= NEAR_FLOOR * floor:
-        return ["can live"]
+        return ["can live" if floor <= COARSE else "grid"]
     out = []
     if _mean(left, Method.ANY_WARP) >= CERTIFIED_SHARE * affine:
         out.append("no warp")
@@ -149,6 +153,7 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, Residuals]]) -> str
     """Write the sentence of a rule about some layers."""
     some = {
         "can live": _living,
+        "grid": _living,
         "no warp": _proven,
         "mixing": _mixed,
         "input": _remaining,
@@ -160,7 +165,10 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, Residuals]]) -> str
     maps = "these maps" if many else "this map"
     return {
         "can live": f"Under {family}, a spatial transformer can live at {where}: the best affine "
-        f"warp leaves no more than {NEAR_FLOOR:g} times what interpolation alone costs ({listed}).",
+        f"warp leaves no more than {NEAR_FLOOR:g} times what a perfect layer would ({listed}).",
+        "grid": f"Under {family}, the cells of {maps} lie too far apart for a warp: the best "
+        f"affine one leaves no more than {NEAR_FLOOR:g} times what a perfect layer would, but that "
+        f"is more than {COARSE:g} on such a grid ({listed}). Use a smaller stride, or blur before.",
         "no warp": f"Under {family}, no spatial transformer can align {maps}: at least "
         f"{100 * CERTIFIED_SHARE:.0f} % of what the best affine warp leaves is proven to be beyond "
         f"any warp ({listed}). Transform the input instead.",
@@ -170,7 +178,7 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, Residuals]]) -> str
         "input": f"Under {family}, neither a warp nor a mixing of the channels that was found "
         f"aligns {maps}: transform the input ({listed}).",
         "unknown": f"Under {family}, nothing can be said of {where}: the best affine warp's "
-        f"residual or the interpolation floor was not measured ({listed}).",
+        f"residual or the floor was not measured ({listed}).",
     }[rule]
 
 
@@ -202,4 +210,5 @@ def _mixed(name: str, left: Residuals) -> str:
 def _remaining(name: str, left: Residuals) -> str:
     words, share = _removed(left)
     mixed = f", {words} removes {100 * max(share, 0):.1f} %" if words else ""
-    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{mixed}"
+    smooth = f", the best smooth warp {left[Method.FLOW]}" if Method.FLOW in left else ""
+    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{smooth}{mixed}"
