@@ -17,7 +17,7 @@ from invariance_probe.statistics import by_image, mean_interval
 
 CANVAS = 2
 """Side of the photographs, in crops: enough for any rotation of the crop and for halving it."""
-METHODS = ("identity", "oracle", "affine", "any-warp", "floor", "unrelated")
+METHODS = ("identity", "oracle", "affine", "flow", "any-warp", "floor", "unrelated")
 KEPT = ["layer", "transform", "parameter", "image", "method", "value", "region_frac"]
 
 
