@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from analyses.efficientnet import fvu_rows, normalised, photographs, probe, trained
+from analyses.efficientnet import blocks, fvu_rows, normalised, photographs, probe, trained
 from analyses.efficientnet_pairs import turns_and_scalings
 from analyses.legends import shared_legend
 from invariance_probe.network import hooks
@@ -44,15 +44,7 @@ class Config:
         seed: Root of all random choices.
     """
 
-    layers: tuple[str, ...] = (
-        "_conv_stem",
-        "_blocks.0",
-        "_blocks.2",
-        "_blocks.4",
-        "_blocks.7",
-        "_blocks.10",
-        "_blocks.15",
-    )
+    layers: tuple[str, ...] = ("_conv_stem", *blocks(0, 2, 4, 7, 10, 15))
     degrees: tuple[float, ...] = (45, 90, 150)
     factors: tuple[float, ...] = (0.7, 1.5)
     images: int = 10

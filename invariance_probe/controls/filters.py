@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from invariance_probe.controls.weights import (
+    KernelConv2d,
     draw_bias,
     draw_weight,
     plain_conv,
@@ -23,7 +24,7 @@ from invariance_probe.controls.weights import (
 from invariance_probe.errors import InvalidInputError
 
 
-class IsotropicConv2d(nn.Module):
+class IsotropicConv2d(KernelConv2d):
     """Convolution whose filters are isotropic: sums of Gaussians of several widths.
 
     The widths run geometrically from 1 cell to a third of the kernel's half side, so that no
@@ -73,19 +74,13 @@ class IsotropicConv2d(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(draw_bias(out_channels, generator))
 
-    def forward(
-        self, maps: Float[Tensor, "batch in height width"]
-    ) -> Float[Tensor, "batch out out_height out_width"]:
-        """Apply it, without padding.
-
-        Args:
-            maps: Input maps.
+    def kernel(self) -> Float[Tensor, "out in size size"]:
+        """Sum the Gaussians.
 
         Returns:
-            Filtered maps.
+            The filters that are applied.
         """
-        kernel = torch.einsum("oij,jyx->oiyx", self.weight, self.basis)
-        return F.conv2d(maps, kernel, self.bias)
+        return torch.einsum("oij,jyx->oiyx", self.weight, self.basis)
 
 
 def _gaussians(kernel_size: int, count: int) -> Tensor:
@@ -99,7 +94,7 @@ def _gaussians(kernel_size: int, count: int) -> Tensor:
     return (basis / norms).float()
 
 
-class FourFoldConv2d(nn.Module):
+class FourFoldConv2d(KernelConv2d):
     """Convolution whose filters are unchanged by quarter turns.
 
     The filter applied is the mean of the weight over its four turns (times 2, which keeps the
@@ -149,19 +144,6 @@ class FourFoldConv2d(nn.Module):
         """
         half_turn = self.weight + self.weight.rot90(2, (-2, -1))
         return (half_turn + half_turn.rot90(1, (-2, -1))) / 2
-
-    def forward(
-        self, maps: Float[Tensor, "batch in height width"]
-    ) -> Float[Tensor, "batch out out_height out_width"]:
-        """Apply it, without padding.
-
-        Args:
-            maps: Input maps.
-
-        Returns:
-            Filtered maps.
-        """
-        return F.conv2d(maps, self.kernel(), self.bias, self.stride)
 
 
 class GaussianBlur2d(nn.Module):

@@ -85,7 +85,7 @@ class Folds:
         """
         distinct = len(set(groups))
         mixed = tuple(method for method in methods if method.mixing and distinct > 1)
-        # cross and outer products, C x C in float64 each, dwarf all other sums
+        # Of one fold: cross and outer products, C x C in float64 each, dwarf all other sums.
         stores = len(_warps(mixed)) + len(_joint(mixed))
         needed = {
             name: 2 * 8 * view.layer.channels**2 * len(view.oracle) * stores
@@ -266,6 +266,7 @@ class FoldFits:
         Returns:
             Squared differences, summed over folds.
         """
+        # the mixing of fold k was fitted to the total less fold k
         total = moments.sum()
         return sum(float(one.error(total - moments[fold])) for fold, one in enumerate(self.by_fold))
 
@@ -421,6 +422,7 @@ class HeldOut:
             outcome += [
                 Outcome.FEWER_POSITIONS_THAN_CHANNELS if short[fold] else None for fold in folds
             ]
+            # the region's positions as a map of one row, all of which counts
             everywhere = torch.ones(len(f), 1, f.shape[-1], dtype=torch.bool, device=f.device)
             target = metrics.Target(f[:, :, None], everywhere, pairs.target.channel_mean[rows])
             for method in methods:

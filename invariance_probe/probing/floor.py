@@ -71,13 +71,13 @@ class Floor:
 
     def __init__(self, passes: ForwardPasses, views: Sequence[View]) -> None:
         self._passes, self._views = passes, views
-        images, wanted = len(passes.order), Method.FLOOR in passes.options.compared
+        images, wanted = len(passes.shuffled), Method.FLOOR in passes.options.compared
         # a pass an image for the channel means, one as it is, one under each transform
         allowed = max(1, int(COST * images * (2 + len(passes.moves))))
         copies = min(allowed, max(images, COPIES)) if wanted else 0
         self._shifts: dict[int, list[Translation]] = {}
         for place, shift in enumerate(shifts(views, copies)):
-            self._shifts.setdefault(passes.order[place % images], []).append(shift)
+            self._shifts.setdefault(passes.shuffled[place % images], []).append(shift)
         self._evidence = {view.layer.name: _Evidence() for view in views}
         self._exponents: dict[str, float | None] = {}
 
@@ -294,7 +294,8 @@ def _shown(
     products = torch.fft.irfft2(torch.fft.rfft2(signed, s=(size, size)).abs().square().sum(0))
     apart = size * torch.fft.fftfreq(size, dtype=torch.float64)
     square = (apart * stride[0]).square() + (apart[:, None] * stride[1]).square()
-    return _semivariograms(square) @ products.flatten()
+    left: Tensor = _semivariograms(square) @ products.flatten()
+    return left
 
 
 def _semivariograms(square: Tensor) -> Float[Tensor, "exponent lag"]:

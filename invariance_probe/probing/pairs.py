@@ -7,8 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe.alignment import metrics
-from invariance_probe.alignment.aligning import align_with
+from invariance_probe.alignment.aligning import Alignment, align_with
+from invariance_probe.alignment.flow import Flow, flow_from
 from invariance_probe.alignment.outcomes import Outcome
+from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.certificates import any_warp
 from invariance_probe.network import features
 from invariance_probe.plane import coordinates, regions, rendering, sampling
@@ -178,7 +180,7 @@ class Pairs:
         Returns:
             The references as a transform of the maps themselves would leave them.
         """
-        height, width = size = self.reference.shape[-2:]
+        height, width = self.reference.shape[-2:]
         stride = self.view.layer.pixel_from_cell()[:2, :2]
         inverse = torch.linalg.inv(coordinates.homogeneous(self.oracle))[:, :2]
         every = coordinates.index_matrix_from_theta(inverse, height, width).cpu()
@@ -190,7 +192,7 @@ class Pairs:
             cells = None if blur is None else stride.inverse() @ blur @ stride.inverse()
             blurs.append(cells if antialias else None)
         alike = self.reference[: len(self.numbers)]  # those of the first transform, as of all
-        return torch.cat(list(rendering.read(alike, pull_backs, size, blurs)))
+        return torch.cat(list(rendering.read(alike, pull_backs, (height, width), blurs)))
 
     def perfect(self, mode: str, antialias: bool) -> Float[Tensor, "pair channel height width"]:
         """Make up what the oracle warp would leave of a perfect layer: the method ``floor``.
@@ -351,6 +353,28 @@ class Predecessors:
         return Pairs(view, range(len(others)), numbers, reference, others)
 
 
+def found_warps(
+    pairs: Pairs, methods: Collection[Method], search: SearchOptions
+) -> tuple[Alignment, dict[Method, Alignment | Flow]]:
+    """Search the best warps of pairs.
+
+    Args:
+        pairs: Images and themselves, transformed.
+        methods: Those of a run.
+        search: How thoroughly to search.
+
+    Returns:
+        The best affine warps, and what was found for those of the methods that are searches.
+    """
+    affine = align_with(pairs.target, pairs.moved, pairs.oracle, search)
+    found: dict[Method, Alignment | Flow] = {}
+    if Method.AFFINE in methods:
+        found[Method.AFFINE] = affine
+    if Method.FLOW in methods:
+        found[Method.FLOW] = flow_from(affine, pairs.target, pairs.moved, pairs.oracle, search)
+    return affine, found
+
+
 def compare(
     pairs: Pairs, methods: Collection[Method], options: ProbeOptions
 ) -> tuple[list[Block], Float[Tensor, "pair 2 3"]]:
@@ -369,14 +393,15 @@ def compare(
     identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
     blocks, theta = [], oracle
     scores = {}
-    if Method.AFFINE in methods:
-        found = align_with(target, pairs.moved, oracle, search)
-        theta = found.theta
-        scores = {Method.IDENTITY: found.identity, Method.ORACLE: found.oracle}
-        steps = found.n_iter.tolist()
-        blocks.append(
-            pairs.block(Method.AFFINE, found.scores, theta, outcome=found.outcome, n_iter=steps)
-        )
+    if {Method.AFFINE, Method.FLOW} & set(methods):
+        affine, found = found_warps(pairs, methods, search)
+        theta = affine.theta
+        scores = {Method.IDENTITY: affine.identity, Method.ORACLE: affine.oracle}
+        for method, best in found.items():
+            steps = best.n_iter.tolist()
+            blocks.append(
+                pairs.block(method, best.scores, theta, outcome=best.outcome, n_iter=steps)
+            )
     elif {Method.IDENTITY, Method.ORACLE} & set(methods):
         scores = {
             Method.IDENTITY: target.score(pairs.moved),

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from invariance_probe.network import features
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
-from invariance_probe.probing.duplicates import apart, near_duplicates
+from invariance_probe.probing.duplicates import apart, near_duplicates, pattern
 from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.results.methods import Method
 from invariance_probe.results.notes import assumed_places
@@ -120,9 +121,8 @@ class ForwardPasses:
         if self.unmeasured:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
-        self.groups = near_duplicates(source)
-        shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
-        self.order = apart(shuffled, self.groups)
+        self.shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
+        self._patterns: dict[int, Tensor] = {}
         index_from_centred = coordinates.index_from_centred(*self.size)
         self._undo = torch.stack([
             coordinates.theta_from_index_matrix(
@@ -137,6 +137,21 @@ class ForwardPasses:
     def unmeasured(self) -> list[str]:
         """Names of layers whose cells are taken to cover the input evenly."""
         return [layer.name for layer in self.layers if not layer.measured]
+
+    @cached_property
+    def groups(self) -> list[int]:
+        """Group of near duplicates of each image; images that were not yet read are read for it."""
+        for number in self.shuffled:
+            if number not in self._patterns:
+                self._patterns[number] = pattern(self.source[number])
+        seen = [self._patterns[number] for number in range(len(self.source))]
+        self._patterns.clear()
+        return near_duplicates(torch.stack(seen))
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Numbers of the images as chunks bring them, near duplicates apart."""
+        return apart(self.shuffled, self.groups)
 
     @property
     def partners(self) -> list[int | None]:
@@ -173,13 +188,18 @@ class ForwardPasses:
             ) from error
 
     def originals(self) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """Pass the images through the model as they are.
+        """Pass the images through the model as they are, as they were shuffled.
 
         Yields:
             Numbers of some images, and their maps by layer.
         """
-        for numbers in _chunks(self.order, self.options.batch_size):
-            maps = self._forward(next(self._render(self._canvases(numbers), [_STAY])))
+        for numbers in _chunks(self.shuffled, self.options.batch_size):
+            canvases = self._canvases(numbers)
+            if "groups" not in vars(self):
+                # which are near duplicates is asked later, and then needs no reading of its own
+                seen = map(pattern, canvases.cpu())
+                self._patterns.update(zip(numbers, seen, strict=True))
+            maps = self._forward(next(self._render(canvases, [_STAY])))
             self._refuse_non_finite(maps, numbers)
             yield numbers, maps
 
@@ -296,7 +316,11 @@ class ForwardPasses:
             features.tap(self.model, part, self.layers)
             for part in torch.split(images, self.options.batch_size)
         ]
-        return {layer.name: torch.cat([p[layer.name] for p in parts]) for layer in self.layers}
+        # a model may compute in half precision inside, which no search or score would stand
+        return {
+            layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype)
+            for layer in self.layers
+        }
 
     def _refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
         for layer, each in maps.items():

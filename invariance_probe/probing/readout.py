@@ -25,7 +25,7 @@ from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.pairs import Pairs, Predecessors, View, compare
+from invariance_probe.probing.pairs import Pairs, Predecessors, View, found_warps
 from invariance_probe.probing.passes import ForwardPasses
 from invariance_probe.probing.setup import computing, configuration, opened
 from invariance_probe.progress import Progress
@@ -100,10 +100,11 @@ def recover(
         1.0
     """
     options = (options or ProbeOptions(methods=RECOVERY_METHODS)).replace(**changes)
-    unknown = [str(method) for method in options.compared if method not in RECOVERY_METHODS]
+    possible = (*RECOVERY_METHODS, Method.FLOW)
+    unknown = [str(method) for method in options.compared if method not in possible]
     if unknown:
         raise InvalidInputError(
-            f"methods={unknown}: no map to put back; choose from {', '.join(RECOVERY_METHODS)}"
+            f"methods={unknown}: no map to put back; choose from {', '.join(possible)}"
         )
     target = check_out(out)
     source = opened(images, transforms)
@@ -262,10 +263,11 @@ class _Run:
             self._put_back(pairs, Method.INPUT, pairs.returned)
         if Method.ORACLE in methods:
             self._put_back(pairs, Method.ORACLE, self._by_oracle(pairs))
-        if Method.AFFINE in methods:
-            (found,), theta = compare(pairs, [Method.AFFINE], self.options)
-            warped = sampling.warp(pairs.moved, theta, mode=self.options.search.mode)
-            self._put_back(pairs, Method.AFFINE, warped, theta, found.outcome, found.n_iter)
+        if {Method.AFFINE, Method.FLOW} & set(methods):
+            affine, found = found_warps(pairs, methods, self.options.search)
+            for method, warp in found.items():
+                maps, steps = warp.warp(pairs.moved), warp.n_iter.tolist()
+                self._put_back(pairs, method, maps, affine.theta, warp.outcome, steps)
         if Method.FLOOR in methods:
             perfect = pairs.perfect(self.options.search.mode, self.options.antialias)
             self._put_back(pairs, Method.FLOOR, perfect)

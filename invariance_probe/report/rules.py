@@ -210,4 +210,5 @@ def _mixed(name: str, left: Residuals) -> str:
 def _remaining(name: str, left: Residuals) -> str:
     words, share = _removed(left)
     mixed = f", {words} removes {100 * max(share, 0):.1f} %" if words else ""
-    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{mixed}"
+    smooth = f", the best smooth warp {left[Method.FLOW]}" if Method.FLOW in left else ""
+    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{smooth}{mixed}"

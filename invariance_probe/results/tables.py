@@ -91,16 +91,17 @@ class ProbeTables:
         no measurement, unless ``parameter`` is among `by`.
 
         Args:
-            by: Columns that make a group; ``method`` and ``metric`` belong to it.
+            by: Columns that make a group; ``method`` and ``metric`` belong to it. ``parameter``
+                brings ``transform_number`` with it, as one number does not name every transform.
 
         Returns:
-            The columns of `by`; ``mean``, ``low``, ``high`` (95 % interval; NaN below three
+            These columns; ``mean``, ``low``, ``high`` (95 % interval; NaN below three
             images); ``median``; ``worst``, the value of the image that is aligned worst, and
             ``worst_image``, its name; ``far_outside``, the names of images that lie far outside the
             others (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and
             methods in their natural order. No rows if every transform of the run is left out.
         """
-        keys = list(by)
+        keys = numbered(by)
         rows = self.table if "parameter" in keys else self.moving()
         if rows.empty:
             return pd.DataFrame(columns=[*keys, *SUMMED])
@@ -206,6 +207,21 @@ class ProbeTables:
             strips=load_strips(path / STRIPS),
             channels=pd.read_parquet(permuted) if permuted.is_file() else pd.DataFrame(),
         )
+
+
+def numbered(by: Sequence[str]) -> list[str]:
+    """Tell transforms apart that have the same ``parameter``, or none, such as affine maps.
+
+    Args:
+        by: Columns that make a group.
+
+    Returns:
+        The same, with ``transform_number`` after ``parameter``.
+    """
+    keys = list(by)
+    if "parameter" in keys and "transform_number" not in keys:
+        keys.insert(keys.index("parameter") + 1, "transform_number")
+    return keys
 
 
 def _single_images(

@@ -14,6 +14,7 @@ from invariance_probe.network.features import find_layers, tap
 from invariance_probe.plane import sampling
 from invariance_probe.probing import readout
 from invariance_probe.probing.readout import outputs, outputs_with
+from invariance_probe.results.methods import RECOVERY_METHODS
 from tests.tolerances import ROUNDED, rounded
 
 SIDE = 15
@@ -47,9 +48,12 @@ def _means(result: ip.ProbeResult) -> dict[tuple[str, str], float]:
 
 def test_nothing_is_lost_where_nothing_moves() -> None:
     """Under the identity transform all but unrelated maps leave the prediction as it was."""
-    result = ip.recover(_net(), _images(), layers=["0", "2"], transforms=[ip.Rotation(0)])
+    methods = [*RECOVERY_METHODS, "flow"]
+    result = ip.recover(
+        _net(), _images(), layers=["0", "2"], transforms=[ip.Rotation(0)], methods=methods
+    )
     got = _means(result)
-    for method in ("identity", "input", "oracle", "affine", "floor"):
+    for method in ("identity", "input", "oracle", "affine", "flow", "floor"):
         assert got[method, "agreement"] == 1
         assert got[method, "kl"] < ROUNDED
         assert got[method, "logit_rel_l2"] < ROUNDED

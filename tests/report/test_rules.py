@@ -65,6 +65,8 @@ def test_sentences_hold_their_numbers() -> None:
     assert "a permutation of the channels removes 50.0 % of 0.90" in mixing.text
     (rest,) = rules.remarks(summary(affine=0.8, floor=0.1, oracle=0.9))
     assert "0.80 [0.79, 0.81], 8.0 times the floor" in rest.text
+    (smooth,) = rules.remarks(summary(affine=0.8, flow=0.75, floor=0.1, oracle=0.9))
+    assert "8.0 times the floor, the best smooth warp 0.75 [0.74, 0.76]" in smooth.text
 
 
 def test_layers_that_meet_one_rule_share_a_sentence() -> None:
