@@ -19,6 +19,7 @@ NAMES = (
     "search_quality",
     "certificates",
     "controls",
+    "floor",
     "sensitivity",
     "learning_curve",
     "mixings",

@@ -25,7 +25,7 @@ knows positions, is not counted as the grid's.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -78,8 +78,9 @@ class Floor:
         self._shifts: dict[int, list[Translation]] = {}
         for place, shift in enumerate(shifts(views, copies)):
             self._shifts.setdefault(passes.shuffled[place % images], []).append(shift)
-        self._evidence = {view.layer.name: _Evidence() for view in views}
+        self._copies: dict[str, list[_Copy]] = {view.layer.name: [] for view in views}
         self._exponents: dict[str, float | None] = {}
+        self._errors: dict[str, float] = {}
 
     @property
     def about(self) -> dict[str, dict[str, Any]]:
@@ -95,8 +96,7 @@ class Floor:
             for number, some in self._shifts.items()
             for shift in some
         ]
-        errors = {name: evidence.error() for name, evidence in self._evidence.items()}
-        told = {"shifts": shifted, "exponents": self._exponents, "errors": errors}
+        told = {"shifts": shifted, "exponents": self._exponents, "errors": self._errors}
         return {"floor": told} if shifted else {}
 
     def look(
@@ -125,83 +125,83 @@ class Floor:
                 reference = maps[layer.name][place : place + 1]
                 view.add_to_mean(reference)
                 pair = Pairs(view, [0], [0], reference, moved[layer.name][None, copy : copy + 1])
-                self._evidence[layer.name].add(pair, *self._reading)
+                seen = _Copy.of(pair, passes.options.search.mode, passes.options.antialias)
+                self._copies[layer.name] += [seen] if math.isfinite(seen.left) else []
 
     def settle(self) -> None:
-        """Write the factors of all transforms into the views."""
-        mode, _ = self._reading
+        """Write the factors of all transforms into the views, when all images have been seen."""
+        mode = self._passes.options.search.mode
         for view in self._views:
-            weights = self._evidence[view.layer.name].weights()
-            self._exponents[view.layer.name] = None
-            if weights is not None:
-                self._exponents[view.layer.name] = float(weights @ EXPONENTS)
+            name = view.layer.name
+            self._exponents[name], self._errors[name] = None, 0.0
+            copies = self._copies[name]
+            if any(copy.shown for copy in copies):
+                fit = _Fit(copies)
+                self._exponents[name] = float(fit.weights @ EXPONENTS)
+                self._errors[name] = fit.error()
                 every = zip(view.oracle, view.region, strict=True)
                 by_exponent = [factors(view.layer, *each, mode) for each in every]
-                view.factor = (torch.stack(by_exponent) @ weights).to(view.factor)
-
-    @property
-    def _reading(self) -> tuple[str, bool]:
-        options = self._passes.options
-        return options.search.mode, options.antialias
+                view.factor = (torch.stack(by_exponent) @ fit.weights).to(view.factor)
 
 
-@dataclass
-class _Evidence:
-    """What shifts left of a layer, an entry a shifted copy.
+@dataclass(frozen=True, kw_only=True)
+class _Copy:
+    """What a shift of an image left of a layer.
 
     Attributes:
-        left: What the oracle warp left.
+        left: What the oracle warp left, as a fraction of the image's own variance.
         shown: What it would have left by the map's own spline.
         factors: The ratio of the two, by exponent.
     """
 
-    left: list[float] = field(default_factory=list)
-    shown: list[float] = field(default_factory=list)
-    factors: list[Float[Tensor, " exponent"]] = field(default_factory=list)
+    left: float
+    shown: float
+    factors: Float[Tensor, " exponent"]
 
-    def add(self, pair: Pairs, mode: str, antialias: bool) -> None:
-        """Take a shift in, if there is something to see."""
-        view = pair.view
+    @classmethod
+    def of(cls, pair: Pairs, mode: str, antialias: bool) -> "_Copy":
+        """See what one shift left; NaN if there is nothing to see."""
         warped = sampling.warp(pair.moved, pair.oracle, mode=mode)
-        left, shown = (
-            float(pair.target.score(maps).fvu) for maps in (warped, pair.perfect(mode, antialias))
+        return cls(
+            left=float(pair.target.score(warped).fvu),
+            shown=float(pair.target.score(pair.perfect(mode, antialias)).fvu),
+            factors=factors(pair.view.layer, pair.oracle[0], pair.region[0], mode),
         )
-        if math.isfinite(left):
-            self.left.append(left)
-            self.shown.append(shown)
-            self.factors.append(factors(view.layer, view.oracle[0], view.region[0], mode))
 
-    def weights(self) -> Float[Tensor, " exponent"] | None:
-        """Find the exponent by which the shifts leave, together, what they left.
 
-        Returns:
-            Weights of the two `EXPONENTS` next to it; None where no shift tells.
-        """
-        shown = torch.tensor(self.shown, dtype=torch.float64)
-        if not shown.any():
-            return None
+class _Fit:
+    """The exponent by which shifts leave, together, what they left.
+
+    Args:
+        copies: What they left.
+
+    Attributes:
+        weights: Of the two `EXPONENTS` next to it.
+    """
+
+    def __init__(self, copies: Sequence[_Copy]) -> None:
+        self._left, self._shown = torch.tensor(
+            [(copy.left, copy.shown) for copy in copies], dtype=torch.float64
+        ).T
+        self._by_exponent = self._shown[:, None] * torch.stack([copy.factors for copy in copies])
         # it falls with the exponent, up to what the choice of cells does to the factors
-        expected = (shown @ torch.stack(self.factors)).flip(0).cummax(0).values
-        target = min(max(sum(self.left), float(expected[0])), float(expected[-1]))
+        expected = self._by_exponent.sum(0).flip(0).cummax(0).values
+        target = self._left.sum().clamp(expected[0], expected[-1])
         above = max(1, int(torch.searchsorted(expected, target)))
-        below = above - 1
-        step = float(expected[above] - expected[below])
+        step = expected[above] - expected[above - 1]
         weights = torch.zeros_like(expected)
-        weights[above] = (target - float(expected[below])) / step if step else 0.0
-        weights[below] = 1 - weights[above]
-        return weights.flip(0)
+        weights[above] = (target - expected[above - 1]) / step if step else 0.0
+        weights[above - 1] = 1 - weights[above]
+        self.weights: Float[Tensor, " exponent"] = weights.flip(0)
 
     def error(self) -> float:
-        """Estimate the relative standard error of floors that rest on these shifts."""
-        weights, copies = self.weights(), len(self.left)
-        if weights is None:
-            return 0.0
-        left, shown = torch.tensor(self.left).double(), torch.tensor(self.shown).double()
-        expected = shown * (torch.stack(self.factors) @ weights)
+        """Estimate the relative standard error of floors that rest on this fit."""
+        expected = self._by_exponent @ self.weights
+        copies = len(expected)
         if copies < FEWEST:
-            return _FEW * (1 - float(shown.sum() / expected.sum()))
-        spread = float((left - expected).norm()) * math.sqrt(copies / (copies - 1))
-        return spread / float(expected.sum())
+            return _FEW * (1 - float(self._shown.sum() / expected.sum()))
+        spread = (self._left - expected).norm() * math.sqrt(copies / (copies - 1))
+        return float(spread / expected.sum())
 
 
 def shifts(views: Sequence[View], count: int) -> list[Translation]:
@@ -218,9 +218,11 @@ def shifts(views: Sequence[View], count: int) -> list[Translation]:
     between = []
     for number in range(len(views[0].oracle)):
         for view in views:
-            _, at = _moved(view.layer, view.oracle[number], view.region[number])
+            matrix, _, at = _moved(view.layer, view.oracle[number], view.region[number])
             away = at - at.round()
             stride = torch.tensor([view.layer.stride_x, view.layer.stride_y], dtype=torch.float64)
+            if stride[0] == stride[1]:  # along the content's axes, as it may be finer along one
+                away = away @ _nearest_quarter(matrix)
             between.append((away * stride)[away.any(1)])
     between = [pixels for pixels in between if len(pixels)]
     chosen = _spread(count, len(between)).tolist() if between else []
@@ -247,10 +249,9 @@ def factors(
     Returns:
         Factors by `EXPONENTS`; 1 where the warp leads from cells to cells and nothing is left.
     """
-    cells, at = _moved(layer, oracle, region)
+    matrix, cells, at = _moved(layer, oracle, region)
     taps, weights = _taps(at, mode)
     # where the taps lie on the field, from their cell
-    matrix = coordinates.index_matrix_from_theta(oracle[None].cpu(), layer.height, layer.width)[0]
     lags = _snapped(_applied(torch.linalg.inv(matrix), taps) - cells[:, None])
     if not bool((weights * lags.abs().amax(2)).any()):
         return torch.ones_like(EXPONENTS)
@@ -263,13 +264,20 @@ def factors(
 
 def _moved(
     layer: Layer, oracle: Float[Tensor, "2 3"], region: Bool[Tensor, "height width"]
-) -> tuple[Float[Tensor, "cell 2"], Float[Tensor, "cell 2"]]:
-    """Some cells of a region, spread over it, and where in the moved map their content lies."""
+) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "cell 2"], Float[Tensor, "cell 2"]]:
+    """Where cells go, some of a region, spread over it, and where their content lies then."""
     matrix = coordinates.index_matrix_from_theta(oracle[None].cpu(), layer.height, layer.width)[0]
     cells = region.cpu().nonzero().flip(1).double()
     if len(cells) > _CELLS:
         cells = cells[_spread(_CELLS, len(cells))]
-    return cells, _snapped(_applied(matrix, cells))
+    return matrix, cells, _snapped(_applied(matrix, cells))
+
+
+def _nearest_quarter(matrix: Float[Tensor, "3 3"]) -> Float[Tensor, "2 2"]:
+    """The quarter turn or reflection that an affine map is most like."""
+    straight = matrix[:2, :2] * torch.eye(2)
+    crossed = matrix[:2, :2] - straight
+    return (straight if straight.abs().sum() >= crossed.abs().sum() else crossed).sign()
 
 
 def _left(lags: Float[Tensor, "cell tap 2"], weights: Float[Tensor, "cell tap"]) -> Tensor:

@@ -207,16 +207,24 @@ def test_shifts_lead_where_the_transforms_lead_between_cells(
     assert len(found) == count
     for shift in found:
         pixels = torch.tensor([shift.dx, shift.dy], dtype=torch.float64)
-        assert float((away - pixels).abs().amax(1).min()) < 1e-5
+        # up to a quarter turn
+        known = torch.cat([away, away.flip(1)]).abs()
+        assert float((known - pixels.abs()).amax(1).min()) < 1e-5
         assert float(pixels.abs().max()) > 1e-6
 
 
-def test_quarter_turns_ask_for_whole_pixels() -> None:
-    """What pixels that change places leave is measured without interpolating pixels."""
-    view = View(_layer((4.0, 4.0), 12), QUARTERS, (48, 48), 1.0, torch.device("cpu"))
-    for shift in floor.shifts([view], 5):
-        assert shift.dx == round(shift.dx)
-        assert shift.dy == round(shift.dy)
+@pytest.mark.parametrize("move", [*QUARTERS, ip.Reflection(45), ip.Reflection(90)])
+def test_shifts_lie_on_the_field_as_the_moved_cells_do(move: ip.Transform) -> None:
+    """As far beside the cells, and along the same axis of the content, as moved cells lie."""
+    side, stride = 12, 4.0
+    layer = _layer((stride, stride), side, offset=(0.5, 1.0))
+    view = View(layer, [move], (48, 48), 1.0, torch.device("cpu"))
+    back = torch.linalg.inv(coordinates.homogeneous(view.oracle))[:, :2]
+    matrix = coordinates.index_matrix_from_theta(back, side, side)
+    lies = [read[0, 0, 0] for read in coordinates.read_positions(matrix, side, side)]
+    beside = [abs(float(at - at.round())) * stride for at in lies]
+    (shift,) = floor.shifts([view], 1)
+    assert [abs(shift.dx), abs(shift.dy)] == pytest.approx(beside, abs=1e-5)
 
 
 def test_many_copies_are_shifted_in_many_ways() -> None:
