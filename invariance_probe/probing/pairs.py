@@ -1,6 +1,7 @@
 """Pairs of maps, and the methods that need nothing but the pair."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -121,11 +122,21 @@ class Pairs:
         self.reference = reference.expand(len(group), *reference.shape).flatten(0, 1)
         self.moved = moved.flatten(0, 1)
         self.returned = None if returned is None else returned.flatten(0, 1)
-        self.oracle, self.region, mean = (
-            each[self.group].repeat_interleave(len(numbers), dim=0)
-            for each in (view.oracle, view.region, view.mean)
-        )
-        self.target = metrics.Target(self.reference, self.region, mean)
+        self.oracle, self.region = self._each(view.oracle), self._each(view.region)
+
+    def _each(self, by_transform: Tensor) -> Tensor:
+        """Values by transform, one a pair."""
+        return by_transform[self.group].repeat_interleave(len(self.numbers), dim=0)
+
+    @cached_property
+    def target(self) -> metrics.Target:
+        """What warped maps are scored by; it takes the channel means of the run."""
+        return metrics.Target(self.reference, self.region, self.mean)
+
+    @property
+    def mean(self) -> Float[Tensor, "pair channel"]:
+        """Channel means of all reference maps over the region."""
+        return self._each(self.view.mean)
 
     def only(self, numbers: Collection[int]) -> "Pairs | None":
         """Keep the pairs of some images.

@@ -144,7 +144,7 @@ RECOVERY_METHODS = (
     Method.FLOOR,
     Method.UNRELATED,
 )
-"""What `recover` can put back into a network."""
+"""What `recover` puts back into a network unless told otherwise."""
 
 EXPLAINING_METHODS = (
     Method.ORACLE,

@@ -128,7 +128,9 @@ def read_runs(root: str | Path) -> pd.DataFrame:
     top = Path(root)
     found = sorted(path.parent for path in top.rglob(RESULT))
     if not found:
-        raise InvalidInputError(f"folder {str(top)!r} contains no finished training; train one first")
+        raise InvalidInputError(
+            f"folder {str(top)!r} contains no finished training; train one first"
+        )
     frames = [TrainResult.load(path).frame().assign(folder=str(path)) for path in found]
     return pd.concat(frames, ignore_index=True)
 

@@ -11,9 +11,9 @@ import invariance_probe as ip
 from invariance_probe.controls import c4_network, c4_pooled_network
 from invariance_probe.network import hooks
 from invariance_probe.network.features import find_layers, tap
+from invariance_probe.network.replay import outputs, outputs_with
 from invariance_probe.plane import sampling
 from invariance_probe.probing import readout
-from invariance_probe.probing.readout import outputs, outputs_with
 from tests.tolerances import ROUNDED, rounded
 
 SIDE = 15
