@@ -478,6 +478,7 @@ def _scores(
 ) -> Float[Tensor, "pair metric"]:
     """Compare outputs with those of the untransformed images."""
     length = torch.linalg.vector_norm(reference, dim=1)
+    length = torch.where(length > 0, length, torch.nan)  # zeros have no scale
     distance = torch.linalg.vector_norm(said - reference, dim=1) / length
     if tuple(metrics) == OUTPUT_METRICS:
         overlap = (said * reference).sum(1)

@@ -15,7 +15,8 @@ CLASS_METRICS = ("agreement", "kl", "logit_rel_l2", "accuracy")
 """Of outputs that are class vectors. ``agreement``: whether the class of the largest output is that
 of the untransformed image. ``kl``: Kullback-Leibler divergence of the softmax of the outputs from
 that of the untransformed image, which is the first argument, in nats. ``logit_rel_l2``: distance of
-the outputs over the length of the untransformed image's. ``accuracy``: whether it is the label."""
+the outputs over the length of the untransformed image's, NaN if that is 0. ``accuracy``: whether
+the class is the label."""
 OUTPUT_METRICS = ("output_rel_l2", "output_cosine")
 """Of other outputs, all their numbers as one vector: distance from the untransformed image's over
 its length, and cosine between the two."""
