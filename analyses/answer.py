@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import seaborn as sns
 
 from analyses import questions
 from analyses.training_plan import Missing, TrainingPlan
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.files import write_file, write_json
+from invariance_probe.files import difference, write_file, write_json
 from invariance_probe.machine import provenance
-from invariance_probe.results.style import save
+from invariance_probe.results.style import figure_style, save
 
 CONFIG, FRAME, SUMMARY = "config.json", "results.parquet", "summary.csv"
 DONE = "provenance"
@@ -84,8 +85,10 @@ def answer(name: str, preset: str, folder: Path, missing: Missing = "train") -> 
     write_file(
         folder / SUMMARY, lambda path: summary.to_csv(path, index=False, float_format="%.4g")
     )
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as drawn:
-        save(analysis.plot(frame), Path(drawn) / name)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as drawn, figure_style():
+        figure = analysis.plot(frame)
+        sns.despine(figure)
+        save(figure, Path(drawn) / name)
         for path in sorted(Path(drawn).iterdir()):
             path.replace(folder / path.name)
     return Answer(summary, measured=not whole)
@@ -143,16 +146,9 @@ def _stored(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     if answered(stored) != about["analysis"]:
         what = answered(stored) or "something else"
         raise InvalidInputError(f"output folder {str(folder)!r} contains {what}; {way_out}")
-    there, here = stored.get("config") or {}, about["config"]
-    differing = [
-        f"{key}={there.get(key)} there, {here.get(key)} here"
-        for key in sorted({*there, *here})
-        if there.get(key) != here.get(key)
-    ]
-    if differing:
+    if differing := difference(stored.get("config") or {}, about["config"]):
         raise InvalidInputError(
-            f"output folder {str(folder)!r} contains another configuration "
-            f"({'; '.join(differing)}); {way_out}"
+            f"output folder {str(folder)!r} contains another configuration ({differing}); {way_out}"
         )
     return stored
 

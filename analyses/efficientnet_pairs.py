@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invariance_probe.data.pictures import open_images
+from analyses.efficientnet import normalised, photographs, trained
 from invariance_probe.network import features, hooks
-from invariance_probe.network.models import load_model
+from invariance_probe.network.models import LITE_MEAN
 from invariance_probe.plane import regions, transforms
 
 
@@ -69,20 +69,17 @@ def efficientnet_pairs(
     Returns:
         Pairs of each layer.
     """
-    loaded = load_model("efficientnet-lite0")
-    files, _ = open_images("photographs", 320)
-    canvases = torch.stack([files[i] for i in range(min(images, len(files)))])
-    mean, std = (torch.tensor(v)[:, None, None] for v in (loaded.mean, loaded.std))
+    network = trained()
+    canvases, names = photographs(images, 320)
 
     def view(move: transforms.Transform) -> Tensor:
-        return (move(canvases, crop=224, fill=loaded.mean) - mean) / std
+        return normalised(move(canvases, crop=224, fill=LITE_MEAN))
 
     still = view(transforms.Rotation(0))
-    chosen = features.find_layers(loaded.module, still[:1], layers)
-    with hooks.evaluating(loaded.module):
-        reference = features.tap(loaded.module, still, chosen)
-        moved = [features.tap(loaded.module, view(move), chosen) for move in moves]
-    names = list(files.names[: len(canvases)])
+    chosen = features.find_layers(network, still[:1], layers)
+    with hooks.evaluating(network):
+        reference = features.tap(network, still, chosen)
+        moved = [features.tap(network, view(move), chosen) for move in moves]
     return [
         MapPairs(
             layer=layer.name,

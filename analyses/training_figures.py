@@ -1,6 +1,6 @@
 """One style for figures of trainings: a colour a kind of network, intervals over seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -131,7 +131,6 @@ def draw_lines(
     *,
     along: str,
     value: str,
-    convert: Callable[[np.ndarray], np.ndarray] = lambda values: values,
 ) -> None:
     """Draw a number against depth or steps, a line a kind of network; a reference is one point.
 
@@ -140,7 +139,6 @@ def draw_lines(
         frame: Rows of `training_plan.row`.
         along: Column of whole numbers along x.
         value: Column along y.
-        convert: What is done to the values first.
     """
     kinds = [kind for kind in KIND_COLOURS if kind in set(frame["variant"].map(kind_of))]
     places = sorted(frame[along].unique())
@@ -153,7 +151,7 @@ def draw_lines(
         draw_seeds(
             axes,
             [at + shift for at in found],
-            [convert(one[value].to_numpy(dtype=float)) for one in found.values()],
+            [one[value].to_numpy(dtype=float) for one in found.values()],
             kind=kind,
             joined=True,
             aside=0.025,
@@ -161,3 +159,16 @@ def draw_lines(
         )
     axes.set_xticks(places)
     axes.set_xlim(min(places) - 0.4, max(places) + 0.4)
+
+
+def draw_errors(axes: Axes, frame: pd.DataFrame, *, along: str) -> None:
+    """Draw test errors in percent, from 0, as `draw_lines` draws.
+
+    Args:
+        axes: Where.
+        frame: Rows of `training_plan.row`.
+        along: Column of whole numbers along x.
+    """
+    draw_lines(axes, frame.assign(error=100 * frame["error"]), along=along, value="error")
+    from_zero(axes)
+    axes.set_ylabel("test error (%)")

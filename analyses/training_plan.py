@@ -41,6 +41,7 @@ class Setup:
         perturbations: What is done to the images.
         variants: Where their transformers are.
         network: Classifier, as of `TrainConfig.network`.
+        width: Factor of the classifier's filters; by default the plan's.
         steps: Batches to learn from; by default the preset's.
         alignment: Whether poses are predicted or given, as of `TrainConfig.alignment`.
         seeds: Seeds of each; by default the plan's.
@@ -49,6 +50,7 @@ class Setup:
     perturbations: tuple[str, ...]
     variants: tuple[str, ...]
     network: Network = "auto"
+    width: float | None = None
     steps: int | None = None
     alignment: Alignment = "predicted"
     seeds: int | None = None
@@ -142,8 +144,9 @@ class TrainingPlan(ABC):
         choices: dict[str, Any] = {"network": setup.network, "alignment": setup.alignment}
         if setup.steps is not None:
             choices["steps"] = setup.steps
-        if self.width is not None:
-            choices["width"] = self.width
+        width = self.width if setup.width is None else setup.width
+        if width is not None:
+            choices["width"] = width
         return presets.configured(
             self.preset,
             data=self.source,

@@ -1,6 +1,7 @@
 """One way to run a command line: its words in, what went wrong out, in one line."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -36,6 +37,11 @@ def run_command(
     Raises:
         SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
+
+    def one_line(message: Warning | str, *_: object, **__: object) -> None:
+        sys.stderr.write(f"{program}: {message}\n")
+
+    shown, warnings.showwarning = warnings.showwarning, one_line
     try:
         # options that check themselves do so while they are read
         chosen: Command = tyro.cli(command, prog=program, description=description, args=arguments)
@@ -46,3 +52,5 @@ def run_command(
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{program}: interrupted; {str(error) or interrupted}\n")
         raise SystemExit(130) from error
+    finally:
+        warnings.showwarning = shown

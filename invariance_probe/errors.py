@@ -1,4 +1,4 @@
-"""The one exception a user meets: what was given, what rule it breaks, and the way out."""
+"""What a user meets: what was given, what rule it breaks, and the way out."""
 
 
 class InvalidInputError(ValueError):
@@ -6,4 +6,11 @@ class InvalidInputError(ValueError):
 
     The message is one line that names the value, the rule and the way out; the command line
     prints it and exits with status 2.
+    """
+
+
+class UnmeasuredLayerWarning(UserWarning):
+    """Where a layer's cells lie on the input is assumed, and numbers that rest on it may be wrong.
+
+    The message is one line that names the layers and what to do.
     """

@@ -142,6 +142,23 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return held
 
 
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Say where a stored configuration differs from another.
+
+    Args:
+        there: What is stored.
+        here: What it should be; what one of the two lacks counts as None.
+
+    Returns:
+        ``"rate=0.1 there, 0.2 here"``, joined by semicolons; empty if they are the same.
+    """
+    return "; ".join(
+        f"{name}={there.get(name)} there, {here.get(name)} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
+    )
+
+
 def check_out(out: str | Path | None) -> Path | None:
     """Refuse an output folder that something else lies in.
 

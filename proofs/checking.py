@@ -138,7 +138,7 @@ def measure(
         within = math.isfinite(r) and r <= tolerance
         return within if kind is Kind.THERE_EXISTS else not within
 
-    @_deterministic(examples, Phase.generate)  # type: ignore[untyped-decorator]  # see there
+    @deterministic(examples, Phase.generate)  # type: ignore[untyped-decorator]  # see there
     @given(cases)
     def visit(case: Any) -> None:
         nonlocal first
@@ -284,7 +284,16 @@ def show(value: object) -> str:
     return str(value)
 
 
-def _deterministic(examples: int, *phases: Phase) -> Any:
+def deterministic(examples: int, *phases: Phase) -> Any:
+    """Have Hypothesis draw the same cases at every call, and keep nothing of them.
+
+    Args:
+        examples: how many.
+        phases: of Hypothesis.
+
+    Returns:
+        Its settings.
+    """
     # typed `settings`, it could not be checked: beartype refuses a class that hides its module
     return settings(
         max_examples=examples,
@@ -310,7 +319,7 @@ def _smallest(
 
     try:
         smallest = find_smallest(
-            cases, within_budget, settings=_deterministic(examples, Phase.generate, Phase.shrink)
+            cases, within_budget, settings=deterministic(examples, Phase.generate, Phase.shrink)
         )
     except NoSuchExample:
         return ""

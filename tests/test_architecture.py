@@ -24,38 +24,13 @@ TESTED_IN = {
     "proofs/draws/*": "proofs/draws/test_draws.py",
     "proofs/gallery/*": "proofs/test_gallery.py",
     "proofs/formal/*": "proofs/test_formal.py",
-    "analyses/questions/*": "analyses/questions/test_list.py",
     # what a command writes, read back from the page or the terminal
-    "analyses/answer.py": "analyses/test_main.py",
     "analyses/report/*": "analyses/report/test_findings.py",
     "invariance_probe/report/*": "report/test_page.py",
     "proofs/reporting.py": "proofs/test_command.py",
-    "proofs/runner.py": "proofs/test_command.py",
     # one side of a whole that is tested as one
-    "analyses/trained_maps.py": "analyses/questions/test_trained_questions.py",
-    "analyses/training_figures.py": "analyses/questions/test_trained_questions.py",
     "invariance_probe/certificates/attacks.py": "certificates/test_any_warp.py",
-    "invariance_probe/controls/group_networks.py": "controls/test_groups.py",
-    "invariance_probe/controls/weights.py": "controls/test_filters.py",
-    "invariance_probe/data/catalogue.py": "data/test_datasets.py",
-    "invariance_probe/data/class_folders.py": "data/test_datasets.py",
-    "invariance_probe/data/formats.py": "data/test_datasets.py",
-    "invariance_probe/data/openers.py": "data/test_datasets.py",
-    "invariance_probe/data/sources.py": "data/test_datasets.py",
-    "invariance_probe/data/splits.py": "data/test_datasets.py",
-    "invariance_probe/perturbations/*": "perturbations/test_kinds.py",
-    "invariance_probe/stn/convolution.py": "stn/test_networks.py",
-    "invariance_probe/training/checkpoints.py": "training/test_resume.py",
-    "invariance_probe/training/configuration.py": "training/test_trainer.py",
-    "invariance_probe/training/factory.py": "training/test_trainer.py",
-    "invariance_probe/training/presets.py": "training/test_command.py",
-    "invariance_probe/training/runs.py": "training/test_trainer.py",
     "proofs/claim.py": "proofs/test_checking.py",
-    "proofs/worlds/defects.py": "proofs/test_mutants.py",
-    "proofs/worlds/gaussian_networks.py": "proofs/worlds/test_gaussians.py",
-    "proofs/worlds/packaged.py": "proofs/worlds/test_spectral.py",
-    "proofs/worlds/plane_maps.py": "proofs/worlds/test_gaussians.py",
-    "proofs/worlds/stencils.py": "proofs/test_corrections.py",
 }
 """Modules, or all of a folder but those with a file of their own, that are tested in another place
 than the mirrored one."""
@@ -217,18 +192,20 @@ def test_every_module_has_its_tests_where_the_tree_says() -> None:
 
 
 def _imported(source: Path) -> set[str]:
-    """The modules and names that a file imports, in full."""
+    """The modules and names that a file imports, in full; `ip.probe` as where it is defined."""
     found = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{each.name}" for each in node.names}
         elif isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ip":
+            found.add(getattr(getattr(ip, node.attr), "__module__", ENGINE.name))
     return found
 
 
 def test_tests_import_nothing_that_stands_above_what_they_test() -> None:
-    """Tests of a room use that room, its floor and those below, and the public surface at most."""
+    """Tests of a room use that room, its floor and those below, by whatever name."""
     floor = {
         room: height
         for height, rooms in enumerate(reversed(_floors()))

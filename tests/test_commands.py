@@ -1,5 +1,6 @@
 """The one way in which the three commands end."""
 
+import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -34,6 +35,8 @@ class Planted:
             raise KeyboardInterrupt("call again")
         if self.end == "status":
             raise SystemExit(1)
+        if self.end == "doubt":
+            warnings.warn("perhaps", stacklevel=1)
         if self.end == "defect":
             raise ZeroDivisionError
 
@@ -82,3 +85,13 @@ def test_a_defect_is_not_hidden() -> None:
     """An error that is no mistake of the user's keeps its traceback."""
     with pytest.raises(ZeroDivisionError):
         called("--end", "defect")
+
+
+def test_warnings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning is told like an error, without its place in the code, and ends nothing."""
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        called("--end", "doubt")
+        assert capsys.readouterr().err == "it: perhaps\n"
+    assert warnings.showwarning is before

@@ -13,6 +13,7 @@ NAMES = (
     "depth",
     "iterations",
     "consequences",
+    "price",
     "law",
     "speed",
     "search_quality",

@@ -1,4 +1,14 @@
-"""How much of what is left is beyond any warp, and are the best warps found the best?"""
+"""How much of what is left is beyond any warp, and are the best warps found the best?
+
+Two limits are not the method's. What a warp may do position by position, an `adversary` does: it
+reads each position's best place, and no bound can be larger than what it leaves. At block 5 of
+EfficientNet-Lite0, rotated by 45 to 135 degrees, it leaves 0.61 to 0.65 of what the best affine
+warp leaves, and the bound is 0.59 to 0.63 of that: to certify more, one must ask about fewer warps
+(`flow`). And at 56 x 56 cells the exact bound takes some twelve forward passes: of ten million
+pairs of a position and a cell (smooth random maps of 24 channels) one in ten passes the sieve of
+one separating plane each, one in seventeen would even if the nearest distance were known before,
+and each of those is a hull of 15 faces.
+"""
 
 import statistics
 import time
@@ -7,7 +17,7 @@ from dataclasses import dataclass
 import pandas as pd
 import seaborn as sns
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,7 +28,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.certificates import any_warp, attacks, branch_and_bound, families
 from invariance_probe.network import hooks
 from invariance_probe.network.models import load_model
-from invariance_probe.results.style import figure_style
+from proofs.checking import deterministic
 
 _TIMED_PAIRS = 2
 
@@ -241,14 +251,7 @@ def _drawn_attacks(examples: int, warps: int) -> list[dict[str, object]]:
     """Attack the bounds of small maps of all temperaments, drawn by Hypothesis."""
     tallies = {kind: _Tally(kind, "drawn") for kind in attacks.KINDS}
 
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @deterministic(examples, Phase.generate)  # type: ignore[untyped-decorator]  # see there
     @given(case=attacks.cases, seed=st.integers(0, 2**31))
     def attack(case: attacks.Case, seed: int) -> None:
         bound = any_warp.any_warp_bound(case.reference, case.moved, case.region)
@@ -325,12 +328,9 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     means["certified_share"] = means["any_warp"] / means["affine"]
     parts.append(means)
     some = frame[frame["part"] == "attack"]
-    sums = some.groupby(["part", "maps", "kind"], sort=False).agg(
-        tried=("tried", "sum"), violations=("violations", "sum"), closest=("closest", "min")
-    )
-    total = sums.groupby("part").agg(
-        tried=("tried", "sum"), violations=("violations", "sum"), closest=("closest", "min")
-    )
+    counted = {"tried": "sum", "violations": "sum", "closest": "min"}
+    sums = some.groupby(["part", "maps", "kind"], sort=False).agg(counted)
+    total = sums.groupby("part").agg(counted)
     parts += [sums.reset_index(), total.reset_index().assign(kind="all", maps="all")]
     some = frame[frame["part"] == "certificate"]
     parts.append(some.drop(columns="image").dropna(axis=1, how="all"))
@@ -346,47 +346,41 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    with figure_style():
-        figure = Figure(figsize=(12, 4.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        some = frame[(frame["part"] == "any-warp") & (frame["transform"] == "rotation")]
-        angles = sorted(some["parameter"].unique())
-        layers = list(dict.fromkeys(some["layer"]))
-        width = 0.8 / max(1, len(angles))
-        colours = sns.color_palette("flare", len(angles))
-        for k, (angle, colour) in enumerate(zip(angles, colours, strict=True)):
-            means = some[some["parameter"] == angle].groupby("layer")[["affine", "any_warp"]].mean()
-            at = [n + (k - (len(angles) - 1) / 2) * width for n in range(len(layers))]
-            left.bar(at, means.loc[layers, "affine"], 0.9 * width, color=colour, alpha=0.35)
-            left.bar(
-                at, means.loc[layers, "any_warp"], 0.9 * width, color=colour, label=f"{angle:g}°"
-            )
-        sides = [int(some[some["layer"] == layer]["side"].iloc[0]) for layer in layers]
-        names = [f"{layer}\n{side} × {side}" for layer, side in zip(layers, sides, strict=True)]
-        left.set_xticks(range(len(layers)), names, fontsize=9)
-        left.set_ylabel("fraction of variance")
-        left.set_title(
-            "left by the best affine warp found (pale);\nby any warp at least (full)", fontsize=11
-        )
-        left.set_ylim(top=1.2 * left.get_ylim()[1])  # room for the legend
-        left.legend(frameon=False, title="rotation", fontsize=9, title_fontsize=9, ncols=4)
-        proofs = frame[frame["part"] == "certificate"].copy()
-        proofs["percent"] = 100 * proofs["gap"]
-        proofs["budget"] = proofs["work"].map("{:.0e}".format)
-        sns.scatterplot(
-            proofs,
-            x="positions",
-            y="percent",
-            hue="family",
-            style="budget",
-            s=90,
-            ax=right,
-        )
-        right.axhline(1, color="0.4", linestyle="--")
-        right.set(
-            xscale="log", yscale="log", xlabel="positions of the region", ylabel="proven gap (%)"
-        )
-        right.set_title("no warp of the family is better by more", fontsize=11)
-        right.legend(frameon=False, fontsize=9)
-        sns.despine(figure)
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    some = frame[(frame["part"] == "any-warp") & (frame["transform"] == "rotation")]
+    angles = sorted(some["parameter"].unique())
+    layers = list(dict.fromkeys(some["layer"]))
+    width = 0.8 / max(1, len(angles))
+    colours = sns.color_palette("flare", len(angles))
+    for k, (angle, colour) in enumerate(zip(angles, colours, strict=True)):
+        means = some[some["parameter"] == angle].groupby("layer")[["affine", "any_warp"]].mean()
+        at = [n + (k - (len(angles) - 1) / 2) * width for n in range(len(layers))]
+        left.bar(at, means.loc[layers, "affine"], 0.9 * width, color=colour, alpha=0.35)
+        left.bar(at, means.loc[layers, "any_warp"], 0.9 * width, color=colour, label=f"{angle:g}°")
+    sides = [int(some[some["layer"] == layer]["side"].iloc[0]) for layer in layers]
+    names = [f"{layer}\n{side} × {side}" for layer, side in zip(layers, sides, strict=True)]
+    left.set_xticks(range(len(layers)), names, fontsize=9)
+    left.set_ylabel("fraction of variance")
+    left.set_title(
+        "left by the best affine warp found (pale);\nby any warp at least (full)", fontsize=11
+    )
+    left.set_ylim(top=1.2 * left.get_ylim()[1])  # room for the legend
+    left.legend(frameon=False, title="rotation", fontsize=9, title_fontsize=9, ncols=4)
+    proofs = frame[frame["part"] == "certificate"].copy()
+    proofs["percent"] = 100 * proofs["gap"]
+    proofs["budget"] = proofs["work"].map("{:.0e}".format)
+    sns.scatterplot(
+        proofs,
+        x="positions",
+        y="percent",
+        hue="family",
+        style="budget",
+        s=90,
+        ax=right,
+    )
+    right.axhline(1, color="0.4", linestyle="--")
+    right.set(xscale="log", yscale="log", xlabel="positions of the region", ylabel="proven gap (%)")
+    right.set_title("no warp of the family is better by more", fontsize=11)
+    right.legend(frameon=False, fontsize=9)
     return figure

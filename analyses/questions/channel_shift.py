@@ -6,8 +6,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,11 +13,11 @@ from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
 import invariance_probe as ip
+from analyses.efficientnet import fvu_rows, normalised, photographs, trained
 from analyses.questions import trained_against_random as networks
 from invariance_probe import controls
-from invariance_probe.network.models import load_model
+from invariance_probe.network.models import LITE_MEAN, LITE_STD
 from invariance_probe.results import decomposition
-from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import by_image, statistic_interval
 
 KINDS = ("permutation", "linear")
@@ -108,8 +106,7 @@ def measure(config: Config) -> pd.DataFrame:
             std=pixel[1],
             seed=config.seed,
         )
-        table = result.frame()
-        rows = table[table["metric"] == "fvu"][KEPT].astype({"layer": str, "method": str})
+        rows = fvu_rows(result, KEPT).astype({"layer": str, "method": str})
         moves = decomposition.channel_moves(result)
         moves = moves.assign(
             method=moves["warp"].astype(str) + "+permutation", layer=moves["layer"].astype(str)
@@ -128,19 +125,17 @@ def _networks(
     config: Config,
 ) -> Iterator[tuple[str, nn.Module, Float[Tensor, "..."], int, tuple[str, ...], Pixel]]:
     """Name, network, images, crop, layers and normalisation of each probe."""
-    loaded = load_model("efficientnet-lite0")
-    pixel = loaded.mean, loaded.std
-    images = networks.photographs(config.images, CANVAS)
+    pixel = LITE_MEAN, LITE_STD
+    images, _ = photographs(config.images, CANVAS)
     for name in config.networks:
         if name == CONTROL:
-            small = networks.photographs(config.images, CONTROL_CANVAS)
+            small, _ = photographs(config.images, CONTROL_CANVAS)
             turning = controls.c4_network(seed=config.seed)
             yield name, turning, small, 65, CONTROL_LAYERS, ((0.0,), (1.0,))
             continue
-        network = loaded.module
+        network = trained()
         if name == DRAWN:
-            mean, std = (torch.tensor(v)[:, None, None] for v in pixel)
-            seen = (ip.Rotation(0)(images, crop=225) - mean) / std
+            seen = normalised(ip.Rotation(0)(images, crop=225))
             network = networks.recalibrated(networks.drawn_anew(network, config.seed), seen)
         yield name, network, images, 224 if name == OFF_GRID else 225, config.layers, pixel
 
@@ -282,36 +277,34 @@ def plot(frame: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(frame["network"]))
     layers = {name: list(dict.fromkeys(frame[frame["network"] == name]["layer"])) for name in names}
     columns = max(map(len, layers.values()))
-    with figure_style():
-        size = (max(2.5 * columns + 0.8, 7.5), 2.6 * len(names) + 1.6)
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(len(names), columns, sharey=True, squeeze=False)
-        for row, name in enumerate(names):
-            for column in range(columns):
-                axes = panels[row, column]
-                if column >= len(layers[name]):
-                    axes.set_axis_off()
-                    continue
-                layer = layers[name][column]
-                _draw(axes, table[(table["network"] == name) & (table["layer"] == layer)])
-                title = f"layer {layer}" if name == CONTROL else layer
-                axes.set_title(title, fontsize=11)
-            panels[row, 0].set_ylabel(f"{name}\nshare removed", fontsize=11)
-        panels[-1, 0].set_xlabel("rotation of the input (degrees)", fontsize=11)
-        handles = [
-            Line2D([], [], color=colour, linestyle=line, marker="o", markersize=4, label=label)
-            for colour, line, label in STYLES.values()
-        ]
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(4, columns + 1), frameon=False
-        )
-        figure.suptitle(
-            "Share of the oracle-warped residual that reassigned or mixed channels remove on other "
-            f"images;\n{frame['image'].nunique()} photographs, ribbons: 95 % intervals over them; "
-            "grey: quarter turns; axis cut at -0.35",
-            fontsize=12,
-        )
-        sns.despine(figure)
+    size = (max(2.5 * columns + 0.8, 7.5), 2.6 * len(names) + 1.6)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(names), columns, sharey=True, squeeze=False)
+    for row, name in enumerate(names):
+        for column in range(columns):
+            axes = panels[row, column]
+            if column >= len(layers[name]):
+                axes.set_axis_off()
+                continue
+            layer = layers[name][column]
+            _draw(axes, table[(table["network"] == name) & (table["layer"] == layer)])
+            title = f"layer {layer}" if name == CONTROL else layer
+            axes.set_title(title, fontsize=11)
+        panels[row, 0].set_ylabel(f"{name}\nshare removed", fontsize=11)
+    panels[-1, 0].set_xlabel("rotation of the input (degrees)", fontsize=11)
+    handles = [
+        Line2D([], [], color=colour, linestyle=line, marker="o", markersize=4, label=label)
+        for colour, line, label in STYLES.values()
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(4, columns + 1), frameon=False
+    )
+    figure.suptitle(
+        "Share of the oracle-warped residual that reassigned or mixed channels remove on other "
+        f"images;\n{frame['image'].nunique()} photographs, ribbons: 95 % intervals over them; "
+        "grey: quarter turns; axis cut at -0.35",
+        fontsize=12,
+    )
     return figure
 
 

@@ -30,7 +30,6 @@ from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method
-from invariance_probe.results.style import figure_style
 from invariance_probe.training.configuration import Network, TrainConfig
 
 COSTS = ("over_sl", "over_cnn", "over_c0")
@@ -284,24 +283,22 @@ def plot(frame: pd.DataFrame) -> Figure:
     """
     said = summary(frame)
     said = said[said["cost"] == "over_sl"]
-    with figure_style():
-        figure = Figure(figsize=(14, 6.2), layout="constrained")
-        points, forest = figure.subplots(1, 2, width_ratios=(1.15, 1))
-        _draw_points(points, frame)
-        overall = said[(said["residual"] == "affine") & (said["points"] == "all")]
-        for rho, low, high in overall[["rho", "low", "high"]].to_numpy():
-            ends = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-            points.set_title(f"all points: Spearman's rho {rho:.2f}{ends}")
-        _draw_ranks(forest, said)
-        first = frame.iloc[0]
-        figure.suptitle(
-            "Does the residual of a trained CNN predict what a transformer of its maps costs?\n"
-            f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
-            f"{first['images']} images probed; {first['machine']}; "
-            "intervals: 95 % over seeds",
-            fontsize=12,
-        )
-        sns.despine(figure)
+    figure = Figure(figsize=(14, 6.2), layout="constrained")
+    points, forest = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _draw_points(points, frame)
+    overall = said[(said["residual"] == "affine") & (said["points"] == "all")]
+    for rho, low, high in overall[["rho", "low", "high"]].to_numpy():
+        ends = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+        points.set_title(f"all points: Spearman's rho {rho:.2f}{ends}")
+    _draw_ranks(forest, said)
+    first = frame.iloc[0]
+    figure.suptitle(
+        "Does the residual of a trained CNN predict what a transformer of its maps costs?\n"
+        f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
+        f"{first['images']} images probed; {first['machine']}; "
+        "intervals: 95 % over seeds",
+        fontsize=12,
+    )
     return figure
 
 

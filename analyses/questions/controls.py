@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,10 +12,10 @@ from matplotlib.patches import Patch
 from torch import Tensor, nn
 
 import invariance_probe as ip
+from analyses.efficientnet import photographs
 from invariance_probe import controls
-from invariance_probe.data.pictures import open_images
 from invariance_probe.results.methods import DEFAULT_METHODS, Method
-from invariance_probe.results.style import RESIDUAL, figure_style
+from invariance_probe.results.style import RESIDUAL
 
 EXACT = 1e-10
 """Largest fvu that passes as exact: a relative error of 1e-5, squared."""
@@ -109,9 +107,7 @@ def measure(config: Config) -> pd.DataFrame:
         ``answer``, and ``recovered``, 1 where the permutation that the engine finds is the known
         one, 0 where it is another, else NaN.
     """
-    files, _ = open_images("photographs", 2 * max(config.sizes))
-    canvases = torch.stack([files[i] for i in range(min(config.images, len(files)))])
-    names = list(files.names[: len(canvases)])
+    canvases, names = photographs(config.images, 2 * max(config.sizes))
     frames = []
     for name in config.networks:
         # a blur has no weights to draw
@@ -275,44 +271,40 @@ def plot(frame: pd.DataFrame) -> Figure:
     table = summary(frame)
     networks = list(dict.fromkeys(table["network"]))
     families = [family for family in MOVES if (table["moves"] == family).any()]
-    with figure_style():
-        height = 1.9 + 0.42 * len(networks)
-        figure = Figure(figsize=(2.5 * len(families) + 1.2, height), layout="constrained")
-        panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
-        for axes, family in zip(panels, families, strict=True):
-            _draw_family(axes, table[table["moves"] == family], networks)
-            axes.set_title(family, fontsize=12)
-        panels[0].set_yticks(range(len(networks)), networks)
-        panels[0].set_ylim(len(networks) - 0.5, -0.5)
-        right = int((table["holds"] * table["pairs"]).sum().round())
-        figure.suptitle(
-            f"{RESIDUAL}, mean over images, sizes and seeds; "
-            f"the known answer holds for {right} of {table['pairs'].sum()} pairs of maps",
-            fontsize=12,
+    height = 1.9 + 0.42 * len(networks)
+    figure = Figure(figsize=(2.5 * len(families) + 1.2, height), layout="constrained")
+    panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
+    for axes, family in zip(panels, families, strict=True):
+        _draw_family(axes, table[table["moves"] == family], networks)
+        axes.set_title(family, fontsize=12)
+    panels[0].set_yticks(range(len(networks)), networks)
+    panels[0].set_ylim(len(networks) - 0.5, -0.5)
+    right = int((table["holds"] * table["pairs"]).sum().round())
+    figure.suptitle(
+        f"{RESIDUAL}, mean over images, sizes and seeds; "
+        f"the known answer holds for {right} of {table['pairs'].sum()} pairs of maps",
+        fontsize=12,
+    )
+    handles: list[Line2D | Patch] = [
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker=MARKERS[method],
+            markersize=_marker_size(method),
+            markeredgewidth=2 if MARKERS[method] == "|" else 0.5,
+            linestyle="",
+            label=Method(method).label,
         )
-        handles: list[Line2D | Patch] = [
-            Line2D(
-                [],
-                [],
-                color=colour,
-                marker=MARKERS[method],
-                markersize=_marker_size(method),
-                markeredgewidth=2 if MARKERS[method] == "|" else 0.5,
-                linestyle="",
-                label=Method(method).label,
-            )
-            for method, colour in COLOURS.items()
-            if table[method].notna().any()
-        ]
-        handles += [
-            Patch(color=SHADES[answer], label=label)
-            for answer, label in ANSWER_LABELS.items()
-            if (table["answer"] == answer).any()
-        ]
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10
-        )
-        sns.despine(figure)
+        for method, colour in COLOURS.items()
+        if table[method].notna().any()
+    ]
+    handles += [
+        Patch(color=SHADES[answer], label=label)
+        for answer, label in ANSWER_LABELS.items()
+        if (table["answer"] == answer).any()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     return figure
 
 

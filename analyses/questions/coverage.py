@@ -15,7 +15,6 @@ from torch import Tensor, nn
 import invariance_probe as ip
 from invariance_probe.data.datasets import open_dataset
 from invariance_probe.results.methods import EXPLAINING_METHODS
-from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import mean_interval, statistic_interval, t_interval
 
 METHODS = ("identity", "oracle", "floor", "unrelated")
@@ -282,33 +281,31 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     panels = {"": "known distributions", "probe": "whole probes", "part": "parts of a residual"}
-    with figure_style():
-        figure = Figure(figsize=(15.5, 5.4), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True)
-        sizes = sorted(frame["images"].unique())
-        for one, (kind, title) in zip(axes, panels.items(), strict=True):
-            names = [n for n in dict.fromkeys(frame["values"]) if n.rpartition(": ")[0] == kind]
-            colours = sns.color_palette("colorblind", len(names))
-            one.axhspan(0.93, 0.97, color="0.9", zorder=0)
-            one.axhline(0.95, color="#767676", linewidth=0.8)
-            for name, colour, marker in zip(names, colours, "osD^vP<", strict=False):
-                rows = frame[frame["values"] == name]
-                one.plot(
-                    rows["images"],
-                    rows["covered"],
-                    color=colour,
-                    marker=marker,
-                    markersize=5,
-                    label=name.partition(": ")[2] or name,
-                )
-            one.set_xscale("log")
-            one.set_xticks(sizes, [str(size) for size in sizes])
-            one.minorticks_off()
-            one.set_xlabel("images")
-            one.set_title(title, fontsize=12)
-            one.legend(fontsize=9, loc="lower right")
-        axes[0].set_ylabel("share of 95 % intervals\nthat hold the mean")
-        axes[0].set_ylim(min(0.8, float(frame["covered"].min()) - 0.01), 1.005)
-        figure.suptitle("Grey: 0.93 to 0.97. Digits, a random network, two rotations", fontsize=12)
-        sns.despine(figure)
+    figure = Figure(figsize=(15.5, 5.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True)
+    sizes = sorted(frame["images"].unique())
+    for one, (kind, title) in zip(axes, panels.items(), strict=True):
+        names = [n for n in dict.fromkeys(frame["values"]) if n.rpartition(": ")[0] == kind]
+        colours = sns.color_palette("colorblind", len(names))
+        one.axhspan(0.93, 0.97, color="0.9", zorder=0)
+        one.axhline(0.95, color="#767676", linewidth=0.8)
+        for name, colour, marker in zip(names, colours, "osD^vP<", strict=False):
+            rows = frame[frame["values"] == name]
+            one.plot(
+                rows["images"],
+                rows["covered"],
+                color=colour,
+                marker=marker,
+                markersize=5,
+                label=name.partition(": ")[2] or name,
+            )
+        one.set_xscale("log")
+        one.set_xticks(sizes, [str(size) for size in sizes])
+        one.minorticks_off()
+        one.set_xlabel("images")
+        one.set_title(title, fontsize=12)
+        one.legend(fontsize=9, loc="lower right")
+    axes[0].set_ylabel("share of 95 % intervals\nthat hold the mean")
+    axes[0].set_ylim(min(0.8, float(frame["covered"].min()) - 0.01), 1.005)
+    figure.suptitle("Grey: 0.93 to 0.97. Digits, a random network, two rotations", fontsize=12)
     return figure

@@ -16,15 +16,13 @@ description. ``two-cores-harder`` turns digits by up to 180 degrees.
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analyses import training_figures, training_plan
+from analyses.legends import shared_legend
 from analyses.training_plan import Setup, TrainingPlan
-from invariance_probe.results.style import figure_style
 from invariance_probe.training.configuration import Network
 
 REFERENCE = "cnn"
@@ -140,38 +138,27 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure: a row a perturbation; counts of diverged runs stand in the titles.
     """
     perturbations = list(dict.fromkeys(frame["perturbation"]))
-    with figure_style():
-        figure = Figure(figsize=(12, 4.2 * len(perturbations) + 1.6), layout="constrained")
-        panels = figure.subplots(len(perturbations), 2, squeeze=False)
-        for line, perturbation in enumerate(perturbations):
-            here = frame[frame["perturbation"] == perturbation]
-            errors, norms = panels[line]
-            training_figures.draw_lines(
-                errors, here, along="depth", value="error", convert=_percent
-            )
-            training_figures.draw_lines(norms, here, along="depth", value="gradient")
-            lost = here.loc[here["outcome"] != "finished", "variant"].value_counts()
-            said = ", ".join(f"{count} of {name.upper()}" for name, count in lost.items())
-            name = training_figures.spoken(perturbation)
-            errors.set_title(f"{name}; diverged: {said or 'none'}")
-            errors.set_ylabel("test error (%)")
-            training_figures.from_zero(errors)
-            norms.set_yscale("log")
-            norms.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            norms.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            norms.yaxis.set_minor_formatter(NullFormatter())
-            norms.set_ylabel("norm of the localizers' gradient")
-            for axes in (errors, norms):
-                axes.set_xlabel("layer X that the localizer sees (0: the image)")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=2)
-        figure.suptitle(
-            "The same transformer, deeper in the network\n" + training_figures.caption(frame),
-            fontsize=12,
-        )
-        sns.despine(figure)
+    figure = Figure(figsize=(12, 4.2 * len(perturbations) + 1.6), layout="constrained")
+    panels = figure.subplots(len(perturbations), 2, squeeze=False)
+    for line, perturbation in enumerate(perturbations):
+        here = frame[frame["perturbation"] == perturbation]
+        errors, norms = panels[line]
+        training_figures.draw_errors(errors, here, along="depth")
+        training_figures.draw_lines(norms, here, along="depth", value="gradient")
+        lost = here.loc[here["outcome"] != "finished", "variant"].value_counts()
+        said = ", ".join(f"{count} of {name.upper()}" for name, count in lost.items())
+        name = training_figures.spoken(perturbation)
+        errors.set_title(f"{name}; diverged: {said or 'none'}")
+        norms.set_yscale("log")
+        norms.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        norms.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        norms.yaxis.set_minor_formatter(NullFormatter())
+        norms.set_ylabel("norm of the localizers' gradient")
+        for axes in (errors, norms):
+            axes.set_xlabel("layer X that the localizer sees (0: the image)")
+    shared_legend(figure, panels[0, 0], ncols=2)
+    figure.suptitle(
+        "The same transformer, deeper in the network\n" + training_figures.caption(frame),
+        fontsize=12,
+    )
     return figure
-
-
-def _percent(values: np.ndarray) -> np.ndarray:
-    return 100 * values

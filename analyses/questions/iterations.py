@@ -16,12 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from analyses import training_figures, training_plan
+from analyses.legends import shared_legend
 from analyses.training_plan import Setup, TrainingPlan
-from invariance_probe.results.style import figure_style
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,38 +124,27 @@ def plot(frame: pd.DataFrame) -> Figure:
         for perturbation in dict.fromkeys(frame["perturbation"])
         for depth in depths
     ]
-    with figure_style():
-        figure = Figure(figsize=(12, 4.2 * len(rows) + 1.4), layout="constrained")
-        panels = figure.subplots(len(rows), 2, squeeze=False)
-        for (errors, poses), (perturbation, depth) in zip(panels, rows, strict=True):
-            # C0 has no layer, and stands beside all
-            here = frame[(frame["perturbation"] == perturbation) & frame["depth"].isin([0, depth])]
-            slopes = [name for name in here if str(name).startswith("slope_")]
-            slope = next(name for name in slopes if np.isfinite(here[name]).any())
-            training_figures.draw_lines(
-                errors, here, along="steps", value="error", convert=_percent
-            )
-            training_figures.draw_lines(poses, here, along="steps", value=slope)
-            errors.set_title(
-                training_figures.spoken(perturbation) + (f", X = {depth}" if depth else "")
-            )
-            training_figures.from_zero(errors)
-            errors.set_ylabel("test error (%)")
-            poses.axhline(1, color="#767676", linewidth=0.8, linestyle=":")
-            poses.set_ylabel(
-                f"slope of undone against applied\n{slope.removeprefix('slope_')} (1: all undone)"
-            )
-            for axes in (errors, poses):
-                axes.set_xlabel("steps")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=2)
-        figure.suptitle(
-            "Looking once, or again at what is left\n" + training_figures.caption(frame),
-            fontsize=12,
+    figure = Figure(figsize=(12, 4.2 * len(rows) + 1.4), layout="constrained")
+    panels = figure.subplots(len(rows), 2, squeeze=False)
+    for (errors, poses), (perturbation, depth) in zip(panels, rows, strict=True):
+        # C0 has no layer, and stands beside all
+        here = frame[(frame["perturbation"] == perturbation) & frame["depth"].isin([0, depth])]
+        slopes = [name for name in here if str(name).startswith("slope_")]
+        slope = next(name for name in slopes if np.isfinite(here[name]).any())
+        training_figures.draw_errors(errors, here, along="steps")
+        training_figures.draw_lines(poses, here, along="steps", value=slope)
+        errors.set_title(
+            training_figures.spoken(perturbation) + (f", X = {depth}" if depth else "")
         )
-        sns.despine(figure)
+        poses.axhline(1, color="#767676", linewidth=0.8, linestyle=":")
+        poses.set_ylabel(
+            f"slope of undone against applied\n{slope.removeprefix('slope_')} (1: all undone)"
+        )
+        for axes in (errors, poses):
+            axes.set_xlabel("steps")
+    shared_legend(figure, panels[0, 0], ncols=2)
+    figure.suptitle(
+        "Looking once, or again at what is left\n" + training_figures.caption(frame),
+        fontsize=12,
+    )
     return figure
-
-
-def _percent(values: np.ndarray) -> np.ndarray:
-    return 100 * values

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 
-from invariance_probe.data.datasets import Dataset, Parts, Source, Split
+from analyses.noise import noise_dataset
 from invariance_probe.perturbations.kinds import RandomRotation
-from invariance_probe.results.style import figure_style
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import checkpoints
 from invariance_probe.training.configuration import Execution, TrainConfig
@@ -50,25 +48,6 @@ class Config:
 PRESETS = {"quick": Config(), "tiny": Config(kills=2, steps=200, longest=0.2)}
 
 
-def _dataset() -> Dataset:
-    """Noise with labels: what is learnt does not matter here."""
-    generator = torch.Generator().manual_seed(0)
-
-    def split(count: int) -> Split:
-        return Split(
-            images=torch.randint(
-                0, 256, (count, 1, 24, 24), generator=generator, dtype=torch.uint8
-            ),
-            labels=torch.randint(0, 3, (count, 1), generator=generator),
-        )
-
-    parts = Parts(train=split(200), validation=split(40), test=split(60))
-    noise = Source(
-        name="noise", files="none", read=lambda _: parts, classes=3, side=24, synthetic=True
-    )
-    return Dataset(source=noise, parts=parts)
-
-
 def _train(config: Config, folder: str) -> None:
     """Train, or go on; the target of the processes."""
     torch.set_num_threads(1)
@@ -84,7 +63,7 @@ def _train(config: Config, folder: str) -> None:
             evaluate_every=20,
         ),
         folder,
-        dataset=_dataset(),
+        dataset=noise_dataset((200, 40, 60), side=24, classes=3, seed=0),
         execution=Execution(device="cpu", checkpoint_steps=1),
     )
 
@@ -192,11 +171,9 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    with figure_style():
-        figure = Figure(figsize=(5.6, 3.8), layout="constrained")
-        axes = figure.subplots()
-        axes.step(frame["process"], frame["step"], where="post", marker="o")
-        axes.set_xlabel("process")
-        axes.set_ylabel("step of the newest checkpoint")
-        sns.despine(figure)
+    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.step(frame["process"], frame["step"], where="post", marker="o")
+    axes.set_xlabel("process")
+    axes.set_ylabel("step of the newest checkpoint")
     return figure

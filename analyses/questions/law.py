@@ -1,20 +1,24 @@
-"""Does the spectral law predict a first layer's residual from its weights and a spectrum?"""
+"""Does the spectral law predict a first layer's residual from its weights and a spectrum?
+
+At stride 1 and at the stem's own stride of 2, where the map cannot carry all that the image holds:
+the law of a sampled map (P13c) knows what aliasing and interpolation add, and stands beside the law
+that leaves sampling out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from invariance_probe.data.pictures import open_images
-from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import statistic_interval
-from proofs.claims.p13_spectral_law import SIDE, curves
+from proofs.claims.p13_spectral_law import SIDE, curves, sampled_curves
 from proofs.worlds import plane_maps, spectral
 from proofs.worlds.packaged import LUMINANCE, stem_kernels
 from proofs.worlds.plane_maps import Matrix
@@ -36,12 +40,14 @@ class Config:
     Attributes:
         degrees: Rotations of the images.
         factors: Scalings of the images, 0.7 to 2.
+        strides: Of the layer.
         images: Number of images of each kind; photographs 10 at most.
         seed: Of the noise.
     """
 
     degrees: tuple[float, ...] = (5, 10, 20, 30, 45, 60, 90, 135, 180)
     factors: tuple[float, ...] = (0.7, 0.8, 0.9, 1.1, 1.2, 1.4, 2)
+    strides: tuple[int, ...] = (1, 2)
     images: int = 10
     seed: int = 0
 
@@ -53,17 +59,18 @@ PRESETS = {
 
 
 def measure(config: Config) -> pd.DataFrame:
-    """Predict the residuals of EfficientNet-Lite0's stem, at stride 1 on grey images, and measure.
+    """Predict the residuals of EfficientNet-Lite0's stem on grey images, and measure.
 
     Args:
         config: What to predict and to measure.
 
     Returns:
-        One row per ``images`` (kind), ``image``, ``transform``, ``parameter``, ``kind`` (linear or
-        after ReLU) and ``channel``: ``error``, the mean squared difference that warping back leaves
-        on this image, and ``energy``, the mean square of its reference map, both divided by the
-        mean energy over images, so that the sum of errors over the sum of energies is the measured
-        residual; ``predicted``, the residual that the law states for this kind of images.
+        One row per ``images`` (kind), ``stride``, ``image``, ``transform``, ``parameter``, ``kind``
+        (linear or after ReLU) and ``channel``: ``error``, the mean squared difference that warping
+        back leaves on this image, and ``energy``, the mean square of its reference map, both
+        divided by the mean energy over images, so that the sum of errors over the sum of energies
+        is the measured residual; ``predicted``, the residual that the law states for this kind of
+        images, and ``unsampled``, that of the law without sampling.
     """
     bank = stem_kernels()
     moves: list[tuple[str, float, Matrix]] = [
@@ -71,9 +78,10 @@ def measure(config: Config) -> pd.DataFrame:
         *(("scaling", f, plane_maps.scaling(f)) for f in config.factors),
     ]
     frames = []
-    for name, images, power in _images(config):
-        law = curves(bank, power, tuple(h for *_, h in moves))
-        error, energy = _errors(images, bank, [h for *_, h in moves], negatives=name != PHOTOGRAPHS)
+    transforms = tuple(h for *_, h in moves)
+    for (name, images, power), stride in product(_images(config), config.strides):
+        law = sampled_curves(bank, power, transforms, stride=stride, radius=RADIUS)
+        error, energy = _errors(images, bank, transforms, stride, negatives=name != PHOTOGRAPHS)
         unit = energy.mean(axis=0)
         index = pd.MultiIndex.from_product(
             [range(len(images)), KINDS, range(len(moves)), range(len(bank))],
@@ -81,15 +89,17 @@ def measure(config: Config) -> pd.DataFrame:
         )
         rows = index.to_frame(index=False).assign(
             images=name,
+            stride=stride,
             error=(error / unit).ravel(),
             energy=np.broadcast_to(energy / unit, error.shape).ravel(),
             predicted=np.broadcast_to(law, error.shape).ravel(),
+            unsampled=np.broadcast_to(curves(bank, power, transforms), error.shape).ravel(),
         )
         frames.append(rows)
     frame = pd.concat(frames, ignore_index=True)
     frame.insert(2, "transform", [moves[number][0] for number in frame["move"]])
     frame.insert(3, "parameter", [float(moves[number][1]) for number in frame.pop("move")])
-    return frame.astype(dict.fromkeys(("error", "energy", "predicted"), "float32"))
+    return frame.astype(dict.fromkeys(("error", "energy", "predicted", "unsampled"), "float32"))
 
 
 def _images(
@@ -117,16 +127,27 @@ def _images(
 
 
 def _errors(
-    images: Sequence[Grey], bank: spectral.Bank, transforms: Sequence[Matrix], *, negatives: bool
+    images: Sequence[Grey],
+    bank: spectral.Bank,
+    transforms: Sequence[Matrix],
+    stride: int,
+    *,
+    negatives: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean squared errors and energies: image x kind x transform (1 for energies) x channel."""
     positions = spectral.disc(RADIUS, STEP)
     errors, energies = [], []
     for image in images:
         ratio = spectral.measured_residuals(
-            [image], bank, transforms, negatives=negatives, radius=RADIUS, step=STEP
+            [image],
+            bank,
+            transforms,
+            stride=stride,
+            negatives=negatives,
+            radius=RADIUS,
+            step=STEP,
         )
-        maps = spectral.features_at(image, bank, positions, stride=1)
+        maps = spectral.read_at(spectral.feature_maps(image, bank, stride), positions, stride)
         rectified = (maps**2).mean(1) / 2 if negatives else (np.maximum(maps, 0) ** 2).mean(1)
         energy = np.stack([(maps**2).mean(1), rectified])[:, None]
         errors.append(ratio * energy)
@@ -141,42 +162,49 @@ def points(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `measure` returned.
 
     Returns:
-        One row per kind of images, kind of layer, transform, parameter and channel: ``predicted``
-        and ``measured`` residual.
+        One row per kind of images, stride, kind of layer, transform, parameter and channel:
+        ``predicted``, ``unsampled`` and ``measured`` residual.
     """
-    keys = ["images", "kind", "transform", "parameter", "channel"]
+    keys = ["images", "stride", "kind", "transform", "parameter", "channel"]
     sums = frame.groupby(keys, sort=False, as_index=False).agg(
-        error=("error", "sum"), energy=("energy", "sum"), predicted=("predicted", "first")
+        error=("error", "sum"),
+        energy=("energy", "sum"),
+        predicted=("predicted", "first"),
+        unsampled=("unsampled", "first"),
     )
     return sums.assign(measured=sums.pop("error") / sums.pop("energy"))
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Judge the law by kind of images, kind of layer and family.
+    """Judge the law by kind of images, stride, kind of layer and family.
 
     Args:
         frame: What `measure` returned.
 
     Returns:
         One row each, ``transform`` also ``all``: ``r_squared`` of the prediction as it is, without
-        any fit, with ``low`` and ``high`` (95 % interval over images); ``bias``, the mean of
+        any fit, with ``low`` and ``high`` (95 % interval over images); ``unsampled``, that of the
+        law without sampling; ``bias``, the mean of
         measured less predicted residuals; ``error``, their root mean square difference;
         ``correlation``; ``n_points``, ``n_images``.
     """
     rows = []
-    for (images, kind), one in frame.groupby(["images", "kind"], sort=False):
+    for keys, one in frame.groupby(["images", "stride", "kind"], sort=False):
+        about = dict(zip(("images", "stride", "kind"), keys, strict=True))
         for family in ("all", *dict.fromkeys(one["transform"])):
             here = one if family == "all" else one[one["transform"] == family]
-            rows.append({"images": images, "kind": kind, "transform": family} | _judged(here))
+            rows.append({**about, "transform": family, **_judged(here)})
     return pd.DataFrame(rows)
 
 
 def _judged(rows: pd.DataFrame) -> dict[str, float]:
     """How well the law does on some points."""
     keys = ["transform", "parameter", "channel"]
-    wide = rows.pivot(index=keys, columns="image", values=["error", "energy", "predicted"])
+    wide = rows.pivot(
+        index=keys, columns="image", values=["error", "energy", "predicted", "unsampled"]
+    )
     errors, energies = (wide[c].to_numpy(float) for c in ("error", "energy"))
-    law = wide["predicted"].to_numpy(float)[:, 0]
+    law, unsampled = (wide[c].to_numpy(float)[:, 0] for c in ("predicted", "unsampled"))
     found = errors.sum(1) / energies.sum(1)
     count = errors.shape[1]
 
@@ -189,6 +217,7 @@ def _judged(rows: pd.DataFrame) -> dict[str, float]:
         "r_squared": float(fit),
         "low": float(low),
         "high": float(high),
+        "unsampled": spectral.explained(unsampled, found),
         "bias": float((found - law).mean()),
         "error": float(np.sqrt(((found - law) ** 2).mean())),
         "correlation": float(np.corrcoef(law, found)[0, 1]),
@@ -198,7 +227,7 @@ def _judged(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def plot(frame: pd.DataFrame) -> Figure:
-    """Draw measured against predicted residuals, a panel a kind of images and of layer.
+    """Draw measured against predicted residuals, a panel for each stride and kind.
 
     Args:
         frame: What `measure` returned.
@@ -207,56 +236,62 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     cloud, judged = points(frame), summary(frame)
-    judged = judged[judged["transform"] == "all"].set_index(["images", "kind"])
-    kinds = list(dict.fromkeys(frame["images"]))
+    keys = ["stride", "kind", "images"]
+    judged = judged[judged["transform"] == "all"].set_index(keys)
+    columns = list(dict.fromkeys(frame["images"]))
+    rows = list(product(sorted(frame["stride"].unique()), KINDS))
     top = 1.05 * float(cloud[["predicted", "measured"]].to_numpy().max())
-    with figure_style():
-        figure = Figure(figsize=(4 * len(kinds) + 0.8, 9.2), layout="constrained")
-        panels = figure.subplots(2, len(kinds), sharex=True, sharey=True, squeeze=False)
-        for row, kind in enumerate(KINDS):
-            for column, images in enumerate(kinds):
-                axes: Axes = panels[row, column]
-                here = cloud[(cloud["images"] == images) & (cloud["kind"] == kind)]
-                axes.plot([0, top], [0, top], color="black", linewidth=0.9, linestyle="--")
-                for family, colour in COLOURS.items():
-                    one = here[here["transform"] == family]
-                    axes.scatter(
-                        one["predicted"],
-                        one["measured"],
-                        s=11,
-                        color=colour,
-                        alpha=0.5,
-                        linewidth=0,
-                        rasterized=True,
-                    )
-                fit = judged.loc[(images, kind)]
-                axes.text(
-                    0.04,
-                    0.96,
-                    f"$R^2$ = {fit['r_squared']:.3f}\n[{fit['low']:.3f}, {fit['high']:.3f}]",
-                    transform=axes.transAxes,
-                    va="top",
-                )
-                axes.set_xlim(0, top)
-                axes.set_ylim(0, top)
-                axes.set_aspect("equal")
-                if row == 0:
-                    axes.set_title(images, fontsize=12)
-                else:
-                    axes.set_xlabel("predicted residual")
-            panels[row, 0].set_ylabel(f"measured residual, {kind}")
-        handles = [
-            Line2D([], [], color=c, marker="o", markersize=5, linestyle="", label=f)
-            for f, c in COLOURS.items()
-        ]
-        handles.append(Line2D([], [], color="black", linestyle="--", label="prediction is right"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-        channels, count = frame["channel"].nunique(), frame["image"].nunique()
-        figure.suptitle(
-            f"EfficientNet-Lite0's stem, stride 1: {channels} channels, {count} images of each "
-            "kind; one point per channel and transform\n"
-            "relative mean squared residual; brackets: 95 % intervals over images",
-            fontsize=11,
-        )
-        sns.despine(figure)
+    size = (3.6 * len(columns) + 0.8, 3.3 * len(rows) + 1.4)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+    for (stride, kind), line in zip(rows, panels, strict=True):
+        for images, axes in zip(columns, line, strict=True):
+            here = cloud[(cloud[keys] == [stride, kind, images]).all(axis=1)]
+            _panel(axes, here, judged.loc[(stride, kind, images)], top)
+        line[0].set_ylabel(f"measured, stride {stride},\n{kind}")
+    for axes, images in zip(panels[0], columns, strict=True):
+        axes.set_title(images, fontsize=12)
+    for axes in panels[-1]:
+        axes.set_xlabel("predicted residual")
+    handles = [
+        Line2D([], [], color=c, marker="o", markersize=5, linestyle="", label=f)
+        for f, c in COLOURS.items()
+    ]
+    handles.append(Line2D([], [], color="black", linestyle="--", label="prediction is right"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    channels, count = frame["channel"].nunique(), frame["image"].nunique()
+    figure.suptitle(
+        f"EfficientNet-Lite0's stem: {channels} channels, {count} images of each kind; one "
+        "point per channel and transform\nrelative mean squared residual; brackets: 95 % "
+        "intervals over images",
+        fontsize=11,
+    )
     return figure
+
+
+def _panel(axes: Axes, points_: pd.DataFrame, fit: pd.Series, top: float) -> None:
+    """One kind of images and layer, with how well the law does, and would without sampling."""
+    axes.plot([0, top], [0, top], color="black", linewidth=0.9, linestyle="--")
+    for family, colour in COLOURS.items():
+        one = points_[points_["transform"] == family]
+        axes.scatter(
+            one["predicted"],
+            one["measured"],
+            s=11,
+            color=colour,
+            alpha=0.5,
+            linewidth=0,
+            rasterized=True,
+        )
+    axes.text(
+        0.04,
+        0.96,
+        f"$R^2$ = {fit['r_squared']:.3f}\n[{fit['low']:.3f}, {fit['high']:.3f}]\n"
+        f"sampling left out: {fit['unsampled']:.3f}",
+        transform=axes.transAxes,
+        va="top",
+        fontsize=9,
+    )
+    axes.set_xlim(0, top)
+    axes.set_ylim(0, top)
+    axes.set_aspect("equal")

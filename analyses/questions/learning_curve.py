@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 import invariance_probe as ip
 from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
+from analyses.legends import shared_legend
 from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
 from invariance_probe.plane import sampling
-from invariance_probe.results.style import figure_style
 
 KINDS = ("none", *(kind.value for kind in channels.Kind))
 
@@ -124,41 +124,36 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     layers = list(dict.fromkeys(frame["layer"]))
-    with figure_style():
-        figure = Figure(figsize=(3.3 * len(layers) + 2.6, 7), layout="constrained")
-        panels = figure.subplots(2, len(layers), sharex=True, sharey=True, squeeze=False)
-        for row, warp in enumerate(("oracle", "affine")):
-            for column, layer in enumerate(layers):
-                axes = panels[row, column]
-                rows = frame[(frame["layer"] == layer) & (frame["warp"] == warp)]
-                sns.lineplot(
-                    rows,
-                    x="images",
-                    y="value",
-                    hue="kind",
-                    style="kind",
-                    errorbar=("pi", 90),
-                    palette="colorblind",
-                    markers=True,
-                    dashes=False,
-                    ax=axes,
-                    legend=row + column == 0,
-                )
-                axes.axhline(1, color="#767676", linewidth=0.8, linestyle=":")
-                axes.set_ylim(0, 2)
-                axes.set_xlabel("images fitted to" if row else "")
-                axes.set_ylabel(f"fvu outside the fit\nafter the {warp} warp" if not column else "")
-                if row == 0:
-                    axes.set_title(f"{layer}, {rows['channels'].iloc[0]} channels", fontsize=12)
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        panels[0, 0].get_legend().remove()
-        figure.legend(
-            handles, labels, loc="outside right center", frameon=False, title="mixing of channels"
-        )
-        figure.suptitle(
-            "EfficientNet-Lite0, photographs turned: mean and 90 % range over draws of the images; "
-            "dotted: the channel means",
-            fontsize=11,
-        )
-        sns.despine(figure)
+    figure = Figure(figsize=(3.3 * len(layers) + 2.6, 7), layout="constrained")
+    panels = figure.subplots(2, len(layers), sharex=True, sharey=True, squeeze=False)
+    for row, warp in enumerate(("oracle", "affine")):
+        for column, layer in enumerate(layers):
+            axes = panels[row, column]
+            rows = frame[(frame["layer"] == layer) & (frame["warp"] == warp)]
+            sns.lineplot(
+                rows,
+                x="images",
+                y="value",
+                hue="kind",
+                style="kind",
+                errorbar=("pi", 90),
+                palette="colorblind",
+                markers=True,
+                dashes=False,
+                ax=axes,
+                legend=row + column == 0,
+            )
+            axes.axhline(1, color="#767676", linewidth=0.8, linestyle=":")
+            axes.set_ylim(0, 2)
+            axes.set_xlabel("images fitted to" if row else "")
+            axes.set_ylabel(f"fvu outside the fit\nafter the {warp} warp" if not column else "")
+            if row == 0:
+                axes.set_title(f"{layer}, {rows['channels'].iloc[0]} channels", fontsize=12)
+    panels[0, 0].get_legend().remove()
+    shared_legend(figure, panels[0, 0], "right center", title="mixing of channels")
+    figure.suptitle(
+        "EfficientNet-Lite0, photographs turned: mean and 90 % range over draws of the images; "
+        "dotted: the channel means",
+        fontsize=11,
+    )
     return figure

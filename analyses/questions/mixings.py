@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import invariance_probe as ip
-from invariance_probe.results.style import figure_style
+from analyses.legends import shared_legend
 
 METHODS = ("oracle", "oracle+linear")
 SLACK, MOST = 0.05, 2.0
@@ -139,31 +139,26 @@ def plot(frame: pd.DataFrame) -> Figure:
     runs = by_run(frame)
     names = list(dict.fromkeys(runs["network"]))
     colours = sns.color_palette("colorblind")
-    with figure_style():
-        figure = Figure(figsize=(3.6 * len(names) + 3.4, 4.4), layout="constrained")
-        panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
-        end = 1.05 * float(runs["oracle"].max())
-        for axes, name in zip(panels, names, strict=True):
-            one = runs[runs["network"] == name]
-            ends = sorted({0.0, 1.0, max(end, 1.0)})
-            axes.plot(ends, [min(x, 1) + SLACK for x in ends], color="black", label="mean: at most")
-            axes.axhline(MOST, color="black", linestyle=":", label="image: at most")
-            for column, marker, colour, label in (
-                ("worst", "^", colours[1], "worst image"),
-                ("oracle+linear", "o", colours[0], "mean of a run"),
-            ):
-                axes.scatter(
-                    one["oracle"], one[column], s=14, marker=marker, color=colour, label=label
-                )
-            axes.set_title(f"{name}, {len(one)} runs", fontsize=12)
-            axes.set_xlabel("fvu without mixing (mean)")
-        panels[0].set_ylabel("fvu after a linear mixing,\nimages outside its fit")
-        panels[0].set_ylim(0, max(1.05 * MOST, 1.05 * float(runs["worst"].max())))
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", frameon=False)
-        figure.suptitle(
-            f"Random ReLU networks, {frame['image'].nunique()} images a run, oracle warp",
-            fontsize=12,
-        )
-        sns.despine(figure)
+    figure = Figure(figsize=(3.6 * len(names) + 3.4, 4.4), layout="constrained")
+    panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
+    end = 1.05 * float(runs["oracle"].max())
+    for axes, name in zip(panels, names, strict=True):
+        one = runs[runs["network"] == name]
+        ends = sorted({0.0, 1.0, max(end, 1.0)})
+        axes.plot(ends, [min(x, 1) + SLACK for x in ends], color="black", label="mean: at most")
+        axes.axhline(MOST, color="black", linestyle=":", label="image: at most")
+        for column, marker, colour, label in (
+            ("worst", "^", colours[1], "worst image"),
+            ("oracle+linear", "o", colours[0], "mean of a run"),
+        ):
+            axes.scatter(one["oracle"], one[column], s=14, marker=marker, color=colour, label=label)
+        axes.set_title(f"{name}, {len(one)} runs", fontsize=12)
+        axes.set_xlabel("fvu without mixing (mean)")
+    panels[0].set_ylabel("fvu after a linear mixing,\nimages outside its fit")
+    panels[0].set_ylim(0, max(1.05 * MOST, 1.05 * float(runs["worst"].max())))
+    shared_legend(figure, panels[0], "right center")
+    figure.suptitle(
+        f"Random ReLU networks, {frame['image'].nunique()} images a run, oracle warp",
+        fontsize=12,
+    )
     return figure

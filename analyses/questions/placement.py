@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,7 +28,6 @@ from matplotlib.figure import Figure
 from analyses import training_figures, training_plan
 from analyses.training_plan import Setup, TrainingPlan
 from invariance_probe.perturbations.parsing import parse_perturbation
-from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import t_interval
 
 REFERENCE = "c1"
@@ -161,34 +159,32 @@ def plot(frame: pd.DataFrame) -> Figure:
     poses = frame[frame["level"] == "pose"]
     variants = list(dict.fromkeys(runs["variant"]))
     moved = [variant for variant in variants if variant in set(poses["variant"])]
-    with figure_style():
-        figure = Figure(
-            figsize=(4.6 + 2.7 * len(moved), 3.7 * len(perturbations) + 1), layout="constrained"
-        )
-        panels = figure.subplots(
-            len(perturbations),
-            1 + len(moved),
-            squeeze=False,
-            width_ratios=[1.6, *([1] * len(moved))],
-        )
-        for line, perturbation in enumerate(perturbations):
-            here = runs[runs["perturbation"] == perturbation]
-            _draw_errors(panels[line, 0], here, variants)
-            _draw_true(panels[line, 0], everything, perturbation, variants)
-            panels[line, 0].set_title(training_figures.spoken(perturbation))
-            shown = poses[poses["perturbation"] == perturbation]
-            shown = shown[shown["pose"] == shown["pose"].iloc[0]] if len(shown) else shown
-            for column, variant in enumerate(moved, start=1):
-                _draw_poses(panels[line, column], shown, here[here["variant"] == variant])
-                if column > 1:
-                    panels[line, column].set_yticklabels([])
-                    panels[line, column].set_ylabel("")
-        figure.suptitle(
-            "Test error by placement, and the pose that is undone against the pose applied\n"
-            + training_figures.caption(runs),
-            fontsize=12,
-        )
-        sns.despine(figure)
+    figure = Figure(
+        figsize=(4.6 + 2.7 * len(moved), 3.7 * len(perturbations) + 1), layout="constrained"
+    )
+    panels = figure.subplots(
+        len(perturbations),
+        1 + len(moved),
+        squeeze=False,
+        width_ratios=[1.6, *([1] * len(moved))],
+    )
+    for line, perturbation in enumerate(perturbations):
+        here = runs[runs["perturbation"] == perturbation]
+        _draw_errors(panels[line, 0], here, variants)
+        _draw_true(panels[line, 0], everything, perturbation, variants)
+        panels[line, 0].set_title(training_figures.spoken(perturbation))
+        shown = poses[poses["perturbation"] == perturbation]
+        shown = shown[shown["pose"] == shown["pose"].iloc[0]] if len(shown) else shown
+        for column, variant in enumerate(moved, start=1):
+            _draw_poses(panels[line, column], shown, here[here["variant"] == variant])
+            if column > 1:
+                panels[line, column].set_yticklabels([])
+                panels[line, column].set_ylabel("")
+    figure.suptitle(
+        "Test error by placement, and the pose that is undone against the pose applied\n"
+        + training_figures.caption(runs),
+        fontsize=12,
+    )
     return figure
 
 

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import invariance_probe as ip
+from analyses.efficientnet import fvu_rows, photographs, probe
 from analyses.efficientnet_pairs import turns_and_scalings
-from invariance_probe.data.pictures import open_images
-from invariance_probe.network.models import load_model
+from analyses.legends import shared_legend
 from invariance_probe.results.methods import Method
-from invariance_probe.results.style import RESIDUAL, figure_style
+from invariance_probe.results.style import RESIDUAL
 from invariance_probe.statistics import by_image, mean_interval
 
 CANVAS = 2
@@ -76,22 +73,17 @@ def measure(config: Config) -> pd.DataFrame:
         One row per ``layer``, ``transform``, ``parameter``, ``image`` and ``method``: ``value``,
         the fvu, and ``region_frac``, the share of the map that was compared.
     """
-    loaded = load_model("efficientnet-lite0")
-    files, _ = open_images("photographs", CANVAS * config.crop)
-    result = ip.probe(
-        loaded.module,
-        torch.stack([files[i] for i in range(min(config.images, len(files)))]),
+    images, _ = photographs(config.images, CANVAS * config.crop)
+    result = probe(
+        images,
         layers=config.layers,
         transforms=turns_and_scalings(config.degrees, config.factors),
         methods=METHODS,
         crop=config.crop,
-        mean=loaded.mean,
-        std=loaded.std,
         seed=config.seed,
     )
-    table = result.frame()
-    rows = table[table["metric"] == "fvu"][KEPT].reset_index(drop=True)
-    return rows.astype({"value": "float32", "region_frac": "float32"})
+    rows = fvu_rows(result, KEPT).reset_index(drop=True)
+    return rows.astype({"region_frac": "float32"})
 
 
 def _means(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -134,36 +126,32 @@ def plot(frame: pd.DataFrame) -> Figure:
     top = 1.02 * float(means[["mean", "high"]].max(axis=None))
     columns = min(4, len(layers))
     high = -(-len(layers) // columns)
-    with figure_style():
-        figure = Figure(figsize=(3.3 * columns + 0.6, 2 * 2.9 * high + 1.4), layout="constrained")
-        blocks = list(figure.subfigures(2, 1, hspace=0.03, squeeze=False)[:, 0])
-        for block, family, label in zip(
-            blocks,
-            ("rotation", "scaling"),
-            ("rotation of the input (degrees)", "scaling of the input (factor)"),
-            strict=True,
-        ):
-            panels = block.subplots(high, columns, sharex=True, sharey=True, squeeze=False)
-            for number, axes in enumerate(panels.flat):
-                if number >= len(layers):
-                    axes.set_axis_off()
-                    continue
-                here = (means["layer"] == layers[number]) & (means["transform"] == family)
-                _draw(axes, means[here])
-                axes.set_ylim(0, top)
-                axes.set_title(layers[number], fontsize=12)
-                _ticks(axes, family)
-            block.supxlabel(label, fontsize=12)
-            block.supylabel(RESIDUAL, fontsize=12)
-        handles, labels = blocks[0].axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-        figure.suptitle(
-            f"EfficientNet-Lite0, {frame['image'].nunique()} photographs; "
-            "ribbons: 95 % intervals over photographs",
-            fontsize=12,
-        )
-        for axes in figure.axes:
-            sns.despine(ax=axes)
+    figure = Figure(figsize=(3.3 * columns + 0.6, 2 * 2.9 * high + 1.4), layout="constrained")
+    blocks = list(figure.subfigures(2, 1, hspace=0.03, squeeze=False)[:, 0])
+    for block, family, label in zip(
+        blocks,
+        ("rotation", "scaling"),
+        ("rotation of the input (degrees)", "scaling of the input (factor)"),
+        strict=True,
+    ):
+        panels = block.subplots(high, columns, sharex=True, sharey=True, squeeze=False)
+        for number, axes in enumerate(panels.flat):
+            if number >= len(layers):
+                axes.set_axis_off()
+                continue
+            here = (means["layer"] == layers[number]) & (means["transform"] == family)
+            _draw(axes, means[here])
+            axes.set_ylim(0, top)
+            axes.set_title(layers[number], fontsize=12)
+            _ticks(axes, family)
+        block.supxlabel(label, fontsize=12)
+        block.supylabel(RESIDUAL, fontsize=12)
+    shared_legend(figure, blocks[0].axes[0], ncols=3)
+    figure.suptitle(
+        f"EfficientNet-Lite0, {frame['image'].nunique()} photographs; "
+        "ribbons: 95 % intervals over photographs",
+        fontsize=12,
+    )
     return figure
 
 

@@ -15,7 +15,6 @@ import invariance_probe as ip
 from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs, turns_and_scalings
 from invariance_probe.alignment import distortion, metrics, objectives, solver
 from invariance_probe.plane import coordinates, regions, sampling
-from invariance_probe.results.style import figure_style
 
 MAX_DISTORTION = 2.0
 
@@ -230,30 +229,28 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    with figure_style():
-        figure = Figure(figsize=(11.5, 4.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        layers = list(dict.fromkeys(frame["layer"]))
-        colours = sns.color_palette("flare", len(layers))
-        for layer, colour in zip(layers, colours, strict=True):
-            part = frame[frame["layer"] == layer]
-            excess = 100 * (part[part["part"] == "random starts"]["ratio"].dropna() - 1)
-            sns.ecdfplot(x=excess, ax=left, color=colour)
-            pixels = part[part["part"] == "planted"]["pixels"].dropna().clip(lower=1e-5)
-            sns.ecdfplot(x=np.log10(pixels), ax=right, color=colour)
-        left.axvline(1, color="0.4", linestyle="--")
-        left.set_xlabel("residual above the best of random starts (%)")
-        left.set_ylabel("share of pairs")
-        right.axvline(math.log10(0.05), color="0.4", linestyle="--")
-        right.set_xlabel("planted warp: largest error over the region (pixels)")
-        right.set_ylabel("share of planted warps")
-        ticks = list(range(-5, 2))
-        right.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
-        handles = [
-            Line2D([], [], color=colour, label=layer)
-            for layer, colour in zip(layers, colours, strict=True)
-        ]
-        figure.legend(handles=handles, loc="outside right center", frameon=False)
-        figure.suptitle("dashed: what is asked for", fontsize=11)
-        sns.despine(figure)
+    figure = Figure(figsize=(11.5, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    layers = list(dict.fromkeys(frame["layer"]))
+    colours = sns.color_palette("flare", len(layers))
+    for layer, colour in zip(layers, colours, strict=True):
+        part = frame[frame["layer"] == layer]
+        excess = 100 * (part[part["part"] == "random starts"]["ratio"].dropna() - 1)
+        sns.ecdfplot(x=excess, ax=left, color=colour)
+        pixels = part[part["part"] == "planted"]["pixels"].dropna().clip(lower=1e-5)
+        sns.ecdfplot(x=np.log10(pixels), ax=right, color=colour)
+    left.axvline(1, color="0.4", linestyle="--")
+    left.set_xlabel("residual above the best of random starts (%)")
+    left.set_ylabel("share of pairs")
+    right.axvline(math.log10(0.05), color="0.4", linestyle="--")
+    right.set_xlabel("planted warp: largest error over the region (pixels)")
+    right.set_ylabel("share of planted warps")
+    ticks = list(range(-5, 2))
+    right.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
+    handles = [
+        Line2D([], [], color=colour, label=layer)
+        for layer, colour in zip(layers, colours, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    figure.suptitle("dashed: what is asked for", fontsize=11)
     return figure

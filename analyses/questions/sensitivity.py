@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
 import invariance_probe as ip
+from analyses.efficientnet import photographs, probe
 from analyses.efficientnet_pairs import turns_and_scalings
-from invariance_probe.data.pictures import open_images
-from invariance_probe.network.models import load_model
+from analyses.legends import shared_legend
 from invariance_probe.results.methods import EXPLAINING_METHODS
-from invariance_probe.results.style import figure_style
 
 USUAL = "as usual"
 """Name of the run that the others are compared with."""
@@ -62,7 +61,15 @@ def measure(config: Config) -> pd.DataFrame:
     """
     frames = []
     for choice, images, options in _choices(config):
-        result = _probe(config, images, options)
+        result = probe(
+            images,
+            layers=config.layers,
+            transforms=turns_and_scalings(config.degrees, config.factors),
+            methods=EXPLAINING_METHODS,
+            crop=CROP,
+            seed=config.seed,
+            **options,
+        )
         parts = result.decomposition().astype({"part": str})
         summary = result.summary()
         wanted = (summary["metric"] == "fvu") & summary["method"].isin(["oracle", "affine"])
@@ -74,36 +81,18 @@ def measure(config: Config) -> pd.DataFrame:
 
 def _choices(config: Config) -> Iterator[tuple[str, torch.Tensor, dict[str, Any]]]:
     """Name, images and options of each run; the first is the usual one."""
-    files, _ = open_images("photographs", CANVAS)
-    photographs = torch.stack([files[i] for i in range(min(config.images, len(files)))])
+    images, _ = photographs(config.images, CANVAS)
     edge = (CANVAS - CROP) // 2
-    half = len(photographs) // 2
-    yield USUAL, photographs, {}
-    yield "bicubic sampler", photographs, {"search": ip.SearchOptions(mode="bicubic")}
-    yield "margin 0 cells", photographs, {"margin": 0.0}
-    yield "margin 2 cells", photographs, {"margin": 2.0}
+    half = len(images) // 2
+    yield USUAL, images, {}
+    yield "bicubic sampler", images, {"search": ip.SearchOptions(mode="bicubic")}
+    yield "margin 0 cells", images, {"margin": 0.0}
+    yield "margin 2 cells", images, {"margin": 2.0}
     # what a rotation shows beyond the crop is then the mean colour
-    yield "filled, no canvas", photographs[..., edge:-edge, edge:-edge], {}
-    yield "no antialias", photographs, {"antialias": False}
-    yield "first half of the images", photographs[:half], {}
-    yield "second half of the images", photographs[half:], {}
-
-
-def _probe(config: Config, images: torch.Tensor, options: dict[str, Any]) -> ip.ProbeResult:
-    loaded = load_model("efficientnet-lite0")
-    moves = turns_and_scalings(config.degrees, config.factors)
-    return ip.probe(
-        loaded.module,
-        images,
-        layers=config.layers,
-        transforms=moves,
-        methods=EXPLAINING_METHODS,
-        crop=CROP,
-        mean=loaded.mean,
-        std=loaded.std,
-        seed=config.seed,
-        **options,
-    )
+    yield "filled, no canvas", images[..., edge:-edge, edge:-edge], {}
+    yield "no antialias", images, {"antialias": False}
+    yield "first half of the images", images[:half], {}
+    yield "second half of the images", images[half:], {}
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -156,34 +145,31 @@ def plot(frame: pd.DataFrame) -> Figure:
     shift = shift.groupby(keys, observed=True, sort=False)["share"].sum().reset_index()
     affine = frame[frame["part"] == "affine"][[*keys, "mean"]]
     families = list(dict.fromkeys(frame["transform"]))
-    with figure_style():
-        figure = Figure(figsize=(5.2 * len(families) + 3.2, 8), layout="constrained")
-        panels = figure.subplots(2, len(families), sharey="row", squeeze=False)
-        choices = list(dict.fromkeys(frame["choice"]))
-        colours = dict(zip(choices, ["black", *sns.color_palette("colorblind")], strict=False))
-        for column, family in enumerate(families):
-            for row, (data, value) in enumerate(((affine, "mean"), (shift, "share"))):
-                axes = panels[row, column]
-                sns.lineplot(
-                    data[data["transform"] == family],
-                    x="layer",
-                    y=value,
-                    hue="choice",
-                    style="choice",
-                    palette=colours,
-                    markers=True,
-                    dashes=False,
-                    ax=axes,
-                    legend=row + column == 0,
-                )
-                axes.set_ylim(bottom=0)
-                axes.set_xlabel("layer, from shallow to deep" if row else "")
-            panels[0, column].set_title(str(family))
-        panels[0, 0].set_ylabel("fraction of variance unexplained\nunder the best affine warp")
-        panels[1, 0].set_ylabel("share of the oracle's residual removed\nby permuting or mixing")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        panels[0, 0].get_legend().remove()
-        figure.legend(handles, labels, loc="outside right center", frameon=False)
-        figure.suptitle("EfficientNet-Lite0: the same question, one choice varied at a time")
-        sns.despine(figure)
+    figure = Figure(figsize=(5.2 * len(families) + 3.2, 8), layout="constrained")
+    panels = figure.subplots(2, len(families), sharey="row", squeeze=False)
+    choices = list(dict.fromkeys(frame["choice"]))
+    colours = dict(zip(choices, ["black", *sns.color_palette("colorblind")], strict=False))
+    for column, family in enumerate(families):
+        for row, (data, value) in enumerate(((affine, "mean"), (shift, "share"))):
+            axes = panels[row, column]
+            sns.lineplot(
+                data[data["transform"] == family],
+                x="layer",
+                y=value,
+                hue="choice",
+                style="choice",
+                palette=colours,
+                markers=True,
+                dashes=False,
+                ax=axes,
+                legend=row + column == 0,
+            )
+            axes.set_ylim(bottom=0)
+            axes.set_xlabel("layer, from shallow to deep" if row else "")
+        panels[0, column].set_title(str(family))
+    panels[0, 0].set_ylabel("fraction of variance unexplained\nunder the best affine warp")
+    panels[1, 0].set_ylabel("share of the oracle's residual removed\nby permuting or mixing")
+    panels[0, 0].get_legend().remove()
+    shared_legend(figure, panels[0, 0], "right center")
+    figure.suptitle("EfficientNet-Lite0: the same question, one choice varied at a time")
     return figure

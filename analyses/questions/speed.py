@@ -13,13 +13,12 @@ from torch import Tensor
 
 import invariance_probe as ip
 from analyses import baselines
+from analyses.efficientnet import photographs, probe, trained
 from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
+from analyses.legends import shared_legend
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import SearchOptions
-from invariance_probe.data.pictures import open_images
-from invariance_probe.network.models import load_model
 from invariance_probe.plane import sampling
-from invariance_probe.results.style import figure_style
 
 OURS = "invariance_probe.align"
 
@@ -52,7 +51,16 @@ PRESETS = {
     "tiny": Config(layers=("_blocks.5",), degrees=(30.0,), images=2, repeats=1, probe_images=1),
 }
 
-BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+Solver = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""From references, moved maps, oracles and regions to warps."""
+
+
+def _ours(reference: Tensor, moved: Tensor, oracle: Tensor, region: Tensor) -> Tensor:
+    """Align with the engine."""
+    return ip.align(reference, moved, oracle=oracle, region=region).theta
+
+
+BASELINES: dict[str, Solver] = {
     "Adam, 300 steps": baselines.adam,
     "scipy least_squares": baselines.scipy_least_squares,
     "kornia ImageRegistrator": baselines.kornia_similarity,
@@ -76,9 +84,15 @@ def measure(config: Config) -> pd.DataFrame:
     for pairs in efficientnet_pairs(config.layers, moves, config.images):
         channel_mean = metrics.region_mean(pairs.reference, pairs.region)
         target = metrics.Target(pairs.reference, pairs.region, channel_mean)
-        _align(pairs, slice(0, 2))  # warm up
+        solvers = {
+            OURS: (_ours, config.batch),
+            "Adam, 300 steps, batched": (baselines.adam, len(pairs)),
+            **{name: (solve, 1) for name, solve in BASELINES.items()},
+        }
+        _ours(pairs.reference[:2], pairs.moved[:2], pairs.oracle[:2], pairs.region[:2])  # warm up
         for repeat in range(config.repeats):
-            for method, seconds, theta in _run_all(pairs, config.batch):
+            for method, (solve, batch) in solvers.items():
+                seconds, theta = _timed(solve, pairs, batch)
                 fvu = target.score(sampling.warp(pairs.moved, theta)).fvu.tolist()
                 allowed = _in_family(theta, pairs.oracle)
                 rows += [
@@ -99,16 +113,6 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _align(pairs: MapPairs, rows: slice) -> Tensor:
-    found = ip.align(
-        pairs.reference[rows],
-        pairs.moved[rows],
-        oracle=pairs.oracle[rows],
-        region=pairs.region[rows],
-    )
-    return found.theta
-
-
 def _in_family(theta: Tensor, oracle: Tensor) -> list[bool]:
     """Whether warps of square maps keep the distortion limit, up to rounding."""
     values = torch.linalg.svdvals(theta[:, :, :2] @ torch.linalg.inv(oracle[:, :, :2]))
@@ -116,60 +120,36 @@ def _in_family(theta: Tensor, oracle: Tensor) -> list[bool]:
     return [bool(inside) for inside in ((values <= bound) & (values >= 1 / bound)).all(1)]
 
 
-def _run_all(pairs: MapPairs, batch: int) -> list[tuple[str, list[float], Tensor]]:
-    """Every method on every pair: seconds a pair and warps."""
-    results = []
+def _timed(solve: Solver, pairs: MapPairs, batch: int) -> tuple[list[float], Tensor]:
+    """Solve so many pairs at a time: seconds a pair, and warps."""
     seconds: list[float] = []
     warps = []
     for start in range(0, len(pairs), batch):
         rows = slice(start, start + batch)
+        given = (pairs.reference[rows], pairs.moved[rows], pairs.oracle[rows], pairs.region[rows])
         began = time.perf_counter()
-        warps.append(_align(pairs, rows))
+        warps.append(solve(*given))
         share = (time.perf_counter() - began) / len(warps[-1])
         seconds += [share] * len(warps[-1])
-    results.append((OURS, seconds, torch.cat(warps)))
-    began = time.perf_counter()
-    together = baselines.adam(pairs.reference, pairs.moved, pairs.oracle, pairs.region)
-    share = (time.perf_counter() - began) / len(pairs)
-    results.append(("Adam, 300 steps, batched", [share] * len(pairs), together))
-    for name, solve in BASELINES.items():
-        seconds, warps = [], []
-        for i in range(len(pairs)):
-            one = slice(i, i + 1)
-            began = time.perf_counter()
-            warps.append(
-                solve(pairs.reference[one], pairs.moved[one], pairs.oracle[one], pairs.region[one])
-            )
-            seconds.append(time.perf_counter() - began)
-        results.append((name, seconds, torch.cat(warps)))
-    return results
+    return seconds, torch.cat(warps)
 
 
 def _whole_probe(images: int, repeat: int) -> list[dict[str, object]]:
     """Time a probe of six layers, and the forward passes of as many images alone."""
-    loaded = load_model("efficientnet-lite0")
-    files, _ = open_images("photographs", 320)
-    some = torch.stack([files[i] for i in range(images)])
+    network = trained()
+    some, _ = photographs(images, 320)
     moves = [*ip.sweep("rotation", -90, 90, 30), *ip.sweep("scaling", 0.5, 2, 0.25)]
     layers = [f"_blocks.{i}" for i in (0, 2, 4, 7, 10, 15)]
     passes = len(some) * (len(moves) + 1)
     batch = torch.rand(16, 3, 224, 224)
     with torch.no_grad():
-        loaded.module(batch)
+        network(batch)
         began = time.perf_counter()
         for start in range(0, passes, len(batch)):
-            loaded.module(batch[: min(len(batch), passes - start)])
+            network(batch[: min(len(batch), passes - start)])
         forward = time.perf_counter() - began
     began = time.perf_counter()
-    ip.probe(
-        loaded.module,
-        some,
-        layers=layers,
-        transforms=moves,
-        crop=224,
-        mean=loaded.mean,
-        std=loaded.std,
-    )
+    probe(some, network=network, layers=layers, transforms=moves, crop=224)
     whole = time.perf_counter() - began
     return [
         {"layer": "six layers", "method": method, "repeat": repeat, "seconds": seconds}
@@ -230,22 +210,19 @@ def plot(frame: pd.DataFrame) -> Figure:
     """
     table = summary(frame)
     table = table[table["ms_a_pair"].notna()]
-    with figure_style():
-        layers = list(dict.fromkeys(table["layer"]))
-        figure = Figure(figsize=(4.6 * len(layers) + 2.8, 4.2), layout="constrained")
-        panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
-        methods = list(dict.fromkeys(table["method"]))
-        colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
-        for axes, layer in zip(panels, layers, strict=True):
-            for row in table[table["layer"] == layer].itertuples():
-                axes.scatter(
-                    row.ms_a_pair, row.mean_fvu, s=90, color=colours[row.method], label=row.method
-                )
-            axes.set_xscale("log")
-            axes.set_xlabel("milliseconds a pair (median)")
-            axes.set_title(f"{layer} of EfficientNet-Lite0")
-        panels[0].set_ylabel("fraction of variance unexplained (mean)")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", frameon=False)
-        sns.despine(figure)
+    layers = list(dict.fromkeys(table["layer"]))
+    figure = Figure(figsize=(4.6 * len(layers) + 2.8, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
+    methods = list(dict.fromkeys(table["method"]))
+    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    for axes, layer in zip(panels, layers, strict=True):
+        for row in table[table["layer"] == layer].itertuples():
+            axes.scatter(
+                row.ms_a_pair, row.mean_fvu, s=90, color=colours[row.method], label=row.method
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("milliseconds a pair (median)")
+        axes.set_title(f"{layer} of EfficientNet-Lite0")
+    panels[0].set_ylabel("fraction of variance unexplained (mean)")
+    shared_legend(figure, panels[0], "right center")
     return figure

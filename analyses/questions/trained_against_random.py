@@ -7,18 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import invariance_probe as ip
+from analyses.efficientnet import fvu_rows, normalised, photographs, probe, trained
 from analyses.efficientnet_pairs import turns_and_scalings
-from invariance_probe.data.pictures import open_images
+from analyses.legends import shared_legend
 from invariance_probe.network import hooks
-from invariance_probe.network.models import load_model
-from invariance_probe.results.style import figure_style
 from invariance_probe.statistics import by_image, statistic_interval
 
 TRAINED, RECALIBRATED = "trained", "trained, statistics anew"
@@ -142,20 +140,6 @@ def recalibrated(
     return changed.eval()
 
 
-def photographs(count: int, canvas: int) -> Float[Tensor, "batch channel height width"]:
-    """Open the packaged photographs.
-
-    Args:
-        count: How many, 10 at most.
-        canvas: Side, in pixels.
-
-    Returns:
-        Pixel values in [0, 1].
-    """
-    files, _ = open_images("photographs", canvas)
-    return torch.stack([files[i] for i in range(min(count, len(files)))])
-
-
 def random_networks(
     config: Config, images: Float[Tensor, "batch channel height width"]
 ) -> Iterator[tuple[str, int, nn.Module]]:
@@ -168,16 +152,15 @@ def random_networks(
     Yields:
         Name, one of `NETWORKS`, number of the draw, and the network.
     """
-    loaded = load_model("efficientnet-lite0")
-    mean, std = (torch.tensor(v)[:, None, None] for v in (loaded.mean, loaded.std))
-    seen = (ip.Rotation(0)(images, crop=config.crop) - mean) / std
-    yield TRAINED, 0, loaded.module
-    with hooks.evaluating(loaded.module):
-        yield RECALIBRATED, 0, recalibrated(loaded.module, seen)
+    network = trained()
+    seen = normalised(ip.Rotation(0)(images, crop=config.crop))
+    yield TRAINED, 0, network
+    with hooks.evaluating(network):
+        yield RECALIBRATED, 0, recalibrated(network, seen)
         for draw in range(config.draws):
             generator = torch.Generator().manual_seed(1000 * config.seed + draw)
-            yield SHUFFLED, draw, recalibrated(shuffled(loaded.module, generator), seen)
-            fresh = drawn_anew(loaded.module, 1000 * config.seed + draw)
+            yield SHUFFLED, draw, recalibrated(shuffled(network, generator), seen)
+            fresh = drawn_anew(network, 1000 * config.seed + draw)
             yield DRAWN, draw, recalibrated(fresh, seen)
 
 
@@ -192,24 +175,19 @@ def measure(config: Config) -> pd.DataFrame:
         ``method``, with ``value``, the fvu.
     """
     # enough for any rotation of the crop
-    images = photographs(config.images, math.ceil(math.sqrt(2) * config.crop) + 1)
-    loaded = load_model("efficientnet-lite0")
+    images, _ = photographs(config.images, math.ceil(math.sqrt(2) * config.crop) + 1)
     frames = []
     for name, draw, network in random_networks(config, images):
-        result = ip.probe(
-            network,
+        result = probe(
             images,
+            network=network,
             layers=config.layers,
             transforms=turns_and_scalings(config.degrees, config.factors),
             methods=METHODS,
             crop=config.crop,
-            mean=loaded.mean,
-            std=loaded.std,
             seed=config.seed,
         )
-        table = result.frame()
-        rows = table[table["metric"] == "fvu"][KEPT].astype({"value": "float32"})
-        frames.append(rows.assign(network=name, draw=draw))
+        frames.append(fvu_rows(result, KEPT).assign(network=name, draw=draw))
     frame = pd.concat(frames, ignore_index=True)
     return frame.assign(network=pd.Categorical(frame["network"], NETWORKS, ordered=True))
 
@@ -289,43 +267,40 @@ def plot(frame: pd.DataFrame) -> Figure:
     layers = list(dict.fromkeys(table["layer"]))
     families = list(dict.fromkeys(table["transform"]))
     draws = int(frame["draw"].max()) + 1
-    with figure_style():
-        figure = Figure(figsize=(4.9 * len(families) + 0.8, 8.4), layout="constrained")
-        panels = figure.subplots(2, len(families), sharex=True, sharey=True, squeeze=False)
-        for row, warp in enumerate(WARPS):
-            for column, family in enumerate(families):
-                axes = panels[row, column]
-                for network in NETWORKS:
-                    here = (table["warp"] == warp) & (table["transform"] == family)
-                    one = table[here & (table["network"] == network)]
-                    x = [layers.index(layer) for layer in one["layer"]]
-                    axes.fill_between(
-                        x, one["low"], one["high"], color=COLOURS[network], alpha=0.18, linewidth=0
-                    )
-                    axes.plot(
-                        x,
-                        one["place"],
-                        color=COLOURS[network],
-                        marker="o",
-                        markersize=5,
-                        linestyle="-" if network in {TRAINED, RECALIBRATED} else "--",
-                        label=network,
-                    )
-                for level in (0, 1):
-                    axes.axhline(level, color="#767676", linewidth=0.8, linestyle=":")
-                axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right", fontsize=11)
-                if row == 0:
-                    axes.set_title(family)
-            panels[row, 0].set_ylabel(
-                f"residual after the {'best affine' if warp == 'affine' else 'oracle'} warp\n"
-                "(0: interpolation floor, 1: chance)"
-            )
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.suptitle(
-            f"EfficientNet-Lite0 and random networks ({draws} of each kind), "
-            f"{frame['image'].nunique()} photographs;\nribbons: 95 % intervals over photographs",
-            fontsize=12,
+    figure = Figure(figsize=(4.9 * len(families) + 0.8, 8.4), layout="constrained")
+    panels = figure.subplots(2, len(families), sharex=True, sharey=True, squeeze=False)
+    for row, warp in enumerate(WARPS):
+        for column, family in enumerate(families):
+            axes = panels[row, column]
+            for network in NETWORKS:
+                here = (table["warp"] == warp) & (table["transform"] == family)
+                one = table[here & (table["network"] == network)]
+                x = [layers.index(layer) for layer in one["layer"]]
+                axes.fill_between(
+                    x, one["low"], one["high"], color=COLOURS[network], alpha=0.18, linewidth=0
+                )
+                axes.plot(
+                    x,
+                    one["place"],
+                    color=COLOURS[network],
+                    marker="o",
+                    markersize=5,
+                    linestyle="-" if network in {TRAINED, RECALIBRATED} else "--",
+                    label=network,
+                )
+            for level in (0, 1):
+                axes.axhline(level, color="#767676", linewidth=0.8, linestyle=":")
+            axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right", fontsize=11)
+            if row == 0:
+                axes.set_title(family)
+        panels[row, 0].set_ylabel(
+            f"residual after the {'best affine' if warp == 'affine' else 'oracle'} warp\n"
+            "(0: interpolation floor, 1: chance)"
         )
-        sns.despine(figure)
+    shared_legend(figure, panels[0, 0], ncols=4)
+    figure.suptitle(
+        f"EfficientNet-Lite0 and random networks ({draws} of each kind), "
+        f"{frame['image'].nunique()} photographs;\nribbons: 95 % intervals over photographs",
+        fontsize=12,
+    )
     return figure

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from invariance_probe.data.datasets import Dataset, Parts, Source, Split
+from analyses.noise import noise_dataset
+from invariance_probe.data.datasets import Dataset, Split
 from invariance_probe.perturbations.kinds import RandomRotation
-from invariance_probe.results.style import figure_style
 from invariance_probe.stn.convolution import ImageConvolution
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import evaluation, factory
@@ -80,7 +80,7 @@ def measure(config: Config) -> pd.DataFrame:
         and ``gflops``, the convolutions' operations over that time, a multiplication and an
         addition counting as two.
     """
-    data = _dataset(config)
+    data = noise_dataset((config.images, 10, 10), SIDE, TENTHS, config.seed)
     rows = []
     for repeat in range(config.repeats):
         for variant in config.variants:
@@ -108,22 +108,6 @@ def measure(config: Config) -> pd.DataFrame:
             "gflops": operations / seconds / 1e9,
         })
     return pd.DataFrame(rows)
-
-
-def _dataset(config: Config) -> Dataset:
-    generator = torch.Generator().manual_seed(config.seed)
-
-    def split(count: int) -> Split:
-        return Split(
-            images=torch.randint(
-                0, 256, (count, 1, SIDE, SIDE), generator=generator, dtype=torch.uint8
-            ),
-            labels=torch.randint(0, TENTHS, (count, 1), generator=generator),
-        )
-
-    parts = Parts(train=split(config.images), validation=split(10), test=split(10))
-    noise = Source(name="noise", files="none", read=lambda _: parts, classes=TENTHS, synthetic=True)
-    return Dataset(source=noise, parts=parts)
 
 
 def _seconds(step: Callable[[], object], config: Config) -> float:
@@ -347,21 +331,19 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     rates = frame[frame["method"] != PEAK]
-    with figure_style():
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
-        sns.barplot(
-            rates,
-            x="variant",
-            y="images_per_second",
-            hue="method",
-            hue_order=[PAPERS, OURS, ALONE],
-            estimator="median",
-            errorbar=("pi", 100),
-            palette="colorblind",
-            ax=axes,
-        )
-        axes.set_ylabel("images a second (median, range)")
-        axes.legend(frameon=False, title=None)
-        sns.despine(figure)
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    sns.barplot(
+        rates,
+        x="variant",
+        y="images_per_second",
+        hue="method",
+        hue_order=[PAPERS, OURS, ALONE],
+        estimator="median",
+        errorbar=("pi", 100),
+        palette="colorblind",
+        ax=axes,
+    )
+    axes.set_ylabel("images a second (median, range)")
+    axes.legend(frameon=False, title=None)
     return figure

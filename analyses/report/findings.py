@@ -9,7 +9,7 @@ runs of the same seed; runs that diverged have neither and are counted.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -19,12 +19,14 @@ from analyses.report.paired import (
     CONTRADICTED,
     UNDECIDED,
     Contrast,
+    Said,
     Verdict,
     judged,
     paired,
     shares,
     unpaired,
 )
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.report.blocks import Item, Section
 from invariance_probe.report.trainings import SETUP
 from invariance_probe.stn.variants import parse_variant
@@ -80,6 +82,7 @@ class Task(NamedTuple):
     Attributes:
         words: Data and perturbation, the classifier where it is another than the papers', and the
             setup where several were trained.
+        label: Perturbation with its range, in words.
         kind: Of the perturbation, without its range.
         network: Classifier.
         decides: Whether it is the setup that verdicts rest on.
@@ -87,10 +90,17 @@ class Task(NamedTuple):
     """
 
     words: str
+    label: str
     kind: str
     network: str
     decides: bool
     numbers: pd.DataFrame
+
+    @property
+    def plainly(self) -> str:
+        """Perturbation, and the classifier where it is another than the papers'."""
+        other = f", {self.network} network" if self.network != _PAPERS else ""
+        return f"under {self.label}{other}"
 
     def of(self, variant: str, name: str) -> pd.Series:
         """Look a number up.
@@ -218,6 +228,7 @@ def tasks(trained: pd.DataFrame) -> list[Task]:
             out.append(
                 Task(
                     words=words,
+                    label=parse_perturbation(str(perturbation)).label,
                     kind=str(perturbation).partition("=")[0],
                     network=str(network),
                     decides=rank == max(ranks),
@@ -257,7 +268,7 @@ def section(trained: pd.DataFrame) -> Section:
     for number, finding in findings.items():
         own = [next(verdicts) for _ in finding.primary]
         badge = together(own)
-        meaning.append(f"Finding {number}: {badge}. {_STATEMENTS[number]} {_basis(own)}".strip())
+        meaning += _plainly(number, own)
         items.append(
             Item(
                 id=f"finding-{number}",
@@ -305,8 +316,17 @@ def together(verdicts: Sequence[Verdict]) -> str:
     return f"{', '.join(counts)} of {len(words)} tasks"
 
 
-def _basis(verdicts: Sequence[Verdict]) -> str:
-    return "; ".join(f"{verdict.contrast}: {verdict.word}" for verdict in verdicts)
+def _plainly(number: int, verdicts: Sequence[Verdict]) -> list[str]:
+    """A finding as somebody reads it first: what it claims, and a sentence a verdict."""
+    if not verdicts:
+        return [f"Finding {number}, not asked here: {_STATEMENTS[number]}"]
+    out = []
+    for verdict in verdicts:
+        said = verdict.contrast.said
+        words = said.of(verdict.contrast) if said else str(verdict.contrast)
+        more = f"; {verdict.needed} seeds would decide" if verdict.needed else ""
+        out.append(f"Finding {number}, {verdict.word}: {words}{more}.")
+    return out
 
 
 def _less(task: Task, one: str, other: str, name: str) -> list[float]:
@@ -319,7 +339,12 @@ def _errors(task: Task, one: str, other: str) -> Contrast:
     """Error of one network less that of another, in points."""
     words = f"{task.words}, error of the {spoken(one)} less that of the {spoken(other)}"
     points = [100 * value for value in _less(task, one, other, "error")]
-    return paired(words, points, margin=MARGIN, unit=" points")
+    said = Said(
+        sentence=f"{task.plainly}, a {spoken(one)} makes {{}} errors than a {spoken(other)}",
+        more="points more",
+        less="points fewer",
+    )
+    return replace(paired(words, points, margin=MARGIN, unit=" points"), said=said)
 
 
 def _started(task: Task) -> list[str]:
@@ -365,7 +390,14 @@ def input_beats_map(found: Sequence[Task]) -> Finding:
         if primary and task.kind == "translation" and turned:
             words = f"{task.words}, share of its error that the {spoken('c1')} would save on the "
             words += "image under rotation less the share here"
-            out.primary.append(unpaired(words, _gains(turned[0]), _gains(task), margin=GAIN_MARGIN))
+            contrast = unpaired(words, _gains(turned[0]), _gains(task), margin=GAIN_MARGIN)
+            said = Said(
+                sentence="the share of errors that a transformer saves by moving from the first "
+                f"map to the image is {{}} under {turned[0].label} than under {task.label}",
+                more="larger",
+                less="smaller",
+            )
+            out.primary.append(replace(contrast, said=said))
         for moved, other in _pairs(task):
             if not (primary and task.kind in TURNING and (moved, other) == ("c1", "c0")):
                 out.described.append(str(_errors(task, moved, other)))
@@ -406,7 +438,13 @@ def depth_needs_sharing(found: Sequence[Task]) -> Finding:
             )
             counts = shares(words, task.failures(one), task.failures(other), margin=SHARE_MARGIN)
             if task.decides and depth == depths[-1]:
-                out.primary.append(counts)
+                said = Said(
+                    sentence=f"{task.plainly}, the share of seeds that fail is {{}} with a "
+                    f"{spoken(one)} than with a {spoken(other)}",
+                    more="larger",
+                    less="smaller",
+                )
+                out.primary.append(replace(counts, said=said))
             else:
                 out.described.append(str(counts))
             out.described.append(str(_errors(task, one, other)))
@@ -473,7 +511,13 @@ def maps_compensate_less(found: Sequence[Task]) -> Finding:
                 words = f"{task.words}, {start} ({pose}) of the {spoken(more)} less that of the "
                 contrast = paired(words + spoken(less), differences, margin=SLOPE_MARGIN)
                 if primary and start == "slope" and (moved, other) == ("c1", "c0"):
-                    out.primary.append(contrast)
+                    said = Said(
+                        sentence=f"{task.plainly}, the share of the pose that is undone is {{}} "
+                        f"with a {spoken(other)} than with a {spoken(moved)}",
+                        more="larger",
+                        less="smaller",
+                    )
+                    out.primary.append(replace(contrast, said=said))
                 else:
                     out.described.append(str(contrast))
     if not out.primary:

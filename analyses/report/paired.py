@@ -27,6 +27,43 @@ MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Said:
+    """How a difference is told to somebody who does not know the variants' names.
+
+    Attributes:
+        sentence: With ``{}`` where the difference stands.
+        more: After a difference above 0.
+        less: After the size of one below 0.
+    """
+
+    sentence: str
+    more: str
+    less: str
+
+    def of(self, contrast: "Contrast") -> str:
+        """Tell a difference, with its interval.
+
+        Args:
+            contrast: The difference.
+
+        Returns:
+            A sentence without its full stop.
+        """
+        value = contrast.estimate
+        if math.isnan(value):
+            return self.sentence.format("an unknown amount") + ": no seeds to compare"
+        low, high = contrast.interval()
+        ends = f"95 %: {self._amount(low)} to {self._amount(high)}"
+        if min(value, low) > 0:
+            ends = f"95 %: {low:.2f} to {high:.2f}"
+        ends = "no interval" if math.isnan(low) else ends
+        return f"{self.sentence.format(self._amount(value))} ({ends}; {contrast.counted})"
+
+    def _amount(self, value: float) -> str:
+        return f"{abs(value):.2f} {self.less if value < 0 else self.more}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contrast(ABC):
     """A difference that a finding says is positive.
 
@@ -34,11 +71,13 @@ class Contrast(ABC):
         words: Which difference.
         unit: After the numbers.
         margin: A difference of less than this is none.
+        said: How it is told in plain words; None where it is description.
     """
 
     words: str
     unit: str = ""
     margin: float
+    said: Said | None = None
 
     @property
     @abstractmethod

@@ -5,6 +5,7 @@ a filter of one pixel is unchanged by scalings (P6), only an isotropic one by al
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from invariance_probe.controls.weights import (
     draw_weight,
     plain_conv,
     require_positive,
+    stacked,
     without_mean,
 )
 from invariance_probe.errors import InvalidInputError
@@ -218,7 +220,6 @@ def pointwise_network(
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2``, ....
     """
-    require_positive(channels=channels, width=width, depth=depth)
     return random_network(channels=channels, width=width, depth=depth, kernel_size=1, seed=seed)
 
 
@@ -246,16 +247,8 @@ def isotropic_network(
     Returns:
         Modules ``0`` (`IsotropicConv2d`), ``1`` (ReLU), ``2``, ....
     """
-    require_positive(channels=channels, width=width, depth=depth)
-    generator = torch.Generator().manual_seed(seed)
-    layers: list[nn.Module] = []
-    for i in range(depth):
-        into = channels if i == 0 else width
-        conv = IsotropicConv2d(
-            into, width, kernel_size=kernel_size, zero_sum=i == 0, generator=generator
-        )
-        layers += [conv, nn.ReLU()]
-    return nn.Sequential(*layers)
+    conv = partial(IsotropicConv2d, kernel_size=kernel_size)
+    return stacked(conv, channels=channels, width=width, depth=depth, seed=seed)
 
 
 def four_fold_network(
@@ -284,20 +277,9 @@ def four_fold_network(
     Returns:
         Modules ``0`` (`FourFoldConv2d`), ``1`` (ReLU), ``2``, ...
     """
-    require_positive(channels=channels, width=width, depth=depth)
-    generator = torch.Generator().manual_seed(seed)
-    layers: list[nn.Module] = []
-    for i in range(depth):
-        conv = FourFoldConv2d(
-            channels if i == 0 else width,
-            width,
-            kernel_size=kernel_size,
-            stride=stride if i == 0 else 1,
-            zero_sum=i == 0,
-            generator=generator,
-        )
-        layers += [conv, nn.ReLU()]
-    return nn.Sequential(*layers)
+    conv = partial(FourFoldConv2d, kernel_size=kernel_size)
+    first = {"stride": stride}
+    return stacked(conv, channels=channels, width=width, depth=depth, seed=seed, first=first)
 
 
 def random_network(
@@ -324,19 +306,8 @@ def random_network(
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2``, ....
     """
-    require_positive(channels=channels, width=width, depth=depth)
-    generator = torch.Generator().manual_seed(seed)
-    layers: list[nn.Module] = []
-    for i in range(depth):
-        conv = plain_conv(
-            channels if i == 0 else width,
-            width,
-            kernel_size,
-            zero_sum=i == 0,
-            generator=generator,
-        )
-        layers += [conv, nn.ReLU()]
-    return nn.Sequential(*layers)
+    conv = partial(plain_conv, kernel_size=kernel_size)
+    return stacked(conv, channels=channels, width=width, depth=depth, seed=seed)
 
 
 def blur_network(*, sigma: float = 1.5) -> nn.Sequential:

@@ -1,5 +1,7 @@
 """The group networks: built of the layers in `groups`, with and without pooling over the group."""
 
+from typing import TypedDict, Unpack
+
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -79,15 +81,25 @@ class GroupNetwork(nn.Sequential):
         return self.group.channel_permutation(transform, self.fields)
 
 
-def c4_network(
-    *,
-    channels: int = 3,
-    fields: int = 4,
-    depth: int = 3,
-    kernel_size: int = 5,
-    stride: int = 1,
-    seed: int = 0,
-) -> GroupNetwork:
+class Sizes(TypedDict, total=False):
+    """What `GroupNetwork` is built from, besides group and fields.
+
+    Attributes:
+        channels: Channels of the image.
+        depth: Number of convolutions.
+        kernel_size: Side of the kernels, in cells.
+        stride: Of the first layer, in pixels.
+        seed: Of the weights.
+    """
+
+    channels: int
+    depth: int
+    kernel_size: int
+    stride: int
+    seed: int
+
+
+def c4_network(*, fields: int = 4, **sizes: Unpack[Sizes]) -> GroupNetwork:
     """Build a group-convolution network over the quarter turns.
 
     Known answer: at quarter turns the oracle warp alone leaves much, the warp and a cyclic shift of
@@ -96,70 +108,33 @@ def c4_network(
     scalings are aligned by neither.
 
     Args:
-        channels: Channels of the image.
         fields: Fields of every layer; the maps have four channels for each.
-        depth: Number of convolutions.
-        kernel_size: Side of the kernels, in cells.
-        stride: Of the first layer, in pixels.
-        seed: Of the weights.
+        **sizes: See `Sizes`.
 
     Returns:
         Modules ``0`` (`LiftingConv2d`), ``1`` (ReLU), ``2`` (`GroupConv2d`), ...
     """
-    return GroupNetwork(
-        C4,
-        channels=channels,
-        fields=fields,
-        depth=depth,
-        kernel_size=kernel_size,
-        stride=stride,
-        seed=seed,
-    )
+    return GroupNetwork(C4, fields=fields, **sizes)
 
 
-def d4_network(
-    *,
-    channels: int = 3,
-    fields: int = 2,
-    depth: int = 3,
-    kernel_size: int = 5,
-    stride: int = 1,
-    seed: int = 0,
-) -> GroupNetwork:
+def d4_network(*, fields: int = 2, **sizes: Unpack[Sizes]) -> GroupNetwork:
     """Build a group-convolution network over the eight symmetries of the square.
 
     Known answer: as for `c4_network`, for quarter turns and for reflections at multiples of 45
     degrees, with the group's own permutation of each field's eight channels.
 
     Args:
-        channels: Channels of the image.
         fields: Fields of every layer; the maps have eight channels for each.
-        depth: Number of convolutions.
-        kernel_size: Side of the kernels, in cells.
-        stride: Of the first layer, in pixels.
-        seed: Of the weights.
+        **sizes: See `Sizes`.
 
     Returns:
         Modules ``0`` (`LiftingConv2d`), ``1`` (ReLU), ``2`` (`GroupConv2d`), ...
     """
-    return GroupNetwork(
-        D4,
-        channels=channels,
-        fields=fields,
-        depth=depth,
-        kernel_size=kernel_size,
-        stride=stride,
-        seed=seed,
-    )
+    return GroupNetwork(D4, fields=fields, **sizes)
 
 
 def c4_pooled_network(
-    *,
-    channels: int = 3,
-    fields: int = 8,
-    depth: int = 3,
-    kind: str = "max",
-    seed: int = 0,
+    *, fields: int = 8, kind: str = "max", **sizes: Unpack[Sizes]
 ) -> nn.Sequential:
     """Build `c4_network` and pool each field over its four poses.
 
@@ -167,26 +142,18 @@ def c4_pooled_network(
     rotations and scalings are aligned by no warp.
 
     Args:
-        channels: Channels of the image.
         fields: Fields of every layer, and channels of the result.
-        depth: Number of convolutions.
         kind: ``"max"`` or ``"mean"`` over the poses.
-        seed: Of the weights.
+        **sizes: See `Sizes`.
 
     Returns:
         Modules ``0`` (`GroupNetwork`) and ``1`` (`OrbitPool`).
     """
-    network = c4_network(channels=channels, fields=fields, depth=depth, seed=seed)
-    return nn.Sequential(network, OrbitPool(C4, kind))
+    return nn.Sequential(c4_network(fields=fields, **sizes), OrbitPool(C4, kind))
 
 
 def d4_pooled_network(
-    *,
-    channels: int = 3,
-    fields: int = 8,
-    depth: int = 3,
-    kind: str = "max",
-    seed: int = 0,
+    *, fields: int = 8, kind: str = "max", **sizes: Unpack[Sizes]
 ) -> nn.Sequential:
     """Build `d4_network` and pool each field over its eight poses.
 
@@ -194,14 +161,11 @@ def d4_pooled_network(
     is exact again (P12); other rotations and scalings are aligned by no warp.
 
     Args:
-        channels: Channels of the image.
         fields: Fields of every layer, and channels of the result.
-        depth: Number of convolutions.
         kind: ``"max"`` or ``"mean"`` over the poses.
-        seed: Of the weights.
+        **sizes: See `Sizes`.
 
     Returns:
         Modules ``0`` (`GroupNetwork`) and ``1`` (`OrbitPool`).
     """
-    network = d4_network(channels=channels, fields=fields, depth=depth, seed=seed)
-    return nn.Sequential(network, OrbitPool(D4, kind))
+    return nn.Sequential(d4_network(fields=fields, **sizes), OrbitPool(D4, kind))

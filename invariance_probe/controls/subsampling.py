@@ -7,13 +7,14 @@ shift-invariant again" (2019), section 3: blur first, then read every s-th posit
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.controls.weights import plain_conv, require_positive
+from invariance_probe.controls.weights import plain_conv, require_positive, stacked
 
 
 class BlurPool2d(nn.Module):
@@ -82,20 +83,8 @@ def strided_network(
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2``, ...
     """
-    require_positive(channels=channels, width=width, depth=depth, stride=stride)
-    generator = torch.Generator().manual_seed(seed)
-    layers: list[nn.Module] = []
-    for i in range(depth):
-        conv = plain_conv(
-            channels if i == 0 else width,
-            width,
-            kernel_size,
-            stride=stride,
-            zero_sum=i == 0,
-            generator=generator,
-        )
-        layers += [conv, nn.ReLU()]
-    return nn.Sequential(*layers)
+    conv = partial(plain_conv, kernel_size=kernel_size, stride=stride)
+    return stacked(conv, channels=channels, width=width, depth=depth, seed=seed)
 
 
 def antialiased_network(
@@ -126,16 +115,6 @@ def antialiased_network(
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2`` (`BlurPool2d`), ``3``, ...
     """
-    require_positive(channels=channels, width=width, depth=depth, stride=stride)
-    generator = torch.Generator().manual_seed(seed)
-    layers: list[nn.Module] = []
-    for i in range(depth):
-        conv = plain_conv(
-            channels if i == 0 else width,
-            width,
-            kernel_size,
-            zero_sum=i == 0,
-            generator=generator,
-        )
-        layers += [conv, nn.ReLU(), BlurPool2d(stride=stride, taps=taps)]
-    return nn.Sequential(*layers)
+    conv = partial(plain_conv, kernel_size=kernel_size)
+    blur = partial(BlurPool2d, stride=stride, taps=taps)
+    return stacked(conv, channels=channels, width=width, depth=depth, seed=seed, after=blur)

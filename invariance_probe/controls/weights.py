@@ -1,7 +1,8 @@
 """How the controls draw their weights, and what sizes they refuse."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -87,20 +88,51 @@ def plain_conv(
     Returns:
         The layer.
     """
+    require_positive(kernel_size=kernel_size, stride=stride)
     # built without memory, because torch's own initialisation draws from the global generator
-    conv = nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        device="meta",
-    ).to_empty(device="cpu")
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, device="meta")
+    conv = conv.to_empty(device="cpu")
     assert conv.bias is not None
     with torch.no_grad():
         weight = draw_weight(conv.weight.shape, in_channels * kernel_size**2, generator)
         conv.weight.copy_(without_mean(weight) if zero_sum else weight)
         conv.bias.copy_(draw_bias(out_channels, generator))
     return conv
+
+
+def stacked(
+    conv: Callable[..., nn.Module],
+    *,
+    channels: int,
+    width: int,
+    depth: int,
+    seed: int,
+    first: Mapping[str, Any] | None = None,
+    after: Callable[[], nn.Module] | None = None,
+) -> nn.Sequential:
+    """Stack convolutions, each followed by a ReLU; the filters of the first sum to zero.
+
+    Args:
+        conv: Builds a layer from the numbers of its input and output channels; takes ``zero_sum``
+            and ``generator``.
+        channels: Channels of the image.
+        width: Channels of every layer.
+        depth: Number of convolutions.
+        seed: Of the weights.
+        first: What else only the first layer is given.
+        after: Builds what follows each ReLU, if anything does.
+
+    Returns:
+        Modules ``0`` (convolution), ``1`` (ReLU), ``2``, ....
+    """
+    require_positive(channels=channels, width=width, depth=depth)
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = []
+    for number in range(depth):
+        into, own = (width, {}) if number else (channels, {"zero_sum": True, **(first or {})})
+        layers += [conv(into, width, generator=generator, **own), nn.ReLU()]
+        layers += [] if after is None else [after()]
+    return nn.Sequential(*layers)
 
 
 def require_positive(**values: int) -> None:

@@ -15,25 +15,46 @@ from torch import Tensor
 from invariance_probe.plane import coordinates
 
 
-def rotated(
-    images: Float[Tensor, "sample channel side side"],
-    moves: Float[Tensor, "sample 3 3"],
-    background: float | None,
-) -> Float[Tensor, "sample channel side side"]:
-    """Turn images about their centres.
+def padded(
+    images: Float[Tensor, "sample channel side side"], canvas: int, background: float | None
+) -> Float[Tensor, "sample channel {canvas} {canvas}"]:
+    """Put images in the middle of canvases.
 
     Args:
         images: Square images.
-        moves: Rotations of the content, in centred pixels.
+        canvas: Side of the canvases, as even or odd as that of the images.
         background: Value around the images, or None to continue their borders.
 
     Returns:
-        Turned images of the same size.
+        The images themselves, where the canvas is no larger.
     """
-    # In a square, normalised coordinates are centred pixels times 2 / side, so a rotation is the
-    # same matrix in both; the inverse of a rotation is its transpose.
+    edge = (canvas - images.shape[-1]) // 2
+    if edge == 0:
+        return images
+    if background is None:
+        return F.pad(images, (edge,) * 4, mode="replicate")
+    return F.pad(images, (edge,) * 4, value=background)
+
+
+def moved_linearly(
+    images: Float[Tensor, "sample channel side side"],
+    pull_backs: Float[Tensor, "sample 3 3"],
+    background: float | None,
+) -> Float[Tensor, "sample channel side side"]:
+    """Turn or shear images about their centres.
+
+    Args:
+        images: Square images.
+        pull_backs: Where each position reads, in centred pixels; no shift.
+        background: Value around the images, or None to continue their borders.
+
+    Returns:
+        Moved images of the same size.
+    """
+    # in a square, normalised coordinates are centred pixels times 2 / side, so what is linear is
+    # the same matrix in both
     axis = coordinates.cell_centres(images.shape[-1], images)
-    grid = torch.stack(coordinates.mapped(moves.mT.to(images), axis, axis), dim=-1)
+    grid = torch.stack(coordinates.mapped(pull_backs.to(images), axis, axis), dim=-1)
     if background is None:
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     # Positions outside read 0. With the background taken off before and added after, that 0 is the

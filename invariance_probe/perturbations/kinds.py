@@ -27,10 +27,12 @@ from invariance_probe.perturbations.perturbation import (
     middles,
     padded_side,
 )
-from invariance_probe.plane.transforms import Rotation, Scaling, Transform, Translation
+from invariance_probe.plane.transforms import Rotation, Scaling, Shear, Transform, Translation
 
 MARGIN = 16
 """Pixels that the canvas of translations adds on either side (both papers: 60 x 60)."""
+MOST_SHEAR, MOST_REACH = 2.0, 64
+"""Beyond these canvases are mostly empty."""
 SCALED_SIDES = tuple(range(2, 19, 2))
 """Sides to which crops are resized on the scaled set: 2 s with s in 1..9 (both papers)."""
 
@@ -44,7 +46,7 @@ class NoPerturbation(Perturbation):
     pose_units = ()
 
     def __str__(self) -> str:
-        return self.name
+        return _written(self)
 
     @property
     def label(self) -> str:
@@ -62,8 +64,8 @@ class NoPerturbation(Perturbation):
     def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
         pass
 
-    def _moved(self, images: Tensor, _poses: Tensor, _background: float | None) -> Tensor:
-        return images
+    def _moved(self, images: Tensor, _poses: Tensor, background: float | None) -> Tensor:
+        return canvases.padded(images, self.canvas(images.shape[-1]), background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ class RandomRotation(Perturbation):
 
     def source_side(self, side: int) -> int:
         """The diagonal of the canvas, and a pixel on either side for interpolation."""
-        return padded_side(side, math.ceil(side * math.sqrt(2)) + 2)
+        return padded_side(side, math.ceil(self.canvas(side) * math.sqrt(2)) + 2)
 
     def __post_init__(self) -> None:
         if not 0 < self.limit <= 180:
@@ -113,51 +115,106 @@ class RandomRotation(Perturbation):
         matrices[:, 1, 0] = -radians.sin()
 
     def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
-        return canvases.rotated(images, self.moves(poses), background)
+        placed = canvases.padded(images, self.canvas(images.shape[-1]), background)
+        # the inverse of a rotation is its transpose
+        return canvases.moved_linearly(placed, self.moves(poses).mT, background)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomShear(Perturbation):
+    """Shear the content along x about the centre, uniformly; what leaves the canvas is lost.
+
+    Attributes:
+        limit: Largest shear either way: pixels to the right for each pixel further down.
+    """
+
+    name = "shear"
+    pose_names = ("shear",)
+    pose_units = ("pixels a pixel",)
+    limit: float = 0.6
+
+    def __str__(self) -> str:
+        return _written(self, _number(self.limit) if self.limit != RandomShear.limit else "")
+
+    @property
+    def label(self) -> str:
+        """Name and largest shear."""
+        return f"{self.name} ±{self.limit:g}"
+
+    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
+        """List shears."""
+        del side
+        return [Shear(middle * self.limit) for middle in middles(count)]
+
+    def source_side(self, side: int) -> int:
+        """What is sheared onto the canvas, and a pixel on either side for interpolation."""
+        return padded_side(side, math.ceil(self.canvas(side) * (1 + self.limit)) + 2)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit <= MOST_SHEAR:
+            raise InvalidInputError(
+                f"perturbation 'shear={self.limit:g}': the largest shear must lie in "
+                f"(0, {MOST_SHEAR:g}] pixels a pixel"
+            )
+
+    def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
+        return (2 * uniform - 1) * self.limit
+
+    def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
+        matrices[:, 0, 1] = poses[:, 0]
+
+    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
+        placed = canvases.padded(images, self.canvas(images.shape[-1]), background)
+        # a shear is undone by its negative
+        return canvases.moved_linearly(placed, self.moves(-poses), background)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomTranslation(Perturbation):
-    """Put the image on a larger canvas, uniformly at any whole pixel where all of it lies there.
+    """Put the image on a larger canvas, uniformly at any whole pixel within reach.
 
     A 28 x 28 image goes on a canvas of 60 x 60, so that either number of its pose lies in -16..16.
+
+    Attributes:
+        reach: Largest shift either way, in pixels of a 28 x 28 image; the canvas adds as many.
     """
 
     name = "translation"
     pose_names = ("x", "y")
     pose_units = ("pixels", "pixels")
     pieces: int = PIECES
+    reach: int = MARGIN
 
     def __str__(self) -> str:
-        return _written(self)
+        return _written(self, str(self.reach) if self.reach != RandomTranslation.reach else "")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.reach <= MOST_REACH:
+            raise InvalidInputError(
+                f"perturbation 'translation={self.reach}': the largest shift must lie in 1 to "
+                f"{MOST_REACH} pixels"
+            )
 
     @property
     def label(self) -> str:
         """Name and reach on images of 28 x 28 pixels."""
-        return f"{self.name} ±{MARGIN} px"
+        return f"{self.name} ±{self.reach} px"
 
     def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
         """List shifts by whole pixels, along one diagonal and the other in turns."""
-        steps = [round(middle * in_proportion(MARGIN, side)) for middle in middles(count)]
+        steps = [round(middle * in_proportion(self.reach, side)) for middle in middles(count)]
         return [Translation(x, x if number % 2 == 0 else -x) for number, x in enumerate(steps)]
 
     def source_side(self, side: int) -> int:
         """The canvas, and the largest shift on either side."""
-        return self.canvas(side) + 2 * in_proportion(MARGIN, side)
+        return self.canvas(side) + 2 * in_proportion(self.reach, side)
 
-    def canvas(self, side: int) -> int:
-        """Say how large the canvas is: 16/28 of the side is added on either side.
-
-        Args:
-            side: Side of the images, in pixels.
-
-        Returns:
-            60 for 28; as many pixels on either side for any other.
-        """
-        return side + 2 * in_proportion(MARGIN, side)
+    def _own_canvas(self, side: int) -> int:
+        """60 for 28 by default; as many pixels on either side for any other."""
+        return side + 2 * in_proportion(self.reach, side)
 
     def _poses_from(self, uniform: Tensor, side: int) -> Tensor:
-        margin = in_proportion(MARGIN, side)
+        margin = in_proportion(self.reach, side)
         return (uniform * (2 * margin + 1)).floor() - margin
 
     def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
@@ -210,15 +267,8 @@ class RandomScaling(Perturbation):
                 "LOW:HIGH of the factor with -4 <= LOW < HIGH <= 4"
             )
 
-    def canvas(self, side: int) -> int:
-        """Say how large the canvas is: the image times the largest factor, at least the image.
-
-        Args:
-            side: Side of the images, in pixels.
-
-        Returns:
-            112 for 28 and factors up to 4; as many pixels on either side of the image for any.
-        """
+    def _own_canvas(self, side: int) -> int:
+        """The image times the largest factor, 112 for 28 and factors up to 4; at least itself."""
         return side + 2 * math.ceil(side * max(0.0, 2**self.high - 1) / 2)
 
     def piece_sides(self, side: int) -> tuple[int, ...]:
@@ -249,7 +299,8 @@ def _number(value: float) -> str:
 
 
 def _written(perturbation: Perturbation, value: str = "") -> str:
-    """A name with its value and, where a class usually has clutter, the word that it has none."""
-    clean = perturbation.pieces == 0 and type(perturbation).pieces > 0
-    words = ",".join(word for word in (value, "clean" if clean else "") if word)
-    return f"{perturbation.name}={words}" if words else perturbation.name
+    """A name with its value, and words for what it usually is not: without clutter, on a canvas."""
+    words = [value] if value else []
+    words += ["clean"] if perturbation.pieces == 0 and type(perturbation).pieces > 0 else []
+    words += [f"on:{perturbation.least_canvas}"] if perturbation.least_canvas else []
+    return f"{perturbation.name}={','.join(words)}" if words else perturbation.name

@@ -70,12 +70,15 @@ class Perturbation(ABC):
         pose_names: What the numbers of a pose are.
         pose_units: The unit of each, in words.
         pieces: Crops of other digits on each canvas; 0 for none.
+        least_canvas: Least side of the canvas for 28 x 28 images, in pixels, so that motions of
+            several kinds can be compared on one; in proportion for other images.
     """
 
     name: ClassVar[str]
     pose_names: ClassVar[tuple[str, ...]]
     pose_units: ClassVar[tuple[str, ...]]
     pieces: int = 0
+    least_canvas: int = 0
 
     @abstractmethod
     def __str__(self) -> str:
@@ -121,6 +124,11 @@ class Perturbation(ABC):
         Returns:
             Side of the canvas, in pixels; even where `side` is even and odd where it is odd.
         """
+        least = in_proportion(self.least_canvas, side) if self.least_canvas else side
+        return padded_side(side, max(least, self._own_canvas(side)))
+
+    def _own_canvas(self, side: int) -> int:
+        """Side of the canvas that the motion itself needs."""
         return side
 
     def draw(

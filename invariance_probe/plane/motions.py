@@ -60,7 +60,8 @@ def poses_of(
     Args:
         moves: Motions of the content, in centred pixels.
         names: Which numbers: ``degrees`` (counter-clockwise, in (-180, 180]), ``log2_factor``,
-            ``x``, ``y`` (pixels).
+            ``x``, ``y`` (pixels), ``shear`` (pixels along x for each pixel along y, before what
+            turns and stretches).
 
     Returns:
         A column for each name, float64.
@@ -78,9 +79,13 @@ def poses_of(
             columns.append(determinants(m).abs().log2() / 2)
         elif name in {"x", "y"}:
             columns.append(m[:, "xy".index(name), 2])
+        elif name == "shear":
+            # [a b; c d] is a rotation times [p 0; 0 q] [1 k; 0 1] with p = |(a, c)|: the columns'
+            # inner product is p p k
+            columns.append((m[:, :2, 0] * m[:, :2, 1]).sum(1) / m[:, :2, 0].square().sum(1))
         else:
             raise InvalidInputError(
-                f"pose {name!r} is unknown; choose from degrees, log2_factor, x, y"
+                f"pose {name!r} is unknown; choose from degrees, log2_factor, x, y, shear"
             )
     return torch.stack(columns, dim=1) if columns else m.new_zeros(len(m), 0)
 

@@ -44,12 +44,15 @@ def render(
     for matrix in matrices:
         canvas_from_crop = _canvas_from_crop(matrix, size, (height, width)).to(images.device)
         x, y = coordinates.read_positions(canvas_from_crop, *size)
+        linear = canvas_from_crop[:2, :2].cpu()
+        blur = shrinking_blur(linear) if antialias else None
         lattice = coordinates.lattice_positions(x, y)
-        if lattice is not None:
+        # where reading skips pixels, as at half the size, those read stand for those left out
+        skips = blur is not None and float(linear.det().abs()) > 1 + 1e-6
+        if lattice is not None and not skips:
             columns, rows = lattice
             moved = images[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
         else:
-            blur = shrinking_blur(canvas_from_crop[:2, :2].cpu()) if antialias else None
             if blur is not None:
                 coefficients = sampling.spline_coefficients(images, blur)
             else:

@@ -1,5 +1,6 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from invariance_probe.data.pictures import ImageSource
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
 from invariance_probe.machine import pick_device
 from invariance_probe.network import features
 from invariance_probe.plane import coordinates, sampling
@@ -18,6 +19,7 @@ from invariance_probe.plane.transforms import Rotation, Transform
 from invariance_probe.probing.duplicates import apart, near_duplicates
 from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.results.methods import Method
+from invariance_probe.results.notes import assumed_places
 from invariance_probe.statistics import numpy_generator
 
 PAIRS_AT_ONCE = 64
@@ -113,6 +115,8 @@ class ForwardPasses:
         self.std = self._by_channel("std", options.std, 1.0, channels)
         self.fill = self._by_channel("fill", options.filled, 0.0, channels)
         self.layers = self._find_layers(first, list(patterns))
+        if self.unmeasured:
+            warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
         self.groups = near_duplicates(source)
         shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
@@ -126,6 +130,11 @@ class ForwardPasses:
         ]).to(self.device)
         self._room = CACHE_BYTES if keep else 0
         self._kept: dict[int, Chunk] = {}
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """Names of layers whose cells are taken to cover the input evenly."""
+        return [layer.name for layer in self.layers if not layer.measured]
 
     @property
     def partners(self) -> list[int | None]:

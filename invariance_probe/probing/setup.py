@@ -85,6 +85,7 @@ def configuration(
             [passes.source.names[number] for number in alike] for alike in alike_in(passes.groups)
         ],
         "partners": passes.partners,
+        "unmeasured": passes.unmeasured,
         "canvas": list(passes.canvas),
         **asdict(options),
         "device": str(passes.device),

@@ -1,22 +1,25 @@
-"""What a reader of a run should know of its images before its means."""
+"""What a reader of a run should know of its layers and images before its means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 
 def notes(config: Mapping[str, Any], summary: pd.DataFrame) -> tuple[str, ...]:
-    """Name near duplicates, and images that lie far outside the others.
+    """Name layers of assumed geometry, near duplicates, and images far outside the others.
 
     Args:
-        config: A run's configuration; one of version 0.1.0 tells of no near duplicates.
+        config: A run's configuration; one of version 0.1.0 tells of neither layers nor
+            near duplicates.
         summary: Its summary.
 
     Returns:
         A sentence each; none if there is nothing to say.
     """
     said = []
+    if config.get("unmeasured"):
+        said.append(assumed_places(config["unmeasured"]))
     alike = config.get("near_duplicates", [])
     if alike:
         groups = "; ".join(", ".join(names) for names in alike)
@@ -28,6 +31,22 @@ def notes(config: Mapping[str, Any], summary: pd.DataFrame) -> tuple[str, ...]:
     if "far_outside" in summary:
         said += _outside(summary[summary["metric"] == "fvu"])
     return tuple(said)
+
+
+def assumed_places(layers: Sequence[str]) -> str:
+    """Say what rests on a geometry that was not measured.
+
+    Args:
+        layers: Names of the layers.
+
+    Returns:
+        A sentence.
+    """
+    return (
+        f"Stride and offset of {', '.join(layers)} failed their checks and are assumed: the map is "
+        "taken to cover the input evenly. Whatever rests on it (oracle, floor, region, the limits "
+        "of the search) may be wrong there."
+    )
 
 
 def _outside(fvu: pd.DataFrame) -> list[str]:

@@ -117,6 +117,14 @@ ARCHITECTURES = {
             pooled=(2, 4, 6),
             steady=True,
         ),
+        # small enough to train hundreds of: one for each motion, depth and seed
+        Architecture(
+            name="mnist-five",
+            channels=(8, 8, 16, 16, 32),
+            kernels=(3,) * 5,
+            padded=True,
+            pooled=(2, 4),
+        ),
         # the papers give no table for plankton; their authors' code of 2022 has these ten
         Architecture(
             name="plankton",
@@ -135,6 +143,7 @@ ARCHITECTURES = {
 """``mnist``: conv 9x9/64, pool, ReLU, conv 7x7/64, pool, ReLU, linear. ``svhn``: eight convolutions
 5x5, pooling after 1, 3, 5, 7, three hidden layers of 3072, dropout 0.5 after all but the first
 convolution. ``mnist-deep``: eight convolutions 3x3, pooling after 2, 4, 6, linear.
+``mnist-five``: five convolutions 3x3 of 8 to 32 filters, pooling after 2 and 4, linear.
 ``plankton``: ten convolutions 3x3 with LeakyReLU(1/3), overlapping pooling 3x3 after 2, 4, 7 and
 10, two hidden layers of 512, dropout 0.5 before each linear layer."""
 

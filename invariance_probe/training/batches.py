@@ -132,8 +132,8 @@ def stored_poses(
 
 
 def stored_clutter(
-    perturbation: Perturbation, count: int, side: int, which: int
-) -> Int64[Tensor, "count piece choice"] | None:
+    perturbation: Perturbation, count: int, side: int, which: int, *, poses: int = 1
+) -> Int64[Tensor, "sample piece choice"] | None:
     """Choose the clutter of test images, cut from each other, as fixedly as their poses.
 
     Args:
@@ -141,6 +141,7 @@ def stored_clutter(
         count: How many images there are.
         side: Side of the images, in pixels.
         which: `TEST` or `VALIDATION`.
+        poses: How often each image is shown.
 
     Returns:
         Choices for `Perturbation.clutter_layer`, on the CPU; None for a perturbation without.
@@ -148,11 +149,16 @@ def stored_clutter(
     if perturbation.pieces == 0:
         return None
     generator = torch.Generator().manual_seed(_TEST_CLUTTER + which)
-    return perturbation.draw_clutter(torch.arange(count), count, side, generator)
+    shown = torch.arange(count * poses) % count
+    return perturbation.draw_clutter(shown, count, side, generator)
 
 
 class StoredBatches:
     """A split with its stored poses: the same perturbed images for every variant and seed.
+
+    Attributes:
+        images: How many different images there are.
+        count: How many are shown, each in as many poses.
 
     Args:
         split: Which images.
@@ -162,6 +168,7 @@ class StoredBatches:
         size: Images of a batch.
         device: Where batches are made and lie.
         limit: Only the first so many images; all by default.
+        poses: Poses of each image; all images come in their first before any in its second.
     """
 
     def __init__(
@@ -174,13 +181,15 @@ class StoredBatches:
         size: int,
         device: torch.device,
         limit: int | None = None,
+        poses: int = 1,
     ) -> None:
         self._split, self._perturbation = split, perturbation
         self._background, self._size, self._device = dataset.source.background, size, device
-        self.count = len(split) if limit is None else min(limit, len(split))
+        self.images = len(split) if limit is None else min(limit, len(split))
+        self.count = self.images * poses
         side = split.images.shape[-1]
         self._poses = stored_poses(perturbation, self.count, side, which)
-        self._choices = stored_clutter(perturbation, self.count, side, which)
+        self._choices = stored_clutter(perturbation, self.images, side, which, poses=poses)
 
     def __len__(self) -> int:
         """Count the batches."""
@@ -195,17 +204,17 @@ class StoredBatches:
         Returns:
             The batch; the last may be smaller.
         """
-        rows = slice(number * self._size, min((number + 1) * self._size, self.count))
-        poses = self._poses[rows]
+        rows = torch.arange(number * self._size, min((number + 1) * self._size, self.count))
+        poses, shown = self._poses[rows], rows % self.images
         clutter = None
         if self._choices is not None:
-            # the choices name images among the first `count`
-            sources = self._split.images[: self.count]
+            # the choices name images among these
+            sources = self._split.images[: self.images]
             clutter = self._perturbation.clutter_layer(self._choices[rows], sources)
         images = self._perturbation.apply(
-            self._split.images[rows].to(self._device),
+            self._split.images[shown].to(self._device),
             poses,
             clutter=clutter,
             background=self._background,
         )
-        return Batch(images=images, labels=self._split.labels[rows].to(self._device), poses=poses)
+        return Batch(images=images, labels=self._split.labels[shown].to(self._device), poses=poses)

@@ -73,7 +73,7 @@ class TrainCommand:
         presets.PresetName,
         tyro.conf.arg(
             help="paper: 150 000 steps of 256, as published; standard: hours; quick: a minute or "
-            "two on a core, 20 000 images, half width or less; tiny: seconds."
+            "two on a core, 20 000 images, half width or less; brief: half a minute; tiny: seconds."
         ),
     ] = "quick"
     seeds: Annotated[

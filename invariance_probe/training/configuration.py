@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import difference
 from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.stn.variants import Variant
 
@@ -21,7 +22,7 @@ Padding = Literal["border", "zeros", "reflection"]
 Trunk = Literal["anew", "copy"]
 Precision = Literal["float32", "bf16"]
 Alignment = Literal["predicted", "true"]
-Network = Literal["auto", "mnist", "mnist-deep", "svhn", "plankton"]
+Network = Literal["auto", "mnist", "mnist-five", "mnist-deep", "svhn", "plankton"]
 
 STEP_EVERY, STEP_FACTOR = 1 / 3, 0.1
 """Of the step schedule: a tenth after each third of the run (Jaderberg et al. 2015, appendix)."""
@@ -62,6 +63,7 @@ class TrainOptions:
         compiled: Use torch.compile.
         evaluate_every: Steps from one evaluation on validation images to the next.
         validation_images: Validation images for these; at most all.
+        test_poses: Poses in which each test image is shown.
     """
 
     train_images: int | None = None
@@ -88,6 +90,7 @@ class TrainOptions:
     compiled: Annotated[bool, tyro.conf.arg(name="compile")] = False
     evaluate_every: int = 200
     validation_images: int = 2000
+    test_poses: int = 1
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -95,6 +98,7 @@ class TrainOptions:
             ("batch", 1),
             ("evaluate_every", 1),
             ("validation_images", 1),
+            ("test_poses", 1),
         ):
             if getattr(self, name) < least:
                 raise InvalidInputError(f"{name}={getattr(self, name)}: give at least {least}")
@@ -164,15 +168,9 @@ class TrainConfig(TrainOptions):
         Returns:
             ``"rate=0.1 there, 0.2 here"``, joined by semicolons; empty if it does not.
         """
-        here = self.as_dict()
         # an option that a stored run knows nothing of did what is its default now
-        other = {field.name: field.default for field in dataclasses.fields(TrainOptions)} | other
-        names = sorted({*here, *other})
-        return "; ".join(
-            f"{name}={other.get(name)} there, {here.get(name)} here"
-            for name in names
-            if name not in here or name not in other or here[name] != other[name]
-        )
+        usual = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
+        return difference(usual | other, self.as_dict())
 
     def rate_at(self, step: int) -> float:
         """Look the schedule up.

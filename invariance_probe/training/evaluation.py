@@ -108,7 +108,7 @@ def evaluate(
     finally:
         network.train(was_training)
     frame = pd.concat(frames, ignore_index=True)
-    frame.insert(0, "image", np.arange(len(frame)))
+    frame.insert(0, "image", np.arange(len(frame)) % batches.images)
     return frame
 
 

@@ -12,7 +12,7 @@ from invariance_probe.perturbations.perturbation import SIDE, Perturbation
 from invariance_probe.stn.variants import Variant
 from invariance_probe.training.configuration import TrainConfig, TrainOptions
 
-PresetName = Literal["paper", "standard", "two-cores", "quick", "tiny"]
+PresetName = Literal["paper", "standard", "two-cores", "quick", "brief", "tiny"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,20 @@ PRESETS: dict[str, Preset] = {
         seeds=5,
         on_canvas={"width": 0.25, "localizer_width": 0.5, "steps": 800},
     ),
+    "brief": Preset(
+        options={
+            "width": 0.25,
+            "steps": 400,
+            "batch": 64,
+            "rate": 4e-3,
+            "evaluate_every": 200,
+            "validation_images": 500,
+            "test_poses": 2,
+        },
+        data=(("mnist", "rotation=on:40"),),
+        variants=("cnn", "c0", "c1"),
+        seeds=10,
+    ),
     "tiny": Preset(
         options={
             "train_images": 256,
@@ -119,7 +133,8 @@ PRESETS: dict[str, Preset] = {
 }
 """By name. ``paper``: 150 000 steps of 256, as published. ``standard``: hours on a GPU or a patient
 CPU. ``two-cores``: steps enough for localizers to take off, two minutes a run and core; the whole
-matrix in a night. ``quick``: minutes on two cores. ``tiny``: seconds, for tests."""
+matrix in a night. ``quick``: minutes on two cores. ``brief``: half a minute a run, for hundreds of
+runs that need no localizer. ``tiny``: seconds, for tests."""
 
 
 def _flag(option: "dataclasses.Field[Any]", decided: frozenset[str]) -> tuple[str, Any, Any]:

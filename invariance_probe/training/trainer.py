@@ -148,6 +148,7 @@ class _Run:
             which=TEST,
             size=EVALUATION_BATCH,
             device=device,
+            poses=config.test_poses,
         )
         self.dataset = dataset
         self.dropout = self.network.classifier.architecture.dropout > 0
@@ -342,7 +343,7 @@ class _Run:
             "localizer_gradient": self.curve[-1]["localizer_gradient"] if self.curve else math.nan,
             "parameters": sum(p.numel() for p in network.parameters()),
             "localizer_parameters": sum(p.numel() for p in network.localizer_parameters()),
-            "test_images": self.test.count,
+            "test_images": self.test.images,
             "synthetic": self.dataset.source.synthetic,
             "seconds": seconds,
             "images_per_second": self.step * self.config.batch / max(self.training_seconds, 1e-9),

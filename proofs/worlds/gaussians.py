@@ -211,21 +211,6 @@ class GaussianSum:
         """
         return float(self.amplitudes @ (2 * np.pi * np.sqrt(_determinants(self.covariances))))
 
-    def centroid(self) -> Vector:
-        """The first moment over the integral.
-
-        Returns:
-            The centroid, two numbers.
-
-        Raises:
-            ValueError: the integral is 0, so there is no centroid.
-        """
-        mass = self.integral()
-        if mass == 0:
-            raise ValueError("The function has integral 0, so it has no centroid.")
-        weights = self.amplitudes * 2 * np.pi * np.sqrt(_determinants(self.covariances))
-        return np.asarray(weights @ self.means / mass, dtype=np.float64)
-
     def inner(self, other: "GaussianSum") -> float:
         """The inner product in L2, the integral of f g.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex128, Float64
 from scipy import ndimage
+from torch import Tensor
 from torch.nn import functional
 
 from proofs.worlds.plane_maps import Matrix, inverse, move
@@ -21,6 +22,8 @@ Grey = Float64[np.ndarray, "side side"]
 Frequencies = Float64[np.ndarray, "n 2"]
 """Rows (x, y): frequencies, or positions."""
 
+RADIUS, STEP = 80.0, 2
+"""Of the disc in which maps are compared, and the spacing of its positions, in pixels."""
 OVERSAMPLING = 2
 """Images are moved at half-pixel spacing, where interpolating them costs next to nothing."""
 
@@ -158,10 +161,10 @@ def linear_residual(
 
 
 def rectified_product(
-    before: Float64[np.ndarray, "*any"],
-    after: Float64[np.ndarray, "*any"],
-    between: Float64[np.ndarray, "*any"],
-) -> Float64[np.ndarray, "*any"]:
+    before: Float64[np.ndarray, "*#any"],
+    after: Float64[np.ndarray, "*#any"],
+    between: Float64[np.ndarray, "*#any"],
+) -> Float64[np.ndarray, "..."]:
     """E ReLU(F) ReLU(W) of jointly Gaussian, zero-mean F and W: the first-order arc-cosine kernel.
 
     Source: Cho and Saul, "Kernel methods for deep learning" (NIPS 2009), section 2.
@@ -322,31 +325,42 @@ def disc(radius: float, step: int) -> Frequencies:
     return inside
 
 
-def features_at(
-    pixels: Grey, bank: Bank, positions: Frequencies, stride: int
-) -> Float64[np.ndarray, "channels n"]:
-    """A forward pass, and its maps read at positions by bicubic interpolation.
+def feature_maps(pixels: Grey, bank: Bank, stride: int) -> Float64[Tensor, "channels rows rows"]:
+    """A forward pass of a linear layer.
 
     Args:
         pixels: the image.
         bank: C x k x k kernels, k odd.
+        stride: of the layer.
+
+    Returns:
+        C maps; the middle pixel's output is the middle of the map where the stride divides its
+        index.
+    """
+    reach = (bank.shape[-1] - 1) // 2
+    padded = functional.pad(torch.from_numpy(pixels)[None, None], (reach,) * 4, mode="circular")
+    return functional.conv2d(padded, torch.from_numpy(bank)[:, None], stride=stride)[0]
+
+
+def read_at(
+    maps: Float64[Tensor, "channels rows rows"], positions: Frequencies, stride: int
+) -> Float64[np.ndarray, "channels n"]:
+    """Read maps at positions by bicubic interpolation.
+
+    Args:
+        maps: from `feature_maps`.
         positions: in pixels about the centre.
         stride: of the layer.
 
     Returns:
         C x n features.
     """
-    image = torch.from_numpy(pixels)
-    reach = (bank.shape[-1] - 1) // 2
-    padded = functional.pad(image[None, None], (reach,) * 4, mode="circular")
-    maps = functional.conv2d(padded, torch.from_numpy(bank)[:, None], stride=stride)
     side = maps.shape[-1]
-    # the middle pixel's output is the middle of the map where the stride divides its index; then
     # from indices to grid_sample's coordinates, whose -1 and 1 are the outer edges
     index = positions / stride + side // 2
     grid = torch.from_numpy((2 * index + 1) / side - 1)[None, None]
     read = functional.grid_sample(
-        maps, grid, mode="bicubic", padding_mode="border", align_corners=False
+        maps[None], grid, mode="bicubic", padding_mode="border", align_corners=False
     )
     return np.asarray(read[0, :, 0].numpy())
 
@@ -358,10 +372,12 @@ def measured_residuals(
     *,
     stride: int = 1,
     negatives: bool = False,
-    radius: float = 80,
-    step: int = 2,
+    radius: float = RADIUS,
+    step: int = STEP,
 ) -> Float64[np.ndarray, "2 transforms channels"]:
     """Run the layer on images and on moved images, warp back, compare inside a disc.
+
+    As in a network, what is read between the samples of a map is its rectified values.
 
     Args:
         images: equal squares.
@@ -382,15 +398,19 @@ def measured_residuals(
     sums = np.zeros((len(transforms), 4, len(bank)))
     for image in images:
         fine = ndimage.spline_filter(oversampled(image), 3, mode="grid-wrap")
-        before = features_at(image, bank, positions, stride)
+        reference = feature_maps(image, bank, stride)
+        before = read_at(reference, positions, stride)
         for row, h in enumerate(transforms):
             # warped back: the features of T_h f at h x are compared with those of f at x
             there = move(h, positions)
             half = stride * math.ceil((np.abs(there).max() + beyond) / stride)
             part = moved_image(fine, h, min(2 * half, len(image)))
-            after = features_at(part, bank, there, stride)
+            moved = feature_maps(part, bank, stride)
+            after = read_at(moved, there, stride)
             for sign in (1, -1) if negatives else (1,):
-                rectified, warped = np.maximum(sign * before, 0), np.maximum(sign * after, 0)
+                # positions are samples of the reference, whose values nothing mixes
+                rectified = np.maximum(sign * before, 0)
+                warped = read_at((sign * moved).relu(), there, stride)
                 sums[row] += [
                     ((after - before) ** 2).sum(axis=1),
                     (before**2).sum(axis=1),

@@ -1,18 +1,25 @@
-"""Trainings that are found, kept and left out."""
+"""Plans of trainings: what they ask for, find, share, keep and refuse, and their table."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analyses import training_plan
-from analyses.questions import depth, iterations, placement
+from analyses.questions import consequences, depth, iterations, placement
 from analyses.training_plan import Setup, TrainingPlan, keep
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.training import runs
+from invariance_probe.training.command import TrainCommand
 from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.training.presets import Choices, PresetName
 from invariance_probe.training.runs import TrainResult
+from tests.analyses.trainings import QUESTIONS, planted_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +107,151 @@ def test_kept_runs_belong_to_a_preset_of_today() -> None:
     for folder in kept:
         config = wanted[folder.parent, folder.name]
         assert not config.difference(TrainResult.load(folder).config), folder.name
+
+
+FILES = ("result.json", "curve.parquet", "images.parquet", "model.safetensors")
+
+
+def test_questions_share_their_trainings(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame]
+) -> None:
+    """One folder holds each training once, and asking again trains nothing."""
+    plans = [replace(question.PRESETS["tiny"], trainings=folder) for question in QUESTIONS]
+    wanted = {config.name for plan in plans for config in plan.configs()}
+    assert wanted == {path.name for path in folder.iterdir()}
+    assert len(wanted) < sum(len(plan.configs()) for plan in plans)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = replace(depth.PRESETS["tiny"], trainings=folder, missing="refuse")
+    pd.testing.assert_frame_equal(depth.measure(again), frames[depth])
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert before == after
+
+
+def test_only_what_is_missing_is_trained(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame], tmp_path: Path
+) -> None:
+    """Of a plan with one run gone, that run alone is missing, and comes back as it was."""
+    plan = replace(iterations.PRESETS["tiny"], trainings=tmp_path)
+    gone = plan.configs()[-1].name
+    for config in plan.configs()[:-1]:
+        (tmp_path / config.name).mkdir()
+        for name in FILES:
+            (tmp_path / config.name / name).write_bytes((folder / config.name / name).read_bytes())
+    assert [config.name for config in plan.unfinished()] == [gone]
+    errors = [result.numbers["error"] for result in plan.results()]
+    assert errors == frames[iterations]["error"].tolist()
+    assert (tmp_path / gone / runs.MODEL).is_file()
+
+
+def test_missing_trainings_are_an_error_where_none_may_be_trained(tmp_path: Path) -> None:
+    """The message counts them and names the first; nothing is written."""
+    config = replace(placement.PRESETS["tiny"], trainings=tmp_path / "none", missing="refuse")
+    with pytest.raises(InvalidInputError, match=r"8 of 8 .*mnist-5k-rotation-cnn-seed0"):
+        placement.measure(config)
+    assert not (tmp_path / "none").exists()
+
+
+def test_trainings_of_another_preset_are_refused(
+    folder: Path, frames: dict[ModuleType, pd.DataFrame]
+) -> None:
+    """A folder of tiny trainings is no answer to a longer question."""
+    config = replace(placement.PRESETS["quick"], data="mnist-5k", trainings=folder)
+    with pytest.raises(InvalidInputError, match="another configuration"):
+        placement.measure(config)
+
+
+def _commanded(
+    *perturbations: str,
+    variants: str,
+    preset: PresetName = "quick",
+    seeds: int = 5,
+    **more: Any,
+) -> list[TrainConfig]:
+    """What ``invariance-probe train`` trains, by default ``--preset quick``."""
+    command = TrainCommand(
+        data=("mnist",),
+        perturbation=perturbations,
+        variant=tuple(variants.split()),
+        preset=preset,
+        seeds=seeds,
+        training=Choices(**more),
+    )
+    return command.configs()
+
+
+def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
+    """Names and configurations are those of `train --preset quick`, so that none is made twice."""
+    papers = ("rotation", "translation", "scaling=-1:1")
+    turned = ("rotation=30", "rotation", "rotation=180")
+    eight: dict[str, Any] = {"network": "mnist-deep", "steps": 940}
+    deep = "c1 sl1 c3 sl3 c5 sl5"
+    wanted = {
+        placement: _commanded(*papers, variants="cnn c0 c1 dl1 sl1"),
+        depth: _commanded("rotation", variants=f"cnn c0 {deep} dl1 dl3 dl5", **eight),
+        iterations: _commanded("rotation", variants="c0 c0x2 dl1 dl1x2 sl1 sl1x2"),
+        consequences: _commanded(*turned, variants="cnn c1 sl1 c2 sl2")
+        + _commanded("translation", "scaling=-1:1", variants="cnn c1 sl1")
+        + _commanded("rotation", variants=f"cnn {deep}", **eight),
+    }
+    for question, configs in wanted.items():
+        _same(question.PRESETS["quick"], configs)
+
+
+def _same(plan: TrainingPlan, wanted: list[TrainConfig]) -> None:
+    asked = replace(plan, data="mnist").configs()
+    assert {each.name: each for each in asked} == {each.name: each for each in wanted}
+    assert len({each.name for each in asked}) == len(asked)
+
+
+def test_two_cores_asks_for_the_runs_of_its_plan() -> None:
+    """Seeds, widths and true poses are those that commands of the plan train."""
+    ten: dict[str, Any] = {"preset": "two-cores", "seeds": 10}
+    _same(
+        placement.PRESETS["two-cores"],
+        _commanded("rotation", variants="cnn c0 c1 dl1 sl1", **ten)
+        + _commanded("rotation", variants="c0 c1 c2", alignment="true", **ten)
+        + _commanded("translation", "scaling=-1:1", variants="cnn c0 c1 sl1", **ten | {"seeds": 8}),
+    )
+    _same(
+        placement.PRESETS["two-cores-narrow"],
+        _commanded("rotation", variants="cnn c0 c1 dl1 sl1", width=0.25, **ten),
+    )
+    _same(
+        depth.PRESETS["two-cores-harder"],
+        _commanded("rotation=180", variants="dl1 sl1 dl5 sl5", network="mnist-deep", **ten),
+    )
+    # other widths have a folder of their own
+    roots = {placement.PRESETS[name].root for name in ("two-cores", "two-cores-narrow")}
+    assert len(roots) == 2
+
+
+def test_environment_and_arguments_say_where_files_lie(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An argument goes before the variable, the variable before the default."""
+    monkeypatch.chdir(tmp_path)
+    for name in (training_plan.FOLDER, training_plan.MNIST):
+        monkeypatch.delenv(name, raising=False)
+    config = placement.PRESETS["quick"]
+    assert replace(config).root == Path("runs/trainings/quick")
+    assert replace(config).source == "mnist-5k"
+    monkeypatch.setenv(training_plan.FOLDER, "elsewhere")
+    monkeypatch.setenv(training_plan.MNIST, "digits")
+    elsewhere = replace(config)
+    assert (elsewhere.root, elsewhere.files) == (Path("elsewhere"), Path("digits"))
+    assert elsewhere.source == "mnist"
+    said = replace(config, trainings=Path("here"), data_root=Path("there"))
+    assert (said.root, said.files) == (Path("here"), Path("there"))
+
+
+def test_tables_pair_runs_by_seed() -> None:
+    """Differences are taken seed by seed, with Student's interval, where both runs finished."""
+    frame = planted_runs({"c1": [0.30, 0.10, 0.20], "sl1": [0.25, 0.06, math.nan]})
+    table = training_plan.table(frame.sample(frac=1, random_state=0), "c1", ()).set_index("variant")
+    lost = table.loc["sl1"]
+    assert (lost["seeds"], lost["diverged"]) == (3, 1)
+    assert lost["error"] == pytest.approx(0.155)
+    assert lost["difference"] == pytest.approx(-0.045)
+    expected = stats.t.interval(0.95, 1, loc=-0.045, scale=stats.sem([-0.05, -0.04]))
+    assert (lost["difference_low"], lost["difference_high"]) == pytest.approx(expected)
+    assert math.isnan(table.loc["c1", "difference"])

@@ -1,30 +1,38 @@
-"""What the tests of the controls share: the engine's answer, and the maps it was got from."""
+"""What the tests of the controls share: networks, motions, and maps warped back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 import invariance_probe as ip
+from invariance_probe import controls
+from invariance_probe.controls import C4, D4
 from invariance_probe.network import features, hooks
 from invariance_probe.plane import sampling
-from tests.tolerances import rounded
 
 QUARTER_TURNS = (ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90))
-EXACT = {name: rounded(getattr(torch, name)) ** 2 for name in ("float32", "float64")}
-"""Largest fvu that passes as exact: the square of the relative error of a cell."""
-
-
-def residuals(
-    network: nn.Module, images: Tensor, transforms: Sequence[ip.Transform], **options: object
-) -> pd.DataFrame:
-    """Fvu of the network's output by (transform number, image), one column a method."""
-    result = ip.probe(network, images, layers="(model)", transforms=transforms, **options)
-    frame = result.frame()
-    return frame[frame["metric"] == "fvu"].pivot_table(
-        index=["transform_number", "image"], columns="method", values="value", observed=True
-    )
+GROUPS = {"C4": C4, "D4": D4}
+NETWORKS = {"C4": controls.c4_network, "D4": controls.d4_network}
+# every element of each group but the identity
+MOVES = [
+    (name, group.transform(element))
+    for name, group in GROUPS.items()
+    for element in range(1, group.order)
+]
+SUBSAMPLING = [controls.strided_network, controls.antialiased_network]
+ALL: list[Callable[..., nn.Module]] = [
+    controls.pointwise_network,
+    controls.isotropic_network,
+    controls.blur_network,
+    controls.four_fold_network,
+    controls.random_network,
+    controls.c4_network,
+    controls.d4_network,
+    controls.c4_pooled_network,
+    controls.d4_pooled_network,
+    *SUBSAMPLING,
+]
 
 
 def oracle_warped(

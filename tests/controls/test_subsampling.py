@@ -8,43 +8,20 @@ from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe import controls
-from tests.controls.measuring import EXACT, relative_gap, residuals
+from tests.controls.measuring import SUBSAMPLING, oracle_warped, relative_gap
 from tests.tolerances import ROUNDED
 
-BUILDS = [controls.strided_network, controls.antialiased_network]
 
-
-@pytest.mark.parametrize("dtype", EXACT)
 @pytest.mark.parametrize("size", [64, 65])
-@pytest.mark.parametrize("build", BUILDS)
-def test_shifts_by_whole_strides_are_exact(
-    build: Callable[[], nn.Module], size: int, dtype: str, canvases: Tensor
+@pytest.mark.parametrize("build", SUBSAMPLING)
+def test_shifts_by_whole_strides_move_cells_onto_cells(
+    build: Callable[[], nn.Module], size: int, canvases: Tensor
 ) -> None:
-    """At stride 4, shifts by 4 and -8 pixels are aligned exactly by the oracle warp."""
-    moves = [ip.Translation(4), ip.Translation(0, -8), ip.Translation(-4, 12)]
-    got = residuals(build(), canvases, moves, crop=size, dtype=dtype, methods=("oracle",))
-    assert got["oracle"].max() <= EXACT[dtype]
-
-
-@pytest.mark.parametrize("size", [64, 65])
-def test_blurring_mends_the_shifts_in_between(size: int, canvases: Tensor) -> None:
-    """At shifts of 1 to 3 pixels plain striding leaves much, with blur at most the floor."""
-    moves = [ip.Translation(1), ip.Translation(2, 1), ip.Translation(0, 3)]
-    plain, smooth = (residuals(build(), canvases, moves, crop=size) for build in BUILDS)
-    assert (plain["affine"] > 1.5 * plain["floor"]).all()
-    assert (smooth["affine"] <= smooth["floor"]).all()
-    assert (smooth["affine"] < 0.15 * plain["affine"]).all()
-    assert plain["affine"].min() > 0.2
-
-
-def test_a_blur_of_one_tap_mends_nothing(canvases: Tensor) -> None:
-    """Subsampling without the blur is as bad as a strided convolution, map for map."""
-    moves = [ip.Translation(1), ip.Translation(0, 3)]
-    options = {"crop": 64, "methods": ("oracle", "floor")}
-    unblurred = residuals(controls.antialiased_network(taps=1), canvases, moves, **options)
-    plain = residuals(controls.strided_network(), canvases, moves, **options)
-    assert (unblurred["oracle"] > 1.5 * unblurred["floor"]).all()
-    assert (unblurred["oracle"] / plain["oracle"] - 1).abs().max() < 0.1
+    """At stride 4, maps of images shifted by 4 and -8 pixels are the same maps, shifted."""
+    moves = [ip.Translation(4), ip.Translation(0, -8)]
+    for move, reference, warped in oracle_warped(build(), canvases, moves, crop=size):
+        inside = (..., slice(3, -3), slice(3, -3))  # what was moved out of sight is not known
+        assert relative_gap(warped[inside], reference[inside]) <= ROUNDED, move
 
 
 def test_both_networks_share_their_weights(canvases: Tensor) -> None:

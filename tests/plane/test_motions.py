@@ -20,6 +20,14 @@ def test_conventions_are_the_engines() -> None:
     torch.testing.assert_close(read[0, 0], torch.tensor(25.0).double())
     torch.testing.assert_close(read[1, 1], torch.tensor(math.log2(1.5)).double())
     torch.testing.assert_close(read[2, 2:], torch.tensor([3.0, -2.0]).double())
+    # a shear is read before what turns and stretches
+    stretched = Rotation(40).matrix @ torch.diag(torch.tensor([2.0, 3.0, 1.0])).double()
+    sheared = torch.stack([
+        Shear(0.3).matrix,
+        Rotation(40).matrix @ Scaling(2).matrix @ Shear(0.3).matrix,
+    ])
+    assert motions.poses_of(sheared, ["shear"])[:, 0].tolist() == pytest.approx([0.3, 0.3])
+    assert motions.poses_of(stretched[None], ["shear"])[0].tolist() == pytest.approx([0], abs=1e-12)
 
 
 @given(st.floats(-60, 60), st.floats(-60, 60), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))

@@ -46,6 +46,17 @@ def test_many_transforms_are_each_alone() -> None:
         torch.testing.assert_close(image, alone, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("side", "factor"), [(65, 1 / 2), (64, 1 / 2), (63, 1 / 3), (66, 1 / 3)])
+def test_stripes_that_shrink_onto_the_lattice_become_grey(side: int, factor: float) -> None:
+    """Sizes of 1 / 2 and 1 / 3, at which whole pixels are skipped, are antialiased like others."""
+    stripes = (torch.arange(side) % 2).float().expand(1, 1, side, side).contiguous()
+    (shrunk,) = render(stripes, [transforms.Scaling(factor).matrix], crop=15)
+    assert float(shrunk.mean()) == pytest.approx(0.5, abs=0.02)
+    assert float(shrunk.std()) < 1e-3
+    (plain,) = render(stripes, [transforms.Scaling(factor).matrix], crop=15, antialias=False)
+    assert set(plain.unique().tolist()) <= {0.0, 1.0}
+
+
 def test_antialiasing_can_be_left_out() -> None:
     """Without it, stripes finer than the new pixels are not grey."""
     stripes = (torch.arange(64) % 2).double().expand(1, 1, 64, 64).contiguous()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import invariance_probe as ip
+from invariance_probe.errors import UnmeasuredLayerWarning
 from invariance_probe.network.models import LoadedModel
 from tests.tolerances import ROUNDED, SEARCHED
 
@@ -298,3 +299,11 @@ def test_cpu_and_gpu_agree(small_net: nn.Module) -> None:
         for device in ("cpu", "cuda")
     ]
     assert (frames[0]["value"] - frames[1]["value"]).abs().max() < SEARCHED
+
+
+def test_a_layer_of_assumed_geometry_is_warned_of() -> None:
+    """A map of fixed size has no stride of its own: the warning and the run name the layer."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(6))
+    with pytest.warns(UnmeasuredLayerWarning, match="Stride and offset of 1 failed"):
+        result = ip.probe(net, torch.rand(3, 1, 40, 40), layers="*", transforms=[ip.Rotation(90)])
+    assert result.config["unmeasured"] == ["1"]

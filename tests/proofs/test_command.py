@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proofs import __main__ as command
-from proofs import checking, runner
+from proofs import checking
 from proofs.claims import CLAIMS
 from proofs.formal import coq, log
 
@@ -35,11 +35,6 @@ def test_checks_chosen_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert page.count("| in part |") == len(CLAIMS["P5"].settings) + len(CLAIMS["P7"].settings)
     assert "Machine-checked: in part: p07_rotation_needs_symmetric_filters.P7_generated" in page
     assert "Main theorem, machine-checked: yes: main_theorem.main_theorem" in page
-
-
-def test_same_command_same_verdicts() -> None:
-    """Verdicts do not change from run to run."""
-    assert runner.run(["P6"], 20, 1) == runner.run(["P6"], 20, 1)
 
 
 def test_a_failing_claim_exits_1(
@@ -98,9 +93,3 @@ def test_formal_renews_the_log(
         command.main(["P2", "--formal"])
     assert caught.value.code == 2
     assert "coqc is not installed" in capsys.readouterr().err
-
-
-def test_no_workers() -> None:
-    """At least one process is needed."""
-    with pytest.raises(ValueError, match="workers = 0"):
-        runner.run(["P1"], 10, 0)

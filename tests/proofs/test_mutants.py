@@ -10,7 +10,7 @@ import torch
 from proofs import claims
 from proofs.checking import measure
 from proofs.claim import Kind
-from proofs.worlds import defects, plane_maps, spectral
+from proofs.worlds import defects, plane_maps, sampled_spectral, spectral
 from proofs.worlds.gaussians import warped_back
 from proofs.worlds.lattice import Symmetry
 from tests.certificates import exact_hulls
@@ -158,6 +158,10 @@ MUTANTS = {
         P13, 0, spectral, "rectified_product", lambda v, w, c: np.sqrt(v * w) / (2 * np.pi)
     ),
     "P13 half the covariance": (P13, 0, spectral, "rectified_product", lambda v, w, c: c / 2),
+    "P13 nearest sample": (P13, 2, sampled_spectral, "cubic", lambda d: np.abs(d) < 0.5),
+    "P13 read as a line": (
+        P13, 2, sampled_spectral, "cubic", lambda d: np.maximum(1 - np.abs(d), 0)
+    ),
     "P14 stride forgotten": (P14, 0, P14, "pixels_for", lambda coarse, stride: coarse),
     "P14 wrong sign": (P14, 0, P14, "pixels_for", lambda coarse, stride: -coarse * stride),
     "P14 always centred": (P14, 1, P14, "keeps_centre", lambda n, k, p, s: True),

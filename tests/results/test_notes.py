@@ -29,6 +29,14 @@ def test_near_duplicates_are_named() -> None:
     )
 
 
+def test_layers_of_assumed_geometry_are_named() -> None:
+    """Layers whose stride and offset failed their checks come first, by name."""
+    usual = planted({Method.ORACLE: [0.9, 1.4, 1.0]})
+    told = {**usual.config, "unmeasured": ["fpn:out.0", "fpn:out.1"]}
+    (said,) = notes(told, usual.summary())
+    assert said.startswith("Stride and offset of fpn:out.0, fpn:out.1 failed their checks")
+
+
 def test_an_image_far_outside_is_named_once() -> None:
     """One sentence an image, with the row in which it stands out most, also from a stored table."""
     left = {Method.ORACLE: [0.9, 1.4, 300.0, 1.0, 1.3, 1.1], Method.FLOOR: [0.1] * 6}

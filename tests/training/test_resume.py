@@ -2,12 +2,10 @@
 
 import errno
 import os
-import pickle
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
 
 from invariance_probe import files
@@ -16,6 +14,7 @@ from invariance_probe.training import checkpoints, trainer
 from invariance_probe.training.runs import TrainResult
 from invariance_probe.training.trainer import train
 from tests.training import tiny
+from tests.training.interrupting import StopError, interrupted, stop_at
 
 TIMES = ["seconds", "images_per_second"]
 
@@ -29,22 +28,6 @@ def assert_same(one: TrainResult, other: TrainResult) -> None:
         )
     timeless = [{k: v for k, v in r.numbers.items() if k not in TIMES} for r in (one, other)]
     assert repr(timeless[0]) == repr(timeless[1])
-
-
-class StopError(Exception):
-    """What stands in for a kill within the process."""
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the trainer die when it is about to make the batch of a step."""
-    made = trainer.TrainingBatches.batch
-
-    def batch(self: trainer.TrainingBatches, number: int) -> object:
-        if number == step:
-            raise StopError
-        return made(self, number)
-
-    monkeypatch.setattr(trainer.TrainingBatches, "batch", batch)
 
 
 @pytest.mark.parametrize(
@@ -93,15 +76,6 @@ def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
     assert names == {"result.json", "curve.parquet", "images.parquet", "model.safetensors"}
 
 
-def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run folder that holds a checkpoint."""
-    with monkeypatch.context() as patch:
-        stop_at(patch, 9)
-        with pytest.raises(StopError):
-            train(tiny.config(), folder, dataset=tiny.dataset(), execution=tiny.SAVED_OFTEN)
-    return folder / "checkpoint-000000008"
-
-
 def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a checkpoint nor a finished run of another configuration is continued or replaced."""
     folder = tmp_path / "run"
@@ -114,46 +88,6 @@ def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     train(tiny.config(), folder, dataset=tiny.dataset())
     with pytest.raises(InvalidInputError, match=message):
         train(other, folder, dataset=tiny.dataset())
-
-
-class Payload:
-    """A pickle that would leave a trace if it were opened."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.path),)
-
-
-def test_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pickle in place of weights is refused with one line, and its code does not run."""
-    checkpoint = interrupted(tmp_path / "run", monkeypatch)
-    (checkpoint / "model.safetensors").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    with pytest.raises(InvalidInputError, match=r"not a complete safetensors file \(pickles"):
-        train(tiny.config(), tmp_path / "run", dataset=tiny.dataset())
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("damage", ["cut", "state", "shapes"])
-def test_damaged_checkpoints_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    """A truncated file, a broken state or weights of another network are one line each."""
-    checkpoint = interrupted(tmp_path / "run", monkeypatch)
-    weights = checkpoint / "model.safetensors"
-    if damage == "cut":
-        weights.write_bytes(weights.read_bytes()[:-50])
-        message = "not a complete safetensors file"
-    elif damage == "state":
-        (checkpoint / "state.json").write_text('{"step": 8', encoding="utf-8")
-        message = "is damaged .*; remove it to start over"
-    else:
-        safetensors.torch.save_file({"a": torch.zeros(2)}, weights)
-        message = "does not fit the network; remove it"
-    with pytest.raises(InvalidInputError, match=message) as caught:
-        train(tiny.config(), tmp_path / "run", dataset=tiny.dataset())
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("at", ["tensors", "rename"])

@@ -9,6 +9,7 @@ from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training.configuration import Execution, TrainConfig
 
+CPU = torch.device("cpu")
 ON_CPU = Execution(device="cpu")
 SAVED_OFTEN = Execution(device="cpu", checkpoint_steps=1)
 

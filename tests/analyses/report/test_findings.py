@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from analyses.report import answers, findings
 from analyses.report.findings import Finding, Task
@@ -17,12 +15,12 @@ from analyses.report.paired import (
     UNDECIDED,
     judged,
     paired,
-    shares,
-    unpaired,
 )
 
 NOISE = (0.001, -0.001, 0.002, -0.002, 0.0)
 """Of the seeds, the same for all variants: only pairing takes it away."""
+
+
 JITTER = (0.0001, 0.0, -0.0001, 0.0001, -0.0001)
 """What pairing leaves."""
 
@@ -70,7 +68,11 @@ def found(*tables: pd.DataFrame) -> list[Task]:
 
 
 USUAL = {"c0": 0.02, "c1": 0.05, "sl1": 0.02}
+
+
 ALIKE = {"c0": 0.05, "c1": 0.05, "sl1": 0.05}
+
+
 WORSE = {"c0": 0.06, "c1": 0.05, "sl1": 0.02}
 
 
@@ -104,6 +106,8 @@ def test_finding_1_under_translation(translation: dict[str, float], word: str) -
 
 
 DEEP = {"dl1": 0.03, "dl3": 0.03, "sl1": 0.03, "sl3": 0.03}
+
+
 ALL = dict.fromkeys(DEEP, 0.9)
 
 
@@ -166,43 +170,6 @@ def test_finding_4(slopes: dict[str, float], perturbation: str, words: list[str]
     assert verdicts(findings.maps_compensate_less(tasks)) == words
 
 
-def test_every_primary_contrast_of_a_page_is_in_one_family() -> None:
-    """A difference that would pass alone does not among many; one that is plain does."""
-    rng = np.random.default_rng(0)
-    close = [paired(str(number), 0.9 + rng.normal(0, 1, 8), margin=0.01) for number in range(9)]
-    alone = [judged([each])[0].word for each in close]
-    assert alone.count(CONFIRMED) > [each.word for each in judged(close)].count(CONFIRMED)
-    plain = paired("plain", [2.0, 2.1, 1.9, 2.05, 1.95], margin=0.01)
-    assert judged([*close, plain])[-1].word == CONFIRMED
-
-
-def test_false_verdicts_are_as_rare_as_promised() -> None:
-    """Of families of six true nulls, few have any confirmed or contradicted contrast."""
-    rng = np.random.default_rng(1)
-    wrong = 0
-    for _ in range(400):
-        family = [paired("", rng.normal(0, 1, 5), margin=1e-3) for _ in range(6)]
-        wrong += any(each.word != UNDECIDED for each in judged(family))
-    # 5 % of 400, and four standard deviations of such a count
-    assert wrong < 20 + 4 * (400 * 0.05 * 0.95) ** 0.5
-    assert wrong > 0
-
-
-def test_an_undecided_contrast_says_how_many_seeds_would_decide() -> None:
-    """With so many seeds of the same mean and scatter it is decided, and with one fewer not."""
-    values = np.array([0.5, -0.3, 0.6, -0.2])
-    (verdict,) = judged([paired("x", values, margin=0.01)])
-    assert verdict.word == UNDECIDED
-    assert verdict.needed is not None
-    for count, decided in ((verdict.needed, True), (verdict.needed - 1, False)):
-        scattered = np.resize([1.0, -1.0], count)
-        scattered -= scattered.mean()
-        more = values.mean() + scattered * values.std(ddof=1) / scattered.std(ddof=1)
-        assert (judged([paired("x", more, margin=0.01)])[0].word == CONFIRMED) is decided
-    assert "seeds like these would decide" in str(verdict)
-    assert judged([paired("x", [1.0], margin=1.0)])[0].needed is None
-
-
 def test_tasks_that_disagree_are_counted() -> None:
     """A finding that holds on one task and not on another says so."""
     one, other = (paired("x", [1.0, 1.1, sign], margin=0.1) for sign in (0.9, -9.0))
@@ -261,34 +228,6 @@ def test_tables_of_analyses_give_their_runs_and_no_more(tmp_path: Path) -> None:
     (table,) = answers.trainings([tmp_path])
     assert len(table) == len(runs)
     assert len(findings.gathered([table])) == len(runs)
-
-
-def test_intervals_are_students() -> None:
-    """Against a value from tables: mean 2, standard deviation 1, n = 5: 2 -+ 2.776 / sqrt 5."""
-    values = 2 + np.array([-1.2649111, -0.6324555, 0.0, 0.6324555, 1.2649111])
-    contrast = paired("a less b", [*values, float("nan")], margin=0.25)
-    low, high = contrast.interval()
-    assert (high - low) / 2 == pytest.approx(2.7764 / 5**0.5, rel=1e-4)
-    assert low + high == pytest.approx(4)
-    assert str(contrast) == "a less b: 2 [0.758, 3.24], 5 seeds"
-    assert contrast.p_difference() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
-    one_sided = stats.ttest_1samp(values, 2.5, alternative="less").pvalue
-    assert paired("x", values, margin=2.5).p_equivalence() == pytest.approx(one_sided)
-
-
-def test_welchs_and_newcombes_intervals_are_those_of_the_books() -> None:
-    """Against scipy's Welch interval, and the first example of Newcombe (1998), 56/70 - 48/80."""
-    rng = np.random.default_rng(2)
-    one, other = rng.normal(1, 1, 6), rng.normal(0, 3, 9)
-    test = stats.ttest_ind(one, other, equal_var=False)
-    contrast = unpaired("x", one, other, margin=0.1)
-    assert contrast.interval() == pytest.approx(tuple(test.confidence_interval(0.95)))
-    assert contrast.p_difference() == pytest.approx(test.pvalue)
-    counted = shares("x", (56, 70), (48, 80), margin=0.4)
-    assert counted.interval() == pytest.approx((0.0524, 0.3339), abs=1e-4)
-    level = counted.p_equivalence()
-    assert counted.interval(2 * level)[1] == pytest.approx(0.4, abs=1e-6)
-    assert shares("x", (0, 0), (1, 2), margin=0.4).needed(0.05) is None
 
 
 def test_tasks_know_their_networks() -> None:

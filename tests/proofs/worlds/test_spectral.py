@@ -5,9 +5,7 @@ import pytest
 import torch
 from scipy import integrate, ndimage
 
-from proofs.claims.p13_spectral_law import NoiseCase
 from proofs.worlds import plane_maps, spectral
-from proofs.worlds.packaged import photographs, stem_kernels
 
 
 @pytest.mark.parametrize("correlation", [-0.9, -0.3, 0.0, 0.5, 0.95])
@@ -77,19 +75,3 @@ def test_explained() -> None:
     values = np.arange(5.0)
     assert spectral.explained(values, values) == 1
     assert spectral.explained(np.full(5, 2.0), values) == 0
-
-
-def test_stem() -> None:
-    """The packaged stem has 32 kernels of 3 x 3, and a drawn bank is shown in words."""
-    assert stem_kernels().shape == (32, 3, 3)
-    assert NoiseCase((), 0.2, 2).bank.shape == (32, 3, 3)
-    assert "drawn 5 x 5" in repr(NoiseCase((1,) * 25, 0.35, 1))
-
-
-def test_photographs() -> None:
-    """Crops are squares without a mean; a crop that is too large is refused."""
-    crops = photographs(64)
-    assert {crop.shape for crop in crops} == {(64, 64)}
-    assert max(abs(crop.mean()) for crop in crops) < 1e-12
-    with pytest.raises(ValueError, match="side = 5000"):
-        photographs(5000)

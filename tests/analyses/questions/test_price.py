@@ -1,0 +1,113 @@
+"""The price of the map, and what upright networks foretell of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses.questions import price
+from invariance_probe.training.runs import TrainResult
+from tests.analyses.trainings import assert_answered
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the trainings lie."""
+    return tmp_path_factory.mktemp("prices")
+
+
+@pytest.fixture(scope="module")
+def frame(folder: Path) -> pd.DataFrame:
+    """What the tiny preset measures."""
+    return price.measure(replace(price.PRESETS["tiny"], trainings=folder))
+
+
+def test_the_tiny_preset_is_answered_and_drawn(frame: pd.DataFrame) -> None:
+    """The trainings give a table, and a figure that says what it rests on."""
+    assert_answered(price, frame)
+    assert len(frame) == 2 * 3 * 2
+    assert frame[["residual", "lost", "kl", "price"]].notna().all(axis=None)
+
+
+def test_prices_are_differences_of_the_stored_errors(folder: Path, frame: pd.DataFrame) -> None:
+    """Each is what CX got wrong less what C0 got wrong, both with the true pose, in points."""
+    for line in frame.to_dict("records"):
+        motion = str(price._FIVE.on_canvas(line["motion"])).replace("=", "-").replace(":", "-")
+        errors = [
+            TrainResult.load(
+                folder / f"mnist-5k-{motion}-{name}-true-poses-mnist-five-seed{line['seed']}"
+            ).numbers["error"]
+            for name in (f"c{line['depth']}", "c0")
+        ]
+        assert line["price"] == pytest.approx(100 * (errors[0] - errors[1]))
+
+
+def test_upright_networks_see_nothing_of_the_motions(folder: Path, frame: pd.DataFrame) -> None:
+    """They were trained on digits as they are, from seeds that nothing else has."""
+    del frame
+    found = sorted(path.name for path in folder.glob("*none*"))
+    assert found == [f"mnist-5k-none-on-40-cnn-mnist-five-seed{seed}" for seed in (50, 51)]
+
+
+def test_a_shift_by_whole_cells_leaves_nothing_at_the_first_layer(frame: pd.DataFrame) -> None:
+    """Whole-pixel shifts of a layer without a stride are undone exactly."""
+    shifts = frame[(frame["motion"] == "translation=6,clean") & (frame["depth"] == 1)]
+    assert len(shifts) == 2
+    assert (shifts["residual"] < 1e-9).all()
+    assert (shifts["lost"] == 0).all()
+
+
+def planted(predictor: np.ndarray, noise: float, seed: int = 0) -> pd.DataFrame:
+    """Prices that follow the predictor, with noise by seed; six motions, five layers, ten seeds."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for (motion, depth), value in np.ndenumerate(predictor):
+        rows += [
+            {
+                "network": "mnist-five",
+                "motion": f"rotation={10 + motion}",
+                "depth": depth + 1,
+                "share": (depth + 1) / 5,
+                "seed": one,
+                "price": value**2 + noise * generator.standard_normal(),
+                "residual": value,
+                "lost": -value,
+                "kl": generator.standard_normal(),
+                "error_cnn": 0.1 + 0.01 * motion,
+                "error_image": 0.02,
+            }
+            for one in range(10)
+        ]
+    return pd.DataFrame(rows)
+
+
+def test_a_predictor_that_knows_is_told_from_chance() -> None:
+    """One that ranks prices exactly has rho 1 and foretells motions; chance has neither."""
+    values = np.random.default_rng(1).uniform(0, 3, (6, 5))
+    table = price.summary(planted(values, noise=0.0)).set_index("predictor")
+    assert table.loc["residual", ["rho", "within", "least", "ceiling"]].tolist() == pytest.approx([
+        1,
+        1,
+        1,
+        1,
+    ])
+    assert table.loc["residual", "partial"] > 0.8
+    assert table.loc["lost", "rho"] == pytest.approx(-1)
+    assert table.loc["residual", "away"] < 0.3 * table.loc["residual", "away_mean"]
+    assert abs(table.loc["kl", "rho"]) < 0.5
+    assert table.loc["kl", "away"] > 0.8 * table.loc["kl", "away_mean"]
+    assert (table["cells"] == 30).all()
+
+
+def test_the_ceiling_is_what_noise_leaves_to_a_perfect_predictor() -> None:
+    """With noisy prices the true values correlate as the two halves of the seeds foretell."""
+    rho, ceiling = [], []
+    for seed in range(20):
+        values = np.random.default_rng(100 + seed).uniform(0, 3, (6, 5))
+        row = price.summary(planted(values, noise=8.0, seed=seed)).set_index("predictor")
+        rho.append(row.loc["residual", "rho"])
+        ceiling.append(row.loc["residual", "ceiling"])
+    assert np.mean(rho) < 0.95
+    assert np.mean(rho) == pytest.approx(np.mean(ceiling), abs=0.05)
