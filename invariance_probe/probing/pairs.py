@@ -397,20 +397,22 @@ def strips(
     theta: Float[Tensor, "pair 2 3"],
     moves: Sequence[Transform],
     shown: Float[Tensor, "view colour crop_height crop_width"],
+    image: int = 0,
 ) -> Iterator[Strip]:
-    """Keep what the picture of the maps shows: image 0 under one transform of each family.
+    """Keep what the picture of the maps shows: one image under one transform of each family.
 
     Args:
-        pairs: Pairs with image 0 among them.
+        pairs: Pairs with the image among them.
         theta: The best warps found.
         moves: All transforms of the run.
-        shown: Pixel values of image 0 as it is and under each transform.
+        shown: Pixel values of the image as it is and under each transform.
+        image: Its number.
 
     Yields:
         One strip a transform that is shown.
     """
     for number in set(pairs.group) & set(shown_transforms(moves)):
-        pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(0)
+        pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(image)
         one = slice(pair, pair + 1)
         reference, moved = pairs.reference[one], pairs.moved[one]
         strongest = reference[0].flatten(1).std(1).argsort(descending=True)[:2]

@@ -30,6 +30,7 @@ from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import Pairs, View, compare
 from invariance_probe.probing.passes import ForwardPasses
 from invariance_probe.probing.setup import computing, configuration, opened
+from invariance_probe.probing.showing import Shown
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import METHODS, RECOVERY_METHODS, Method, Warp
 from invariance_probe.results.recovery import CLASS_METRICS, OUTPUT_METRICS
@@ -68,6 +69,7 @@ def recover(
     layers: str | Sequence[str],
     transforms: Sequence[Transform],
     labels: Int[Tensor, " batch"] | Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
     outside: Outside | str = Outside.REFERENCE,
     options: ProbeOptions | None = None,
     out: str | Path | None = None,
@@ -102,6 +104,7 @@ def recover(
         layers: Names or patterns, see `features.select_layers`.
         transforms: What is done to the input.
         labels: Class of each image; adds the metric ``accuracy``.
+        classes: Names of the model's classes, for the picture; their numbers by default.
         outside: What a map that is put back holds outside the region: a member of `Outside`, or
             its text.
         options: How to measure, as for `probe`; by default `RECOVERY_METHODS` are compared. All
@@ -150,7 +153,7 @@ def recover(
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with computing(model, options), Progress(progress) as bar:
         passes = ForwardPasses(model, source, patterns, transforms, options, keep=False)
-        run = _Run(passes, options, _checked_labels(labels, len(source)), rule)
+        run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
         run.measure(bar)
     about = configuration(passes, transforms, options, name or type(model).__name__)
     result = assemble(
@@ -160,10 +163,11 @@ def recover(
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
         filled_frac=passes.filled,
-        strips=[],
+        strips=run.shown.strips,
         permutations=pd.DataFrame(),
         wall_time=time.monotonic() - began,
         metrics=run.metrics,
+        predictions=pd.DataFrame(run.shown.predictions),
     )
     if target is not None:
         result.save(target)
@@ -203,7 +207,7 @@ class _Batch:
     Attributes:
         numbers: Numbers of the images.
         group: Numbers of the transforms.
-        images: The transformed images.
+        inputs: The images as they are, then under each transform of the run.
         reference: Maps of the images as they are, by layer.
         moved: Maps of the transformed images, by layer.
         others: Those of the image before each of them, by layer.
@@ -212,7 +216,7 @@ class _Batch:
 
     numbers: list[int]
     group: list[int]
-    images: Float[Tensor, "transform image _ _ _"]
+    inputs: Float[Tensor, "view image _ _ _"]
     reference: dict[str, Float[Tensor, "image _ _ _"]]
     moved: dict[str, Float[Tensor, "transform image _ _ _"]]
     others: dict[str, Float[Tensor, "transform image _ _ _"]]
@@ -242,6 +246,7 @@ class _Run:
         options: ProbeOptions,
         labels: Int[Tensor, " image"] | None,
         outside: Outside,
+        classes: Sequence[str] | None,
     ) -> None:
         self.passes, self.options, self.labels, self.outside = passes, options, labels, outside
         self.views = {
@@ -256,6 +261,7 @@ class _Run:
         )
         self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
         self._paired = {n for n, partner in enumerate(passes.partners) if partner is not None}
+        self.shown = Shown(passes, classes)
         self._reference = torch.empty(0)
         self._found: dict[tuple[str, int, int], tuple[Tensor, Outcome | None, int]] = {}
 
@@ -278,9 +284,11 @@ class _Run:
                         sums.add(warp, pairs, self._warps(pairs, warp).theta)
         fits = sums.fit()
         for batch in self._batches(bar):
+            self._reference = _as_rows(batch.said).repeat(len(batch.group), 1)
             if not self.metrics:
                 self.metrics = _metrics(batch.said, self.labels)
-            self._reference = _as_rows(batch.said).repeat(len(batch.group), 1)
+                if self.metrics[0] in CLASS_METRICS:
+                    self.shown.choose(batch.numbers, self._reference[: len(batch.numbers)])
             self._compare(batch, fits)
 
     def _batches(self, bar: Progress) -> Iterator[_Batch]:
@@ -308,7 +316,7 @@ class _Run:
                 yield _Batch(
                     numbers=numbers,
                     group=group,
-                    images=images,
+                    inputs=inputs,
                     reference=reference,
                     moved=moved,
                     others=others,
@@ -338,9 +346,13 @@ class _Run:
                     maps = self._maps(pairs, warp, warps.theta)
                     for method in (method for method in methods if method.warp is warp):
                         self._put_back(batch, pairs, method, maps, warps, fits)
+            best = Warp.AFFINE if Method.AFFINE in methods else Warp.ORACLE
+            pairs = batch.pairs(view, best)
+            self.shown.look(pairs, self._warps(pairs, best).theta, batch.inputs)
         if Method.INPUT in methods:
             # last, as the network goes on from other images
-            returned = self._tapped(self.passes.returned(batch.images, batch.group), batch.numbers)
+            images = self.passes.returned(batch.inputs[1:][batch.group], batch.group)
+            returned = self._tapped(images, batch.numbers)
             for name, view in self.views.items():
                 pairs = batch.pairs(view, Warp.INPUT)
                 maps, warps = returned[name].flatten(0, 1), self._warps(pairs, Warp.INPUT)
@@ -394,6 +406,7 @@ class _Run:
         said = _as_rows(self.replay.rest(pairs.view.layer, maps))
         labels = None if self.labels is None else self.labels[numbers].to(said.device)
         values = _scores(said, self._reference, self.metrics, labels)
+        self.shown.put_back(pairs, method, said)
         seen = pairs.region.flatten(1).any(1).tolist()
         outcome = [
             one if there else Outcome.EMPTY_REGION for one, there in zip(outcome, seen, strict=True)

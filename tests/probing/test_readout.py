@@ -443,13 +443,18 @@ def test_a_probe_and_a_recovery_make_one_table() -> None:
 
 
 def test_a_run_is_saved_and_loaded(tmp_path: Any) -> None:
-    """The folder holds the same table; there are no figures of residuals it does not have."""
+    """The folder holds the same table, the shares of all metrics, and both figures."""
     result = ip.recover(
         _net(), _images(), layers="0", transforms=[ip.Rotation(90)], out=tmp_path / "run"
     )
     loaded = ip.ProbeResult.load(tmp_path / "run")
     assert loaded.frame().equals(result.frame())
-    assert not list((tmp_path / "run" / "figures").iterdir())
+    drawn = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert drawn == {
+        f"{kind}.{end}" for kind in ("recovery", "predictions") for end in ("png", "svg")
+    }
+    shares = pd.read_csv(tmp_path / "run" / "recovered.csv")
+    assert set(shares["metric"]) == {"agreement", "kl", "logit_rel_l2"}
 
 
 class _Whole(nn.Module):
