@@ -21,13 +21,17 @@ from invariance_probe.plane.transforms import Rotation, Transform, sweep
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.probing.readout import recover
-from invariance_probe.results.methods import EXPLAINING_METHODS, RECOVERY_METHODS
+from invariance_probe.results.methods import EXPLAINING_METHODS, RECOVERY_METHODS, Method
+from invariance_probe.results.recovery import PUT_BACK
 from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
 """Six depths of EfficientNet-Lite0: each of its resolutions from 112 to 7, 14 twice."""
 DEMO_TRANSFORMS = ("rotation=-90:90:30", "scaling=0.5:2:0.25")
-DEMO_PUT_BACK = tuple(method for method in RECOVERY_METHODS if not method.needs_search)
+DEMO_PUT_BACK = (
+    *(method for method in RECOVERY_METHODS if not method.needs_search),
+    Method.ORACLE_PERMUTATION,
+)
 CANVAS_PER_CROP = 2**0.5
 """Side of the canvas per side of the crop: enough for any rotation of the crop."""
 DEFAULT_CROP = 224
@@ -235,7 +239,7 @@ class DemoCommand:
             layers=DEMO_LAYERS,
             transforms=[Rotation(90)],
             options=options.replace(methods=DEMO_PUT_BACK),
-            out=out / "recovery",
+            out=out / PUT_BACK,
             progress=self.progress,
             name=probing.model,
         )

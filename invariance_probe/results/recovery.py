@@ -13,6 +13,8 @@ from invariance_probe.statistics import by_image, statistic_interval
 
 RECOVERED = "recovered.csv"
 """Shares of all metrics, in a run folder."""
+PUT_BACK = "recovery"
+"""Folder within that of a probe, for a run that put the same network's maps back."""
 CLASS_METRICS = ("agreement", "kl", "logit_rel_l2", "accuracy")
 """Of outputs that are class vectors. ``agreement``: whether the class of the largest output is that
 of the untransformed image. ``kl``: Kullback-Leibler divergence of the softmax of the outputs from
