@@ -19,6 +19,7 @@ p-value pairs cells at random.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -206,7 +207,7 @@ def _measured(
     """Probe a network, and put maps back under each rule for what lies outside."""
     best = [Method.AFFINE] * searched
     left = [Method.IDENTITY, Method.ORACLE, Method.FLOOR, Method.UNRELATED, *best]
-    asked = {"layers": layers, "transforms": moves}
+    asked: dict[str, Any] = {"layers": layers, "transforms": moves}
     frames = [ip.probe(network, images, **asked, options=options, methods=left).frame()]
     frames[0] = frames[0][frames[0]["metric"] == "fvu"]
     for outside in Outside:
