@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -11,6 +12,7 @@ import tyro
 
 from analyses import questions, training_plan
 from analyses.answer import answer
+from invariance_probe import cli
 from invariance_probe.commands import run_command
 from invariance_probe.training import runs
 from invariance_probe.training.runs import TrainResult
@@ -92,27 +94,14 @@ class KeepCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportCommand:
+class ReportCommand(cli.ReportCommand):
     """Make one HTML page from answers, probes, trainings and verdicts of the proofs."""
 
-    folders: Annotated[
-        tuple[Path, ...],
-        tyro.conf.Positional,
-        tyro.conf.arg(
-            metavar="DIR [DIR ...]", help="Result folders, or folders of result folders."
-        ),
-    ]
-    out: Annotated[Path, tyro.conf.arg(help="The page; an older one is replaced.")] = Path(
-        "report.html"
-    )
+    def pages(self) -> ModuleType:
+        """Import what knows answers and verdicts too: its claims take seconds."""
+        from analyses import report
 
-    def run(self) -> None:
-        """Read, write, and say where."""
-        from analyses import report  # the claims take seconds to import
-        from invariance_probe.report import find, write
-
-        path = write(report.page(find(self.folders, report.SIGNS)), self.out)
-        print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        return report
 
 
 def as_text(summary: pd.DataFrame, width: int) -> str:

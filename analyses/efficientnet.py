@@ -13,6 +13,18 @@ from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import LITE_MEAN, LITE_STD, load_model
 
 
+def blocks(*numbers: int) -> tuple[str, ...]:
+    """Name blocks of the network.
+
+    Args:
+        *numbers: Which, from 0 to 15.
+
+    Returns:
+        Names of layers.
+    """
+    return tuple(f"_blocks.{number}" for number in numbers)
+
+
 def trained() -> nn.Module:
     """Load the network.
 

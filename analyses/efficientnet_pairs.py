@@ -40,6 +40,22 @@ class MapPairs:
         """Count the pairs."""
         return len(self.reference)
 
+    def named(self, i: int) -> dict[str, object]:
+        """Say which pair one is.
+
+        Args:
+            i: Its number.
+
+        Returns:
+            ``layer``, ``transform``, ``parameter`` and ``image``, to begin a row with.
+        """
+        return {
+            "layer": self.layer,
+            "transform": self.transform[i],
+            "parameter": self.parameter[i],
+            "image": self.image[i],
+        }
+
 
 def turns_and_scalings(
     degrees: Sequence[float], factors: Sequence[float]

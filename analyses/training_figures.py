@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from analyses.legends import shared_legend
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import parse_variant
@@ -75,6 +77,23 @@ def caption(frame: pd.DataFrame) -> str:
         f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}; {machines}\n"
         "small marks: seeds; large marks: means; bars: 95 % t interval over seeds"
     )
+
+
+def finish(figure: Figure, axes: Axes, headline: str, frame: pd.DataFrame) -> Figure:
+    """Put one legend below all panels, and a headline with what the figure rests on above.
+
+    Args:
+        figure: Of the panels.
+        axes: The panel whose labels count.
+        headline: What it shows.
+        frame: As `caption` takes it.
+
+    Returns:
+        The figure.
+    """
+    shared_legend(figure, axes, ncols=2)
+    figure.suptitle(f"{headline}\n{caption(frame)}", fontsize=12)
+    return figure
 
 
 def from_zero(axes: Axes) -> None:

@@ -3,13 +3,14 @@
 The public surface: transform the input (`Rotation`, `Scaling`, `Shear`, `Translation`,
 `Reflection`, `Affine`, `sweep`), list a model's layers (`list_layers`), measure (`probe`, which
 returns a `ProbeResult`), put re-aligned maps back and run the rest of the network (`recover`),
-align two maps at hand (`align`, which returns an `Alignment`), or prove what no warp can beat
-(`any_warp_bound`, `certify`). `load_model` and `open_images` bring models and images in,
-`SpatialTransformer` is the module that a network learns to align with, and `controls` holds
-networks whose answer is known.
+align two maps at hand (`align`, which returns an `Alignment`, or, by a smooth warp, `align_flow`,
+which returns a `Flow`), or prove what no warp can beat (`any_warp_bound`, `certify`). `load_model`
+and `open_images` bring models and images in, `SpatialTransformer` is the module that a network
+learns to align with, and `controls` holds networks whose answer is known.
 """
 
 from invariance_probe.alignment.aligning import Alignment, align
+from invariance_probe.alignment.flow import Flow, align_flow
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.certificates.any_warp import any_warp_bound
@@ -40,6 +41,7 @@ __all__ = [
     "Affine",
     "Alignment",
     "CertificateOptions",
+    "Flow",
     "InvalidInputError",
     "Outcome",
     "ProbeOptions",
@@ -53,6 +55,7 @@ __all__ = [
     "Transform",
     "Translation",
     "align",
+    "align_flow",
     "any_warp_bound",
     "certify",
     "list_layers",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Literal
 
 import torch
@@ -254,7 +255,7 @@ class ReportCommand:
     folders: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(help="Run folders, or folders of run folders.", metavar="DIR [DIR ...]"),
+        tyro.conf.arg(help="Result folders, or folders of such.", metavar="DIR [DIR ...]"),
     ]
     out: Annotated[Path, tyro.conf.arg(help="The page; an older one is replaced.")] = Path(
         "report.html"
@@ -262,11 +263,21 @@ class ReportCommand:
 
     def run(self) -> None:
         """Read, write, and say where."""
-        from invariance_probe import report  # only this command needs the templates
+        from invariance_probe.report import find, write  # only this command needs the templates
 
-        found = report.find(self.folders, report.SIGNS)
-        path = report.write(report.page(found), self.out)
+        pages = self.pages()
+        path = write(pages.page(find(self.folders, pages.SIGNS)), self.out)
         print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+    def pages(self) -> ModuleType:
+        """Import what tells result folders and puts them on a page.
+
+        Returns:
+            A module with ``SIGNS`` and ``page``.
+        """
+        from invariance_probe import report
+
+        return report
 
 
 Command = (

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -47,7 +48,7 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
     console.print(
         f"Means over images; {interval_words(len(result.config['images']))}. "
         "0: perfectly aligned; 1: no better than "
-        "the channel means; floor: what interpolation alone costs; unrelated: chance."
+        "the channel means; floor: what a perfect layer would leave; unrelated: chance."
     )
     if result.explained and len(result.config["images"]) < 2:
         console.print("Not explained: a mixing of channels needs two images or more.")
@@ -86,21 +87,22 @@ def report_recovery(result: ProbeResult) -> None:
     )
 
 
+def _by_layer(title: str, width: int) -> Table:
+    """A table whose first column names layers, in at least so many characters."""
+    layout: dict[str, Any] = {"box": box.SIMPLE, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(title=title, title_justify="left", **layout)
+    table.add_column("layer", overflow="fold", min_width=width)
+    return table
+
+
 def _summary_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:
     """Layers down, methods across; a mean and under it its interval."""
     moves = [m["parameter"] for m in tables.config["moves"] if m["kind"] == family]
-    # general affine maps have no number
-    ends = [f"{end:g}" for end in (min(moves), max(moves)) if not math.isnan(end)]
+    # one number cannot name every affine map or shift
+    ends = [] if any(map(math.isnan, moves)) else [f"{end:g}" for end in (min(moves), max(moves))]
     span = f"{family} {' to '.join(dict.fromkeys(ends))}".strip()
     images = int(rows["n_images"].max())
-    table = Table(
-        title=f"{span}: fraction of variance unexplained, {images} images",
-        title_justify="left",
-        box=box.SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("layer", overflow="fold", min_width=11)
+    table = _by_layer(f"{span}: fraction of variance unexplained, {images} images", 11)
     methods = [m for m in METHODS if m.mixing is None and (rows["method"] == m).any()]
     for method in methods:
         table.add_column(method, justify="right", no_wrap=True)
@@ -118,14 +120,7 @@ def _summary_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Tabl
 
 def _parts_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:
     """Layers down; the parts of the residual across, from the top of the stack to its bottom."""
-    table = Table(
-        title=f"{family}: why the oracle warp leaves what it leaves",
-        title_justify="left",
-        box=box.SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("layer", overflow="fold", min_width=10)
+    table = _by_layer(f"{family}: why the oracle warp leaves what it leaves", 10)
     for part in ("oracle", *decomposition.PARTS[::-1], decomposition.CERTIFIED):
         table.add_column(_HEADINGS.get(part, part), justify="right", no_wrap=True)
     for layer in tables.layers["name"]:

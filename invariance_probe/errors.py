@@ -14,3 +14,15 @@ class UnmeasuredLayerWarning(UserWarning):
 
     The message is one line that names the layers and what to do.
     """
+
+
+def first_line(error: Exception) -> str:
+    """Say what went wrong elsewhere, within one line of ours.
+
+    Args:
+        error: Of another library.
+
+    Returns:
+        The first line of its message.
+    """
+    return str(error).partition("\n")[0]

@@ -170,17 +170,19 @@ def interval_words(images: int) -> str:
 def mean_interval(
     values: Float[np.ndarray, "group image"],
     partner: Int[np.ndarray, "group image"] | None = None,
+    common: Float[np.ndarray, " group"] | None = None,
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
     """Average over images, with intervals of the mean.
 
     Args:
         values: One value an image, NaN where there is none.
         partner: For values of pairs, the column of the other image; -1 where there is none.
+        common: Standard error that all values of a group have in common, relative to their mean.
 
     Returns:
         Means and the ends of the intervals; the ends are NaN below `FEWEST` images.
     """
-    spread = _Spread.of(values, partner)
+    spread = _Spread.of(values, partner, common)
     enough = spread.count >= FEWEST
     tail = np.where(enough, (1 - CONFIDENCE) / 2, np.nan)
     freedom = np.maximum(spread.count - 1, 1)
@@ -220,6 +222,7 @@ def statistic_interval(
     statistic: Callable[[Float[np.ndarray, "group draw"]], Float[np.ndarray, "part draw"]],
     seed: int,
     partner: Int[np.ndarray, "group image"] | None = None,
+    common: Float[np.ndarray, " group"] | None = None,
 ) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
     """Compute something from means over images, with its intervals.
 
@@ -232,6 +235,7 @@ def statistic_interval(
         statistic: From the groups' means to what is asked for, many draws at a time.
         seed: Root seed.
         partner: As in `mean_interval`.
+        common: As in `mean_interval`.
 
     Returns:
         The statistic of the means over all images, and the ends of its intervals; these are NaN
@@ -249,7 +253,8 @@ def statistic_interval(
     # one normal number an image, the same for all groups, and one length a draw: a multivariate t
     normal = rng.standard_normal((images, DRAWS))
     length = np.sqrt(rng.chisquare(images - 1, DRAWS))
-    spread = _Spread.of(values[:, whole], None if partner is None else _within(partner, whole))
+    kept = None if partner is None else _within(partner, whole)
+    spread = _Spread.of(values[:, whole], kept, common)
     deviates = spread.direction @ normal * np.sqrt(images - 1) / length
     tail = (1 - CONFIDENCE) / 2
     drawn = statistic(spread.means_at(deviates))
@@ -308,6 +313,7 @@ class _Spread:
         cls,
         values: Float[np.ndarray, "group image"],
         partner: Int[np.ndarray, "group image"] | None,
+        common: Float[np.ndarray, " group"] | None,
     ) -> "_Spread":
         """Find means and their errors, of images or of pairs that share them."""
         known = np.isfinite(values)
@@ -326,7 +332,10 @@ class _Spread:
                 variance[group] = max(variance[group], shared)
         # the skewness is the sum of the cubes times the root of the number
         bend = (direction**3).sum(1) / 3
-        return cls(count, mean, np.sqrt(variance / np.maximum(count, 1)), direction, bend)
+        error = np.sqrt(variance / np.maximum(count, 1))
+        if common is not None:
+            error = np.hypot(error, common * np.abs(mean))
+        return cls(count, mean, error, direction, bend)
 
     def means_at(
         self, deviates: Float[np.ndarray, "group draw"]

@@ -21,7 +21,11 @@ class Kind(Enum):
     """Only the absence of any case within the tolerance speaks against it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+SINGLE_LAYER = "theoretical analysis, one layer"
+MULTI_LAYER = "theoretical analysis, many layers"
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a claim comes from.
 
@@ -31,14 +35,12 @@ class Source:
     """
 
     paper: str
-    section: str
+    section: str = SINGLE_LAYER
 
     def __str__(self) -> str:
         return f"{self.paper}, {self.section}"
 
 
-SINGLE_LAYER = "theoretical analysis, one layer"
-MULTI_LAYER = "theoretical analysis, many layers"
 ICPR = "Finnveden, Jansson, Lindeberg (ICPR 2020, arXiv 2004.11678)"
 COMPANION = "Jansson, Maydanskiy, Finnveden, Lindeberg (arXiv 2004.14716)"
 

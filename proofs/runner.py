@@ -1,14 +1,14 @@
 """Checks many claims, one setting at a time, in this process or in several."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
 import torch
 
+from invariance_probe.machine import one_thread
 from proofs.checking import Verdict, check_setting
 from proofs.claims import CLAIMS
 
@@ -49,7 +49,7 @@ def run(ids: Sequence[str], examples: int, workers: int) -> tuple[list[Verdict],
 
 def _shared_out(calls: Sequence[Callable[[], Any]], workers: int) -> list[Any]:
     """Results of calls, made by this process and `workers` - 1 others."""
-    with _one_thread():
+    with one_thread():
         if workers == 1:
             return [call() for call in calls]
         context = get_context("spawn")  # forking after torch has started threads can hang
@@ -92,14 +92,3 @@ def observed(id_: str) -> dict[str, float]:
     """
     measure = CLAIMS[id_].observations
     return {} if measure is None else measure()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Cases are small: more threads cost more than they bring."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import invariance_probe as ip
+from analyses.efficientnet import blocks
 from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs, turns_and_scalings
 from invariance_probe.alignment import metrics
 from invariance_probe.certificates import any_warp, attacks, branch_and_bound, families
@@ -58,13 +59,11 @@ class Config:
         seed: Root of all random choices.
     """
 
-    layers: tuple[str, ...] = (
-        "_blocks.0", "_blocks.2", "_blocks.3", "_blocks.5", "_blocks.10", "_blocks.15",
-    )  # fmt: skip
+    layers: tuple[str, ...] = blocks(0, 2, 3, 5, 10, 15)
     degrees: tuple[float, ...] = (10, 45, 90, 135)
     factors: tuple[float, ...] = (0.7, 1.4)
     images: int = 2
-    certified: tuple[str, ...] = ("_blocks.2", "_blocks.3", "_blocks.5", "_blocks.10", "_blocks.15")
+    certified: tuple[str, ...] = blocks(2, 3, 5, 10, 15)
     certified_degrees: tuple[float, ...] = (45,)
     certified_factors: tuple[float, ...] = (1.4,)
     work: tuple[float, ...] = (1e6, 1e7)
@@ -121,16 +120,6 @@ def measure(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _named(pairs: MapPairs, i: int) -> dict[str, object]:
-    return {
-        "layer": pairs.layer,
-        "side": pairs.reference.shape[-1],
-        "transform": pairs.transform[i],
-        "parameter": pairs.parameter[i],
-        "image": pairs.image[i],
-    }
-
-
 def _target(pairs: MapPairs) -> metrics.Target:
     """Normalise as the engine does by default."""
     finite = torch.ones(len(pairs), dtype=torch.bool)
@@ -164,7 +153,8 @@ def _any_warp(
     return [
         {
             "part": "any-warp",
-            **_named(pairs, i),
+            **pairs.named(i),
+            "side": pairs.reference.shape[-1],
             "oracle": float(found.oracle.fvu[i]),
             "affine": float(found.fvu[i]),
             "adversary": float(adversary[i]),
@@ -293,7 +283,8 @@ def _certificates(pairs: MapPairs, config: Config) -> list[dict[str, object]]:
                 )
                 rows.append({
                     "part": "certificate",
-                    **_named(pairs, i),
+                    **pairs.named(i),
+                    "side": pairs.reference.shape[-1],
                     "family": family,
                     "work": work,
                     "positions": positions,

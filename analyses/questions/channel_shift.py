@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from analyses.efficientnet import fvu_rows, normalised, photographs, trained
+from analyses.efficientnet import blocks, fvu_rows, normalised, photographs, trained
 from analyses.questions import trained_against_random as networks
 from invariance_probe import controls
 from invariance_probe.network.models import LITE_MEAN, LITE_STD
@@ -59,14 +59,7 @@ class Config:
         seed: Root of all random choices.
     """
 
-    layers: tuple[str, ...] = (
-        "_conv_stem",
-        "_blocks.0",
-        "_blocks.2",
-        "_blocks.4",
-        "_blocks.10",
-        "_blocks.15",
-    )
+    layers: tuple[str, ...] = ("_conv_stem", *blocks(0, 2, 4, 10, 15))
     degrees: tuple[float, ...] = tuple(range(STEP, 180 + STEP + 1, STEP))
     networks: tuple[str, ...] = NETWORKS
     images: int = 10

@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analyses import training_figures, training_plan
-from analyses.legends import shared_legend
 from analyses.training_plan import Setup, TrainingPlan
 from invariance_probe.training.configuration import Network
 
@@ -156,9 +155,6 @@ def plot(frame: pd.DataFrame) -> Figure:
         norms.set_ylabel("norm of the localizers' gradient")
         for axes in (errors, norms):
             axes.set_xlabel("layer X that the localizer sees (0: the image)")
-    shared_legend(figure, panels[0, 0], ncols=2)
-    figure.suptitle(
-        "The same transformer, deeper in the network\n" + training_figures.caption(frame),
-        fontsize=12,
+    return training_figures.finish(
+        figure, panels[0, 0], "The same transformer, deeper in the network", frame
     )
-    return figure

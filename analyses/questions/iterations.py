@@ -19,7 +19,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analyses import training_figures, training_plan
-from analyses.legends import shared_legend
 from analyses.training_plan import Setup, TrainingPlan
 
 
@@ -142,9 +141,6 @@ def plot(frame: pd.DataFrame) -> Figure:
         )
         for axes in (errors, poses):
             axes.set_xlabel("steps")
-    shared_legend(figure, panels[0, 0], ncols=2)
-    figure.suptitle(
-        "Looking once, or again at what is left\n" + training_figures.caption(frame),
-        fontsize=12,
+    return training_figures.finish(
+        figure, panels[0, 0], "Looking once, or again at what is left", frame
     )
-    return figure

@@ -150,7 +150,7 @@ def plot(frame: pd.DataFrame) -> Figure:
             if row == 0:
                 axes.set_title(f"{layer}, {rows['channels'].iloc[0]} channels", fontsize=12)
     panels[0, 0].get_legend().remove()
-    shared_legend(figure, panels[0, 0], "right center", title="mixing of channels")
+    shared_legend(figure, panels[0, 0], "outside right center", title="mixing of channels")
     figure.suptitle(
         "EfficientNet-Lite0, photographs turned: mean and 90 % range over draws of the images; "
         "dotted: the channel means",

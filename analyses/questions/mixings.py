@@ -156,7 +156,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("fvu without mixing (mean)")
     panels[0].set_ylabel("fvu after a linear mixing,\nimages outside its fit")
     panels[0].set_ylim(0, max(1.05 * MOST, 1.05 * float(runs["worst"].max())))
-    shared_legend(figure, panels[0], "right center")
+    shared_legend(figure, panels[0], "outside right center")
     figure.suptitle(
         f"Random ReLU networks, {frame['image'].nunique()} images a run, oracle warp",
         fontsize=12,

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.efficientnet import fvu_rows, photographs, probe
+from analyses.efficientnet import blocks, fvu_rows, photographs, probe
 from analyses.efficientnet_pairs import turns_and_scalings
 from analyses.legends import shared_legend
 from invariance_probe.results.methods import Method
@@ -17,7 +17,7 @@ from invariance_probe.statistics import by_image, mean_interval
 
 CANVAS = 2
 """Side of the photographs, in crops: enough for any rotation of the crop and for halving it."""
-METHODS = ("identity", "oracle", "affine", "any-warp", "floor", "unrelated")
+METHODS = ("identity", "oracle", "affine", "flow", "any-warp", "floor", "unrelated")
 KEPT = ["layer", "transform", "parameter", "image", "method", "value", "region_frac"]
 
 
@@ -34,16 +34,7 @@ class Config:
         seed: Root of all random choices.
     """
 
-    layers: tuple[str, ...] = (
-        "_conv_stem",
-        "_blocks.0",
-        "_blocks.2",
-        "_blocks.4",
-        "_blocks.7",
-        "_blocks.10",
-        "_blocks.13",
-        "_blocks.15",
-    )
+    layers: tuple[str, ...] = ("_conv_stem", *blocks(0, 2, 4, 7, 10, 13, 15))
     degrees: tuple[float, ...] = (-150, -120, -90, -60, -30, 0, 30, 60, 90, 120, 150, 180)
     factors: tuple[float, ...] = (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.4, 1.7, 2)
     images: int = 10

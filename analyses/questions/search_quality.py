@@ -114,10 +114,7 @@ def _against_random_starts(
     return [
         {
             "part": "random starts",
-            "layer": pairs.layer,
-            "transform": pairs.transform[i],
-            "parameter": pairs.parameter[i],
-            "image": pairs.image[i],
+            **pairs.named(i),
             "found": float(ours[i]),
             "truth": float(truth[i]),
             "ratio": float(ours[i] / truth[i]),

@@ -170,6 +170,6 @@ def plot(frame: pd.DataFrame) -> Figure:
     panels[0, 0].set_ylabel("fraction of variance unexplained\nunder the best affine warp")
     panels[1, 0].set_ylabel("share of the oracle's residual removed\nby permuting or mixing")
     panels[0, 0].get_legend().remove()
-    shared_legend(figure, panels[0, 0], "right center")
+    shared_legend(figure, panels[0, 0], "outside right center")
     figure.suptitle("EfficientNet-Lite0: the same question, one choice varied at a time")
     return figure

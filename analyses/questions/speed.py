@@ -13,7 +13,7 @@ from torch import Tensor
 
 import invariance_probe as ip
 from analyses import baselines
-from analyses.efficientnet import photographs, probe, trained
+from analyses.efficientnet import blocks, photographs, probe, trained
 from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
 from analyses.legends import shared_legend
 from invariance_probe.alignment import metrics
@@ -139,7 +139,7 @@ def _whole_probe(images: int, repeat: int) -> list[dict[str, object]]:
     network = trained()
     some, _ = photographs(images, 320)
     moves = [*ip.sweep("rotation", -90, 90, 30), *ip.sweep("scaling", 0.5, 2, 0.25)]
-    layers = [f"_blocks.{i}" for i in (0, 2, 4, 7, 10, 15)]
+    layers = blocks(0, 2, 4, 7, 10, 15)
     passes = len(some) * (len(moves) + 1)
     batch = torch.rand(16, 3, 224, 224)
     with torch.no_grad():
@@ -224,5 +224,5 @@ def plot(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("milliseconds a pair (median)")
         axes.set_title(f"{layer} of EfficientNet-Lite0")
     panels[0].set_ylabel("fraction of variance unexplained (mean)")
-    shared_legend(figure, panels[0], "right center")
+    shared_legend(figure, panels[0], "outside right center")
     return figure

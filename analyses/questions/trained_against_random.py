@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from analyses.efficientnet import fvu_rows, normalised, photographs, probe, trained
+from analyses.efficientnet import blocks, fvu_rows, normalised, photographs, probe, trained
 from analyses.efficientnet_pairs import turns_and_scalings
 from analyses.legends import shared_legend
 from invariance_probe.network import hooks
@@ -44,15 +44,7 @@ class Config:
         seed: Root of all random choices.
     """
 
-    layers: tuple[str, ...] = (
-        "_conv_stem",
-        "_blocks.0",
-        "_blocks.2",
-        "_blocks.4",
-        "_blocks.7",
-        "_blocks.10",
-        "_blocks.15",
-    )
+    layers: tuple[str, ...] = ("_conv_stem", *blocks(0, 2, 4, 7, 10, 15))
     degrees: tuple[float, ...] = (45, 90, 150)
     factors: tuple[float, ...] = (0.7, 1.5)
     images: int = 10
@@ -295,7 +287,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                 axes.set_title(family)
         panels[row, 0].set_ylabel(
             f"residual after the {'best affine' if warp == 'affine' else 'oracle'} warp\n"
-            "(0: interpolation floor, 1: chance)"
+            "(0: floor, 1: chance)"
         )
     shared_legend(figure, panels[0, 0], ncols=4)
     figure.suptitle(

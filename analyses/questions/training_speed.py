@@ -122,29 +122,25 @@ def _seconds(step: Callable[[], object], config: Config) -> float:
 
 def _ours(config: Config, data: Dataset, variant: str) -> float:
     """This trainer's step: batch, perturbation, forward, backward, optimizer."""
-    perturbation = RandomRotation()
     run = TrainConfig(
         data="noise",
-        perturbation=perturbation,
+        perturbation=RandomRotation(),
         variant=parse_variant(variant),
         network="mnist",
         optimizer="sgd",
         rate=0.01,
         weight_decay=0.0,
         batch=config.batch,
+        seed=config.seed,
     )
     network = factory.build_network(run, data)
     optimizer = factory.build_optimizer(run, network)
-    batches = TrainingBatches(
-        data, perturbation, seed=config.seed, size=config.batch, device=torch.device("cpu")
-    )
+    batches = TrainingBatches(data, run, torch.device("cpu"))
     number = iter(range(10**9))
 
     def step() -> None:
         batch = batches.batch(next(number))
-        found = evaluation.predict(
-            network, batch, perturbation, true_poses=False, precision="float32"
-        )
+        found = evaluation.predict(network, batch, run)
         loss = evaluation.loss_of(found.logits, batch.labels).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types

@@ -86,7 +86,7 @@ def align(
     the identity are candidates to the end, so that the result is never worse than either.
 
     Args:
-        reference: Reference maps F.
+        reference: Reference maps F; half precision is searched and scored in float32.
         moved: Maps G to be warped.
         oracle: The warp that theory leaves (inverse of the input transform), normalised; the
             identity by default. `max_distortion` is relative to it.
@@ -104,8 +104,43 @@ def align(
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
     """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
+    target, wide, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
+    return align_with(target, wide, theta, settings)
+
+
+def prepared(
+    reference: Float[Tensor, "pair channel height width"],
+    moved: Float[Tensor, "pair channel moved_height moved_width"],
+    oracle: Float[Tensor, "pair 2 3"] | Float[Tensor, "2 3"] | None,
+    region: Bool[Tensor, "pair height width"] | Bool[Tensor, "height width"] | None,
+    channel_mean: Float[Tensor, "pair channel"] | None,
+    settings: SearchOptions,
+) -> tuple[
+    metrics.Target,
+    Float[Tensor, "pair channel moved_height moved_width"],
+    Float[Tensor, "pair 2 3"],
+]:
+    """Check what `align` was given, and fill in what it was not.
+
+    Args:
+        reference: As of `align`.
+        moved: As of `align`.
+        oracle: As of `align`.
+        region: As of `align`.
+        channel_mean: As of `align`.
+        settings: How thoroughly to search.
+
+    Returns:
+        The references with their regions and channel means, the moved maps, both in at least
+        single precision, and the oracle, float64.
+
+    Raises:
+        InvalidInputError: If the shapes do not fit, or a setting is out of range.
+    """  # noqa: DOC502  (raised by the checks)
     settings.check()
     _check(reference, moved)
+    wide = torch.promote_types(torch.promote_types(reference.dtype, moved.dtype), torch.float32)
+    reference, moved = reference.to(wide), moved.to(wide)
     pairs, _, height, width = reference.shape
     device = reference.device
     theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
@@ -120,7 +155,7 @@ def align(
 
     if channel_mean is None:
         channel_mean = metrics.pooled_mean(reference, mask, _finite(reference) & _finite(moved))
-    return align_with(metrics.Target(reference, mask, channel_mean), moved, theta0, settings)
+    return metrics.Target(reference, mask, channel_mean), moved, theta0
 
 
 def align_with(

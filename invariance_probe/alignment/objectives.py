@@ -16,10 +16,14 @@ gradient and Gauss-Newton matrix in the six parameters:
   them all; after it a warp costs the same whether the map has 3 channels or 3 000, and hundreds of
   starts are affordable. The table has positions**2 entries, so it is for small and coarse maps.
 - `Residuals` reads the channels themselves: for large maps, and for the last digits.
+
+What both compute at each position (`Readings`) knows nothing of how a warp is described, so that
+warps with other parameters (`flow`) are judged by the same.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -31,11 +35,38 @@ _BLOCK = 2**17
 """Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
 
 
+@dataclass
+class Readings:
+    """What warps leave at each position, and how it changes with where the warps read.
+
+    With r = G(phi) - F the residual of the channels, and G_x, G_y the derivatives of the reading by
+    the place in isotropic coordinates.
+
+    Attributes:
+        error: <r, r>.
+        slopes: <G_x, r> and <G_y, r>.
+        products: <G_x, G_x>, <G_x, G_y> and <G_y, G_y>.
+    """
+
+    error: Float[Tensor, "warp position"]
+    slopes: Float[Tensor, "warp 2 position"]
+    products: Float[Tensor, "warp 3 position"]
+
+
 class Objective(ABC):
-    """A squared error of warps, each of them for one of several pairs of maps."""
+    """A squared error of warps, each of them for one of several pairs of maps.
+
+    Attributes:
+        grid: The positions of the maps.
+        points: The positions that count, homogeneous, of all pairs or of each.
+        moments: Their products of up to second order.
+    """
 
     warps_at_once: int
     """Warps whose temporaries stay within a processor's cache."""
+    grid: "Grid"
+    points: Float[Tensor, "*pair 3 position"]
+    moments: Float[Tensor, "*pair position 6"]
 
     def normal(self, warps: Float[Tensor, "warp 2 3"], pairs: Int[Tensor, " warp"]) -> Normal:
         """Evaluate warps for a descent.
@@ -47,7 +78,10 @@ class Objective(ABC):
         Returns:
             Error, gradient and Gauss-Newton matrix.
         """
-        blocks = [self._normal(*block) for block in self._blocks(warps, pairs)]
+        blocks = [
+            _assemble(self._read(self._places(*block), block[1]), self._of(self.moments, block[1]))
+            for block in self._blocks(warps, pairs)
+        ]
         if len(blocks) == 1:
             return blocks[0]
         return Normal(
@@ -68,17 +102,45 @@ class Objective(ABC):
         Returns:
             The squared error.
         """
-        return torch.cat([self._error(*block) for block in self._blocks(warps, pairs)])
+        return torch.cat([
+            self._error(self._places(*block), block[1]) for block in self._blocks(warps, pairs)
+        ])
+
+    def readings(
+        self, places: Float[Tensor, "warp 2 position"], pairs: Int[Tensor, " warp"]
+    ) -> Readings:
+        """Evaluate warps that are given by where they read.
+
+        Args:
+            places: For each position that counts, x and y in index coordinates of `grid`.
+            pairs: Which pair of maps each warp is for.
+
+        Returns:
+            What each leaves, position by position.
+        """
+        blocks = [vars(self._read(*block)).values() for block in self._blocks(places, pairs)]
+        return Readings(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
 
     def _blocks(self, warps: Tensor, pairs: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
         size = max(1, self.warps_at_once)
         return zip(torch.split(warps, size), torch.split(pairs, size), strict=True)
 
-    @abstractmethod
-    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal: ...
+    def _of(self, values: Tensor, pairs: Tensor) -> Tensor:
+        """What belongs to the positions of some pairs; one for all, where all have the same."""
+        return values if self.points.dim() == 2 else values[pairs]
+
+    def _places(self, warps: Tensor, pairs: Tensor) -> Tensor:
+        """Where affine warps read, in index coordinates."""
+        # an index is the pixels from the map's middle, plus the middle's own index, last / 2
+        index_warps = warps * self.grid.scale
+        index_warps[:, :, 2] += self.grid.last[:, 0] / 2
+        return index_warps @ self._of(self.points, pairs)
 
     @abstractmethod
-    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor: ...
+    def _read(self, places: Tensor, pairs: Tensor) -> Readings: ...
+
+    @abstractmethod
+    def _error(self, places: Tensor, pairs: Tensor) -> Tensor: ...
 
 
 def isotropic_from_normalised(height: int, width: int) -> Float[Tensor, "3 3"]:
@@ -92,11 +154,19 @@ def isotropic_from_normalised(height: int, width: int) -> Float[Tensor, "3 3"]:
         A 3 x 3 diagonal matrix, float64.
     """
     longer = max(height, width)
+    # normalised x is 1 at the right edge, width / 2 pixels from the centre; an isotropic unit is
+    # longer / 2 pixels: x (width / 2) / (longer / 2)
     return torch.diag(torch.tensor([width / longer, height / longer, 1.0], dtype=torch.float64))
 
 
-class _Grid:
-    """Positions of a (perhaps coarser) map in isotropic coordinates, and the way to its cells."""
+class Grid:
+    """Positions of a (perhaps coarser) map in isotropic coordinates, and the way to its cells.
+
+    Args:
+        size: Height and width of the map, in cells.
+        full_size: Those of the map that it is a coarser copy of.
+        like: A tensor of the type that all of it is to have.
+    """
 
     def __init__(self, size: tuple[int, int], full_size: tuple[int, int], like: Tensor) -> None:
         height, width = size
@@ -115,17 +185,25 @@ class _Grid:
         x, y = x.repeat(height) / self.scale[0], y.repeat_interleave(width) / self.scale[1]
         self.points = torch.stack([x, y, torch.ones_like(x)])
 
-    def read(self, warps: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Follow warps to top-left corners, fractions, and index units per isotropic unit."""
-        # points are (3, position) or (warp, 3, position); corners are flat; fractions and units
-        # are (warp, 2, position), x before y; a unit is 0 where the position is clamped
-        # an index is the pixels from the map's middle, plus the middle's own index, last / 2
-        index_warps = warps * self.scale
-        index_warps[:, :, 2] += self.last[:, 0] / 2
-        at = index_warps @ points
+    def corners(
+        self, places: Float[Tensor, "warp 2 position"]
+    ) -> tuple[
+        Int[Tensor, "warp position"],
+        Float[Tensor, "warp 2 position"],
+        Float[Tensor, "warp 2 position"],
+    ]:
+        """Find the cells that are read.
+
+        Args:
+            places: Index coordinates, x before y.
+
+        Returns:
+            Flat numbers of their top left corners; the fractions of the places within them; index
+            units per isotropic unit, 0 where the place is clamped to the border.
+        """
         # beyond the border the sampler repeats it: what is read no longer depends on the warp
-        clamped = torch.minimum(at.clamp(min=0), self.last)
-        units = (at == clamped).to(at).mul_(self.scale)
+        clamped = torch.minimum(places.clamp(min=0), self.last)
+        units = (places == clamped).to(places).mul_(self.scale)
         # the last row and column are the far sides (fraction 1) of the last cells
         corner = torch.minimum(clamped.floor(), self.last - 1)
         flat = torch.add(corner[:, 0], corner[:, 1], alpha=self.width).long()
@@ -142,20 +220,20 @@ _OUTER = torch.tensor([[3, 4, 1], [4, 5, 2], [1, 2, 0]])
 """Which of the moments is which product of (x, y, 1) with itself."""
 
 
-def _assemble(error: Tensor, slopes: Tensor, products: Tensor, moments: Tensor) -> Normal:
-    """Sum over positions: error (warp, position), slopes (warp, 2, .), products (warp, 3, .)."""
+def _assemble(read: Readings, moments: Tensor) -> Normal:
+    """Sum over positions."""
     # A warp with rows X, Y reads p at (X p, Y p), p = (x, y, 1). With G_x, G_y the derivatives of
     # the reading there and r the residual, J has G_x p^T in the columns of X and G_y p^T in those
     # of Y, so that
     #     J^T r = (sum <G_x, r> p, sum <G_y, r> p),
     #     J^T J = [[sum <G_x, G_x> p p^T, sum <G_x, G_y> p p^T], [..., sum <G_y, G_y> p p^T]].
-    # `slopes` are <G_x, r>, <G_y, r>; `products` are <G_x, G_x>, <G_x, G_y>, <G_y, G_y>; p p^T has
-    # six different entries, the moments, so one matrix product sums everything
-    second = products @ moments
+    # p p^T has six different entries, the moments, so one matrix product sums everything
+    second = read.products @ moments
     xx, xy, yy = second[..., _OUTER.to(second.device)].unbind(1)
     matrix = torch.cat([torch.cat([xx, xy], dim=-1), torch.cat([xy, yy], dim=-1)], dim=-2)
-    gradient = (slopes @ moments[..., :3])[..., [1, 2, 0]].flatten(1)
-    return Normal(error=error.sum(-1), gradient=gradient, matrix=matrix)
+    # the first three moments are (1, x, y), and p is (x, y, 1)
+    gradient = (read.slopes @ moments[..., :3])[..., [1, 2, 0]].flatten(1)
+    return Normal(error=read.error.sum(-1), gradient=gradient, matrix=matrix)
 
 
 class InnerProducts(Objective):
@@ -176,7 +254,7 @@ class InnerProducts(Objective):
         full_size: tuple[int, int],
     ) -> None:
         pairs, _, height, width = reference.shape
-        self.grid = _Grid((height, width), full_size, reference)
+        self.grid = Grid((height, width), full_size, reference)
         self.mask = mask.flatten(1)
         self.positions = height * width
         self.warps_at_once = _BLOCK // self.positions
@@ -203,20 +281,23 @@ class InnerProducts(Objective):
         table = gram.new_zeros(10, pairs, height, width)
         table[:, :, :-1, :-1] = gram
         self.gram = table.reshape(10, -1)
-        self.moments = _moments(self.grid.points)
+        self.points = self.grid.points
+        self.moments = _moments(self.points)
 
     def _look_up(self, corner: Tensor, pairs: Tensor) -> tuple[Tensor, ...]:
         """Coefficients of the error inside the cells at which warps read."""
         # |a - f + u b + v c + u v d|^2 = e + 2 u p + 2 v q + 2 u v r + u^2 bb + v^2 cc
         #                                 + 2 u^2 v bd + 2 u v^2 cd + u^2 v^2 dd
-        # with  e = |a - f|^2, p = <a - f, b>, q = <a - f, c>, r = <a - f, d> + <b, c>
+        # with  e = |a - f|^2, p = <a - f, b>, q = <a - f, c>, r = <a - f, d> + <b, c>,
+        # the square of a sum of four terms: u b times v c goes with u v, as does a - f times u v d
         n, width = self.positions, self.grid.width
         start = pairs[:, None] * n
         cell = (corner + start).flatten()
         aa, ab, ac, ad_bc, bb, bc, cc, bd, cd, dd = self.gram.index_select(1, cell).view(
             10, *corner.shape
         )
-        # row p of the pair's cross products; its entries at the cell's corners are <f, G_00>, ...
+        # row p of the pair's cross products, which lies at (n pair + p) n; its entries at the
+        # cell's corners are <f, G_00> = <f, a>, ...
         at = corner.add_((torch.arange(n, device=pairs.device) + start) * n)
         fa, right, below, across = (self.cross.take(at + k) for k in (0, 1, width, width + 1))
         # <f, c> = below - fa, <f, b> = right - fa, <f, d> = across - right - below + fa
@@ -226,20 +307,20 @@ class InnerProducts(Objective):
         e = aa.add_(fa, alpha=-2).add_(self.squares[pairs])
         return e, p, q, r, bb, bc, cc, bd, cd, dd
 
-    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor:
-        corner, fractions, _ = self.grid.read(warps, self.grid.points)
+    def _error(self, places: Tensor, pairs: Tensor) -> Tensor:
+        corner, fractions, _ = self.grid.corners(places)
         u, v = fractions.unbind(1)
         e, p, q, r, bb, _, cc, bd, cd, dd = self._look_up(corner, pairs)
-        # grouped as  e + u (2 t + u |b + v d|^2) + v (2 q + v cc),  t = p + v (r + v cd)
+        # grouped as  e + u (2 t + u |b + v d|^2) + v (2 q + v cc),  t = p + v (r + v cd),
+        # where  |b + v d|^2 = bb + v (2 bd + v dd)
         along = torch.addcmul(bd.mul_(2), v, dd)
         t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
         e.addcmul_(u, torch.addcmul(t.mul_(2), u, torch.addcmul(bb, v, along)))
         e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
         return e.mul_(self.mask[pairs]).sum(-1)
 
-    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal:
-        n = self.positions
-        corner, fractions, units = self.grid.read(warps, self.grid.points)
+    def _read(self, places: Tensor, pairs: Tensor) -> Readings:
+        corner, fractions, units = self.grid.corners(places)
         u, v = fractions.unbind(1)
         e, p, q, r, bb, bc, cc, bd, cd, dd = self._look_up(corner, pairs)
         # the derivatives of the reading by u and v are  G_u = b + v d  and  G_v = c + u d
@@ -248,12 +329,15 @@ class InnerProducts(Objective):
         mask = self.mask[pairs]
         units.mul_(mask[:, None])
         unit_x, unit_y = units.unbind(1)
-        products = torch.empty(len(warps), 3, n, dtype=u.dtype, device=u.device)
+        products = torch.empty(len(u), 3, self.positions, dtype=u.dtype, device=u.device)
         xx, xy, yy = products.unbind(1)
-        torch.addcmul(bb, v, du.add_(bd), out=xx)  # |G_u|^2
-        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)  # <G_u, G_v>
-        torch.addcmul(cc, u, dv.add_(cd), out=yy)  # |G_v|^2
-        # half the derivatives of the error; sorted by u and by v they are
+        # |G_u|^2 = bb + 2 v bd + v^2 dd = bb + v (<d, G_u> + bd), and |G_v|^2 likewise;
+        # <G_u, G_v> = <b, c + u d> + v <d, G_v>
+        torch.addcmul(bb, v, du.add_(bd), out=xx)
+        torch.addcmul(torch.addcmul(bc, u, bd), v, dv, out=xy)
+        torch.addcmul(cc, u, dv.add_(cd), out=yy)
+        # half the derivatives of the error, with the residual  a - f + u b + v c + u v d;  sorted
+        # by u and by v they are
         #     <G_u, residual> = t + u |G_u|^2,            t = p + v (r + v cd),
         #     <G_v, residual> = q + u (r + u bd) + v |G_v|^2
         t = torch.addcmul(p, v, torch.addcmul(r, v, cd))
@@ -263,11 +347,12 @@ class InnerProducts(Objective):
         # as in `_error`, where  2 t + u |G_u|^2 = t + <G_u, residual>
         e.addcmul_(u, t.add_(slopes[:, 0]))
         e.addcmul_(v, torch.addcmul(q.mul_(2), v, cc))
-        # from index to isotropic units; the mask, 0 or 1, is in the units already
+        # from index to isotropic units, by the chain rule: a unit more in the warp's row X moves
+        # u by unit_x, so G_x = unit_x G_u; the mask, 0 or 1, is in the units already
         xx.mul_(unit_x).mul_(unit_x)
         xy.mul_(unit_x).mul_(unit_y)
         yy.mul_(unit_y).mul_(unit_y)
-        return _assemble(e.mul_(mask), slopes.mul_(units), products, self.moments)
+        return Readings(e.mul_(mask), slopes.mul_(units), products)
 
 
 class Residuals(Objective):
@@ -290,7 +375,7 @@ class Residuals(Objective):
         full_size: tuple[int, int],
     ) -> None:
         _, channels, height, width = reference.shape
-        self.grid = _Grid((height, width), full_size, reference)
+        self.grid = Grid((height, width), full_size, reference)
         self.size = height * width
         self.mask = mask
         self.points = self.grid.points[:, positions].transpose(0, 1)
@@ -310,16 +395,16 @@ class Residuals(Objective):
             for k in (0, 1, width, width + 1)
         )
 
-    def _error(self, warps: Tensor, pairs: Tensor) -> Tensor:
-        corner, fractions, _ = self.grid.read(warps, self.points[pairs])
+    def _error(self, places: Tensor, pairs: Tensor) -> Tensor:
+        corner, fractions, _ = self.grid.corners(places)
         u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
         nw, ne, sw, se = self._corners(corner, pairs)
         read = torch.lerp(torch.lerp(nw, ne, u), torch.lerp(sw, se, u), v)
         residual = read.sub_(self.target[pairs])
         return _dot(residual, residual).mul_(self.mask[pairs]).sum(-1)
 
-    def _normal(self, warps: Tensor, pairs: Tensor) -> Normal:
-        corner, fractions, units = self.grid.read(warps, self.points[pairs])
+    def _read(self, places: Tensor, pairs: Tensor) -> Readings:
+        corner, fractions, units = self.grid.corners(places)
         nw, ne, sw, se = self._corners(corner, pairs)
         u, v = fractions[:, 0, :, None], fractions[:, 1, :, None]
         top, bottom = torch.lerp(nw, ne, u), torch.lerp(sw, se, u)
@@ -339,8 +424,7 @@ class Residuals(Objective):
             dim=1,
         )
         slopes = torch.stack([_dot(g_u, residual), _dot(g_v, residual)], dim=1).mul_(units)
-        error = _dot(residual, residual).mul_(mask)
-        return _assemble(error, slopes, products, self.moments[pairs])
+        return Readings(_dot(residual, residual).mul_(mask), slopes, products)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

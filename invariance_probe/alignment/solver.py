@@ -166,6 +166,21 @@ def descend(state: State, problem: Problem, *, max_steps: int, tolerance: float 
 _STEPS_BETWEEN_SIEVES = 4
 
 
+_SMALL = 32
+"""Parameters up to which elimination is as quick as Cholesky's half of it."""
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve positive definite equations; if rounding makes them singular, no step comes of it."""
+    solution: Tensor
+    if matrix.shape[-1] <= _SMALL:
+        solution, _ = torch.linalg.solve_ex(matrix, right)
+    else:
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+        solution = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
+    return solution
+
+
 def _step(state: State, problem: Problem, starts: Tensor, tolerance: float) -> None:
     """Take one Levenberg-Marquardt step from every row that has not converged."""
     H, g, error = state.matrix, state.gradient, state.error
@@ -176,7 +191,7 @@ def _step(state: State, problem: Problem, starts: Tensor, tolerance: float) -> N
     lift = diagonal * state.damping[:, None] + 1e-9 * top + 1e-30
     # a point without any gradient (a warp that reads the border alone): its step is none, and it
     # is done
-    step = torch.linalg.solve_ex(H + torch.diag_embed(lift), -g)[0].nan_to_num_(0.0, 0.0, 0.0)
+    step = _solved(H + torch.diag_embed(lift), -g).nan_to_num_(0.0, 0.0, 0.0)
     trial, outside = problem.confine(state.points + step, starts)
     there = problem.normal(trial, starts)
     running = ~state.converged

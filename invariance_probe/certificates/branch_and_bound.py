@@ -248,6 +248,7 @@ class _Search:
         self.minorants = minorants.Minorants(wanted, offered, self.family)
         self.problem = _Warps(self.family, self.minorants)
         self.at_once = max(32, _ENTRIES // len(wanted))
+        # an fvu is an error over the variance, so an error of 1 has the fvu 1 / variance
         variance = 1 / float(target.bound(torch.ones(1, dtype=torch.float64)).fvu[0])
         self.floor = asked.floor * variance
         # descents begin at the engine's own result: a certificate is above all its judge
@@ -278,7 +279,8 @@ class _Search:
     @property
     def _enough(self) -> float:
         """Bound at which a box need not be split any more."""
-        # `certify` takes `slack` from the root of the bound: what is left must still be `allowed`
+        # A bound b is enough if what `certify` makes of it, (sqrt(b) - slack)^2, is `allowed`: all
+        # of the best warp's error but the gap, or but the floor where that is more.
         allowed = self.upper - max(self.asked.gap * self.upper, self.floor)
         return (math.sqrt(allowed) + self.slack) ** 2 if allowed > 0 else 0.0
 

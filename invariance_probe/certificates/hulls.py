@@ -83,8 +83,10 @@ def separated(
     for i in (1, 2, 3):
         least = torch.minimum(least, to_corners[i] - spread[i])
     mean = sum((w * d for w, d in zip(weights, to_corners, strict=True)), start=0.0)
-    # half of three terms, each wrong by one rounding; `near` allows for as much, squared and
-    # upwards, so that  reach / |f - x|  errs to the lower side
+    # half of three terms, each wrong by one rounding. `near`, sum w_i D_i less the pairs'
+    # w_i w_j D_ij, is wrong by 1 + 3 / 8 at most, as sum_(i<j) w_i w_j = (1 - sum w_i^2) / 2 and
+    # sum w_i^2 >= 1 / 4; it is raised by as much as reach is lowered, so that  reach / |f - x|
+    # errs to the lower side
     reach = ((mean + least) / 2 - 1.5 * rounding).clamp_(min=0)
     tiny = torch.finfo(near.dtype).tiny
     return reach.square_().div_((near + 1.5 * rounding).clamp(min=tiny))
@@ -99,8 +101,11 @@ def _nearest(
     # cofactors divided by their sum. A corner's cofactor is 1; that of j in a face is expanded by
     # the face without j, k any corner of it:
     #     cofactor_j(face) = sum over i in the rest of cofactor_i(rest) <c_i - f, c_k - c_j>
-    # (Johnson's recursion). `_lean` is twice the inner product, which doubles all cofactors of a
-    # face alike and cancels in the weights. The foot lies in the face if no weight is negative.
+    # (Johnson's recursion). For sum_i cofactor_i(rest) (c_i - f) is a multiple of x - f, x the foot
+    # on the rest, and is normal to it, so that any k gives the same: the cofactor is positive if a
+    # step from x towards c_j comes nearer to f. `_lean` is twice the inner product, which doubles
+    # all cofactors of a face alike and cancels in the weights. The foot lies in the face if no
+    # weight is negative.
     one = to_corners[0].new_ones(())
     best = to_corners[0].expand(shape).clone()
     weights = [torch.ones_like(best), *(torch.zeros_like(best) for _ in range(3))]

@@ -338,8 +338,8 @@ class _Piece:
             + uv * uv * dd
         )
         self.centre = value.clamp_(min=0)
-        # half the derivatives of the value, <residual, g> and <residual, h>, with g = b + v d and
-        # h = c + u d; `twist` is <residual, d>
+        # half the derivatives of the value, <residual, g> and <residual, h>, with the residual
+        # a - f + u b + v c + u v d, g = b + v d and h = c + u d; `twist` is <residual, d>
         along_x = p + u * bb + v * (r + bc + 2 * u * bd + v * (cd + u * dd))
         along_y = q + v * cc + u * (r + bc + 2 * v * cd + u * (bd + v * dd))
         twist = r + u * bd + v * cd + uv * dd
@@ -347,13 +347,14 @@ class _Piece:
         inside = (inside_x & inside_y).to(u)
         self.slopes = 2 * along_x * inside_x, 2 * along_y * inside_y
         steps = self.half_x * self.half_y * inside
-        # |s t| is at most the product of the half sides: the two terms that are not convex
+        # |s t| is at most the product of the half sides in the two terms that are not convex,
+        # - 2 |<r, d>| |s t|  and the bow,  - (1 / k - 1) |d|^2 s^2 t^2
         self.centre = self.centre - 2 * twist.abs() * steps
         self.bow = (1 / SHARE - 1) * dd * steps.square()
         # a part without extent has a weight too, where it is all there is
         self.area = (self.half_x + 1e-12) * (self.half_y + 1e-12)
         if number == 0:  # the only part of a rectangle within one cell
-            # |g|^2, <g, h> and |h|^2
+            # |g|^2 = |b + v d|^2, <g, h> = <b + v d, c + u d> and |h|^2 = |c + u d|^2
             self.curvature = torch.stack([
                 (bb + v * (2 * bd + v * dd)) * inside_x,
                 (bc + u * bd + v * cd + uv * dd) * inside,

@@ -31,7 +31,7 @@ Convention:
     even sizes for an even one. On other sizes the cells of the turned image lie between those of
     the original, off by the remainder over the stride (half a cell for stride 2). The measured
     offset puts the oracle warp there, but what was never sampled can only be interpolated, and the
-    residual is not exact but above the interpolation floor. Exact on such sizes is a quarter turn
+    residual is not exact but the method ``floor``'s. Exact on such sizes is a quarter turn
     about the centre of the cells, which is one about the image's centre and a shift.
 """
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from invariance_probe.controls.weights import (
+    KernelConv2d,
     draw_bias,
     draw_weight,
     plain_conv,
@@ -23,7 +24,7 @@ from invariance_probe.controls.weights import (
 from invariance_probe.errors import InvalidInputError
 
 
-class IsotropicConv2d(nn.Module):
+class IsotropicConv2d(KernelConv2d):
     """Convolution whose filters are isotropic: sums of Gaussians of several widths.
 
     The widths run geometrically from 1 cell to a third of the kernel's half side, so that no
@@ -73,19 +74,13 @@ class IsotropicConv2d(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(draw_bias(out_channels, generator))
 
-    def forward(
-        self, maps: Float[Tensor, "batch in height width"]
-    ) -> Float[Tensor, "batch out out_height out_width"]:
-        """Apply it, without padding.
-
-        Args:
-            maps: Input maps.
+    def kernel(self) -> Float[Tensor, "out in size size"]:
+        """Sum the Gaussians.
 
         Returns:
-            Filtered maps.
+            The filters that are applied.
         """
-        kernel = torch.einsum("oij,jyx->oiyx", self.weight, self.basis)
-        return F.conv2d(maps, kernel, self.bias)
+        return torch.einsum("oij,jyx->oiyx", self.weight, self.basis)
 
 
 def _gaussians(kernel_size: int, count: int) -> Tensor:
@@ -99,7 +94,7 @@ def _gaussians(kernel_size: int, count: int) -> Tensor:
     return (basis / norms).float()
 
 
-class FourFoldConv2d(nn.Module):
+class FourFoldConv2d(KernelConv2d):
     """Convolution whose filters are unchanged by quarter turns.
 
     The filter applied is the mean of the weight over its four turns (times 2, which keeps the
@@ -150,19 +145,6 @@ class FourFoldConv2d(nn.Module):
         half_turn = self.weight + self.weight.rot90(2, (-2, -1))
         return (half_turn + half_turn.rot90(1, (-2, -1))) / 2
 
-    def forward(
-        self, maps: Float[Tensor, "batch in height width"]
-    ) -> Float[Tensor, "batch out out_height out_width"]:
-        """Apply it, without padding.
-
-        Args:
-            maps: Input maps.
-
-        Returns:
-            Filtered maps.
-        """
-        return F.conv2d(maps, self.kernel(), self.bias, self.stride)
-
 
 class GaussianBlur2d(nn.Module):
     """Convolve every channel with the same Gaussian, sampled out to four standard deviations.
@@ -208,8 +190,8 @@ def pointwise_network(
     """Build 1 x 1 convolutions, each followed by a ReLU: nothing but colour is looked at.
 
     Known answer: every feature vector is a function of one pixel, so that the maps move like the
-    image. The oracle warp aligns exactly wherever pixels move to pixels, and to the interpolation
-    floor under every other transform, scalings and shears included.
+    image. The oracle warp aligns exactly wherever pixels move to pixels, and to the floor under
+    every other transform, scalings and shears included.
 
     Args:
         channels: Channels of the image.
@@ -234,8 +216,8 @@ def isotropic_network(
     """Build convolutions with isotropic filters, each followed by a ReLU.
 
     Known answer: quarter turns and reflections are aligned exactly by the oracle warp, at odd and
-    even sizes; other rotations up to the interpolation floor, because filters and maps are sampled
-    on a grid (P7); scalings and shears by no warp (P6).
+    even sizes; other rotations up to the floor and what sampling the filters costs (P7); scalings
+    and shears by no warp (P6).
 
     Args:
         channels: Channels of the image.
@@ -314,7 +296,7 @@ def blur_network(*, sigma: float = 1.5) -> nn.Sequential:
     """Build a Gaussian blur of the image and nothing else.
 
     Known answer: quarter turns and reflections are aligned exactly, other rotations up to the
-    interpolation floor, scalings by no warp: after the content has grown by s, a blur of sigma is
+    floor, scalings by no warp: after the content has grown by s, a blur of sigma is
     one of sigma / s on the original. For stationary images of power spectrum S this leaves the
     fraction int S (e^(-q/s^2) - e^-q)^2 / int S e^(-2q) of the variance, q = sigma^2 w^2 / 2 (P13).
     It is small where S falls steeply: a network that mostly smooths looks aligned.

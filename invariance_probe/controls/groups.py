@@ -14,11 +14,11 @@ Convention:
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from invariance_probe.controls.weights import (
+    KernelConv2d,
     draw_bias,
     draw_weight,
     require_positive,
@@ -149,7 +149,7 @@ D4 = SquareGroup(reflections=True)
 """The eight symmetries of the square (also called p4m together with the shifts, or D8)."""
 
 
-class LiftingConv2d(nn.Module):
+class LiftingConv2d(KernelConv2d):
     """First layer of a group network: each filter in all the poses of the group.
 
     The filters drawn sum to zero, see `weights.without_mean`.
@@ -196,22 +196,8 @@ class LiftingConv2d(nn.Module):
         poses = [self.group.move(self.weight, g) for g in range(self.group.order)]
         return torch.stack(poses, dim=1).flatten(0, 1)
 
-    def forward(
-        self, images: Float[Tensor, "batch in height width"]
-    ) -> Float[Tensor, "batch channel out_height out_width"]:
-        """Apply it, without padding.
 
-        Args:
-            images: Images.
-
-        Returns:
-            Regular fields.
-        """
-        bias = self.bias.repeat_interleave(self.group.order)
-        return F.conv2d(images, self.kernel(), bias, self.stride)
-
-
-class GroupConv2d(nn.Module):
+class GroupConv2d(KernelConv2d):
     """Convolution over positions and poses, from regular fields to regular fields.
 
     Args:
@@ -256,20 +242,6 @@ class GroupConv2d(nn.Module):
             relative = [group.product(group.inverse(g), h) for h in range(group.order)]
             poses.append(group.move(self.weight[:, :, relative], g))
         return torch.stack(poses, dim=1).flatten(2, 3).flatten(0, 1)
-
-    def forward(
-        self, maps: Float[Tensor, "batch in_channel height width"]
-    ) -> Float[Tensor, "batch out_channel out_height out_width"]:
-        """Apply it, without padding.
-
-        Args:
-            maps: Regular fields.
-
-        Returns:
-            Regular fields.
-        """
-        bias = self.bias.repeat_interleave(self.group.order)
-        return F.conv2d(maps, self.kernel(), bias)
 
 
 class OrbitPool(nn.Module):

@@ -69,8 +69,8 @@ def strided_network(
     """Build ordinary strided convolutions, each followed by a ReLU.
 
     Known answer: whole-pixel shifts by multiples of the total stride, stride^depth, are aligned
-    exactly; shifts in between are not, by any warp, and leave several times
-    what `antialiased_network` leaves (P14).
+    exactly; shifts in between are not, by any warp: they leave what the grid costs, the floor, and
+    that is several times what `antialiased_network` leaves (P14).
 
     Args:
         channels: Channels of the image.
@@ -100,7 +100,7 @@ def antialiased_network(
     """Build `strided_network` with a blur before each subsampling.
 
     Known answer: whole-pixel shifts by multiples of the total stride are aligned exactly; shifts in
-    between to the interpolation floor, with a fraction of the residual of `strided_network`.
+    between to the floor, which is a fraction of that of `strided_network`.
     Rotations and scalings are aligned by no warp, as for any generic filters.
 
     Args:

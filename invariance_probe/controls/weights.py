@@ -1,10 +1,12 @@
 """How the controls draw their weights, and what sizes they refuse."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -98,6 +100,41 @@ def plain_conv(
         conv.weight.copy_(without_mean(weight) if zero_sum else weight)
         conv.bias.copy_(draw_bias(out_channels, generator))
     return conv
+
+
+class KernelConv2d(nn.Module, ABC):
+    """Convolution without padding whose filters are made from its weights.
+
+    Attributes:
+        bias: One for each filter, or for each field of so many filters.
+        stride: In cells.
+    """
+
+    bias: Tensor
+    stride: int = 1
+
+    @abstractmethod
+    def kernel(self) -> Float[Tensor, "out in size size"]:
+        """Make the filters.
+
+        Returns:
+            Those that are applied.
+        """
+
+    def forward(
+        self, maps: Float[Tensor, "batch in height width"]
+    ) -> Float[Tensor, "batch out out_height out_width"]:
+        """Apply them.
+
+        Args:
+            maps: Input maps.
+
+        Returns:
+            Filtered maps.
+        """
+        kernel = self.kernel()
+        bias = self.bias.repeat_interleave(len(kernel) // len(self.bias))
+        return F.conv2d(maps, kernel, bias, self.stride)
 
 
 def stacked(

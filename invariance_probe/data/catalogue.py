@@ -4,10 +4,16 @@ A new data set is one more record here, with a function that reads its files.
 """
 
 import difflib
+from functools import partial
 
 from invariance_probe.data import openers, street, svhn
 from invariance_probe.data.sources import Source
 from invariance_probe.errors import InvalidInputError
+
+# the images of SVHN and plankton differ in pose as they were taken: the papers change nothing about
+# them (Finnveden et al. 2020, the sections on SVHN and PlanktonSet)
+_as_taken = partial(Source, padding="zeros", perturbation="none")
+_house_numbers = partial(_as_taken, channels=3, background=None, network="svhn")
 
 SOURCES: dict[str, Source] = {
     each.name: each
@@ -34,39 +40,27 @@ SOURCES: dict[str, Source] = {
             classes=None,
             side=None,
         ),
-        # the images of SVHN and plankton differ in pose as they were taken: the papers change
-        # nothing about them (Finnveden et al. 2020, the sections on SVHN and PlanktonSet)
-        Source(
+        _house_numbers(
             # for non-commercial use only, as its publishers say
             name="svhn",
             files="folders train, test and perhaps extra of full numbers, or their archives",
             read=openers.svhn_numbers,
             classes=11,
             slots=svhn.SLOTS,
-            channels=3,
             side=svhn.SIDE,
-            background=None,
             train_images=30_000,
             downloadable=True,
-            network="svhn",
-            padding="zeros",
-            perturbation="none",
         ),
-        Source(
+        _house_numbers(
             name="svhn-cropped",
             files="the published train_32x32.mat and test_32x32.mat",
             read=openers.svhn_cropped,
             classes=10,
-            channels=3,
             side=32,
-            background=None,
             train_images=60_000,
             downloadable=True,
-            network="svhn",
-            padding="zeros",
-            perturbation="none",
         ),
-        Source(
+        _as_taken(
             name="plankton",
             files="PlanktonSet 1.0, a folder for each of 121 classes",
             read=openers.plankton,
@@ -76,23 +70,16 @@ SOURCES: dict[str, Source] = {
             background=1.0,
             resizable=True,
             network="plankton",
-            padding="zeros",
-            perturbation="none",
         ),
-        Source(
+        _house_numbers(
             name="street-digits",
             files="rendered once in about a minute and kept in the user's cache folder",
             read=openers.street_digits,
             classes=11,
             slots=street.SLOTS,
-            channels=3,
             side=street.SIDE,
-            background=None,
             train_images=20_000,
             synthetic=True,
-            network="svhn",
-            padding="zeros",
-            perturbation="none",
         ),
         Source(
             name="folder",

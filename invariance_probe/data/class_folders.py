@@ -8,11 +8,8 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from invariance_probe.data.pictures import read_picture
+from invariance_probe.data.pictures import image_files, opaque, read_picture
 from invariance_probe.errors import InvalidInputError
-
-GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "F"})
-"""Pillow's modes without colour."""
 
 
 def images_of_classes(root: Path) -> dict[str, list[Path]]:
@@ -38,14 +35,9 @@ def images_of_classes(root: Path) -> dict[str, list[Path]]:
             f"folder {str(root)!r} contains {len(folders)} folders; at least two are needed, one "
             "for each class"
         )
-    suffixes = Image.registered_extensions()
     found = {}
     for folder in folders:
-        found[folder.name] = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in suffixes and not path.name.startswith(".")
-        )
+        found[folder.name] = image_files(folder.iterdir())
         if not found[folder.name]:
             raise InvalidInputError(
                 f"class folder {str(folder)!r} contains no images; remove it, or put images into it"
@@ -81,17 +73,7 @@ def read_classes(
 def _load(path: Path, side: int, background: int | None) -> Image.Image:
     """Load an image as L or RGB, square, of the given side."""
     image = read_picture(path, "remove it or copy it again")
-    if image.mode in {"I", "I;16", "F"}:
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
-        image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        shade = 128 if background is None else background
-        colour = image.convert("RGBA")
-        ground = Image.new("RGBA", colour.size, (shade, shade, shade, 255))
-        opaque = Image.alpha_composite(ground, colour)
-        image = opaque.convert("L" if image.mode in GREY_MODES else "RGB")
-    image = image.convert("L" if image.mode in GREY_MODES else "RGB")
+    image = opaque(image, 128 if background is None else background)
     if background is None:
         return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
     longest = max(image.size)

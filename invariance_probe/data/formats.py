@@ -22,19 +22,6 @@ AGAIN = "remove it and download or copy it again"
 """The way out of a damaged file."""
 
 
-def existing(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """Find the first of several files.
-
-    Args:
-        folder: Where to look.
-        names: What the file may be called, best first.
-
-    Returns:
-        Its path, or None.
-    """
-    return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
     """Read an IDX file of bytes, gzipped or not (LeCun, "The MNIST database", file formats).
 

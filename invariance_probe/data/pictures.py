@@ -12,7 +12,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, first_line
 
 PHOTOGRAPHS = (
     "astronaut",
@@ -27,6 +27,8 @@ PHOTOGRAPHS = (
     "rocket",
 )
 """Photographs in the wheel of scikit-image: people, animals, things, tissue, sky."""
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "F"})
+"""Pillow's modes without colour."""
 
 
 @runtime_checkable
@@ -149,11 +151,49 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
             opened.load()
             image: Image.Image = ImageOps.exif_transpose(opened)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
         raise InvalidInputError(
-            f"image {str(path)!r} cannot be read ({first_line}); {way_out}"
+            f"image {str(path)!r} cannot be read ({first_line(error)}); {way_out}"
         ) from error
     return image
+
+
+def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
+    """Bring an image of any mode to 8-bit grey, if it has no colour, or RGB.
+
+    Args:
+        image: In any mode of Pillow.
+        shade: Grey value that shows through where it is transparent.
+
+    Returns:
+        The image, in mode L or RGB.
+    """
+    mode = "L" if image.mode in GREY_MODES else "RGB"
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
+        image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        ground = Image.new("RGBA", colour.size, (shade, shade, shade, 255))
+        image = Image.alpha_composite(ground, colour)
+    return image.convert(mode)
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """List the files that Pillow knows by their suffix.
+
+    Args:
+        paths: Any.
+
+    Returns:
+        Those that are images and not hidden, in the order of their names.
+    """
+    suffixes = Image.registered_extensions()
+    return sorted(
+        path
+        for path in paths
+        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
 
 
 def load_image(
@@ -171,7 +211,7 @@ def load_image(
         `InvalidInputError`.
     """
     image = read_picture(path, "remove it, or go on without it with --skip-bad")
-    pixels = _plain(image, channels)
+    pixels = opaque(image).convert("L" if channels == 1 else "RGB")
     scale = canvas / min(pixels.size)
     size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))
     resized = pixels.resize(size, Image.Resampling.BICUBIC)
@@ -179,18 +219,6 @@ def load_image(
     cut = np.asarray(resized.crop((left, top, left + canvas, top + canvas)))
     values = torch.from_numpy(cut.astype(np.float32) / 255)
     return values[None] if channels == 1 else values.permute(2, 0, 1).contiguous()
-
-
-def _plain(image: Image.Image, channels: int) -> Image.Image:
-    """Bring any mode to 8-bit grey or RGB."""
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
-        image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        colour = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colour.size, (128, 128, 128, 255)), colour)
-    return image.convert("L" if channels == 1 else "RGB")
 
 
 def open_images(
@@ -235,18 +263,36 @@ def _files_in(folder: Path) -> list[Path]:
         raise InvalidInputError(
             f"images {str(folder)!r}: not a folder; give a folder or 'photographs'"
         )
-    suffixes = Image.registered_extensions()
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
+    paths = image_files(folder.rglob("*"))
     if not paths:
         raise InvalidInputError(
             f"folder {str(folder)!r} contains no images; Pillow reads files such as .png, .jpg, "
             ".webp"
         )
     return paths
+
+
+def packaged_with(package: str, module: str, what: str, instead: str) -> Path:
+    """Find the folder of an installed package that holds data.
+
+    Args:
+        package: What is installed.
+        module: What it is imported as.
+        what: The data.
+        instead: What can be done without them.
+
+    Returns:
+        The folder of the module, which is not imported.
+
+    Raises:
+        InvalidInputError: If the package is missing.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise InvalidInputError(
+            f"{what} come with {package}; install it with `pip install {package}`, or {instead}"
+        )
+    return Path(spec.origin).parent
 
 
 def photographs(names: Iterable[str] = PHOTOGRAPHS) -> list[Path]:
@@ -261,13 +307,7 @@ def photographs(names: Iterable[str] = PHOTOGRAPHS) -> list[Path]:
     Raises:
         InvalidInputError: If scikit-image is missing, or has no such photograph.
     """
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise InvalidInputError(
-            "the photographs come with scikit-image; install it with `pip install scikit-image`, "
-            "or give a folder"
-        )
-    folder = Path(spec.origin).parent / "data"
+    folder = packaged_with("scikit-image", "skimage", "the photographs", "give a folder") / "data"
     found = []
     for name in names:
         matches = [folder / f"{name}{suffix}" for suffix in (".png", ".jpg")]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from invariance_probe.data import downloads, formats
+from invariance_probe.data import downloads
 from invariance_probe.data.downloads import RemoteFile
 from invariance_probe.data.splits import Split
 from invariance_probe.errors import InvalidInputError
@@ -45,7 +45,8 @@ class Request:
     def file(self, remote: RemoteFile, names: tuple[str, ...] = ()) -> Path:
         """A file of the folder, under one of several names; fetched if that is asked for."""
         folder = self.folder()
-        path = formats.existing(folder, (remote.name, *names))
+        places = [folder / name for name in (remote.name, *names)]
+        path = next((place for place in places if place.is_file()), None)
         if path is None and self.download and self.source.downloadable:
             return downloads.fetch(remote, folder, progress=self.progress)
         if path is None:

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from invariance_probe.data.downloads import Progress, RemoteFile
 from invariance_probe.data.formats import AGAIN, check_labels
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.data.pictures import read_picture
+from invariance_probe.errors import InvalidInputError, first_line
 
 SIDE, SLOTS, NO_DIGIT = 64, 5, 10
 EXPANSION = 1.3
@@ -91,9 +92,8 @@ def read_cropped(
     except FileNotFoundError as error:
         raise InvalidInputError(f"file {str(path)!r} does not exist") from error
     except Exception as error:  # loadmat lets through whatever a damaged file makes it stumble over
-        first_line = str(error).partition("\n")[0]
         raise InvalidInputError(
-            f"file {str(path)!r} is damaged or not a MATLAB 5 file ({first_line}); {AGAIN}"
+            f"file {str(path)!r} is damaged or not a MATLAB 5 file ({first_line(error)}); {AGAIN}"
         ) from error
     if not {"X", "y"} <= held.keys():
         raise InvalidInputError(f"file {str(path)!r} contains no X and y; is it one of SVHN's?")
@@ -187,9 +187,8 @@ def read_digit_struct(path: Path) -> list[Number]:
     except FileNotFoundError as error:
         raise InvalidInputError(f"file {str(path)!r} does not exist") from error
     except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError) as error:
-        first_line = str(error).partition("\n")[0]
         raise InvalidInputError(
-            f"file {str(path)!r} is damaged or not a digitStruct ({first_line}); {AGAIN}"
+            f"file {str(path)!r} is damaged or not a digitStruct ({first_line(error)}); {AGAIN}"
         ) from error
 
 
@@ -250,21 +249,13 @@ def cut_out(
     for i, number in enumerate(kept):
         path = folder / number.name
         labels[i, : len(number.labels)] = _digits(np.array(number.labels), path)
-        try:
-            with Image.open(path) as photograph:
-                box = number.crop(*photograph.size)
-                if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-                    raise InvalidInputError(
-                        f"photograph {str(path)!r}: the box round its digits is empty; {AGAIN}"
-                    )
-                cut = photograph.convert("RGB").resize(
-                    (SIDE, SIDE), Image.Resampling.BILINEAR, box=box
-                )
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            first_line = str(error).partition("\n")[0]
+        photograph = read_picture(path, "unpack the archive again").convert("RGB")
+        box = number.crop(*photograph.size)
+        if box[2] - box[0] < 1 or box[3] - box[1] < 1:
             raise InvalidInputError(
-                f"photograph {str(path)!r} cannot be read ({first_line}); unpack the archive again"
-            ) from error
+                f"photograph {str(path)!r}: the box round its digits is empty; {AGAIN}"
+            )
+        cut = photograph.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
         images[i] = np.asarray(cut)
         if progress is not None and (i + 1) % 100 == 0:
             progress(f"photographs of {folder.name}/", i + 1, len(kept))

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, first_line
 from invariance_probe.files import read_state_dict
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -171,8 +171,7 @@ def _build(name: str, build: Callable[[], object]) -> nn.Module:
     try:
         module = build()
     except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        raise InvalidInputError(f"model {name!r} cannot be built: {first_line}") from error
+        raise InvalidInputError(f"model {name!r} cannot be built: {first_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise InvalidInputError(
             f"model {name!r}: a {type(module).__name__} was returned, not a torch.nn.Module"

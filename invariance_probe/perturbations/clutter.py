@@ -46,32 +46,20 @@ class Clutter:
         Returns:
             The numbers of `CHOICES`.
         """
-        uniform = torch.rand(
-            (len(samples), pieces, len(CHOICES)),
-            generator=generator,
-            dtype=torch.float64,
-            device=generator.device,
-        )
-        sides = torch.tensor(self.sides, device=generator.device)
+        device = generator.device
+        shape = (len(samples), pieces, len(CHOICES))
+        uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+        sides = torch.tensor(self.sides, device=device)
 
         def below(column: int, count: Tensor | int) -> Tensor:
             return (uniform[..., column] * count).long()
 
-        other = samples.to(generator.device)[:, None] + 1 + below(0, sources - 1)
+        other = samples.to(device)[:, None] + 1 + below(0, sources - 1)
         free = self.side - self.crop + 1
         chosen = sides[below(3, len(sides))]
         room = self.canvas - chosen + 1
-        return torch.stack(
-            [
-                other % sources,
-                below(1, free),
-                below(2, free),
-                chosen,
-                below(4, room),
-                below(5, room),
-            ],
-            dim=-1,
-        )
+        columns = (other % sources, below(1, free), below(2, free), chosen)
+        return torch.stack((*columns, below(4, room), below(5, room)), dim=-1)
 
     def paint(
         self,

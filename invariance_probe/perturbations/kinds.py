@@ -13,6 +13,7 @@ Convention:
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,8 +32,8 @@ from invariance_probe.plane.transforms import Rotation, Scaling, Shear, Transfor
 
 MARGIN = 16
 """Pixels that the canvas of translations adds on either side (both papers: 60 x 60)."""
-MOST_SHEAR, MOST_REACH = 2.0, 64
-"""Beyond these canvases are mostly empty."""
+MOST_REACH = 64
+"""Beyond it canvases are mostly empty."""
 SCALED_SIDES = tuple(range(2, 19, 2))
 """Sides to which crops are resized on the scaled set: 2 s with s in 1..9 (both papers)."""
 
@@ -69,8 +70,46 @@ class NoPerturbation(Perturbation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomRotation(Perturbation):
-    """Turn the content about the centre, uniformly; what leaves the image is lost (28 x 28).
+class AboutTheCentre(Perturbation):
+    """A motion about the centre by one number, uniformly up to a limit either way.
+
+    Attributes:
+        limit: Largest number either way.
+        most: Largest limit.
+        motion: The motion by a number.
+    """
+
+    limit: float = 1.0
+    most: ClassVar[float]
+    motion: ClassVar[type[Rotation | Shear]]
+
+    def __str__(self) -> str:
+        return _written(self, _number(self.limit) if self.limit != type(self).limit else "")
+
+    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
+        """List motions."""
+        del side
+        return [self.motion(middle * self.limit) for middle in middles(count)]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit <= self.most:
+            raise InvalidInputError(
+                f"perturbation '{self.name}={self.limit:g}': the limit must lie in "
+                f"(0, {self.most:g}] {self.pose_units[0]}"
+            )
+
+    def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
+        return (2 * uniform - 1) * self.limit
+
+    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
+        placed = canvases.padded(images, self.canvas(images.shape[-1]), background)
+        # a motion is undone by its negative
+        return canvases.moved_linearly(placed, self.moves(-poses), background)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomRotation(AboutTheCentre):
+    """Turn the content about the centre; what leaves the image is lost (28 x 28).
 
     Attributes:
         limit: Largest angle either way, in degrees.
@@ -80,33 +119,17 @@ class RandomRotation(Perturbation):
     pose_names = ("degrees",)
     pose_units = ("degrees",)
     limit: float = 90.0
-
-    def __str__(self) -> str:
-        return _written(self, _number(self.limit) if self.limit != RandomRotation.limit else "")
+    most = 180.0
+    motion = Rotation
 
     @property
     def label(self) -> str:
         """Name and largest angle."""
         return f"{self.name} ±{self.limit:g}°"
 
-    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
-        """List rotations."""
-        del side
-        return [Rotation(middle * self.limit) for middle in middles(count)]
-
     def source_side(self, side: int) -> int:
         """The diagonal of the canvas, and a pixel on either side for interpolation."""
         return padded_side(side, math.ceil(self.canvas(side) * math.sqrt(2)) + 2)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.limit <= 180:
-            raise InvalidInputError(
-                f"perturbation 'rotation={self.limit:g}': the largest angle must lie in (0, 180] "
-                "degrees"
-            )
-
-    def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
-        return (2 * uniform - 1) * self.limit
 
     def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
         radians = torch.deg2rad(poses[:, 0])
@@ -114,15 +137,10 @@ class RandomRotation(Perturbation):
         matrices[:, 0, 1] = radians.sin()
         matrices[:, 1, 0] = -radians.sin()
 
-    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
-        placed = canvases.padded(images, self.canvas(images.shape[-1]), background)
-        # the inverse of a rotation is its transpose
-        return canvases.moved_linearly(placed, self.moves(poses).mT, background)
-
 
 @dataclass(frozen=True, kw_only=True)
-class RandomShear(Perturbation):
-    """Shear the content along x about the centre, uniformly; what leaves the canvas is lost.
+class RandomShear(AboutTheCentre):
+    """Shear the content along x about the centre; what leaves the canvas is lost.
 
     Attributes:
         limit: Largest shear either way: pixels to the right for each pixel further down.
@@ -132,41 +150,20 @@ class RandomShear(Perturbation):
     pose_names = ("shear",)
     pose_units = ("pixels a pixel",)
     limit: float = 0.6
-
-    def __str__(self) -> str:
-        return _written(self, _number(self.limit) if self.limit != RandomShear.limit else "")
+    most = 2.0  # beyond it canvases are mostly empty
+    motion = Shear
 
     @property
     def label(self) -> str:
         """Name and largest shear."""
         return f"{self.name} ±{self.limit:g}"
 
-    def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
-        """List shears."""
-        del side
-        return [Shear(middle * self.limit) for middle in middles(count)]
-
     def source_side(self, side: int) -> int:
         """What is sheared onto the canvas, and a pixel on either side for interpolation."""
         return padded_side(side, math.ceil(self.canvas(side) * (1 + self.limit)) + 2)
 
-    def __post_init__(self) -> None:
-        if not 0 < self.limit <= MOST_SHEAR:
-            raise InvalidInputError(
-                f"perturbation 'shear={self.limit:g}': the largest shear must lie in "
-                f"(0, {MOST_SHEAR:g}] pixels a pixel"
-            )
-
-    def _poses_from(self, uniform: Tensor, _side: int) -> Tensor:
-        return (2 * uniform - 1) * self.limit
-
     def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
         matrices[:, 0, 1] = poses[:, 0]
-
-    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
-        placed = canvases.padded(images, self.canvas(images.shape[-1]), background)
-        # a shear is undone by its negative
-        return canvases.moved_linearly(placed, self.moves(-poses), background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,10 +216,6 @@ class RandomTranslation(Perturbation):
 
     def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
         matrices[:, :2, 2] = poses
-
-    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
-        canvas = self.canvas(images.shape[-1])
-        return canvases.moved_along_axes(images, self.moves(poses), canvas, background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,10 +280,6 @@ class RandomScaling(Perturbation):
 
     def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
         matrices[:, 0, 0] = matrices[:, 1, 1] = poses[:, 0].exp2()
-
-    def _moved(self, images: Tensor, poses: Tensor, background: float | None) -> Tensor:
-        canvas = self.canvas(images.shape[-1])
-        return canvases.moved_along_axes(images, self.moves(poses), canvas, background)
 
 
 def _number(value: float) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations import canvases
 from invariance_probe.perturbations.clutter import Clutter
 from invariance_probe.plane.transforms import Transform
 
@@ -170,14 +171,15 @@ class Perturbation(ABC):
     def _write_moves(self, poses: Tensor, matrices: Tensor) -> None:
         """Write motions over identities."""
 
-    @abstractmethod
     def _moved(
         self,
         images: Float[Tensor, "sample channel side side"],
         poses: Float[Tensor, "sample pose"],
         background: float | None,
     ) -> Float[Tensor, "sample channel canvas canvas"]:
-        """Put the moved content on the canvas."""
+        """Put the moved content on the canvas; by default motions mix no axes."""
+        canvas = self.canvas(images.shape[-1])
+        return canvases.moved_along_axes(images, self.moves(poses), canvas, background)
 
     def apply(
         self,

@@ -40,27 +40,48 @@ def render(
     height, width = images.shape[-2:]
     size = crop_size(crop, height, width)
     fill_values = images.new_tensor(fill).reshape(1, -1, 1, 1)
-    sharp: Tensor | None = None
-    for matrix in matrices:
-        canvas_from_crop = _canvas_from_crop(matrix, size, (height, width)).to(images.device)
-        x, y = coordinates.read_positions(canvas_from_crop, *size)
-        linear = canvas_from_crop[:2, :2].cpu()
-        blur = shrinking_blur(linear) if antialias else None
-        lattice = coordinates.lattice_positions(x, y)
-        # where reading skips pixels, as at half the size, those read stand for those left out
-        skips = blur is not None and float(linear.det().abs()) > 1 + 1e-6
-        if lattice is not None and not skips:
-            columns, rows = lattice
-            moved = images[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
-        else:
-            if blur is not None:
-                coefficients = sampling.spline_coefficients(images, blur)
-            else:
-                sharp = sampling.spline_coefficients(images) if sharp is None else sharp
-                coefficients = sharp
-            moved = sampling.sample_spline(coefficients, x, y)
+    pull_backs = [_canvas_from_crop(matrix, size, (height, width)) for matrix in matrices]
+    blurs = [shrinking_blur(each[:2, :2]) if antialias else None for each in pull_backs]
+    for moved, pull_back in zip(read(images, pull_backs, size, blurs), pull_backs, strict=True):
+        x, y = coordinates.read_positions(pull_back.to(images.device), *size)
         known = coordinates.inside(x, y, height, width, margin=0.0)
         yield moved if bool(known.all()) else torch.where(known, moved, fill_values)
+
+
+def read(
+    images: Float[Tensor, "batch channel height width"],
+    pull_backs: Sequence[Float[Tensor, "3 3"]],
+    size: tuple[int, int],
+    blurs: Sequence[Float[Tensor, "2 2"] | None],
+) -> Iterator[Float[Tensor, "batch channel out_height out_width"]]:
+    """Read the same images in several ways: pixels where they lie, a cubic spline between them.
+
+    Args:
+        images: Images.
+        pull_backs: Where each position of a result reads from, in index coordinates.
+        size: Height and width of the results.
+        blurs: What blurs the images first, see `shrinking_blur`.
+
+    Yields:
+        What was read, in the order of `pull_backs`.
+    """
+    height, width = images.shape[-2:]
+    sharp: Tensor | None = None
+    for pull_back, blur in zip(pull_backs, blurs, strict=True):
+        x, y = coordinates.read_positions(pull_back.to(images.device), *size)
+        lattice = coordinates.lattice_positions(x, y)
+        # where reading skips pixels, as at half the size, those read stand for those left out
+        skips = blur is not None and float(pull_back[:2, :2].det().abs()) > 1 + 1e-6
+        if lattice is not None and not skips:
+            columns, rows = lattice
+            yield images[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+            continue
+        if blur is not None:
+            coefficients = sampling.spline_coefficients(images, blur)
+        else:
+            sharp = sampling.spline_coefficients(images) if sharp is None else sharp
+            coefficients = sharp
+        yield sampling.sample_spline(coefficients, x, y)
 
 
 def filled_fraction(

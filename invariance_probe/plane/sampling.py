@@ -56,18 +56,40 @@ def warp(
     columns, rows = x.round(), y.round()
     distance = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2))
     off = distance > coordinates.LATTICE_TOLERANCE
-    grid = coordinates.sampling_grid(x, y, height, width).to(maps)
+    grid = coordinates.sampling_grid(x, y, height, width)
     if bool(off.all()):
-        return F.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
+        return read(maps, grid, mode=mode)
     warped = torch.empty_like(maps)
     if bool(off.any()):
-        warped[off] = F.grid_sample(
-            maps[off], grid[off], mode=mode, padding_mode="border", align_corners=False
-        )
+        warped[off] = read(maps[off], grid[off], mode=mode)
     columns, rows = columns.long().clamp(0, width - 1), rows.long().clamp(0, height - 1)
     for i in torch.nonzero(~off).flatten().tolist():
         warped[i] = maps[i, :, rows[i], columns[i]]
     return warped
+
+
+def read(
+    maps: Float[Tensor, "batch channel height width"],
+    grid: Float[Tensor, "batch out_height out_width 2"],
+    *,
+    mode: str = "bilinear",
+) -> Float[Tensor, "batch channel out_height out_width"]:
+    """Read maps at any positions; beyond the border the nearest value is read.
+
+    Args:
+        maps: Maps to read from.
+        grid: Positions in normalised coordinates, x and y last.
+        mode: As of `warp`.
+
+    Returns:
+        What is read, in the dtype of `maps`.
+    """
+    # half precision quantises coordinates to a tenth of a pixel and worse
+    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    found = F.grid_sample(
+        wide, grid.to(wide), mode=mode, padding_mode="border", align_corners=False
+    )
+    return found.to(maps.dtype)
 
 
 def resample(

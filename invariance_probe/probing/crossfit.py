@@ -85,7 +85,7 @@ class Folds:
         """
         distinct = len(set(groups))
         mixed = tuple(method for method in methods if method.mixing and distinct > 1)
-        # cross and outer products, C x C in float64 each, dwarf all other sums
+        # Of one fold: cross and outer products, C x C in float64 each, dwarf all other sums.
         stores = len(_warps(mixed)) + len(_joint(mixed))
         needed = {
             name: 2 * 8 * view.layer.channels**2 * len(view.oracle) * stores
@@ -266,6 +266,7 @@ class FoldFits:
         Returns:
             Squared differences, summed over folds.
         """
+        # the mixing of fold k was fitted to the total less fold k
         total = moments.sum()
         return sum(float(one.error(total - moments[fold])) for fold, one in enumerate(self.by_fold))
 
@@ -435,6 +436,7 @@ class HeldOut:
         values: dict[Method, list[metrics.Scores]] = {method: [] for method in methods}
         for transform, rows in pairs.rows():
             f, g = _within(pairs, rows, warped)
+            # the region's positions as a map of one row, all of which counts
             everywhere = torch.ones(len(f), 1, f.shape[-1], dtype=torch.bool, device=f.device)
             target = metrics.Target(f[:, :, None], everywhere, pairs.mean[rows])
             for method in methods:

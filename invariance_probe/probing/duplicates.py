@@ -15,8 +15,6 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invariance_probe.data.pictures import ImageSource
-
 ALIKE = 0.97
 """Correlation of two images in grey, `SIDE` pixels a side, from which they are near duplicates.
 Photographs stay above it when they are brightened, made grey, compressed to JPEG of quality 10,
@@ -27,17 +25,33 @@ SIDE = 32
 _AT_ONCE = 512
 
 
-def near_duplicates(source: ImageSource) -> list[int]:
+def pattern(image: Float[Tensor, "channel height width"]) -> Float[Tensor, " value"]:
+    """See of an image what its near duplicates share.
+
+    Args:
+        image: An image.
+
+    Returns:
+        Its grey values in few pixels, their mean taken off, of length 1; 0 if it is constant.
+    """
+    grey = image.float().mean(0)[None, None]
+    small = interpolate(grey, size=(SIDE, SIDE), mode="area").flatten()
+    apart = small - small.mean()
+    length = apart.norm()
+    constant = length <= 1e-6 * small.norm()
+    return torch.zeros_like(apart) if constant else apart / length
+
+
+def near_duplicates(patterns: Float[Tensor, "image value"]) -> list[int]:
     """Group the images that are nearly the same.
 
     Args:
-        source: Images; each is read once.
+        patterns: What `pattern` sees of each.
 
     Returns:
         A number for each image, the same for images that are linked by near duplicates: the place
         of the first of them.
     """
-    patterns = torch.stack([_pattern(source[number]) for number in range(len(source))])
     rows, columns = [], []
     for start in range(0, len(patterns), _AT_ONCE):
         alike = patterns[start : start + _AT_ONCE] @ patterns.T > ALIKE
@@ -64,16 +78,6 @@ def alike_in(group: Sequence[int]) -> list[list[int]]:
     for number, each in enumerate(group):
         members.setdefault(each, []).append(number)
     return [each for each in members.values() if len(each) > 1]
-
-
-def _pattern(image: Float[Tensor, "channel height width"]) -> Float[Tensor, " value"]:
-    """An image in few pixels, its mean taken off, of length 1; 0 if it is constant."""
-    grey = image.float().mean(0)[None, None]
-    small = interpolate(grey, size=(SIDE, SIDE), mode="area").flatten()
-    apart = small - small.mean()
-    length = apart.norm()
-    constant = length <= 1e-6 * small.norm()
-    return torch.zeros_like(apart) if constant else apart / length
 
 
 def apart(order: Sequence[int], group: Sequence[int]) -> list[int]:

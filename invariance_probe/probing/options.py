@@ -21,7 +21,7 @@ class ProbeOptions:
     Whatever is given, `methods`, `mean`, `std` and `fill` are tuples afterwards (or None).
 
     Attributes:
-        methods: What to compare: identity, input, oracle, affine, any-warp, floor, unrelated.
+        methods: What to compare: identity, input, oracle, affine, flow, any-warp, floor, unrelated.
             Followed by a mixing of channels, +permutation, +orthogonal or +linear: oracle, affine,
             unrelated, or joint, where warp and mixing are found in turns.
         crop: Side of the square that the model sees, in pixels; by default that of the images, on
@@ -38,7 +38,7 @@ class ProbeOptions:
         seed: Root of all random choices: order of the images, pairing of unrelated ones, intervals.
         antialias: Blur content before it shrinks; if not, aliasing is charged to the network.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
-        search: How thoroughly to search for the best affine warp.
+        search: How thoroughly to search for the best affine warp; how far a flow may distort.
 
     Raises:
         InvalidInputError: If a value cannot be used.
@@ -71,7 +71,10 @@ class ProbeOptions:
             object.__setattr__(self, name, value)  # the way for a frozen dataclass
         self.search.check()
         if self.dtype not in {"float32", "float64"}:
-            raise InvalidInputError(f"dtype={self.dtype!r}: choose float32 or float64")
+            raise InvalidInputError(
+                f"dtype={self.dtype!r}: choose float32 or float64, in which models of half "
+                "precision are probed as well"
+            )
         if self.batch_size < 1:
             raise InvalidInputError(f"batch_size={self.batch_size}: give at least 1")
         if self.margin < 0:

@@ -8,12 +8,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe.alignment import metrics
-from invariance_probe.alignment.aligning import align_with
+from invariance_probe.alignment.aligning import Alignment, align_with
+from invariance_probe.alignment.flow import Flow, flow_from
 from invariance_probe.alignment.outcomes import Outcome
+from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.certificates import any_warp
 from invariance_probe.network import features
-from invariance_probe.plane import coordinates, regions, sampling
-from invariance_probe.plane.rendering import shrinking_blur
+from invariance_probe.plane import coordinates, regions, rendering, sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import Chunk
@@ -31,6 +32,13 @@ class View:
         size: Height and width of what the model sees, in pixels.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
         device: Where its maps are.
+
+    Attributes:
+        layer: The layer.
+        oracle: Its oracle warps.
+        region: Where a comparison is fair.
+        factor: How many times what a map's own spline shows a perfect layer leaves, by transform;
+            1 until `floor.Floor` has measured it.
     """
 
     def __init__(
@@ -47,6 +55,7 @@ class View:
         self.region: Bool[Tensor, "transform height width"] = regions.visible(
             self.oracle, layer.height, layer.width, margin
         )
+        self.factor: Float[Tensor, " transform"] = oracle.new_ones(len(moves))
         self._total: Tensor | None = None
         self._count = 0
 
@@ -173,26 +182,44 @@ class Pairs:
         for place, transform in enumerate(self.group):
             yield transform, slice(place * count, (place + 1) * count)
 
-    def sent(self, mode: str, antialias: bool) -> Float[Tensor, "pair channel height width"]:
-        """Do to the references, at the layer's resolution, what was done to the images.
+    def sent(self, antialias: bool) -> Float[Tensor, "pair channel height width"]:
+        """Do to the references, as splines, what was done to the images.
 
         Args:
-            mode: Sampler.
-            antialias: Whether they are blurred before they shrink.
+            antialias: Whether they are blurred as images that shrink are.
 
         Returns:
             The references as a transform of the maps themselves would leave them.
         """
         height, width = self.reference.shape[-2:]
+        stride = self.view.layer.pixel_from_cell()[:2, :2]
         inverse = torch.linalg.inv(coordinates.homogeneous(self.oracle))[:, :2]
-        pull_back = coordinates.index_matrix_from_theta(inverse, height, width)[:, :2, :2].cpu()
-        sharp = self.reference
-        for _, rows in self.rows():
-            blur = shrinking_blur(pull_back[rows.start]) if antialias else None
-            if blur is not None:
-                sharp = sharp.clone() if sharp is self.reference else sharp
-                sharp[rows] = sampling.blurred(self.reference[rows], blur)
-        return sampling.warp(sharp, inverse, mode=mode)
+        every = coordinates.index_matrix_from_theta(inverse, height, width).cpu()
+        pull_backs = [every[rows.start] for _, rows in self.rows()]
+        blurs: list[Tensor | None] = []
+        for pull_back in pull_backs:
+            # the images were blurred by pixels, however many of them a cell is wide
+            blur = rendering.shrinking_blur(stride @ pull_back[:2, :2] @ stride.inverse())
+            cells = None if blur is None else stride.inverse() @ blur @ stride.inverse()
+            blurs.append(cells if antialias else None)
+        alike = self.reference[: len(self.numbers)]  # those of the first transform, as of all
+        return torch.cat(list(rendering.read(alike, pull_backs, (height, width), blurs)))
+
+    def perfect(self, mode: str, antialias: bool) -> Float[Tensor, "pair channel height width"]:
+        """Make up what the oracle warp would leave of a perfect layer: the method ``floor``.
+
+        Args:
+            mode: Sampler.
+            antialias: Whether images are blurred before they shrink.
+
+        Returns:
+            The references, sent there and warped back, their difference from the references made as
+            large as the layer's grid makes it (see `floor`).
+        """
+        back = sampling.warp(self.sent(antialias), self.oracle, mode=mode)
+        apart = back - self.reference
+        factor = self.view.factor[self.group].repeat_interleave(len(self.numbers))
+        return self.reference + factor.sqrt()[:, None, None, None].to(apart) * apart
 
     def block(
         self,
@@ -337,6 +364,28 @@ class Predecessors:
         return Pairs(view, range(len(others)), numbers, reference, others)
 
 
+def found_warps(
+    pairs: Pairs, methods: Collection[Method], search: SearchOptions
+) -> tuple[Alignment, dict[Method, Alignment | Flow]]:
+    """Search the best warps of pairs.
+
+    Args:
+        pairs: Images and themselves, transformed.
+        methods: Those of a run.
+        search: How thoroughly to search.
+
+    Returns:
+        The best affine warps, and what was found for those of the methods that are searches.
+    """
+    affine = align_with(pairs.target, pairs.moved, pairs.oracle, search)
+    found: dict[Method, Alignment | Flow] = {}
+    if Method.AFFINE in methods:
+        found[Method.AFFINE] = affine
+    if Method.FLOW in methods:
+        found[Method.FLOW] = flow_from(affine, pairs.target, pairs.moved, pairs.oracle, search)
+    return affine, found
+
+
 def compare(
     pairs: Pairs, methods: Collection[Method], options: ProbeOptions
 ) -> tuple[list[Block], Float[Tensor, "pair 2 3"]]:
@@ -355,14 +404,15 @@ def compare(
     identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
     blocks, theta = [], oracle
     scores = {}
-    if Method.AFFINE in methods:
-        found = align_with(target, pairs.moved, oracle, search)
-        theta = found.theta
-        scores = {Method.IDENTITY: found.identity, Method.ORACLE: found.oracle}
-        steps = found.n_iter.tolist()
-        blocks.append(
-            pairs.block(Method.AFFINE, found.scores, theta, outcome=found.outcome, n_iter=steps)
-        )
+    if {Method.AFFINE, Method.FLOW} & set(methods):
+        affine, found = found_warps(pairs, methods, search)
+        theta = affine.theta
+        scores = {Method.IDENTITY: affine.identity, Method.ORACLE: affine.oracle}
+        for method, best in found.items():
+            steps = best.n_iter.tolist()
+            blocks.append(
+                pairs.block(method, best.scores, theta, outcome=best.outcome, n_iter=steps)
+            )
     elif {Method.IDENTITY, Method.ORACLE} & set(methods):
         scores = {
             Method.IDENTITY: target.score(pairs.moved),
@@ -374,8 +424,8 @@ def compare(
     if Method.INPUT in methods and pairs.returned is not None:
         blocks.append(pairs.block(Method.INPUT, target.score(pairs.returned), oracle))
     if Method.FLOOR in methods:
-        back = sampling.warp(pairs.sent(mode, options.antialias), oracle, mode=mode)
-        blocks.append(pairs.block(Method.FLOOR, target.score(back), oracle))
+        perfect = target.score(pairs.perfect(mode, options.antialias))
+        blocks.append(pairs.block(Method.FLOOR, perfect, oracle))
     if Method.ANY_WARP in methods:
         blocks.append(_any_warp(pairs, mode))
     return blocks, theta

@@ -1,9 +1,10 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from invariance_probe.network import features
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
-from invariance_probe.probing.duplicates import apart, near_duplicates
+from invariance_probe.probing.duplicates import apart, near_duplicates, pattern
 from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.results.methods import Method
 from invariance_probe.results.notes import assumed_places
@@ -118,9 +119,8 @@ class ForwardPasses:
         if self.unmeasured:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
-        self.groups = near_duplicates(source)
-        shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
-        self.order = apart(shuffled, self.groups)
+        self.shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
+        self._patterns: dict[int, Tensor] = {}
         index_from_centred = coordinates.index_from_centred(*self.size)
         self._undo = torch.stack([
             coordinates.theta_from_index_matrix(
@@ -135,6 +135,21 @@ class ForwardPasses:
     def unmeasured(self) -> list[str]:
         """Names of layers whose cells are taken to cover the input evenly."""
         return [layer.name for layer in self.layers if not layer.measured]
+
+    @cached_property
+    def groups(self) -> list[int]:
+        """Group of near duplicates of each image; images that were not yet read are read for it."""
+        for number in self.shuffled:
+            if number not in self._patterns:
+                self._patterns[number] = pattern(self.source[number])
+        seen = [self._patterns[number] for number in range(len(self.source))]
+        self._patterns.clear()
+        return near_duplicates(torch.stack(seen))
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Numbers of the images as chunks bring them, near duplicates apart."""
+        return apart(self.shuffled, self.groups)
 
     @property
     def partners(self) -> list[int | None]:
@@ -170,16 +185,43 @@ class ForwardPasses:
                 f"the model refuses an image of shape {tuple(image.shape[1:])}: {first_line}"
             ) from error
 
-    def originals(self) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """Pass the images through the model as they are.
+    def originals(
+        self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """Pass the images through the model as they are, as they were shuffled.
+
+        Args:
+            forward: From images to the maps of all layers; by default a pass as far as these.
 
         Yields:
             Numbers of some images, and their maps by layer.
         """
-        for numbers in _chunks(self.order, self.options.batch_size):
-            maps = self._forward(next(self._render(self._canvases(numbers), [_STAY])))
+        for numbers in _chunks(self.shuffled, self.options.batch_size):
+            canvases = self._canvases(numbers)
+            if "groups" not in vars(self):
+                # which are near duplicates is asked later, and then needs no reading of its own
+                seen = map(pattern, canvases.cpu())
+                self._patterns.update(zip(numbers, seen, strict=True))
+            maps = (forward or self._forward)(next(self._render(canvases, [_STAY])))
             self.refuse_non_finite(maps, numbers)
             yield numbers, maps
+
+    def shifted(self, numbers: Sequence[int], moves: Sequence[Transform]) -> dict[str, Tensor]:
+        """Pass images through the model, each under a transform of its own.
+
+        Args:
+            numbers: Numbers of the images; an image may come several times.
+            moves: What is done to each.
+
+        Returns:
+            Their maps, by layer.
+        """
+        pairs = zip(self._canvases(numbers), moves, strict=True)
+        maps = self._forward(
+            torch.cat([next(self._render(canvas[None], [move])) for canvas, move in pairs])
+        )
+        self.refuse_non_finite(maps, numbers)
+        return maps
 
     def chunks(self) -> Iterator[Chunk]:
         """Pass the images through the model as they are and under each transform.
@@ -277,7 +319,11 @@ class ForwardPasses:
             features.tap(self.model, part, self.layers)
             for part in torch.split(images, self.options.batch_size)
         ]
-        return {layer.name: torch.cat([p[layer.name] for p in parts]) for layer in self.layers}
+        # a model may compute in half precision inside, which no search or score would stand
+        return {
+            layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype)
+            for layer in self.layers
+        }
 
     def refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
         """Stop where a map cannot be measured.

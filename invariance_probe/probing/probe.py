@@ -16,6 +16,7 @@ from invariance_probe.files import check_out
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
+from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
 from invariance_probe.probing.passes import Chunk, ForwardPasses
@@ -79,7 +80,8 @@ def probe(
         permutations = run.measure(bar)
     result = assemble(
         run.blocks,
-        config=configuration(passes, transforms, options, name or type(model).__name__),
+        config=configuration(passes, transforms, options, name or type(model).__name__)
+        | run.floor.about,
         layers=passes.layers,
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
@@ -104,28 +106,22 @@ class _Run:
             layer.name: View(layer, moves, passes.size, options.margin, passes.device)
             for layer in passes.layers
         }
+        self.floor = Floor(passes, list(self.views.values()))
         self.blocks: list[Block] = []
         self.strips: list[Strip] = []
-        self._folds = Folds.of(
-            options.compared, self.views, passes.order, passes.groups, options.search
-        )
-        single = len(set(passes.groups)) == 1
-        self._undefined = [m for m in options.compared if single and m.needs_another_image]
-        self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
-        unrelated = [m for m in options.compared if m.warp is Warp.UNRELATED]
-        self._chance = [] if single else unrelated
-        partners = list(enumerate(passes.partners))
-        self._paired = {number for number, partner in partners if partner is not None}
-        self._alone = {number for number, _ in partners} - self._paired
 
     def measure(self, bar: Progress) -> pd.DataFrame:
         """Read the images as often as the methods ask; tell which channel took whose place."""
-        images, views = len(self.passes.order), len(self.moves) + 1
-        bar.start(images * (views * (2 if self._folds.methods else 1) + 1))
+        images, views = len(self.passes.shuffled), len(self.moves) + 1
+        mixes = any(method.mixing for method in self.options.compared)
+        bar.start(images * (views * (2 if mixes else 1) + 1))
         for numbers, maps in self.passes.originals():
             for name, view in self.views.items():
                 view.add_to_mean(maps[name])
+            self.floor.look(numbers, maps)
             bar.advance(len(numbers))
+        self.floor.settle()
+        self._group()
         sums, found = Sums(self._folds), BestWarps(self.views.values(), images)
         self._read(partial(self._look, sums, found), partial(self._look_at_unrelated, sums), bar)
         fits = sums.fit()
@@ -138,6 +134,21 @@ class _Run:
                 bar,
             )
         return held_out.permutations()
+
+    def _group(self) -> None:
+        """Say which images are compared and fitted apart, now that all have been seen."""
+        passes, options = self.passes, self.options
+        self._folds = Folds.of(
+            options.compared, self.views, passes.order, passes.groups, options.search
+        )
+        single = len(set(passes.groups)) == 1
+        self._undefined = [m for m in options.compared if single and m.needs_another_image]
+        self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
+        unrelated = [m for m in options.compared if m.warp is Warp.UNRELATED]
+        self._chance = [] if single else unrelated
+        partners = list(enumerate(passes.partners))
+        self._paired = {number for number, partner in partners if partner is not None}
+        self._alone = {number for number, _ in partners} - self._paired
 
     def _read(
         self,

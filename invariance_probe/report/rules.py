@@ -2,8 +2,10 @@
 
 Each layer gets the first of these, under each family of transforms:
 
-1. ``can live``: the best affine warp leaves at most `NEAR_FLOOR` times what interpolation alone
-   costs. A spatial transformer can live there.
+1. ``can live``: the best affine warp leaves at most `NEAR_FLOOR` times what a perfect layer would,
+   and that is little. A spatial transformer can live there.
+   ``grid``: the same, but a perfect layer would leave more than `COARSE`. Not the layer's features
+   are at fault, but its cells, which lie too far apart.
 2. ``no warp``: the certified bound for any warp is at least `CERTIFIED_SHARE` of what the best
    affine warp leaves. No spatial transformer of this map can align it.
 3. ``mixing``: a permutation or a linear mixing of the channels, scored on images that it was not
@@ -39,7 +41,9 @@ from invariance_probe.alignment.mixing import Kind
 from invariance_probe.results.methods import Method, Warp
 
 NEAR_FLOOR = 1.5
-"""Times the interpolation floor, up to which a residual counts as interpolation."""
+"""Times the floor, up to which a residual counts as the grid's."""
+COARSE = 0.1
+"""Floor above which a grid is too coarse for a warp, whatever the layer."""
 CERTIFIED_SHARE = 0.5
 """Share of the best affine warp's residual that is proven to be beyond any warp."""
 MIXED_SHARE = 0.5
@@ -50,7 +54,7 @@ ENOUGH = 0.9
 NEGLIGIBLE = {"kl": 0.05, "output_rel_l2": 0.05}
 """Loss that counts as none, by the metric that advice rests on: in nats, as a share of a length."""
 
-_WARPS = (Warp.ORACLE, Warp.AFFINE)
+_WARPS = (Warp.ORACLE, Warp.AFFINE, Warp.FLOW)
 """Warps of the map that a remedy may rest on."""
 _MIXINGS = {
     Method.ORACLE_PERMUTATION: "a permutation of the channels",
@@ -86,7 +90,7 @@ class Remark:
     """What a rule says about some layers.
 
     Attributes:
-        rule: ``"can live"``, ``"no warp"``, ``"mixing"``, ``"input"`` or ``"unknown"``.
+        rule: ``"can live"``, ``"grid"``, ``"no warp"``, ``"mixing"``, ``"input"`` or ``"unknown"``.
         family: Of transforms.
         layers: The layers it is about.
         text: The sentence, with its numbers.
@@ -116,7 +120,7 @@ def remarks(summary: pd.DataFrame) -> list[Remark]:
         for name, left in layers.items():
             for rule in _rules(left):
                 met.setdefault(rule, []).append(name)
-        for rule in ("can live", "no warp", "mixing", "input", "unknown"):
+        for rule in ("can live", "grid", "no warp", "mixing", "input", "unknown"):
             if rule in met:
                 said = _say(rule, family, [(name, layers[name]) for name in met[rule]])
                 out.append(Remark(rule=rule, family=family, layers=tuple(met[rule]), text=said))
@@ -142,7 +146,7 @@ def _rules(left: Residuals) -> list[str]:
     if math.isnan(affine) or math.isnan(floor):
         return ["unknown"]
     if affine <= NEAR_FLOOR * floor:
-        return ["can live"]
+        return ["can live" if floor <= COARSE else "grid"]
     out = []
     if _mean(left, Method.ANY_WARP) >= CERTIFIED_SHARE * affine:
         out.append("no warp")
@@ -170,6 +174,7 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, Residuals]]) -> str
     """Write the sentence of a rule about some layers."""
     some = {
         "can live": _living,
+        "grid": _living,
         "no warp": _proven,
         "mixing": _mixed,
         "input": _remaining,
@@ -181,7 +186,10 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, Residuals]]) -> str
     maps = "these maps" if many else "this map"
     return {
         "can live": f"Under {family}, a spatial transformer can live at {where}: the best affine "
-        f"warp leaves no more than {NEAR_FLOOR:g} times what interpolation alone costs ({listed}).",
+        f"warp leaves no more than {NEAR_FLOOR:g} times what a perfect layer would ({listed}).",
+        "grid": f"Under {family}, the cells of {maps} lie too far apart for a warp: the best "
+        f"affine one leaves no more than {NEAR_FLOOR:g} times what a perfect layer would, but that "
+        f"is more than {COARSE:g} on such a grid ({listed}). Use a smaller stride, or blur before.",
         "no warp": f"Under {family}, no spatial transformer can align {maps}: at least "
         f"{100 * CERTIFIED_SHARE:.0f} % of what the best affine warp leaves is proven to be beyond "
         f"any warp ({listed}). Transform the input instead.",
@@ -191,7 +199,7 @@ def _say(rule: str, family: str, layers: Sequence[tuple[str, Residuals]]) -> str
         "input": f"Under {family}, neither a warp nor a mixing of the channels that was found "
         f"aligns {maps}: transform the input ({listed}).",
         "unknown": f"Under {family}, nothing can be said of {where}: the best affine warp's "
-        f"residual or the interpolation floor was not measured ({listed}).",
+        f"residual or the floor was not measured ({listed}).",
     }[rule]
 
 
@@ -223,7 +231,8 @@ def _mixed(name: str, left: Residuals) -> str:
 def _remaining(name: str, left: Residuals) -> str:
     words, share = _removed(left)
     mixed = f", {words} removes {100 * max(share, 0):.1f} %" if words else ""
-    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{mixed}"
+    smooth = f", the best smooth warp {left[Method.FLOW]}" if Method.FLOW in left else ""
+    return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{smooth}{mixed}"
 
 
 def advice(recovered: pd.DataFrame) -> list[Remark]:
@@ -300,6 +309,6 @@ def _where(rows: pd.DataFrame, metric: str) -> tuple[str, str]:
             return "undecided", f"{numbers}: an unrelated image's map brings back {chance} as well"
     if all(shares[m].high < ENOUGH for mixing in tried for m in tried[mixing]):
         floor = shares.get(Method.FLOOR)
-        costs = f", interpolation alone keeps {floor}" if floor else ""
+        costs = f", a perfect layer on this grid keeps {floor}" if floor else ""
         return "transform the input", f"{numbers}{costs}"
     return "undecided", f"{numbers}: the intervals hold {ENOUGH:g}"

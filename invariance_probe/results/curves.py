@@ -40,10 +40,8 @@ def plot_parameter(tables: ProbeTables, kind: str) -> Figure:
     frame = tables.summary(["layer", "transform", "parameter", "method", "metric"])
     frame = frame[(frame["metric"] == "fvu") & (frame["transform"] == kind)]
     x = "parameter"
-    if frame[x].isna().all():
-        # members without one number are shown in the order in which they were given
-        frame = tables.summary(["layer", "transform", "transform_number", "method", "metric"])
-        frame = frame[(frame["metric"] == "fvu") & (frame["transform"] == kind)]
+    if frame[x].isna().any():
+        # where one number cannot name a member, all are shown in the order in which they were given
         x = "transform_number"
     layers = list(tables.layers["name"])
     colours = _layer_colours(layers)
@@ -73,7 +71,7 @@ def plot_parameter(tables: ProbeTables, kind: str) -> Figure:
                 rows[x], rows["mean"], marker="o", markersize=4, linewidth=1.8, color=colours[layer]
             )
         axes.set_title(method.label)
-        axes.set_xlabel(AXIS_LABELS.get(kind, kind))
+        axes.set_xlabel(AXIS_LABELS.get(kind if x == "parameter" else "affine", kind))
         _parameter_axis(axes, kind, frame[x])
     panels[0].set_ylabel(RESIDUAL)
     drawn = frame[frame["method"].isin(shown)]

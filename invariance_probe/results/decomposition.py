@@ -13,14 +13,14 @@ from invariance_probe.alignment import mixing
 from invariance_probe.alignment.mixing import Kind
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp
-from invariance_probe.results.tables import ProbeTables
+from invariance_probe.results.tables import ProbeTables, numbered
 from invariance_probe.statistics import by_image, gain_p_value, statistic_interval
 
 PARTS = ("floor", "left", "mixing", "permutation", "other warp")
 """Parts of what the oracle warp leaves, from the bottom of the stack to its top. ``other warp``:
 repaired by a warp other than the oracle; ``permutation``: what reassigning channels removes beyond
 that; ``mixing``: what any orthogonal or linear mixing of them removes beyond that; ``floor``: what
-interpolation alone costs; ``left``: all the rest."""
+the grid alone costs, so that a perfect layer leaves it, too; ``left``: all the rest."""
 
 CERTIFIED = "beyond any warp"
 """The one row of a decomposition that is proven (`certificates.any_warp`), not found: no spatial
@@ -37,18 +37,18 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
 
     Each part is the difference of two means over images: of the best that the methods before it
     left, and of the best with it; a method that leaves more than those before it removes nothing,
-    and what interpolation costs counts as ``floor``, whatever reduces it.
+    and what the grid costs counts as ``floor``, whatever reduces it.
     Mixings are scored on images that they were not fitted to. In a layer that is perfect all is
     ``floor``; in one whose channels only change places all but ``floor`` is ``permutation``; for
     unrelated images ``left`` and ``floor`` make about 1, as mixing can always predict the means.
 
     Args:
         tables: Those of a probe with the methods `EXPLAINING_METHODS`.
-        by: Columns that make a group, of ``layer``, ``transform``, ``parameter``,
-            ``transform_number``.
+        by: Columns that make a group, of ``layer``, ``transform``, ``parameter`` (which brings
+            ``transform_number`` with it, see `tables.numbered`) and ``transform_number``.
 
     Returns:
-        The columns of `by`; ``part``, one of `PARTS` or `CERTIFIED`; ``status``, ``"found"`` or
+        These columns; ``part``, one of `PARTS` or `CERTIFIED`; ``status``, ``"found"`` or
         ``"certified"``; ``mean`` (of ``fvu``), ``low``, ``high``; ``share`` of what the oracle
         leaves, ``share_low``, ``share_high`` (95 % intervals over images); ``n_images``.
 
@@ -61,8 +61,8 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
             f"this run lacks the methods {', '.join(missing)}; probe with --explain, or with "
             "methods=EXPLAINING_METHODS"
         )
-    keys = list(by)
-    table = tables.table if {"parameter", "transform_number"} & set(keys) else tables.moving()
+    keys = numbered(by)
+    table = tables.table if "transform_number" in keys else tables.moving()
     table = table[table["metric"] == "fvu"]
     if table.empty:
         raise InvalidInputError(
@@ -76,8 +76,10 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
         stack = values.drop(index=Method.ANY_WARP)
         proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
         methods = [Method(text) for text in stack.index]
+        layer = dict(zip(keys, group, strict=True)).get("layer")
+        common = tables.common_errors(stack, layer)
         both = [
-            _rows(stack, partial(_stacked, methods), PARTS, "found", seed),
+            _rows(stack, partial(_stacked, methods), PARTS, "found", seed, common),
             _rows(proven, _certified, (CERTIFIED,), "certified", seed),
         ]
         frames.append(pd.concat(both).assign(**dict(zip(keys, group, strict=True))))
@@ -95,11 +97,12 @@ def _rows(
     parts: Sequence[str],
     status: str,
     seed: int,
+    common: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Some parts of one group, with their intervals."""
     numbers = values.to_numpy(dtype=float)
     # the statistic gives the parts, then the same parts as shares: two halves of one vector
-    found, low, high = statistic_interval(numbers, statistic, seed)
+    found, low, high = statistic_interval(numbers, statistic, seed, common=common)
     count = len(parts)
     return pd.DataFrame({
         "part": list(parts),
@@ -120,7 +123,7 @@ def _stacked(
     """Means by method to `PARTS`, then the same as shares of what the oracle leaves."""
     # With m(x) the mean that method x leaves:
     #     l0 = m(oracle)
-    #     l1 = min(l0, m(affine))                                    the best warp alone
+    #     l1 = min(l0, m(affine), m(flow) if measured)               the best warp alone
     #     l2 = min(l1, m(WARP+permutation) of all warps)             channels reassigned
     #     l3 = min(l2, m(WARP+orthogonal), m(WARP+linear))           channels mixed
     #     l4 = min(l0, m(floor))
@@ -129,7 +132,8 @@ def _stacked(
     # bottom up, l4, h3 - l4, h2 - h3, h1 - h2, h0 - h1. None is negative; they add up to h0 = l0.
     means = dict(zip(methods, values, strict=True))
     # the floor and unrelated images are no remedies: they repair nothing
-    warped = {m: v for m, v in means.items() if m.warp in {Warp.ORACLE, Warp.AFFINE, Warp.JOINT}}
+    remedies = {Warp.ORACLE, Warp.AFFINE, Warp.FLOW, Warp.JOINT}
+    warped = {m: v for m, v in means.items() if m.warp in remedies}
 
     def least(*mixings: Kind | None) -> Float[np.ndarray, " resample"]:
         best: np.ndarray = np.min([v for m, v in warped.items() if m.mixing in mixings], axis=0)

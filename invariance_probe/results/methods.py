@@ -11,8 +11,8 @@ class Warp(StrEnum):
     """What is done to the positions of the moved map G before it is compared with F.
 
     Attributes:
-        colour: One for each warp in every figure: Okabe and Ito's palette, safe for colour-blind
-            readers.
+        colour: One for each warp in every figure: Okabe and Ito's palette and, as its yellow fades
+            on white, Tol's wine, safe for colour-blind readers.
         label: In legends.
     """
 
@@ -20,9 +20,10 @@ class Warp(StrEnum):
     INPUT = "input", "#D55E00", "warp of the input"
     ORACLE = "oracle", "#E69F00", "oracle warp"
     AFFINE = "affine", "#0072B2", "best affine warp"
+    FLOW = "flow", "#882255", "best smooth warp"
     JOINT = "joint", "#56B4E9", "warp and mixing in turns"
     ANY_WARP = "any-warp", "#000000", "any warp (certified bound)"
-    FLOOR = "floor", "#009E73", "interpolation floor"
+    FLOOR = "floor", "#009E73", "perfect layer (floor)"
     UNRELATED = "unrelated", "#CC79A7", "unrelated images (chance)"
 
     colour: str
@@ -52,10 +53,13 @@ class Method(StrEnum):
     ``input``: the map of the transformed image when that was warped back before the model saw it,
     as a perfect transformer of the input does (P2); it costs another pass for each transform.
     ``oracle``: G warped by the inverse of the input transform. ``affine``: G under the best affine
-    warp found. ``any-warp``: no warp, but a certified lower bound of what any spatial warp with
-    bilinear sampling leaves, image-dependent or not. ``floor``: F itself sent there and back by the
-    transform at the layer's resolution (blurred first if it shrinks). ``unrelated``: the
-    oracle-warped map of another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
+    warp found. ``flow``: G under the best smooth warp found, a spline on top of the affine one that
+    folds nowhere and distorts no more than that may; it costs up to four times that search.
+    ``any-warp``: no warp, but a certified lower bound of what any spatial warp with bilinear
+    sampling leaves, image-dependent or not. ``floor``: what the oracle warp would leave of a layer
+    whose features move with the image exactly, read at this layer's cells: the cost of
+    interpolation, strides and sizes (`probing.floor`). ``unrelated``: the oracle-warped map of
+    another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
     `alignment.mixing.Kind` fitted on other images; ``joint``: warp and mixing found in turns.
 
     Attributes:
@@ -73,6 +77,7 @@ class Method(StrEnum):
     AFFINE_PERMUTATION = "affine+permutation"
     AFFINE_ORTHOGONAL = "affine+orthogonal"
     AFFINE_LINEAR = "affine+linear"
+    FLOW = "flow"
     JOINT_PERMUTATION = "joint+permutation"
     JOINT_ORTHOGONAL = "joint+orthogonal"
     JOINT_LINEAR = "joint+linear"
@@ -101,7 +106,7 @@ class Method(StrEnum):
     @property
     def needs_search(self) -> bool:
         """Whether the best affine warp of each pair has to be found."""
-        return self.warp in {Warp.AFFINE, Warp.JOINT}
+        return self.warp in {Warp.AFFINE, Warp.FLOW, Warp.JOINT}
 
     @property
     def needs_another_image(self) -> bool:

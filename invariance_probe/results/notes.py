@@ -5,13 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from invariance_probe.statistics import FEWEST
+
 
 def notes(config: Mapping[str, Any], summary: pd.DataFrame) -> tuple[str, ...]:
-    """Name layers of assumed geometry, near duplicates, and images far outside the others.
+    """Name layers of assumed geometry, near duplicates, weak floors, and images far outside.
 
     Args:
-        config: A run's configuration; one of version 0.1.0 tells of neither layers nor
-            near duplicates.
+        config: A run's configuration; one of version 0.1.0 tells of none of the first three.
         summary: Its summary.
 
     Returns:
@@ -27,6 +28,12 @@ def notes(config: Mapping[str, Any], summary: pd.DataFrame) -> tuple[str, ...]:
             f"Near duplicates among the images ({groups}): they are not compared as unrelated, and "
             "are held out together. They count as several images in means and intervals all the "
             "same: leave copies out."
+        )
+    if "floor" in config and (copies := len(config["floor"]["shifts"])) < FEWEST:
+        said.append(
+            f"Floors rest on {copies} shifted cop{'y' if copies == 1 else 'ies'} of images. They "
+            "may be off by a third in layers with a stride; more images or transforms allow for "
+            "more copies."
         )
     if "far_outside" in summary:
         said += _outside(summary[summary["metric"] == "fvu"])

@@ -26,7 +26,7 @@ PART_COLOURS = {
     "other warp": Warp.JOINT.colour,
 }
 PART_LABELS = {
-    "floor": "interpolation floor",
+    "floor": "left by a perfect layer, too",
     "left": "left by all of these",
     "mixing": "removed by mixing channels",
     "permutation": "removed by permuting channels",

@@ -99,24 +99,25 @@ class ProbeTables:
         no measurement, unless ``parameter`` is among `by`.
 
         Args:
-            by: Columns that make a group; ``method`` and ``metric`` belong to it.
+            by: Columns that make a group; ``method`` and ``metric`` belong to it. ``parameter``
+                brings ``transform_number`` with it, as one number does not name every transform.
 
         Returns:
-            The columns of `by`; ``mean``, ``low``, ``high`` (95 % interval, of `SHARES` as of
+            These columns; ``mean``, ``low``, ``high`` (95 % interval, of `SHARES` as of
             `statistics.share_interval`; NaN below three images); ``median``; ``worst``, the
             value of the image that is aligned worst, and ``worst_image``, its name;
             ``far_outside``, the names of images that lie far outside the others
             (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and methods in
             their natural order. No rows if every transform of the run is left out.
         """
-        keys = list(by)
+        keys = numbered(by)
         rows = self.table if "parameter" in keys else self.moving()
         if rows.empty:
             return pd.DataFrame(columns=[*keys, *SUMMED])
         wide = by_image(rows, keys)
         values = wide.to_numpy(dtype=float)
         partners = self.partners(wide)
-        mean, low, high = mean_interval(values, partners)
+        mean, low, high = mean_interval(values, partners, self.common_errors(wide))
         count = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
         share = out["metric"].isin(SHARES).to_numpy() if "metric" in out else []
@@ -155,6 +156,32 @@ class ProbeTables:
         shared = [method.warp is Warp.UNRELATED for method in methods]
         none[shared] = [other.get(name, -1) for name in wide.columns]
         return none
+
+    def common_errors(
+        self, wide: pd.DataFrame, layer: str | None = None
+    ) -> Float[np.ndarray, " group"]:
+        """Find out what errors the values of a group have in common: those of the floor's factor.
+
+        Args:
+            wide: Values with a row a group and a column an image, see `statistics.by_image`.
+            layer: Their layer, if it is not among the groups.
+
+        Returns:
+            Standard errors relative to the groups' means; 0 but for floors.
+        """
+        # runs of version 0.1.0 have none; of several layers the mean stands for all
+        known = self.config.get("floor", {"errors": {}})["errors"]
+        usual = float(np.mean(list(known.values()))) if known else 0.0
+        groups = wide.index.to_frame(index=False)
+        if "method" not in groups:
+            return np.zeros(len(wide))
+        layers = groups["layer"] if "layer" in groups else pd.Series(layer, groups.index)
+        relative = layers.astype(object).map(known).astype(float).fillna(usual)
+        # rel_l2 is a root of what was measured; nothing is known of other metrics
+        metrics = groups["metric"] if "metric" in groups else pd.Series("fvu", groups.index)
+        share = metrics.astype(object).map({"fvu": 1.0, "rel_l2": 0.5}).astype(float).fillna(0.0)
+        errors: np.ndarray = (relative * share * (groups["method"] == Method.FLOOR)).to_numpy()
+        return errors
 
     def write(self, folder: Path) -> None:
         """Write the files that `load` reads, and the summary for those who look into a folder.
@@ -206,6 +233,21 @@ class ProbeTables:
                 else pd.DataFrame()
             ),
         )
+
+
+def numbered(by: Sequence[str]) -> list[str]:
+    """Tell transforms apart that have the same ``parameter``, or none, such as affine maps.
+
+    Args:
+        by: Columns that make a group.
+
+    Returns:
+        The same, with ``transform_number`` after ``parameter``.
+    """
+    keys = list(by)
+    if "parameter" in keys and "transform_number" not in keys:
+        keys.insert(keys.index("parameter") + 1, "transform_number")
+    return keys
 
 
 def _single_images(

@@ -101,14 +101,8 @@ def _image_gradient(gradient: Tensor, weight: Tensor, padding: int, shape: torch
     rows, columns = gradient.shape[-2:]
     # sums are kept in single precision where the products are in half
     wide = gradient.dtype if gradient.dtype == torch.float64 else torch.float32
-    padded = torch.zeros(
-        batch,
-        channels,
-        height + 2 * padding,
-        width + 2 * padding,
-        dtype=wide,
-        device=gradient.device,
-    )
+    size = (batch, channels, height + 2 * padding, width + 2 * padding)
+    padded = torch.zeros(size, dtype=wide, device=gradient.device)
     # The map at p is the sum over taps t of weight[t] image[p + t - padding]; its adjoint sends the
     # gradient g back along the same pairs: image[q] gets the sum over t of
     # weight[t]^T g[q - t + padding]. All weight[t]^T g are one product, of a matrix of

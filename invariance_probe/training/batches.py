@@ -14,6 +14,7 @@ from torch import Tensor
 from invariance_probe.data.datasets import Dataset, Split
 from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.statistics import torch_generator
+from invariance_probe.training.configuration import TrainConfig
 
 TEST, VALIDATION = 0, 1
 """Seeds of the stored poses of test and validation images, the same for every run."""
@@ -41,22 +42,12 @@ class TrainingBatches:
 
     Args:
         dataset: What is drawn from.
-        perturbation: What is done to the images.
-        seed: Seed of the run.
-        size: Images of a batch.
+        config: The run: what is done to the images, its seed, the size of its batches.
         device: Where batches are made and lie.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        perturbation: Perturbation,
-        *,
-        seed: int,
-        size: int,
-        device: torch.device,
-    ) -> None:
-        self.perturbation, self.seed, self.size = perturbation, seed, size
+    def __init__(self, dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
+        self.perturbation, self.seed, self.size = config.perturbation, config.seed, config.batch
         self._images = dataset.train.images.to(device)
         self._labels = dataset.train.labels.to(device)
         self._background, self._device = dataset.source.background, device

@@ -195,13 +195,9 @@ class TrainCommand:
 
     def _check(self, configs: Sequence[TrainConfig], opened: Any) -> None:
         """Build every network once, so that a mistake shows before the first hour."""
-        seen = set()
-        for config in configs:
-            key = (config.data, config.perturbation, config.variant)
-            if key not in seen:
-                seen.add(key)
-                dataset = opened(config.data, config.train_images)
-                factory.build_network(config, dataset)
+        each = {(config.data, config.perturbation, config.variant): config for config in configs}
+        for config in each.values():
+            factory.build_network(config, opened(config.data, config.train_images))
 
 
 def _said(result: runs.TrainResult, new: bool) -> str:
@@ -239,7 +235,7 @@ def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
         shared = {name: value for name, value in row.items() if value == value}
         slopes = [f"{v:.2f}" for name, v in shared.items() if str(name).startswith("slope_")]
         spreads = [f"{v:.2f}" for name, v in shared.items() if str(name).startswith("spread_")]
-        interval = "" if "error_low" not in shared else _interval(row)
+        ends = (100 * row[name] for name in ("error_low", "error_high") if name in shared)
         lost = f" ({row['diverged']} diverged)" if row["diverged"] else ""
         words = [row["data"], row["perturbation"], row["variant"]]
         words += ["true poses"] if row["alignment"] == "true" else []
@@ -248,14 +244,10 @@ def _drawn(table: pd.DataFrame, synthetic: bool) -> Table:
             " ".join(words),
             f"{row['seeds']}{lost}",
             f"{100 * row['error']:.2f}" if "error" in shared else "-",
-            interval,
+            "–".join(f"{end:.2f}" for end in ends),
             " ".join(slopes),
             " ".join(spreads),
             f"{100 * row['out_of_frame']:.1f}" if "out_of_frame" in shared else "",
             f"{row['seconds'] / 60:.1f}",
         )
     return drawn
-
-
-def _interval(row: dict[Any, Any]) -> str:
-    return f"{100 * row['error_low']:.2f}–{100 * row['error_high']:.2f}"

@@ -93,15 +93,9 @@ class TrainOptions:
     test_poses: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 1),
-            ("batch", 1),
-            ("evaluate_every", 1),
-            ("validation_images", 1),
-            ("test_poses", 1),
-        ):
-            if getattr(self, name) < least:
-                raise InvalidInputError(f"{name}={getattr(self, name)}: give at least {least}")
+        for name in ("steps", "batch", "evaluate_every", "validation_images", "test_poses"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name}={getattr(self, name)}: give at least 1")
         for name in ("width", "localizer_width", "rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

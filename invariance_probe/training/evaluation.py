@@ -15,6 +15,7 @@ from invariance_probe.plane import motions
 from invariance_probe.statistics import deming
 from invariance_probe.stn.variants import Prediction
 from invariance_probe.training.batches import Batch, StoredBatches
+from invariance_probe.training.configuration import TrainConfig
 from invariance_probe.training.pose_statistics import (
     deviations_within,
     predicted_poses,
@@ -70,23 +71,14 @@ def class_of(labels: Int64[Tensor, "sample slot"]) -> Int[np.ndarray, " sample"]
     return grouped
 
 
-def evaluate(
-    network: nn.Module,
-    batches: StoredBatches,
-    perturbation: Perturbation,
-    *,
-    true_poses: bool = False,
-    precision: str = "float32",
-) -> pd.DataFrame:
+def evaluate(network: nn.Module, batches: StoredBatches, config: TrainConfig) -> pd.DataFrame:
     """Run a network over a split.
 
     Args:
         network: Of `variants.VariantNetwork`'s kind; it is evaluated in evaluation mode and left in
             the mode it was in.
         batches: The split with its stored poses.
-        perturbation: What is done to the images.
-        true_poses: Whether to feed the inverse of the applied motion in place of predictions.
-        precision: ``"float32"`` or ``"bf16"``.
+        config: The run: what was done to the images, where poses come from, and the precision.
 
     Returns:
         One row an image: ``image``, ``label`` and ``predicted`` (class numbers, joined by spaces if
@@ -101,10 +93,8 @@ def evaluate(
         with torch.no_grad():
             for number in range(len(batches)):
                 batch = batches.batch(number)
-                found = predict(
-                    network, batch, perturbation, true_poses=true_poses, precision=precision
-                )
-                frames.append(describe(batch, found, perturbation))
+                found = predict(network, batch, config)
+                frames.append(describe(batch, found, config.perturbation))
     finally:
         network.train(was_training)
     frame = pd.concat(frames, ignore_index=True)
@@ -112,33 +102,24 @@ def evaluate(
     return frame
 
 
-def predict(
-    network: nn.Module,
-    batch: Batch,
-    perturbation: Perturbation,
-    *,
-    true_poses: bool,
-    precision: str,
-) -> Prediction:
+def predict(network: nn.Module, batch: Batch, config: TrainConfig) -> Prediction:
     """Run a network over one batch.
 
     Args:
         network: Of `variants.VariantNetwork`'s kind.
         batch: Images and applied poses.
-        perturbation: What was done to the images.
-        true_poses: Whether to feed the inverse of the applied motion in place of predictions.
-        precision: ``"float32"`` or ``"bf16"``.
+        config: The run: what was done to the images, where poses come from, and the precision.
 
     Returns:
         What the network says.
     """
     images = batch.images.contiguous(memory_format=torch.channels_last)
     true = None
-    if true_poses:
+    if config.alignment == "true":
         height, width = images.shape[-2:]
-        moves = perturbation.moves(batch.poses)
+        moves = config.perturbation.moves(batch.poses)
         true = motions.undoing_pull_backs(moves, height, width).to(images)
-    half = precision == "bf16"
+    half = config.precision == "bf16"
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=half):
         found: Prediction = network(images, true)
     return found

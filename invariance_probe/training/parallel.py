@@ -20,7 +20,7 @@ import torch
 
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import cores
+from invariance_probe.machine import cores, one_thread
 from invariance_probe.progress import Progress
 from invariance_probe.training import runs, trainer
 from invariance_probe.training.configuration import DEFAULT_EXECUTION, Execution, TrainConfig
@@ -69,14 +69,10 @@ def train_all(
         if count > 1:
             _side_by_side(missing, train, count, bar)
             return
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             for config in missing:
                 train(config)
                 bar.advance(1)
-        finally:
-            torch.set_num_threads(threads)
 
 
 def _side_by_side(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,27 +130,18 @@ class _Run:
         if config.compiled:
             self.forward = torch.compile(self.network)  # type: ignore[assignment]  # is a module too
         self.optimizer = build_optimizer(config, self.network)
-        self.batches = TrainingBatches(
-            dataset, self.perturbation, seed=config.seed, size=config.batch, device=device
-        )
-        self.validation = StoredBatches(
-            dataset.validation,
-            dataset,
-            self.perturbation,
-            which=VALIDATION,
+        self.batches = TrainingBatches(dataset, config, device)
+        stored = partial(
+            StoredBatches,
+            dataset=dataset,
+            perturbation=config.perturbation,
             size=EVALUATION_BATCH,
             device=device,
-            limit=config.validation_images,
         )
-        self.test = StoredBatches(
-            dataset.test,
-            dataset,
-            self.perturbation,
-            which=TEST,
-            size=EVALUATION_BATCH,
-            device=device,
-            poses=config.test_poses,
+        self.validation = stored(
+            dataset.validation, which=VALIDATION, limit=config.validation_images
         )
+        self.test = stored(dataset.test, which=TEST, poses=config.test_poses)
         self.dataset = dataset
         self.dropout = self.network.classifier.architecture.dropout > 0
         self.step, self.diverged = 0, False
@@ -236,13 +228,7 @@ class _Run:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate_at(self.step) * group["factor"]
-        found = evaluation.predict(
-            self.forward,
-            batch,
-            self.perturbation,
-            true_poses=config.alignment == "true",
-            precision=config.precision,
-        )
+        found = evaluation.predict(self.forward, batch, config)
         loss = evaluation.loss_of(found.logits, batch.labels).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
@@ -293,7 +279,8 @@ class _Run:
     def _evaluate(self) -> None:
         """Add a row to the curve."""
         began = time.monotonic()
-        numbers = evaluation.condensed(self._frame(self.validation), self.perturbation.pose_names)
+        frame = evaluation.evaluate(self.forward, self.validation, self.config)
+        numbers = evaluation.condensed(frame, self.perturbation.pose_names)
         since, self.since = self.since, _Since(step=self.step)
         self.other_seconds += time.monotonic() - began
         self.curve.append({
@@ -306,15 +293,6 @@ class _Run:
             "localizer_gradient": since.gradient / since.looks,
             "seconds": self.training_seconds + self.other_seconds,
         })
-
-    def _frame(self, batches: StoredBatches) -> pd.DataFrame:
-        return evaluation.evaluate(
-            self.forward,
-            batches,
-            self.perturbation,
-            true_poses=self.config.alignment == "true",
-            precision=self.config.precision,
-        )
 
     @contextmanager
     def _random_dropout(self) -> Iterator[None]:
@@ -331,8 +309,10 @@ class _Run:
         """Evaluate on the stored test poses, and put everything together."""
         names = self.perturbation.pose_names
         began = time.monotonic()
-        images = pd.DataFrame() if self.diverged else self._frame(self.test)
-        measured = {"error": math.nan} if self.diverged else evaluation.condensed(images, names)
+        images, measured = pd.DataFrame(), {"error": math.nan}
+        if not self.diverged:
+            images = evaluation.evaluate(self.forward, self.test, self.config)
+            measured = evaluation.condensed(images, names)
         self.other_seconds += time.monotonic() - began
         network = self.network
         seconds = self.training_seconds + self.other_seconds

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, ICPR, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import images, networks, vectors
 from proofs.draws.lattice import cnns, pixel_images, shifts
 from proofs.worlds.gaussian_networks import Image, Network, feature_gap, image_shifted, probes
@@ -121,14 +121,9 @@ CLAIM = Claim(
     "commute with shifts.",
     formula="G D_d = D_d G",
     assumptions=("stride 1", "no border: the plane, or circular padding"),
-    sources=(
-        Source(paper=ICPR, section=SINGLE_LAYER),
-        Source(paper=COMPANION, section="translation covariant feature extractors"),
-    ),
+    sources=(Source(ICPR), Source(COMPANION, "translation covariant feature extractors")),
     proof=__doc__,
-    formal=Formal(
-        theorem="p01_translation_covariance.P1_translation_covariance",
-    ),
+    formal=Formal(theorem="p01_translation_covariance.P1_translation_covariance"),
     settings=(
         Setting(
             name="continuum",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, ICPR, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import images, linear_maps, networks
 from proofs.draws.lattice import cnns, pixel_images, symmetries
 from proofs.worlds import plane_maps
@@ -94,14 +94,9 @@ CLAIM = Claim(
     "invertible map.",
     formula="G T_h^-1 T_h f = G f",
     assumptions=("h invertible", "the image is known wherever the network looks"),
-    sources=(
-        Source(paper=ICPR, section=SINGLE_LAYER),
-        Source(paper=COMPANION, section="introduction, image alignment"),
-    ),
+    sources=(Source(ICPR), Source(COMPANION, "introduction, image alignment")),
     proof=__doc__,
-    formal=Formal(
-        theorem="p02_input_alignment.P2_input_alignment_suffices",
-    ),
+    formal=Formal(theorem="p02_input_alignment.P2_input_alignment_suffices"),
     settings=(
         Setting(
             name="continuum",

@@ -42,7 +42,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import (
     covariances,
     linear_maps,
@@ -166,11 +166,9 @@ CLAIM = Claim(
         "phi does not depend on the image",
         "the images are closed under shifts and h",
     ),
-    sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
+    sources=(Source(COMPANION),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p03_covariance_pins_the_warp.P3_covariance_pins_the_warp",
-    ),
+    formal=Formal(theorem="p03_covariance_pins_the_warp.P3_covariance_pins_the_warp"),
     settings=(
         Setting(
             name="continuum",

@@ -28,7 +28,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import images, linear_maps, networks, reflections, rotations, vectors
 from proofs.worlds import plane_maps
 from proofs.worlds.gaussian_networks import Image, Layer, Network, image_moved, probes
@@ -136,11 +136,9 @@ CLAIM = Claim(
         "phi does not depend on the image",
         "the images are closed under shifts and h",
     ),
-    sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
+    sources=(Source(COMPANION),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p04_alignment_is_feature_invariance.P4_alignment_is_feature_invariance",
-    ),
+    formal=Formal(theorem="p04_alignment_is_feature_invariance.P4_alignment_is_feature_invariance"),
     settings=(
         Setting(
             name="continuum",

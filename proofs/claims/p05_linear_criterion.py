@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, ICPR, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import (
     gaussian_sums,
     images,
@@ -216,10 +216,7 @@ CLAIM = Claim(
     "warped by it, times abs(det h).",
     formula="(f -> f * l_c) alignable by h x + b  <=>  abs(det h) l_c(h y + b) = l_c(y) for a.e. y",
     assumptions=("one linear layer", "integrable filters", "the warp does not depend on the image"),
-    sources=(
-        Source(paper=ICPR, section=SINGLE_LAYER),
-        Source(paper=COMPANION, section=SINGLE_LAYER),
-    ),
+    sources=(Source(ICPR), Source(COMPANION)),
     proof=__doc__,
     formal=Formal(
         theorem="p05_linear_criterion.P5_linear_criterion",

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from proofs.claim import COMPANION, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import (
     gaussian_sums,
     hyperbolic_maps,
@@ -101,7 +101,7 @@ CLAIM = Claim(
         "h not conjugate to a rotation or reflection",
         "the plane has more than one point",
     ),
-    sources=(Source(paper=COMPANION, section=SINGLE_LAYER),),
+    sources=(Source(COMPANION),),
     proof=__doc__,
     formal=Formal(
         theorem="p06_no_scaling_no_shear.P6_no_scaling",

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, ICPR, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums
 from proofs.draws.lattice import kernel_tensors, pixel_images, symmetries
 from proofs.worlds import defects, plane_maps
@@ -237,10 +237,7 @@ CLAIM = Claim(
     "the group that h generates: 4-fold for 90 degrees, isotropic for a generic angle.",
     formula="2 / (q - 1) |l - P l| <= |l - U l| <= 2 |l - P l|,  P l the mean over the group",
     assumptions=("one linear layer", "origin at the filters' common centre", "l integrable"),
-    sources=(
-        Source(paper=ICPR, section=SINGLE_LAYER),
-        Source(paper=COMPANION, section="rotations and reflections"),
-    ),
+    sources=(Source(ICPR), Source(COMPANION, "rotations and reflections")),
     proof=__doc__,
     formal=Formal(
         theorem="p07_rotation_needs_symmetric_filters.P7_generated_group",

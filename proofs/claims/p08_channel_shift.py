@@ -32,7 +32,7 @@ from jaxtyping import Float64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, ICPR, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums, images, polynomials
 from proofs.draws.lattice import kernel_tensors, pixel_images
 from proofs.worlds import plane_maps
@@ -228,14 +228,9 @@ CLAIM = Claim(
         "l_(g c)(y) = l_c(g^-1 y) for a finite group",
         "one nonlinearity for all channels",
     ),
-    sources=(
-        Source(paper=ICPR, section=SINGLE_LAYER),
-        Source(paper=COMPANION, section="rotations and reflections"),
-    ),
+    sources=(Source(ICPR), Source(COMPANION, "rotations and reflections")),
     proof=__doc__,
-    formal=Formal(
-        theorem="p08_channel_shift.P8_channel_shift",
-    ),
+    formal=Formal(theorem="p08_channel_shift.P8_channel_shift"),
     settings=(
         Setting(
             name="continuum",

@@ -35,17 +35,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invariance_probe.certificates.any_warp import any_warp_bound
-from proofs.claim import (
-    COMPANION,
-    ICPR,
-    SINGLE_LAYER,
-    Claim,
-    Control,
-    Formal,
-    Kind,
-    Setting,
-    Source,
-)
+from proofs.claim import COMPANION, ICPR, Claim, Control, Formal, Kind, Setting, Source
 from proofs.draws.lattice import kernel_tensors, pixel_images, symmetries
 from proofs.worlds.lattice import QUARTER_TURNS, Conv, LatticeNetwork, Relu, Symmetry, symmetrised
 
@@ -268,14 +258,9 @@ CLAIM = Claim(
     "nearest convex hull of four neighbouring ones; a single oriented edge shows that this is far.",
     formula="|(W G T_h f)(x) - (G f)(x)| >= min over cells of dist((G f)(x), conv(corners))",
     assumptions=("bilinear sampling, zeros outside", "h a symmetry of the grid, to be exact"),
-    sources=(
-        Source(paper=ICPR, section=SINGLE_LAYER),
-        Source(paper=COMPANION, section="channel permutation under rotation"),
-    ),
+    sources=(Source(ICPR), Source(COMPANION, "channel permutation under rotation")),
     proof=__doc__,
-    formal=Formal(
-        theorem="p09_any_warp_obstruction.P9_bilinear",
-    ),
+    formal=Formal(theorem="p09_any_warp_obstruction.P9_bilinear"),
     settings=(
         Setting(
             name="lattice",

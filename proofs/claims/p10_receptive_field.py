@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from proofs.claim import COMPANION, ICPR, SINGLE_LAYER, Claim, Control, Formal, Setting, Source
+from proofs.claim import COMPANION, ICPR, Claim, Control, Formal, Setting, Source
 from proofs.draws.gaussians import gaussian_sums, vectors
 from proofs.draws.stencils import stencil_networks
 from proofs.worlds.gaussians import GaussianSum
@@ -125,14 +125,9 @@ CLAIM = Claim(
         "G sees beyond R / abs(s); it does if s > 1 and R > 0 is exact",
         "the images are closed under the scaling",
     ),
-    sources=(
-        Source(paper=ICPR, section=SINGLE_LAYER),
-        Source(paper=COMPANION, section="receptive fields under scaling"),
-    ),
+    sources=(Source(ICPR), Source(COMPANION, "receptive fields under scaling")),
     proof=__doc__,
-    formal=Formal(
-        theorem="p10_receptive_field.P10_receptive_field",
-    ),
+    formal=Formal(theorem="p10_receptive_field.P10_receptive_field"),
     settings=(
         Setting(
             name="continuum",

@@ -192,11 +192,9 @@ CLAIM = Claim(
         "s other than 0, abs(s) other than 1",
         "the images are closed under shifts, the scaling and gluing",
     ),
-    sources=(Source(paper=COMPANION, section=MULTI_LAYER),),
+    sources=(Source(COMPANION, MULTI_LAYER),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p11_depth_does_not_help.P11_depth_does_not_help",
-    ),
+    formal=Formal(theorem="p11_depth_does_not_help.P11_depth_does_not_help"),
     settings=(
         Setting(
             name="continuum",

@@ -243,7 +243,7 @@ CLAIM = Claim(
         "the bank is closed under the group (P8)",
         "for the price: parts farther apart than the receptive field, readers blind to position",
     ),
-    sources=(Source(paper=COMPANION, section="rotation invariant features"),),
+    sources=(Source(COMPANION, "rotation invariant features"),),
     proof=__doc__,
     formal=Formal(
         theorem="p12_pooling_over_the_orbit.P12_pooling_over_the_orbit",

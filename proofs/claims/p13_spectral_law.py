@@ -174,6 +174,8 @@ def wave_moments(case: WaveCase) -> np.ndarray:
     x, back = np.array([0.3, -0.2]), plane_maps.inverse(case.h)
     taps = spectral.taps(case.bank.shape[-1])
     weights = case.bank.reshape(len(case.bank), -1)
+    # the mean over four phases a quarter apart is that over all: of cos^2 it is 1 / 2, and of a
+    # product of two waves, whose phases are independent, 0
     phases = list(product(np.arange(4) * np.pi / 2, repeat=len(case.waves)))
 
     def image(points: plane_maps.Points, phase: tuple[float, ...]) -> np.ndarray:
@@ -184,6 +186,7 @@ def wave_moments(case: WaveCase) -> np.ndarray:
         return np.asarray(sum(terms))
 
     before = np.array([weights @ image(x + taps, p) for p in phases])
+    # W(x) = (G T_h f)(h x) = sum_t l(t) (T_h f)(h x + t) = sum_t l(t) f(h^-1 (h x + t))
     moved = plane_maps.move(back, plane_maps.move(case.h, x[None]) + taps)
     after = np.array([weights @ image(moved, p) for p in phases])
     products = before**2, after**2, before * after, (after - before) ** 2
@@ -203,6 +206,8 @@ def wave_residual(case: WaveCase) -> float:
     nodes, node_weights = np.polynomial.legendre.leggauss(40)
     product_ = np.sqrt(before * after)
     t = np.arccos(np.clip(between / np.where(product_ > 0, product_, 1), -1, 1))[:, None]
+    # 2 / (2 pi) int cos(a) cos(a - t) da over [t - pi / 2, pi / 2], the nodes' [-1, 1] stretched by
+    # (pi - t) / 2 about t / 2
     a = t / 2 + (np.pi - t) / 2 * nodes
     mean = (np.pi - t[:, 0]) / 2 * ((np.cos(a) * np.cos(a - t)) @ node_weights) / np.pi * product_
     expected = (before / 2 + after / 2 - 2 * mean) / (before / 2)
@@ -324,8 +329,8 @@ CLAIM = Claim(
         "no bias, for P13b",
     ),
     sources=(
-        Source(paper="this project, from P5", section="spectral law"),
-        Source(paper="Cho and Saul (NIPS 2009)", section="2, arc-cosine kernels"),
+        Source("this project, from P5", "spectral law"),
+        Source("Cho and Saul (NIPS 2009)", "2, arc-cosine kernels"),
     ),
     proof=__doc__,
     formal=Formal(

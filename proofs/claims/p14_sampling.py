@@ -141,9 +141,7 @@ CLAIM = Claim(
     "quarter turns and flips are exact, where every layer's windows are centred on its input.",
     formula="G D_(s e) = D_e G;  (N + 2 p - k) divisible by s in each layer => G T_h = T_h G",
     assumptions=("circular padding for shifts", "symmetric kernels and even padding for turns"),
-    sources=(
-        Source(paper="Azulay and Weiss (JMLR 2019)", section="aliasing by strides breaks shifts"),
-    ),
+    sources=(Source("Azulay and Weiss (JMLR 2019)", "aliasing by strides breaks shifts"),),
     proof=__doc__,
     formal=Formal(
         missing="A statement about indices of strided and padded arrays, which the lattice's draws "

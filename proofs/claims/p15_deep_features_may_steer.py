@@ -135,11 +135,9 @@ CLAIM = Claim(
         "the prediction is right for this image and map: q(T_h f) = h q(f)",
         "q(f) invertible",
     ),
-    sources=(Source(paper=ICPR, section="STN architectures, shared localization"),),
+    sources=(Source(ICPR, "STN architectures, shared localization"),),
     proof=__doc__,
-    formal=Formal(
-        theorem="p15_deep_features_may_steer.P15_deep_features_may_steer",
-    ),
+    formal=Formal(theorem="p15_deep_features_may_steer.P15_deep_features_may_steer"),
     settings=(
         Setting(
             name="continuum",

@@ -166,11 +166,15 @@ def amplitudes(case: GridCase) -> tuple[float, float]:
 
 def continuum_residual(case: ContinuumCase) -> float:
     """Features of the image transformed step by step, and of the composed transformation."""
+    return _gap(case, composed(case.steps))
+
+
+def _gap(case: ContinuumCase, h: Matrix) -> float:
+    """What features of the image transformed step by step differ from those under one h."""
     stepped = case.image
-    for h in case.steps:
-        stepped = image_moved(stepped, h)
-    once = image_moved(case.image, composed(case.steps))
-    return feature_gap(case.network, stepped, probes(), once, probes())
+    for step in case.steps:
+        stepped = image_moved(stepped, step)
+    return feature_gap(case.network, stepped, probes(), image_moved(case.image, h), probes())
 
 
 def grid_residual(case: GridCase) -> float:
@@ -181,11 +185,7 @@ def grid_residual(case: GridCase) -> float:
 
 def reversed_residual(case: ContinuumCase) -> float:
     """The same for the product in the other order."""
-    stepped = case.image
-    for h in case.steps:
-        stepped = image_moved(stepped, h)
-    once = image_moved(case.image, composed(case.steps[::-1]))
-    return feature_gap(case.network, stepped, probes(), once, probes())
+    return _gap(case, composed(case.steps[::-1]))
 
 
 def no_blur_residual(case: GridCase) -> float:
@@ -210,7 +210,7 @@ CLAIM = Claim(
         "linear maps, in the order applied",
         "bilinear sampling on the grid",
     ),
-    sources=(Source(paper=ICPR, section="STN architectures, iterative alignment"),),
+    sources=(Source(ICPR, "STN architectures, iterative alignment"),),
     proof=__doc__,
     formal=Formal(
         theorem="p16_iterate_by_composing.P16_iterate_by_composing",

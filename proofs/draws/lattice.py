@@ -17,6 +17,7 @@ from proofs.draws.gaussians import kernels
 from proofs.worlds.lattice import (
     SYMMETRIES,
     BatchNorm,
+    Border,
     Conv,
     LatticeNetwork,
     Layer,
@@ -103,7 +104,7 @@ def shifts(bound: int = 4) -> SearchStrategy[tuple[int, int]]:
 def cnns(
     draw: DrawFn,
     *,
-    border: Literal["zero", "circular"] = "circular",
+    border: Border = "circular",
     strides: tuple[int, ...] = (1,),
     symmetric: bool = False,
     depth: int = 2,

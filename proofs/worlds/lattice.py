@@ -94,6 +94,17 @@ def symmetrised(kernel: Tensor, group: Sequence[Symmetry]) -> Tensor:
     return torch.stack([g(kernel) for g in group]).sum(0)
 
 
+Border = Literal["zero", "circular"]
+"""What lies around a map: nothing, or its other side."""
+
+
+def _padded(maps: Tensor, width: int, border: Border, nothing: float = 0.0) -> Tensor:
+    """Maps with pixels on each side: those from the other side, or what stands for nothing."""
+    if border == "circular" and width:
+        return functional.pad(maps, (width,) * 4, mode="circular")
+    return functional.pad(maps, (width,) * 4, value=nothing)
+
+
 @dataclass(frozen=True, eq=False)
 class Conv:
     """Convolution.
@@ -108,7 +119,7 @@ class Conv:
     kernel: Tensor
     stride: int = 1
     padding: int = 0
-    border: Literal["zero", "circular"] = "zero"
+    border: Border = "zero"
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Apply it.
@@ -119,9 +130,7 @@ class Conv:
         Returns:
             (batch, out, height', width').
         """
-        p = self.padding
-        mode = "constant" if self.border == "zero" else "circular"
-        padded = functional.pad(maps, (p, p, p, p), mode=mode) if p else maps
+        padded = _padded(maps, self.padding, self.border)
         return functional.conv2d(padded, self.kernel, stride=self.stride)
 
 
@@ -157,7 +166,7 @@ class Pool:
     size: int
     stride: int = 1
     padding: int = 0
-    border: Literal["zero", "circular"] = "zero"
+    border: Border = "zero"
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Apply it.
@@ -168,14 +177,10 @@ class Pool:
         Returns:
             (batch, channels, height', width').
         """
-        p = self.padding
-        if self.border == "circular":
-            maps = functional.pad(maps, (p, p, p, p), mode="circular") if p else maps
-        elif p:
-            nothing = -torch.inf if self.kind == "max" else 0.0
-            maps = functional.pad(maps, (p, p, p, p), value=nothing)
+        nothing = -torch.inf if self.kind == "max" else 0.0
+        padded = _padded(maps, self.padding, self.border, nothing)
         pool = functional.max_pool2d if self.kind == "max" else functional.avg_pool2d
-        pooled: Tensor = pool(maps, self.size, self.stride)
+        pooled: Tensor = pool(padded, self.size, self.stride)
         return pooled
 
 

@@ -154,6 +154,19 @@ def cyclic_group(order: int) -> list[Matrix]:
     return [rotation(360 * k / order) for k in range(order)]
 
 
+def square(side: Float64[np.ndarray, "side"]) -> Points:
+    """The grid with the same coordinates along both axes, row by row.
+
+    Args:
+        side: the coordinates.
+
+    Returns:
+        Positions (x, y), y outermost.
+    """
+    y, x = np.meshgrid(side, side, indexing="ij")
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
 def move(h: Matrix, points: Points) -> Points:
     """Where a linear map takes points.
 

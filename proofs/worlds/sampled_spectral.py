@@ -100,6 +100,7 @@ def residuals(
         # reference, by where the reading lies and which sample it mixes
         own = waves.lags(np.square(np.abs(after)) * power)
         across = waves.between(before.conj() * after * power)
+        # P13b for each pair of them; lag 0, in the middle, is E G^2, and E ReLU(F)^2 = E F^2 / 2
         same = own[:, 3:4, 3:4]
         pairs = spectral.rectified_product(same, same, own)
         reads = spectral.rectified_product(
@@ -127,6 +128,7 @@ class _Waves:
         self, product: Complex128[np.ndarray, "c n"]
     ) -> Float64[np.ndarray, "c phase_y tap_y phase_x tap_x"]:
         """Covariances of the reference with the samples that a reading mixes, by its phase."""
+        # sample j of a reading at phase u lies j - u samples from it: q - h x of P13c
         steps = (_TAPS - np.arange(PHASES)[:, None] / PHASES).ravel()
         shape = (len(product), PHASES, len(_TAPS), PHASES, len(_TAPS))
         return self._sums(product, steps, steps).reshape(shape)

@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from proofs.worlds.plane_maps import Matrix, inverse, move
+from proofs.worlds.plane_maps import Matrix, inverse, move, square
 
 Bank = Float64[np.ndarray, "channels k k"]
 Grey = Float64[np.ndarray, "side side"]
@@ -38,8 +38,7 @@ def frequency_grid(side: int) -> Frequencies:
         side^2 x 2, in the order of `numpy.fft.fft2` of a (y, x) array, flattened.
     """
     f = np.fft.fftfreq(side)
-    y, x = np.meshgrid(f, f, indexing="ij")
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+    return square(f)
 
 
 def one_of_each_pair(
@@ -71,8 +70,7 @@ def taps(width: int) -> Float64[np.ndarray, "taps 2"]:
         k^2 x 2 displacements (x, y) from the centre, row by row.
     """
     side = np.arange(width) - (width - 1) / 2
-    y, x = np.meshgrid(side, side, indexing="ij")
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+    return square(side)
 
 
 def response(bank: Bank, frequencies: Frequencies) -> Complex128[np.ndarray, "channels n"]:
@@ -281,7 +279,8 @@ def oversampled(image: Grey) -> Float64[np.ndarray, "fine fine"]:
     side = len(image)
     spectrum = np.fft.fftshift(np.fft.fft2(image))
     # shifted, frequency 0 is at side / 2; padded by half a side, at side, the middle of the new
-    # spectrum. Frequency -1/2 stays without its twin, 1/2: the real part is the mean of both
+    # spectrum. Frequency -1/2 stays without its twin, 1/2: the real part is the mean of both. ifft2
+    # divides by the number of its pixels, OVERSAMPLING^2 times as many as there were
     padded = np.pad(spectrum, side * (OVERSAMPLING - 1) // 2)
     return np.asarray(np.fft.ifft2(np.fft.ifftshift(padded)).real * OVERSAMPLING**2)
 
@@ -298,13 +297,12 @@ def moved_image(fine: Float64[np.ndarray, "fine fine"], h: Matrix, side: int) ->
         side x side pixels, the centre at index side // 2.
     """
     index = np.arange(side, dtype=np.float64) - side // 2
-    y, x = np.meshgrid(index, index, indexing="ij")
     # (T_h f)(x) = f(h^-1 x); scipy wants (y, x) and counts from the corner
-    source = OVERSAMPLING * move(inverse(h), np.stack([x.ravel(), y.ravel()], axis=1))
+    source = OVERSAMPLING * move(inverse(h), square(index))
     values = ndimage.map_coordinates(
         fine, source.T[::-1] + len(fine) // 2, order=3, mode="grid-wrap", prefilter=False
     )
-    return np.asarray(values.reshape(x.shape))
+    return np.asarray(values.reshape(side, side))
 
 
 def disc(radius: float, step: int) -> Frequencies:
@@ -319,8 +317,7 @@ def disc(radius: float, step: int) -> Frequencies:
     """
     side = np.arange(-math.floor(radius), math.floor(radius) + 1, dtype=np.float64)
     side = side[side % step == 0]
-    y, x = np.meshgrid(side, side, indexing="ij")
-    positions = np.stack([x.ravel(), y.ravel()], axis=1)
+    positions = square(side)
     inside: Frequencies = positions[(positions**2).sum(axis=1) <= radius**2]
     return inside
 
@@ -356,7 +353,8 @@ def read_at(
         C x n features.
     """
     side = maps.shape[-1]
-    # from indices to grid_sample's coordinates, whose -1 and 1 are the outer edges
+    # From indices to grid_sample's coordinates, whose -1 and 1 are the outer edges: pixel i of
+    # `side` is 2 / side wide and has its middle at (2 i + 1) / side - 1.
     index = positions / stride + side // 2
     grid = torch.from_numpy((2 * index + 1) / side - 1)[None, None]
     read = functional.grid_sample(

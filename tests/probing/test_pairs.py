@@ -4,6 +4,8 @@ from itertools import chain
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from invariance_probe.alignment.outcomes import Outcome
@@ -16,27 +18,32 @@ from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare
 from invariance_probe.probing.passes import Chunk
 from invariance_probe.results.methods import DEFAULT_METHODS, METHODS, Method
+from tests.tolerances import ROUNDED
 
 MOVES = [Rotation(90), Rotation(30), Scaling(0.8)]
 SIDE, CHANNELS = 9, 3
 
 
-def _view(moves: list[object] = MOVES, margin: float = 1.0) -> View:
+def _layer(channels: int, height: int, width: int) -> Layer:
     """A layer whose cells are the pixels."""
-    layer = Layer(
+    return Layer(
         name="a",
         module="a",
         type="Conv2d",
         call=1,
         path="",
-        channels=CHANNELS,
-        height=SIDE,
-        width=SIDE,
+        channels=channels,
+        height=height,
+        width=width,
         stride_y=1.0,
         stride_x=1.0,
         offset_y=0.0,
         offset_x=0.0,
     )
+
+
+def _view(moves: list[object] = MOVES, margin: float = 1.0) -> View:
+    layer = _layer(CHANNELS, SIDE, SIDE)
     return View(layer, moves, (SIDE, SIDE), margin, torch.device("cpu"))
 
 
@@ -151,11 +158,24 @@ def test_references_sent_along_are_warped_by_the_forward_transform() -> None:
     """A quarter turn moves cells, exactly; what shrinks is blurred first."""
     view = _ready(_view())
     (pairs,) = view.pairs(_chunk([0, 1]))
-    sharp, blurred = pairs.sent("bilinear", antialias=False), pairs.sent("bilinear", antialias=True)
+    sharp, blurred = pairs.sent(antialias=False), pairs.sent(antialias=True)
     torch.testing.assert_close(sharp[:2], pairs.reference[:2].rot90(1, (2, 3)))
     assert torch.equal(sharp[:4], blurred[:4])  # rotations do not shrink
     inside = pairs.region[4]
     assert float(blurred[4][:, inside].var()) < float(sharp[4][:, inside].var())
+
+
+def test_the_floor_is_as_many_times_the_spline_s_error_as_its_factor_says() -> None:
+    """The residual grows by the factor of its transform; where nothing is left, nothing grows."""
+    view = _ready(_view())
+    (pairs,) = view.pairs(_chunk([0, 1]))
+    plain = pairs.target.score(pairs.perfect("bilinear", antialias=True)).fvu
+    view.factor = torch.tensor([9.0, 4.0, 0.25], dtype=torch.float64)
+    floor = pairs.target.score(pairs.perfect("bilinear", antialias=True)).fvu
+    assert (plain[:2] == 0).all()  # a quarter turn
+    assert (plain[2:] > 0).all()
+    expected = plain * torch.tensor([9, 9, 4, 4, 0.25, 0.25], dtype=torch.float64)
+    torch.testing.assert_close(floor, expected, rtol=ROUNDED, atol=0.0)
 
 
 def test_compared_methods_are_those_asked_for() -> None:
@@ -163,18 +183,74 @@ def test_compared_methods_are_those_asked_for() -> None:
     view = _ready(_view())
     (pairs,) = view.pairs(_chunk([0, 1]))
     blocks, theta = compare(pairs, METHODS, ProbeOptions())
-    alone = {Method.IDENTITY, Method.ORACLE, Method.AFFINE, Method.FLOOR, Method.ANY_WARP}
+    alone = {Method.IDENTITY, Method.ORACLE, Method.AFFINE, Method.FLOW, Method.FLOOR}
+    alone.add(Method.ANY_WARP)
     assert {block.method for block in blocks} == alone
     assert len(blocks) == len(alone)
     left = {block.method: block.values[:, 0] for block in blocks}
     assert (left[Method.AFFINE] <= left[Method.ORACLE]).all()
-    assert (left[Method.ANY_WARP] <= left[Method.AFFINE]).all()
+    assert (left[Method.ANY_WARP] <= left[Method.FLOW]).all()
+    assert (left[Method.FLOW] <= left[Method.AFFINE]).all()
     warped = sampling.warp(pairs.moved, theta)
     torch.testing.assert_close(left[Method.AFFINE], pairs.target.score(warped).fvu)
     blocks, theta = compare(pairs, [Method.ORACLE], ProbeOptions())
     assert [block.method for block in blocks] == [Method.ORACLE]
     assert torch.equal(theta, pairs.oracle)
     torch.testing.assert_close(blocks[0].values[:, 0], left[Method.ORACLE])
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 1000),
+    channels=st.integers(1, 4),
+    height=st.integers(2, 14),
+    width=st.integers(2, 14),
+    degrees=st.floats(-180, 180),
+    factor=st.floats(0.5, 2),
+    related=st.floats(0, 1),
+)
+def test_any_warp_is_below_flow_and_flow_below_affine(
+    seed: int,
+    channels: int,
+    height: int,
+    width: int,
+    degrees: float,
+    factor: float,
+    related: float,
+) -> None:
+    """Whatever the maps, any-warp <= flow <= affine <= oracle, by the scores of the table."""
+    layer = _layer(channels, height, width)
+    moves = [Rotation(degrees), Scaling(factor)]
+    view = View(layer, moves, (height, width), 0.0, torch.device("cpu"))
+    reference = _random(2, channels, height, width, seed=seed)
+    noise = _random(2, 2, channels, height, width, seed=seed + 1)
+    moved = torch.stack([
+        related * move(reference.double()).float() + (1 - related) * part
+        for move, part in zip(moves, noise, strict=True)
+    ])
+    view.add_to_mean(reference)
+    pairs = Pairs(view, [0, 1], [0, 1], reference, moved)
+    methods = [Method.ORACLE, Method.AFFINE, Method.FLOW, Method.ANY_WARP]
+    blocks = {block.method: block for block in compare(pairs, methods, ProbeOptions())[0]}
+    oracle, affine, flow, any_warp = (blocks[m].values[:, 0] for m in methods)
+    seen = ~affine.isnan()
+    assert torch.equal(seen, ~flow.isnan())
+    assert (flow <= affine)[seen].all()
+    assert (affine <= oracle)[seen].all()
+    assert (any_warp <= flow + ROUNDED)[seen].all()
+    assert torch.equal(blocks[Method.FLOW].theta, blocks[Method.AFFINE].theta)
+    steps = zip(blocks[Method.FLOW].n_iter, blocks[Method.AFFINE].n_iter, strict=True)
+    assert all(smooth >= straight for smooth, straight in steps)
+
+
+def test_a_flow_alone_is_that_beside_the_affine_warp() -> None:
+    """Whether or not the affine warp is asked for as well, the rows of the flow are the same."""
+    (pairs,) = _ready(_view()).pairs(_chunk([0, 1]))
+    ((alone,), theta) = compare(pairs, [Method.FLOW], ProbeOptions())
+    blocks, _ = compare(pairs, [Method.FLOW, Method.AFFINE], ProbeOptions())
+    assert [block.method for block in blocks] == [Method.AFFINE, Method.FLOW]
+    assert torch.equal(alone.values, blocks[1].values)
+    assert torch.equal(theta.flatten(1), blocks[0].theta)
 
 
 def test_missing_values_say_why() -> None:

@@ -89,12 +89,27 @@ def test_maps_that_fit_are_kept_and_others_made_again(
     monkeypatch.setattr(passes, "CACHE_BYTES", room)
     images = CountingImages(5)
     read = _passes(images, keep=True)
+    assert len(read.order) == 5  # for which all are read, if no one did so before
     before = sum(images.asked)
     first, second = _maps(read.chunks()), _maps(read.chunks())
     assert sum(images.asked) - before == 5 * loads
     for number in range(5):
         for a, b in zip(first[number], second[number], strict=True):
             assert torch.equal(a, b)
+
+
+def test_near_duplicates_are_seen_while_images_are_read_anyway() -> None:
+    """After a reading of the originals, order and groups need no further one; before, one does."""
+    images = CountingImages(9)
+    read = _passes(images)
+    asked = sum(images.asked)
+    list(read.originals())
+    order = read.order
+    assert sum(images.asked) - asked == 9
+    other = _passes(images)
+    asked = sum(images.asked)
+    assert other.order == order
+    assert sum(images.asked) - asked == 9
 
 
 def test_passes_stay_within_the_batch_size() -> None:
@@ -169,3 +184,31 @@ def test_a_model_comes_back_to_its_type_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="stop"):
         fail()
     assert net[0].weight.dtype == torch.float32
+
+
+class HalfInside(nn.Module):
+    """A network that computes in half precision whatever it is given, as under autocast."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.dtype = nn.Conv2d(3, 2, 3), dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=self.dtype):
+            maps: Tensor = self.body(images)
+            return maps
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_maps_of_half_precision_are_widened(dtype: torch.dtype) -> None:
+    """What a model computes in half precision inside is compared in the dtype asked for."""
+    net = HalfInside(dtype)
+    run = ForwardPasses(net, CountingImages(2), ["*"], MOVES, ProbeOptions(), keep=False)
+    (chunk,) = run.chunks()
+    given = run.inputs(chunk.numbers)[0]
+    assert net(given).dtype is dtype
+    assert chunk.reference["body"].dtype is torch.float32
+    # two roundings apart, where another batch size takes other kernels
+    close = {"rtol": 2 * torch.finfo(dtype).eps, "atol": torch.finfo(dtype).eps}
+    torch.testing.assert_close(chunk.reference["body"], net(given).float(), **close)

@@ -87,11 +87,12 @@ def test_generic_filters_are_not_aligned() -> None:
 
 
 def test_a_pointwise_network_stays_within_the_floor(photographs: Tensor) -> None:
-    """Maps that see one pixel are moved like the image: affine <= floor, for every transform."""
+    """Maps that see one pixel are moved like the image: the floor is left, by every transform."""
     smaller = nn.functional.avg_pool2d(photographs, 4)
     moves = [*ip.sweep("rotation", 15, 75, 20), ip.Scaling(0.7), ip.Scaling(1.5), ip.Shear(0.3)]
     got = _fvu(ip.probe(_pointwise_net(), smaller, layers="2", transforms=moves, crop=56))
-    assert (got["affine"] <= got["floor"]).all()
+    assert (got["oracle"] / got["floor"]).between(0.5, 1.25).all()
+    assert (got["affine"] <= got["oracle"]).all()
     assert got["affine"].max() < 0.15
     assert got["identity"].min() > 0.3
 
@@ -218,7 +219,7 @@ class CountingImages:
 
 
 def test_images_are_streamed(small_net: nn.Module) -> None:
-    """Each image is loaded three times, once for copies, and none is kept; batches stay small."""
+    """Each image is loaded twice, once more for each shift of the floor, and none is kept."""
     images = CountingImages(23)
     sizes: list[int] = []
     handle = small_net[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
@@ -226,7 +227,9 @@ def test_images_are_streamed(small_net: nn.Module) -> None:
         small_net, images, layers="1", transforms=[ip.Rotation(30), ip.Scaling(2)], batch_size=7
     )
     handle.remove()
-    assert images.loaded <= 3 * 23 + 1
+    copies = len(result.config["floor"]["shifts"])
+    assert copies <= 0.1 * 4 * 23
+    assert images.loaded <= 2 * 23 + 1 + copies
     assert max(sizes) <= 7
     assert sorted(set(result.frame()["image"])) == sorted(images.names)
 

@@ -59,9 +59,12 @@ def _means(result: ip.ProbeResult) -> dict[tuple[str, str], float]:
 
 def test_nothing_is_lost_where_nothing_moves() -> None:
     """Under the identity transform all but unrelated maps leave the prediction as it was."""
-    result = ip.recover(_net(), _images(), layers=["0", "2"], transforms=[ip.Rotation(0)])
+    methods = [*RECOVERY_METHODS, "flow"]
+    result = ip.recover(
+        _net(), _images(), layers=["0", "2"], transforms=[ip.Rotation(0)], methods=methods
+    )
     got = _means(result)
-    for method in ("identity", "input", "oracle", "affine", "floor"):
+    for method in ("identity", "input", "oracle", "affine", "flow", "floor"):
         assert got[method, "agreement"] == 1
         assert got[method, "kl"] < ROUNDED
         assert got[method, "logit_rel_l2"] < ROUNDED

@@ -30,6 +30,8 @@ def summary(**methods: float) -> pd.DataFrame:
     [
         ({"affine": 0.15, "floor": 0.10, "oracle": 0.2}, ["can live"]),
         ({"affine": 0.151, "floor": 0.10, "oracle": 0.2}, ["input"]),
+        ({"affine": 0.15, "floor": 0.101, "oracle": 0.2}, ["grid"]),
+        ({"affine": 0.152, "floor": 0.101, "oracle": 0.2}, ["input"]),
         ({"affine": 0.0, "floor": 0.0, "oracle": 0.0}, ["can live"]),
         ({"affine": 0.8, "floor": 0.1, "oracle": 0.9, "any_warp": 0.4}, ["no warp"]),
         ({"affine": 0.8, "floor": 0.1, "oracle": 0.9, "any_warp": 0.39}, ["input"]),
@@ -63,6 +65,8 @@ def test_sentences_hold_their_numbers() -> None:
     assert "a permutation of the channels removes 50.0 % of 0.90" in mixing.text
     (rest,) = rules.remarks(summary(affine=0.8, floor=0.1, oracle=0.9))
     assert "0.80 [0.79, 0.81], 8.0 times the floor" in rest.text
+    (smooth,) = rules.remarks(summary(affine=0.8, flow=0.75, floor=0.1, oracle=0.9))
+    assert "8.0 times the floor, the best smooth warp 0.75 [0.74, 0.76]" in smooth.text
 
 
 def test_layers_that_meet_one_rule_share_a_sentence() -> None:
@@ -121,7 +125,7 @@ FAR, NEAR, UNSURE = (-0.5, 0.2), (0.92, 1.0), (0.5, 0.95)
             LOSS,
             {"oracle": FAR, "oracle_permutation": FAR, "floor": UNSURE, **CHANCE},
             "transform the input",
-            "interpolation alone keeps 0.72 [0.50, 0.95]",
+            "a perfect layer on this grid keeps 0.72 [0.50, 0.95]",
         ),
         (LOSS, {"oracle": FAR, "oracle_permutation": NEAR, **CHANCE}, "permutation", "0.96"),
         (LOSS, {"oracle": UNSURE, "oracle_permutation": FAR, **CHANCE}, "undecided", "hold"),

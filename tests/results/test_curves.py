@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane.transforms import Affine, Rotation, Scaling
+from invariance_probe.plane.transforms import Affine, Rotation, Scaling, Translation
 from invariance_probe.results.curves import plot_depth, plot_parameter
 from invariance_probe.results.methods import Method
 from invariance_probe.results.style import AXIS_LABELS, RESIDUAL
@@ -43,11 +43,12 @@ def test_factors_lie_on_a_logarithmic_axis() -> None:
 
 
 def test_transforms_without_a_number_are_drawn_in_their_order() -> None:
-    """General affine maps have no parameter; the axis numbers them."""
-    moves = [Affine([[1, 0.1], [0, 1.1]]), Affine([[0.9, 0.1], [0.2, 1]])]
-    axes = plot_parameter(planted(LEFT, moves=moves), "affine").axes[0]
-    assert axes.get_xlabel() == "transform (number)"
-    assert axes.lines[0].get_xdata().tolist() == [0, 1]
+    """Affine maps, or shifts of which one is oblique, have no one parameter; they are numbered."""
+    oblique = [Affine([[1, 0.1], [0, 1.1]]), Affine([[0.9, 0.1], [0.2, 1]])]
+    for moves in (oblique, [Translation(5), Translation(3, 4)]):
+        axes = plot_parameter(planted(LEFT, moves=moves), moves[0].kind).axes[0]
+        assert axes.get_xlabel() == "transform (number)"
+        assert axes.lines[0].get_xdata().tolist() == [0, 1]
 
 
 def test_without_oracle_and_affine_the_first_method_is_drawn() -> None:

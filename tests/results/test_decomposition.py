@@ -84,6 +84,14 @@ def test_joint_methods_count_and_unrelated_images_do_not() -> None:
     assert parts.loc["left", "mean"] == pytest.approx(0.25 - 0.1)
 
 
+def test_a_smooth_warp_that_was_measured_is_another_warp() -> None:
+    """What it removes beyond the affine one is taken off what mixings are credited with."""
+    parts = _parts(decomposition(planted(EXPLAINED | {Method.FLOW: [0.8] * 3})))
+    assert parts.loc["other warp", "mean"] == pytest.approx(0.2)
+    assert parts.loc["permutation", "mean"] == pytest.approx(0.1)
+    assert parts.loc["left", "mean"] == pytest.approx(0.3)
+
+
 def test_groups_follow_the_columns_asked_for() -> None:
     """By transform number each transform has its parts, also the one that changes nothing."""
     moves = [Rotation(90), Rotation(0), Scaling(0.5)]

@@ -20,11 +20,11 @@ from invariance_probe.results.methods import (
 TEXTS = (
     *("identity", "input"),
     *("oracle", "oracle+permutation", "oracle+orthogonal", "oracle+linear"),
-    *("affine", "affine+permutation", "affine+orthogonal", "affine+linear"),
+    *("affine", "affine+permutation", "affine+orthogonal", "affine+linear", "flow"),
     *("joint+permutation", "joint+orthogonal", "joint+linear", "any-warp", "floor"),
     *("unrelated", "unrelated+permutation", "unrelated+orthogonal", "unrelated+linear"),
 )
-"""In the order of tables: those of version 0.1.0, and `input`."""
+"""In the order of tables: those of version 0.1.0, `input` and `flow`."""
 
 
 def test_methods_are_used_as_the_texts_that_they_were() -> None:
@@ -57,9 +57,9 @@ def test_no_two_methods_look_alike() -> None:
 
 
 def test_methods_know_what_they_need() -> None:
-    """The affine and joint ones need a search; mixings and chance need another image."""
+    """Affine, smooth and joint ones need a search; mixings and chance need another image."""
     assert {m for m in METHODS if m.needs_search} == {
-        m for m in METHODS if m.startswith(("affine", "joint"))
+        m for m in METHODS if m.startswith(("affine", "flow", "joint"))
     }
     assert {m for m in METHODS if m.needs_another_image} == {
         m for m in METHODS if "+" in m or m == "unrelated"

@@ -4,6 +4,7 @@ import dataclasses
 from io import StringIO
 
 import pandas as pd
+import pytest
 
 from invariance_probe.results.methods import Method
 from invariance_probe.results.notes import notes
@@ -35,6 +36,21 @@ def test_layers_of_assumed_geometry_are_named() -> None:
     told = {**usual.config, "unmeasured": ["fpn:out.0", "fpn:out.1"]}
     (said,) = notes(told, usual.summary())
     assert said.startswith("Stride and offset of fpn:out.0, fpn:out.1 failed their checks")
+
+
+@pytest.mark.parametrize(
+    ("copies", "words"), [(1, "1 shifted copy of"), (2, "2 shifted copies of")]
+)
+def test_floors_of_few_copies_are_doubted(copies: int, words: str) -> None:
+    """One or two shifted copies are few; three are enough to say nothing."""
+    usual = planted({Method.ORACLE: [0.9, 1.4, 1.0]})
+
+    def said(count: int) -> tuple[str, ...]:
+        shifts = [["image 0", 1.0, 1.0]] * count
+        return notes({**usual.config, "floor": {"shifts": shifts}}, usual.summary())
+
+    assert words in said(copies)[0]
+    assert said(3) == ()
 
 
 def test_an_image_far_outside_is_named_once() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.plane.transforms import Rotation, Scaling
+from invariance_probe.plane.transforms import Affine, Rotation, Scaling, Shear, Translation
 from invariance_probe.results.methods import Method
 from invariance_probe.results.tables import ProbeTables
 from invariance_probe.statistics import mean_interval
@@ -51,6 +51,21 @@ def test_a_summary_by_parameter_keeps_the_transform_that_changes_nothing() -> No
     still = tables.summary(by).query("metric == 'fvu' and parameter == 0")
     assert len(still) == 2 * 2
     assert (still["mean"] == 0).all()
+
+
+def test_a_summary_by_parameter_tells_transforms_apart_that_no_one_number_names() -> None:
+    """Affine maps, and shifts and shears along both axes, have a row each, not one for them all."""
+    moves = [
+        *(Affine([[1.0, x], [0.0, 1.0]]) for x in (0.1, 0.4)),
+        *(Translation(3, 0), Translation(3, 1), Translation(1, 3)),
+        *(Shear(0.1, 0.2), Shear(0.2, 0.1)),
+    ]
+    tables = planted({Method.ORACLE: [0.5, 0.7, 0.9]}, layers=["deep"], moves=moves)
+    tables.table["value"] += tables.table["transform_number"]
+    summary = tables.summary(["transform", "parameter", "method", "metric"])
+    fvu = summary[summary["metric"] == "fvu"].set_index("transform_number")["mean"]
+    assert fvu.to_dict() == pytest.approx({number: 0.7 + number for number in range(len(moves))})
+    assert list(summary.columns[:3]) == ["transform", "parameter", "transform_number"]
 
 
 def test_two_images_have_no_interval() -> None:

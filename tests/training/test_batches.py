@@ -45,17 +45,14 @@ CLUTTER = [53, 0, 0, 6, 47, 25]
 
 def test_every_image_comes_once_before_any_twice() -> None:
     """Epochs are permutations, also where a batch spans two of them."""
-    batches = TrainingBatches(
-        tiny.dataset(train=50), RandomRotation(), seed=0, size=20, device=tiny.CPU
-    )
+    config = tiny.config(batch=20)
+    batches = TrainingBatches(tiny.dataset(train=50), config, tiny.CPU)
     samples = torch.cat([batches.samples(step) for step in range(5)])
     for epoch in range(2):
         part = samples[50 * epoch : 50 * (epoch + 1)]
         assert sorted(part.tolist()) == list(range(50))
     assert samples[:50].tolist() != samples[50:].tolist()
-    again = TrainingBatches(
-        tiny.dataset(train=50), RandomRotation(), seed=0, size=20, device=tiny.CPU
-    )
+    again = TrainingBatches(tiny.dataset(train=50), config, tiny.CPU)
     assert torch.equal(again.batch(3).images, batches.batch(3).images)
     assert not torch.equal(batches.batch(3).poses, batches.batch(4).poses)
 

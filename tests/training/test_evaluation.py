@@ -1,5 +1,7 @@
 """Poses are read where they act: a map that covers less than the image is no source of error."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from invariance_probe.stn.networks import ARCHITECTURES, Classifier, Frame
 from invariance_probe.stn.variants import Prediction, VariantNetwork, parse_variant
 from invariance_probe.training import evaluation
 from invariance_probe.training.batches import Batch
+from tests.training import tiny
 
 
 def network(variant: str, *, side: int, architecture: str = "mnist") -> VariantNetwork:
@@ -56,10 +59,12 @@ def test_warps_of_maps_and_of_images_are_the_same_in_other_coordinates() -> None
     assert torch.equal(Frame().to_image(own), own)
 
 
+TRANSLATED = tiny.config(perturbation="translation=clean", alignment="true")
+
+
 def shifted_map(architecture: str, depth: int, side: int, cells: int) -> tuple[Tensor, Tensor]:
     """The map that CX hands on under a shift and true poses, and that of the unmoved image."""
     net = network(f"c{depth}", side=side, architecture=architecture)
-    translation = parse_perturbation("translation=clean")
     stride = round(net.classifier.frames[depth].share * side / net.classifier.sizes[depth][1])
     image = torch.zeros(1, 1, side, side)
     image[..., side // 2 - 5 : side // 2 + 5, side // 2 - 5 : side // 2 + 5] = torch.rand(10, 10)
@@ -76,7 +81,7 @@ def shifted_map(architecture: str, depth: int, side: int, cells: int) -> tuple[T
     for images, placed in ((image, torch.zeros(1, 2)), (moved, poses)):
         batch = Batch(images=images, labels=torch.zeros(1, 1, dtype=torch.long), poses=placed)
         with torch.no_grad():
-            evaluation.predict(net, batch, translation, true_poses=True, precision="float32")
+            evaluation.predict(net, batch, TRANSLATED)
     return seen[0], seen[1]
 
 
@@ -107,7 +112,7 @@ def read(
     labels = torch.arange(count)[:, None] % 3
     batch = Batch(images=images, labels=labels, poses=poses)
     with torch.no_grad():
-        found = evaluation.predict(net, batch, perturbation, true_poses=True, precision="float32")
+        found = evaluation.predict(net, batch, replace(TRANSLATED, perturbation=perturbation))
     frame = evaluation.describe(batch, found, perturbation)
     return evaluation.condensed(frame, perturbation.pose_names)
 

@@ -138,13 +138,13 @@ def test_options_train(tmp_path: Path, changes: dict[str, object]) -> None:
 
 def test_bf16_is_the_same_but_for_noise(tmp_path: Path) -> None:
     """Half precision changes losses of the same network by a per cent or so."""
-    network = factory.build_network(tiny.config(), tiny.dataset())
-    perturbation = tiny.config().perturbation
+    data, config = tiny.dataset(), tiny.config()
+    network = factory.build_network(config, data)
     stored = StoredBatches(
-        tiny.dataset().test, tiny.dataset(), perturbation, which=TEST, size=50, device=tiny.CPU
+        data.test, data, config.perturbation, which=TEST, size=50, device=tiny.CPU
     )
     full, half = (
-        evaluation.evaluate(network, stored, perturbation, precision=precision)["loss"]
+        evaluation.evaluate(network, stored, tiny.config(precision=precision))["loss"]
         for precision in ("float32", "bf16")
     )
     assert (full != half).any()
