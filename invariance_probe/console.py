@@ -66,6 +66,14 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
     console.print(f"Run folder: {out}", soft_wrap=True, highlight=False)
 
 
+def _by_layer(title: str, width: int) -> Table:
+    """A table whose first column names layers, in at least so many characters."""
+    layout: dict[str, Any] = {"box": box.SIMPLE, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(title=title, title_justify="left", **layout)
+    table.add_column("layer", overflow="fold", min_width=width)
+    return table
+
+
 def report_recovery(result: ProbeResult) -> None:
     """Say in a sentence how often the network's answer comes back once maps are warped back.
 
@@ -85,14 +93,6 @@ def report_recovery(result: ProbeResult) -> None:
         f"{counts['identity'].max()}.",
         highlight=False,
     )
-
-
-def _by_layer(title: str, width: int) -> Table:
-    """A table whose first column names layers, in at least so many characters."""
-    layout: dict[str, Any] = {"box": box.SIMPLE, "pad_edge": False, "padding": (0, 1, 0, 0)}
-    table = Table(title=title, title_justify="left", **layout)
-    table.add_column("layer", overflow="fold", min_width=width)
-    return table
 
 
 def _summary_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:

@@ -502,13 +502,13 @@ def _metrics(said: dict[str, Tensor], labels: Tensor | None) -> tuple[str, ...]:
     if single is None or single.dim() != 2 or single.shape[1] < 2:
         if labels is not None:
             raise InvalidInputError(
-                "labels are given, but the model's output is no tensor of shape (batch, class); "
+                "labels are given, but the model's output is not a tensor of shape (batch, class); "
                 "leave labels out, or wrap the model so that it returns its logits alone"
             )
         return OUTPUT_METRICS
     if bool((single >= 0).all()) and bool(((single.sum(1) - 1).abs() < _SUMS_TO_ONE).all()):
         raise InvalidInputError(
-            "the model's outputs are not below 0 and sum to 1 like probabilities; give the model "
+            "the model's outputs are 0 or more and sum to 1, like probabilities; give the model "
             "without its softmax, as the metrics take logits"
         )
     if labels is None:
@@ -527,8 +527,8 @@ def _as_rows(said: dict[str, Tensor]) -> Float[Tensor, "image value"]:
     if len(sizes) != 1 or 0 in sizes:
         shapes = {path: tuple(tensor.shape) for path, tensor in said.items()}
         raise InvalidInputError(
-            f"the model's outputs {shapes} are not one row an image; wrap the model so that it "
-            "returns real tensors whose first dimension is the batch"
+            f"the model's outputs {shapes} do not have one row for each image; wrap the model so "
+            "that it returns real tensors whose first dimension is the batch"
         )
     rows = torch.cat([tensor.flatten(1).double() for tensor in said.values()], dim=1)
     if bool(rows.isnan().any()):

@@ -26,8 +26,8 @@ OUTPUT_METRICS = ("output_rel_l2", "output_cosine")
 its length, and cosine between the two."""
 _SMALLER_IS_BETTER = {"kl", "logit_rel_l2", "output_rel_l2"}
 
-_NOTHING_LOST = "nothing was lost: without a warp it is no worse than with one of the input"
-_WITHIN_NOISE = "the loss is not told from 0: its 95 % interval reaches there; give more images"
+_NOTHING_LOST = "nothing was lost: the metric is no worse without a warp than with one of the input"
+_WITHIN_NOISE = "the loss cannot be told from 0: its 95 % interval includes it; give more images"
 
 
 def recovered_share(

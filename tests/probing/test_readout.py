@@ -480,7 +480,7 @@ class _Broken(nn.Module):
         (None, {"labels": [0, 1, 5]}, "labels from 0 to 5: the model has 5 classes"),
         (nn.Conv2d(6, 2, 1), {"labels": [0, 1, 2]}, "leave labels out"),
         (nn.Sequential(_apart(6), nn.Softmax(1)), {}, "without its softmax"),
-        (_Whole(), {}, "not one row an image"),
+        (_Whole(), {}, "one row for each image"),
         (_Broken(), {}, "output holds NaN"),
     ],
 )

@@ -91,7 +91,7 @@ def test_where_nothing_was_lost_there_is_no_share() -> None:
     noisy = {**same, "identity": [0.9, 0.5, 0.3, 0.2]}
     hidden = recovered_share(_tables(noisy))
     assert hidden["share"].isna().all()
-    assert hidden["reason"].str.contains("not told from 0").all()
+    assert hidden["reason"].str.contains("cannot be told from 0").all()
     few = recovered_share(_tables(_drawn(2)))
     assert few["share"].notna().all()
     assert few[["low", "high"]].isna().all(axis=None)
