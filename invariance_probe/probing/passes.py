@@ -1,7 +1,7 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -185,8 +185,13 @@ class ForwardPasses:
                 f"the model refuses an image of shape {tuple(image.shape[1:])}: {first_line}"
             ) from error
 
-    def originals(self) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    def originals(
+        self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Pass the images through the model as they are, as they were shuffled.
+
+        Args:
+            forward: From images to the maps of all layers; by default a pass as far as these.
 
         Yields:
             Numbers of some images, and their maps by layer.
@@ -197,7 +202,7 @@ class ForwardPasses:
                 # which are near duplicates is asked later, and then needs no reading of its own
                 seen = map(pattern, canvases.cpu())
                 self._patterns.update(zip(numbers, seen, strict=True))
-            maps = self._forward(next(self._render(canvases, [_STAY])))
+            maps = (forward or self._forward)(next(self._render(canvases, [_STAY])))
             self.refuse_non_finite(maps, numbers)
             yield numbers, maps
 

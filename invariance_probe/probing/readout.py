@@ -7,8 +7,9 @@ transformations are spatial warps, beside warping the input, the floor and chanc
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from invariance_probe.alignment.aligning import Alignment, align_with
+from invariance_probe.alignment.flow import flow_from
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
@@ -28,8 +31,8 @@ from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import Fits, Folds, Sums
 from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.pairs import Pairs, View, compare, found_warps
-from invariance_probe.probing.passes import ForwardPasses
+from invariance_probe.probing.pairs import Pairs, View
+from invariance_probe.probing.passes import CACHE_BYTES, ForwardPasses
 from invariance_probe.probing.setup import computing, configuration, opened
 from invariance_probe.probing.showing import Shown
 from invariance_probe.progress import Progress
@@ -92,8 +95,8 @@ def recover(
 
     Each image passes once as it is, once under each transform, and once more under each for
     ``input``; the rest of the network runs for each layer and method (see `network.replay`, which
-    says what is kept for that: what modules return for one batch). The best affine warp and
-    ``mean`` take another pass of the untransformed images, mixings one of all.
+    says what is kept for that: what modules return for one batch). The floor takes shifted copies
+    of some images (`probing.floor`), mixings another pass of all.
 
     This is no option of `probe`: a probe compares maps and needs no output, and its metrics,
     methods and cost are others. Both tables have the same columns, so that
@@ -158,9 +161,10 @@ def recover(
         run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
         run.measure(bar)
     about = configuration(passes, transforms, options, name or type(model).__name__)
+    about |= run.floor.about
     result = assemble(
         run.blocks,
-        config=about | {"outside": rule.value, "replayed": run.replay.replayed} | run.floor.about,
+        config=about | {"outside": rule.value, "replayed": run.replay.replayed},
         layers=passes.layers,
         transforms=transforms,
         region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
@@ -231,11 +235,12 @@ class _Batch:
         return Pairs(view, self.group, self.numbers, self.reference[name], maps[name])
 
 
-class _Warps(NamedTuple):
-    """Warps of some pairs; see `Block`."""
+class _Warped(NamedTuple):
+    """Maps to put back; see `Block`."""
 
+    maps: Float[Tensor, "pair channel height width"]
     theta: Float[Tensor, "pair 2 3"]
-    outcome: list[Outcome | None]
+    outcome: Sequence[Outcome | None]
     n_iter: list[int]
 
 
@@ -255,31 +260,36 @@ class _Run:
             layer.name: View(layer, passes.moves, passes.size, options.margin, passes.device)
             for layer in passes.layers
         }
-        self.floor = Floor(passes, list(self.views.values()))
         self.blocks: list[Block] = []
         self.metrics: tuple[str, ...] = ()
-        self.replay = Replay(passes.model, passes.inputs(passes.order[:1])[0], passes.layers)
-        self._folds = Folds.of(
-            options.compared, self.views, passes.order, passes.groups, options.search
-        )
-        self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
-        self._paired = {n for n, partner in enumerate(passes.partners) if partner is not None}
+        self.replay = Replay(passes.model, passes.inputs(passes.shuffled[:1])[0], passes.layers)
+        self.floor = Floor(passes, list(self.views.values()))
         self.shown = Shown(passes, classes)
         self._reference = torch.empty(0)
-        self._found: dict[tuple[str, int, int], tuple[Tensor, Outcome | None, int]] = {}
+        self._originals: dict[tuple[int, ...], tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
+        self._room = CACHE_BYTES
+        self._found: dict[tuple[str, int, int], Alignment] = {}
 
     def measure(self, bar: Progress) -> None:
-        """Read the images once, and once more each for channel means and for mixings."""
-        methods, folds = self.options.compared, self._folds
-        centred = self.outside is Outside.MEAN or Method.FLOOR in methods
-        centred |= any(method.needs_search for method in methods)
-        bar.start(len(self.passes.order) * (1 + centred + bool(folds.methods)))
-        for numbers, maps in self.passes.originals() if centred else ():
+        """Look at the images as they are, if that is asked for, then under all transforms."""
+        passes, methods = self.passes, self.options.compared
+        mixes = any(method.mixing for method in methods)
+        first = self.outside is Outside.MEAN or Method.FLOOR in methods
+        first |= any(method.needs_search for method in methods)
+        bar.start(len(passes.shuffled) * (1 + first + mixes))
+        said: list[dict[str, Tensor]] = []
+        for numbers, maps in passes.originals(partial(self._forward, said)) if first else ():
+            self._keep(numbers, maps, said.pop())
             for name, view in self.views.items():
                 view.add_to_mean(maps[name])
             self.floor.look(numbers, maps)
             bar.advance(len(numbers))
         self.floor.settle()
+        self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
+        self._paired = {n for n, partner in enumerate(passes.partners) if partner is not None}
+        self._folds = folds = Folds.of(
+            methods, self.views, passes.order, passes.groups, self.options.search
+        )
         sums = Sums(folds)
         for batch in self._batches(bar) if folds.methods else ():
             for view in self.views.values():
@@ -287,7 +297,8 @@ class _Run:
                     own = batch.pairs(view, warp)
                     pairs = own.only(self._paired) if warp is Warp.UNRELATED else own
                     if pairs is not None:
-                        sums.add(warp, pairs, self._warps(pairs, warp).theta)
+                        best = warp is Warp.AFFINE
+                        sums.add(warp, pairs, self._best(pairs).theta if best else pairs.oracle)
         fits = sums.fit()
         for batch in self._batches(bar):
             self._reference = _as_rows(batch.said).repeat(len(batch.group), 1)
@@ -297,19 +308,44 @@ class _Run:
                     self.shown.choose(batch.numbers, self._reference[: len(batch.numbers)])
             self._compare(batch, fits)
 
+    def _forward(self, said: list[dict[str, Tensor]], images: Tensor) -> dict[str, Tensor]:
+        """Maps of all layers, and what the network says, for images as they are."""
+        maps, output = maps_and_outputs(self.passes.model, images, self.passes.layers)
+        said.append(output)
+        return {name: each.to(self.passes.dtype) for name, each in maps.items()}
+
+    def _keep(
+        self, numbers: Sequence[int], maps: dict[str, Tensor], said: dict[str, Tensor]
+    ) -> None:
+        """Spare images another pass as they are, if there is room."""
+        tensors = (*maps.values(), *said.values())
+        self._room -= sum(each.numel() * each.element_size() for each in tensors)
+        if self._room >= 0:
+            self._originals[tuple(numbers)] = maps, said
+
+    def _as_they_are(
+        self, numbers: list[int], images: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Maps of some images, and what the network says of them."""
+        if tuple(numbers) not in self._originals:
+            said: list[dict[str, Tensor]] = []
+            maps = self._forward(said, images)
+            self.passes.refuse_non_finite(maps, numbers)
+            return maps, said.pop()
+        return self._originals[tuple(numbers)]
+
     def _batches(self, bar: Progress) -> Iterator[_Batch]:
         """Pass images through the network: as they are, and some transforms at a time."""
         passes, size = self.passes, self.options.batch_size
         order, moves = passes.order, list(range(len(passes.moves)))
         # the first image follows on the last one
         before = passes.inputs(order[-1:])[1:, 0]
-        parts = [self.replay.tap(part) for part in torch.split(before, size)]
-        last = {name: torch.cat([part[name] for part in parts]) for name in self.views}
+        parts = [self._tapped(part[:, None], order[-1:]) for part in torch.split(before, size)]
+        last = {name: torch.cat([part[name][:, 0] for part in parts]) for name in self.views}
         for start in range(0, len(order), size):
             numbers = order[start : start + size]
             inputs = passes.inputs(numbers)
-            reference, said = maps_and_outputs(passes.model, inputs[0], passes.layers)
-            passes.refuse_non_finite(reference, numbers)
+            reference, said = self._as_they_are(numbers, inputs[0])
             at_once = max(1, size // len(numbers))
             for first in range(0, len(moves), at_once):
                 group = moves[first : first + at_once]
@@ -339,65 +375,74 @@ class _Run:
         maps = self.replay.tap(images.flatten(0, 1))
         self.passes.refuse_non_finite(maps, numbers)
         shape = images.shape[:2]
-        return {name: each.reshape(*shape, *each.shape[1:]) for name, each in maps.items()}
+        return {
+            name: each.reshape(*shape, *each.shape[1:]).to(self.passes.dtype)
+            for name, each in maps.items()
+        }
 
     def _compare(self, batch: _Batch, fits: Fits) -> None:
         """Put back what each method makes of the maps of a batch."""
         methods = self.options.compared
+        searched = any(method.needs_search for method in methods)
         for view in self.views.values():
             for warp in dict.fromkeys(method.warp for method in methods):
                 if warp is not Warp.INPUT:
                     pairs = batch.pairs(view, warp)
-                    maps, warps = self._warped(pairs, warp)
+                    warped = self._warped(pairs, warp)
                     for method in (method for method in methods if method.warp is warp):
-                        self._put_back(batch, pairs, method, maps, warps, fits)
-            best = Warp.AFFINE if Method.AFFINE in methods else Warp.ORACLE
-            pairs = batch.pairs(view, best)
-            self.shown.look(pairs, self._warps(pairs, best).theta, batch.inputs)
+                        self._put_back(batch, pairs, method, warped, fits)
+            pairs = batch.pairs(view, Warp.ORACLE)
+            theta = self._best(pairs).theta if searched else pairs.oracle
+            self.shown.look(pairs, theta, batch.inputs)
+            self._found.pop(self._key(pairs), None)
         if Method.INPUT in methods:
             # last, as the network goes on from other images
             images = self.passes.returned(batch.inputs[1:][batch.group], batch.group)
             returned = self._tapped(images, batch.numbers)
             for name, view in self.views.items():
                 pairs = batch.pairs(view, Warp.INPUT)
-                maps, warps = returned[name].flatten(0, 1), self._warps(pairs, Warp.INPUT)
-                self._put_back(batch, pairs, Method.INPUT, maps, warps, fits)
+                maps, count = returned[name].flatten(0, 1), len(pairs.oracle)
+                warped = _Warped(maps, pairs.oracle, [None] * count, [0] * count)
+                self._put_back(batch, pairs, Method.INPUT, warped, fits)
 
-    def _warps(self, pairs: Pairs, warp: Warp) -> _Warps:
-        """The warps of some pairs; the best affine ones are searched for once."""
-        count = len(pairs.oracle)
-        if warp is Warp.IDENTITY:
-            still = torch.eye(2, 3).to(pairs.oracle).expand_as(pairs.oracle)
-            return _Warps(still, [None] * count, [0] * count)
-        if warp is not Warp.AFFINE:
-            return _Warps(pairs.oracle, [None] * count, [0] * count)
-        keys = [(pairs.view.layer.name, t, n) for t in pairs.group for n in pairs.numbers]
-        if keys[0] not in self._found:
-            (block,), theta = compare(pairs, [Method.AFFINE], self.options)
-            each = zip(theta, block.outcome, block.n_iter, strict=True)
-            self._found.update(zip(keys, each, strict=True))
-        best, outcome, n_iter = zip(*(self._found[key] for key in keys), strict=True)
-        return _Warps(torch.stack(best), list(outcome), list(n_iter))
+    def _key(self, pairs: Pairs) -> tuple[str, int, int]:
+        return pairs.view.layer.name, pairs.group[0], pairs.numbers[0]
 
-    def _warped(self, pairs: Pairs, warp: Warp) -> tuple[Tensor, _Warps]:
+    def _best(self, pairs: Pairs) -> Alignment:
+        """The best affine warps of a batch's pairs, searched for once and kept while needed."""
+        if self._key(pairs) not in self._found:
+            found = align_with(pairs.target, pairs.moved, pairs.oracle, self.options.search)
+            # the largest part, which the pairs have themselves
+            found = replace(found, region=found.region[:, :0, :0].clone())
+            self._found[self._key(pairs)] = found
+        return self._found[self._key(pairs)]
+
+    def _warped(self, pairs: Pairs, warp: Warp) -> _Warped:
         """What a warp makes of the moved maps."""
-        if warp is Warp.FLOW:
-            affine, found = found_warps(pairs, [Method.FLOW], self.options.search)
-            flow = found[Method.FLOW]
-            warps = _Warps(affine.theta, list(flow.outcome), flow.n_iter.tolist())
-            return flow.warp(pairs.moved), warps
-        warps, mode = self._warps(pairs, warp), self.options.search.mode
+        search = self.options.search
+        if warp in {Warp.AFFINE, Warp.FLOW}:
+            affine = self._best(pairs)
+            best = (
+                affine
+                if warp is Warp.AFFINE
+                else flow_from(affine, pairs.target, pairs.moved, pairs.oracle, search)
+            )
+            maps = best.warp(pairs.moved)
+            return _Warped(maps, affine.theta, best.outcome, best.n_iter.tolist())
+        theta = pairs.oracle
         if warp is Warp.IDENTITY:
-            return pairs.moved, warps
-        if warp is Warp.FLOOR:
-            return pairs.perfect(mode, self.options.antialias), warps
-        return sampling.warp(pairs.moved, warps.theta, mode=mode), warps
+            maps, theta = pairs.moved, torch.eye(2, 3).to(theta).expand_as(theta)
+        elif warp is Warp.FLOOR:
+            maps = pairs.perfect(search.mode, self.options.antialias)
+        else:
+            maps = sampling.warp(pairs.moved, theta, mode=search.mode)
+        return _Warped(maps, theta, [None] * len(theta), [0] * len(theta))
 
     def _put_back(
-        self, batch: _Batch, pairs: Pairs, method: Method, maps: Tensor, warps: _Warps, fits: Fits
+        self, batch: _Batch, pairs: Pairs, method: Method, warped: _Warped, fits: Fits
     ) -> None:
         """Mix channels if the method does, run the rest of the network, and write the scores."""
-        outcome, numbers = warps.outcome, batch.numbers * len(batch.group)
+        maps, outcome, numbers = warped.maps, warped.outcome, batch.numbers * len(batch.group)
         if method.mixing and method not in self._folds.methods:
             outcome = [self._why] * len(numbers)
         elif method.mixing:
@@ -429,9 +474,9 @@ class _Run:
                 images=numbers,
                 transforms=[t for t in batch.group for _ in batch.numbers],
                 values=values.cpu(),
-                theta=warps.theta.flatten(1).cpu(),
+                theta=warped.theta.flatten(1).cpu(),
                 outcome=outcome,
-                n_iter=warps.n_iter,
+                n_iter=warped.n_iter,
             )
         )
 

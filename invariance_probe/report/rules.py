@@ -54,7 +54,7 @@ ENOUGH = 0.9
 NEGLIGIBLE = {"kl": 0.05, "output_rel_l2": 0.05}
 """Loss that counts as none, by the metric that advice rests on: in nats, as a share of a length."""
 
-_WARPS = (Warp.ORACLE, Warp.AFFINE)
+_WARPS = (Warp.ORACLE, Warp.AFFINE, Warp.FLOW)
 """Warps of the map that a remedy may rest on."""
 _MIXINGS = {
     Method.ORACLE_PERMUTATION: "a permutation of the channels",
@@ -309,6 +309,6 @@ def _where(rows: pd.DataFrame, metric: str) -> tuple[str, str]:
             return "undecided", f"{numbers}: an unrelated image's map brings back {chance} as well"
     if all(shares[m].high < ENOUGH for mixing in tried for m in tried[mixing]):
         floor = shares.get(Method.FLOOR)
-        costs = f", interpolation alone keeps {floor}" if floor else ""
+        costs = f", a perfect layer on this grid keeps {floor}" if floor else ""
         return "transform the input", f"{numbers}{costs}"
     return "undecided", f"{numbers}: the intervals hold {ENOUGH:g}"

@@ -103,7 +103,7 @@ class ProbeTables:
                 brings ``transform_number`` with it, as one number does not name every transform.
 
         Returns:
-            The columns of `by`; ``mean``, ``low``, ``high`` (95 % interval, of `SHARES` as of
+            These columns; ``mean``, ``low``, ``high`` (95 % interval, of `SHARES` as of
             `statistics.share_interval`; NaN below three images); ``median``; ``worst``, the
             value of the image that is aligned worst, and ``worst_image``, its name;
             ``far_outside``, the names of images that lie far outside the others

@@ -65,3 +65,19 @@ def test_of_a_network_without_classes_nothing_is_shown() -> None:
     result, _ = _recovered([])
     assert result.predictions.empty
     assert result.strips == []
+
+
+def test_answers_of_the_image_are_those_of_the_table() -> None:
+    """Its likeliest class with a map put back is the upright one just where the table says so."""
+    result, _ = _recovered(HEAD)
+    said = result.predictions
+    best = said[said["rank"] == 1].set_index(["transform_number", "layer", "method"])["class"]
+    table = result.frame()
+    table = table[(table["image"] == said["image"].iloc[0]) & (table["metric"] == "agreement")]
+    checked = 0
+    for row in table.itertuples():
+        key = (row.transform_number, row.layer, row.method)
+        if key in best.index:
+            assert (best[key] == best[row.transform_number, "", ""]) == bool(row.value)
+            checked += 1
+    assert checked == 2 * 2 * 3  # one transform of each family, two layers, three methods
