@@ -187,10 +187,10 @@ def flow_from(
     n_iter, held, converged = affine.n_iter.clone(), ~able, ~able
     trial = control.clone()
     numbers = torch.nonzero(able).flatten()
-    for rows in torch.split(numbers, search._pairs_at_once(reference)) if len(numbers) else ():
+    for rows in torch.split(numbers, search.pairs_at_once(reference)) if len(numbers) else ():
         # centring keeps inner products small beside the error that they add up to
         centred = reference[rows] - mean[rows], moved[rows] - mean[rows]
-        start, centre = (search._isotropic(each[rows], *size) for each in (affine.theta, oracle))
+        start, centre = (search.isotropic(each[rows], *size) for each in (affine.theta, oracle))
         found = _search(*centred, target.region[rows], start, centre, settings)
         trial[rows], able[rows], held[rows], converged[rows] = found[:4]
         n_iter[rows] += found.n_iter
@@ -270,7 +270,7 @@ def _search(
     levels = [(target, source, region.to(target))]
     for side in reversed(LEVELS):
         if side < max(size):
-            levels.append(search._shrink(*levels[-1], size, side))
+            levels.append(search.shrink(*levels[-1], size, side))
     grid = _control_grid((2, 2), size)
     points = grid.affine(oracle)
     n_iter = torch.zeros(len(target), dtype=torch.long, device=target.device)

@@ -138,7 +138,7 @@ def find_warps(
     found = Found.at(oracle)
     mean = target.channel_mean[:, :, None, None].to(reference)
     numbers = torch.nonzero(usable).flatten()
-    for rows in torch.split(numbers, _pairs_at_once(reference)) if len(numbers) else ():
+    for rows in torch.split(numbers, pairs_at_once(reference)) if len(numbers) else ():
         # centring keeps inner products small beside the error that they add up to
         centred = reference[rows] - mean[rows], moved[rows] - mean[rows]
         found.put(rows, _search(*centred, mask[rows], oracle[rows], settings))
@@ -164,12 +164,23 @@ def outside(
     Returns:
         True where a warp distorts more than the settings allow.
     """
-    warps, centre = (_isotropic(t, height, width) for t in (theta, oracle))
+    warps, centre = (isotropic(t, height, width) for t in (theta, oracle))
     return distortion.limit_distortion(warps, centre, settings.max_distortion)[1]
 
 
-def _isotropic(theta: Tensor, height: int, width: int) -> Tensor:
-    """Normalised to isotropic warps, float64."""
+def isotropic(
+    theta: Float[Tensor, "*warp 2 3"], height: int, width: int
+) -> Float[Tensor, "*warp 2 3"]:
+    """Write normalised warps in isotropic coordinates.
+
+    Args:
+        theta: The warps.
+        height: Height of the maps, in cells.
+        width: Width of the maps, in cells.
+
+    Returns:
+        The same warps, float64.
+    """
     change = objectives.isotropic_from_normalised(height, width).to(theta.device)
     return (change @ coordinates.homogeneous(theta) @ change.inverse())[..., :2, :]
 
@@ -180,8 +191,15 @@ def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
     return (change.inverse() @ coordinates.homogeneous(warps) @ change)[..., :2, :]
 
 
-def _pairs_at_once(maps: Tensor) -> int:
-    """Pairs searched together, so that their tables stay within about 256 MB."""
+def pairs_at_once(maps: Float[Tensor, "pair channel height width"]) -> int:
+    """Count the pairs that are searched together.
+
+    Args:
+        maps: Maps of all pairs.
+
+    Returns:
+        So many that their tables stay within about 256 MB.
+    """
     height, width = maps.shape[-2:]
     side = TABLE_LEVELS[-1]
     cells = min(height, side) * min(width, side)
@@ -229,12 +247,12 @@ def _search(
     target, source = target / unit[:, None, None, None], source / unit[:, None, None, None]
     weight = mask.to(target)
 
-    oracle = _isotropic(theta0, height, width).to(target)
+    oracle = isotropic(theta0, height, width).to(target)
     longest = max(height, width)
     coarser = [(target, source, weight)]
     for side in reversed(TABLE_LEVELS):
         if side < longest:
-            coarser.append(_shrink(*coarser[-1], (height, width), side))
+            coarser.append(shrink(*coarser[-1], (height, width), side))
     steps = _Steps(oracle, settings)
     warps, n_iter = _far_starts(oracle, settings), 0
     look, rounds = (FIRST_LOOK, FIRST_ROUNDS) if coarser[1:] else (ONLY_LOOK, ONLY_ROUNDS)
@@ -338,10 +356,29 @@ def _nudged(warps: Tensor, cells: int, reach: int) -> Tensor:
     return torch.cat([linear, warps[:, None, :, 2:] + nudges], dim=-1)
 
 
-def _shrink(
-    target: Tensor, source: Tensor, weight: Tensor, size: tuple[int, int], side: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Average maps (of full maps of some size) down to a longest side."""
+def shrink(
+    target: Float[Tensor, "pair channel height width"],
+    source: Float[Tensor, "pair channel height width"],
+    weight: Float[Tensor, "pair height width"],
+    size: tuple[int, int],
+    side: int,
+) -> tuple[
+    Float[Tensor, "pair channel lower narrower"],
+    Float[Tensor, "pair channel lower narrower"],
+    Float[Tensor, "pair lower narrower"],
+]:
+    """Average maps down to a longest side.
+
+    Args:
+        target: Reference maps.
+        source: Moved maps.
+        weight: 1 in the region, 0 outside.
+        size: Height and width of the full maps, in cells, which these may be averages of.
+        side: The longest side, in cells.
+
+    Returns:
+        Coarser maps, at least 2 x 2; in their region are cells more than half of which was in it.
+    """
     height, width = (max(2, round(n * side / max(size))) for n in size)
     shape = (height, width)
     target, source, weight = (

@@ -54,9 +54,9 @@ _CELLS = 128
 """Cells of a region over which a factor is averaged."""
 _DECAYED = 10
 """Cells after which the weights of a cubic spline have fallen to 0.27^10 < 1e-5."""
-_UNKNOWN = 0.3
-"""Relative standard error of a floor that rests on one or two copies: the spread of single copies
-over photographs and controls."""
+_FEW = 0.3
+"""Relative standard error, on photographs and controls, of what a floor is more than the spline
+shows, if it rests on one or two copies."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it, modulo 1, are spread evenly, however many they are."""
 
@@ -76,7 +76,7 @@ class Floor:
         allowed = max(1, int(COST * images * (2 + len(passes.moves))))
         copies = min(allowed, max(images, COPIES)) if wanted else 0
         self._shifts: dict[int, list[Translation]] = {}
-        for place, shift in enumerate(shifts([view.layer for view in views], copies)):
+        for place, shift in enumerate(shifts(views, copies)):
             self._shifts.setdefault(passes.shuffled[place % images], []).append(shift)
         self._evidence = {view.layer.name: _Evidence() for view in views}
         self._exponents: dict[str, float | None] = {}
@@ -196,36 +196,38 @@ class _Evidence:
         weights, copies = self.weights(), len(self.left)
         if weights is None:
             return 0.0
-        if copies < FEWEST:
-            return _UNKNOWN
         left, shown = torch.tensor(self.left).double(), torch.tensor(self.shown).double()
-        missed = left - shown * (torch.stack(self.factors) @ weights)
-        scale = math.sqrt(copies / (copies - 1)) / max(float(left.sum()), float(shown.sum()))
-        return float(missed.norm()) * scale
+        expected = shown * (torch.stack(self.factors) @ weights)
+        if copies < FEWEST:
+            return _FEW * (1 - float(shown.sum() / expected.sum()))
+        spread = float((left - expected).norm()) * math.sqrt(copies / (copies - 1))
+        return spread / float(expected.sum())
 
 
-def shifts(layers: Sequence[Layer], count: int) -> list[Translation]:
-    """Choose shifts that move the cells of every layer to places between its cells.
+def shifts(views: Sequence[View], count: int) -> list[Translation]:
+    """Choose shifts that lead to where the transforms of a run lead between the cells.
 
     Args:
-        layers: The layers.
+        views: The layers, under the transforms.
         count: Number of shifts.
 
     Returns:
-        Shifts by at most half of the longest stride along each axis; by whole pixels, which need no
-        interpolation, if all strides are 2 or more.
+        Shifts by at most half a stride of some layer, whole pixels where transforms move pixels to
+        pixels; none if every transform leads from cells to cells.
     """
-    strides = torch.tensor([(one.stride_x, one.stride_y) for one in layers], dtype=torch.float64)
-    step = min(1.0, float(strides.min()) / 2)
-    most = int(strides.max() / 2 / step + 1e-9)
-    along = step * torch.arange(-most, most + 1, dtype=torch.float64)
-    every = torch.cartesian_prod(along, along)
-    # 0 on the cells, 1 in the middle between two; what lies between cells far apart counts for
-    # more, and of the layers the one that sees least decides
-    between = torch.sin(math.pi * every[:, None] / strides).square()
-    seen = (between * strides / strides.amax(1, keepdim=True)).sum(2).amin(1)
-    useful = every[seen >= seen.max() / 2].tolist()
-    return [Translation(*useful[place]) for place in _spread(count, len(useful)).tolist()]
+    between = []
+    for number in range(len(views[0].oracle)):
+        for view in views:
+            _, at = _moved(view.layer, view.oracle[number], view.region[number])
+            away = at - at.round()
+            stride = torch.tensor([view.layer.stride_x, view.layer.stride_y], dtype=torch.float64)
+            between.append((away * stride)[away.any(1)])
+    between = [pixels for pixels in between if len(pixels)]
+    chosen = _spread(count, len(between)).tolist() if between else []
+    cells = [_spread(count, len(between[one]))[copy] for copy, one in enumerate(chosen)]
+    return [
+        Translation(*between[one][cell].tolist()) for one, cell in zip(chosen, cells, strict=True)
+    ]
 
 
 def factors(
@@ -245,12 +247,10 @@ def factors(
     Returns:
         Factors by `EXPONENTS`; 1 where the warp leads from cells to cells and nothing is left.
     """
-    matrix = coordinates.index_matrix_from_theta(oracle[None].cpu(), layer.height, layer.width)[0]
-    cells = region.cpu().nonzero().flip(1).double()
-    if len(cells) > _CELLS:
-        cells = cells[_spread(_CELLS, len(cells))]
-    taps, weights = _taps(_snapped(_applied(matrix, cells)), mode)
+    cells, at = _moved(layer, oracle, region)
+    taps, weights = _taps(at, mode)
     # where the taps lie on the field, from their cell
+    matrix = coordinates.index_matrix_from_theta(oracle[None].cpu(), layer.height, layer.width)[0]
     lags = _snapped(_applied(torch.linalg.inv(matrix), taps) - cells[:, None])
     if not bool((weights * lags.abs().amax(2)).any()):
         return torch.ones_like(EXPONENTS)
@@ -259,6 +259,17 @@ def factors(
     smooth = EXPONENTS[len(rough) :]
     roughness = (EXPONENTS[-1] - smooth) / (EXPONENTS[-1] - EXPONENTS[len(rough) - 1])
     return torch.cat([rough, rough[-1] ** roughness])
+
+
+def _moved(
+    layer: Layer, oracle: Float[Tensor, "2 3"], region: Bool[Tensor, "height width"]
+) -> tuple[Float[Tensor, "cell 2"], Float[Tensor, "cell 2"]]:
+    """Some cells of a region, spread over it, and where in the moved map their content lies."""
+    matrix = coordinates.index_matrix_from_theta(oracle[None].cpu(), layer.height, layer.width)[0]
+    cells = region.cpu().nonzero().flip(1).double()
+    if len(cells) > _CELLS:
+        cells = cells[_spread(_CELLS, len(cells))]
+    return cells, _snapped(_applied(matrix, cells))
 
 
 def _left(lags: Float[Tensor, "cell tap 2"], weights: Float[Tensor, "cell tap"]) -> Tensor:
@@ -335,5 +346,4 @@ def _snapped(points: Tensor) -> Tensor:
 
 def _spread(count: int, total: int) -> Tensor:
     """Some numbers below a total, spread over all."""
-    places = (0.5 + _GOLDEN * torch.arange(count, dtype=torch.float64)) % 1 * total
-    return places.long()
+    return ((0.25 + _GOLDEN * torch.arange(count, dtype=torch.float64)) % 1 * total).long()

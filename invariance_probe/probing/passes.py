@@ -114,9 +114,7 @@ class ForwardPasses:
         channels = first.shape[0]
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)
-        self.fill = self._by_channel(
-            "fill", options.mean if options.fill is None else options.fill, 0.0, channels
-        )
+        self.fill = self._by_channel("fill", options.filled, 0.0, channels)
         self.layers = self._find_layers(first, list(patterns))
         if self.unmeasured:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
@@ -200,7 +198,7 @@ class ForwardPasses:
                 seen = map(pattern, canvases.cpu())
                 self._patterns.update(zip(numbers, seen, strict=True))
             maps = self._forward(next(self._render(canvases, [_STAY])))
-            self._refuse_non_finite(maps, numbers)
+            self.refuse_non_finite(maps, numbers)
             yield numbers, maps
 
     def shifted(self, numbers: Sequence[int], moves: Sequence[Transform]) -> dict[str, Tensor]:
@@ -217,7 +215,7 @@ class ForwardPasses:
         maps = self._forward(
             torch.cat([next(self._render(canvas[None], [move])) for canvas, move in pairs])
         )
-        self._refuse_non_finite(maps, numbers)
+        self.refuse_non_finite(maps, numbers)
         return maps
 
     def chunks(self) -> Iterator[Chunk]:
@@ -286,7 +284,7 @@ class ForwardPasses:
     def _forward_views(self, images: Tensor, numbers: Sequence[int]) -> dict[str, Tensor]:
         """Tap all layers for several views of the same images; refuse what is not finite."""
         maps = self._forward(images.flatten(0, 1))
-        self._refuse_non_finite(maps, numbers)
+        self.refuse_non_finite(maps, numbers)
         return {
             name: each.reshape(*images.shape[:2], *each.shape[1:]) for name, each in maps.items()
         }
@@ -322,7 +320,16 @@ class ForwardPasses:
             for layer in self.layers
         }
 
-    def _refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
+    def refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
+        """Stop where a map cannot be measured.
+
+        Args:
+            maps: Maps by layer, of these images once or, one after another, several times.
+            numbers: Numbers of the images.
+
+        Raises:
+            InvalidInputError: If a map holds NaN or infinity.
+        """
         for layer, each in maps.items():
             finite = each.flatten(1).isfinite().all(1).tolist()
             if not all(finite):

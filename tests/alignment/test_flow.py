@@ -48,7 +48,7 @@ def _bent(seed: int, cells: int, height: int, width: int, channels: int = 12) ->
     }
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000),
     channels=st.integers(1, 6),
@@ -94,7 +94,7 @@ def test_a_flow_is_never_worse_than_the_affine_warp_and_never_distorts_too_much(
     assert small.min() >= (1 - slack) / bound
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 10_000),
     cells=st.sampled_from([2, 4]),

@@ -1,5 +1,6 @@
 """Squared errors of warps and their derivatives, against torch's own sampler and autograd."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
@@ -76,6 +77,30 @@ def test_both_objectives_have_the_same_gauss_newton_matrix() -> None:
     torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(a, a.mT)
     assert torch.linalg.eigvalsh(a).min() > -1e-9
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_readings_are_what_an_affine_warp_sums_up(table: bool) -> None:
+    """Given by where it reads, a warp leaves the same, with the slope of autograd at each place."""
+    maps = _pairs(4, 6, 5)
+    positions = torch.arange(30).expand(2, -1)
+    objective: objectives.Objective = (
+        objectives.InnerProducts(*maps, (6, 5))
+        if table
+        else objectives.Residuals(maps[0], maps[1], positions, maps[2].flatten(1), (6, 5))
+    )
+    pairs = torch.tensor([1, 0, 1])
+    # index coordinates, x before y, inside the map and beyond its border
+    places = (torch.rand(3, 2, 30).double() * 8 - 1).requires_grad_()
+    size = torch.tensor([5.0, 6.0]).double()[:, None]
+    grid = ((2 * places + 1) / size - 1).view(3, 2, 6, 5).movedim(1, -1)
+    warped = F.grid_sample(maps[1][pairs], grid, padding_mode="border", align_corners=False)
+    expected = ((warped - maps[0][pairs]).square().sum(1) * maps[2][pairs]).flatten(1)
+    (slopes,) = torch.autograd.grad(expected.sum(), places)
+    objective.warps_at_once = 2
+    got = objective.readings(places.detach(), pairs)
+    torch.testing.assert_close(got.error, expected.detach(), atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(got.slopes, slopes * objective.grid.scale / 2, atol=1e-9, rtol=1e-9)
 
 
 def test_chosen_positions_are_all_that_count() -> None:

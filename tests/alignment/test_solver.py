@@ -65,6 +65,17 @@ def test_linear_problems_are_solved() -> None:
     assert not bool(found.at_limit.any())
 
 
+def test_problems_of_many_parameters_are_solved_too() -> None:
+    """Beyond some number of parameters steps come from a Cholesky factor, to the same end."""
+    problem = _lines(3, n=120, p=50)
+    found = _solve(problem, torch.zeros(3, 50).double(), max_steps=20, tolerance=1e-14)
+    expected = torch.linalg.lstsq(problem.A, problem.b[:, :, None]).solution[:, :, 0]
+    torch.testing.assert_close(found.points, expected, atol=1e-6, rtol=0)
+    flat = Lines(torch.zeros(1, 60, 50).double(), torch.ones(1, 60).double())
+    stays = _solve(flat, torch.ones(1, 50).double(), max_steps=5)
+    assert torch.equal(stays.points, torch.ones(1, 50).double())
+
+
 def test_a_curved_valley_is_followed() -> None:
     """Where the first steps are too long, damping grows until they are not."""
     starts = torch.tensor([[-1.2, 1.0], [2.0, -3.0], [0.0, 0.0]]).double()

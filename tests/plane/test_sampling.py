@@ -60,6 +60,16 @@ def test_lattice_warps_move_pixels(size: tuple[int, int]) -> None:
     assert torch.equal(moved[..., : height - 2, : width - 1], maps[..., 2:, 1:])
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_reading_anywhere_is_torchs_own(mode: str) -> None:
+    """Positions of any kind and number are read as torch reads them, in the type of the maps."""
+    maps, grid = torch.randn(2, 3, 5, 4), 3 * torch.rand(2, 7, 6, 2, dtype=torch.float64) - 1.5
+    expected = F.grid_sample(
+        maps, grid.float(), mode=mode, padding_mode="border", align_corners=False
+    )
+    assert torch.equal(sampling.read(maps, grid, mode=mode), expected)
+
+
 def test_mixed_batch_uses_both_paths() -> None:
     """A batch may hold warps on the lattice and off it."""
     maps = torch.randn(2, 1, 5, 5)

@@ -66,6 +66,9 @@ def test_the_share_is_a_ratio_of_means(metric: str, sign: int) -> None:
         assert share.loc[method, "low"] <= naive + 1e-12
         assert share.loc[method, "high"] >= naive - 1e-12
         assert share.loc[method, "reason"] == ""
+        lost = sign * (np.mean(values["identity"]) - np.mean(values["input"]))
+        assert share.loc[method, "lost"] == pytest.approx(lost)
+        assert 0 < share.loc[method, "lost_low"] <= lost <= share.loc[method, "lost_high"]
     assert share.loc["unrelated", "share"] < 0  # worse than doing nothing
 
 

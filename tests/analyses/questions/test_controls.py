@@ -32,7 +32,7 @@ def test_the_tiny_preset_is_measured_and_written(folder: Path) -> None:
     stated = {pair for pair, answer in analysis.ANSWERS.items() if answer}
     judged = set(zip(table["network"], table["moves"], strict=True))
     assert judged == {pair for pair in stated if pair[0] in config.networks}
-    assert set(table["answer"]) == {"exact", "floor", "permutation", "residual"}
+    assert set(table["answer"]) == {"exact", "floor", "grid", "permutation", "residual"}
 
 
 def test_every_known_answer_holds(folder: Path) -> None:
@@ -70,8 +70,12 @@ def test_the_judge_reads_each_answer_its_own_way() -> None:
     rows = [
         ("exact", 0.0, 0.0, 0.0, None, True),
         ("exact", 1e-6, 1e-6, 0.0, None, False),
-        ("floor", 0.02, 0.01, 0.01, None, True),
-        ("floor", 0.02, 0.012, 0.01, None, False),
+        ("floor", 0.02, 0.015, 0.01, None, True),
+        ("floor", 0.02, 0.016, 0.01, None, False),
+        ("floor", 0.2, 0.2, 0.2, None, False),
+        ("grid", 0.2, 0.2, 0.2, None, True),
+        ("grid", 0.4, 0.31, 0.2, None, False),
+        ("grid", 0.01, 0.01, 0.01, None, False),
         ("residual", 0.5, 0.4, 0.1, None, True),
         ("residual", 0.5, 0.12, 0.1, None, False),
         ("residual", 1e-5, 1e-5, 0.0, None, False),

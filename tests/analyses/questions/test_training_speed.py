@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analyses import __main__ as command
+from analyses.noise import noise_dataset
 from analyses.questions import training_speed
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.variants import parse_variant
@@ -30,7 +31,7 @@ def test_training_speed_is_measured_and_written(
 @pytest.mark.parametrize("variant", ["cnn", "c0"])
 def test_the_baseline_is_the_same_network(variant: str) -> None:
     """With our weights, the papers' pipeline's network says what ours says."""
-    data = training_speed._dataset(training_speed.PRESETS["tiny"])
+    data = noise_dataset((20, 10, 10), training_speed.SIDE, 10, 0)
     config = TrainConfig(
         data="noise", perturbation=RandomRotation(), variant=parse_variant(variant), network="mnist"
     )
