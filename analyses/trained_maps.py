@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe.perturbations.perturbation import Perturbation
@@ -89,3 +89,31 @@ def on_canvas(images: Tensor, perturbation: Perturbation, background: float) -> 
     placed = perturbation.apply(images, still, clutter=clutter, background=background)
     edge = (perturbation.source_side(side) - placed.shape[-1]) // 2
     return F.pad(placed, (edge,) * 4, value=background)
+
+
+class Named(nn.Module):
+    """A classifier of single digits, its logits as `invariance_probe.recover` takes them.
+
+    Args:
+        classifier: The network.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.layers, self.head = classifier.layers, classifier.head
+
+    def forward(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch class"]:
+        """Name what images show.
+
+        Args:
+            images: The images.
+
+        Returns:
+            Logits.
+        """
+        for layer in self.layers:
+            images = layer(images)
+        logits: Tensor = self.head(images)
+        return logits

@@ -13,20 +13,26 @@ import tyro
 
 from invariance_probe import console
 from invariance_probe.commands import run_command
-from invariance_probe.data.pictures import open_images
+from invariance_probe.data.pictures import ImageFiles, open_images
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
-from invariance_probe.plane.transforms import Transform, sweep
+from invariance_probe.plane.transforms import Rotation, Transform, sweep
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
-from invariance_probe.results.methods import EXPLAINING_METHODS
+from invariance_probe.probing.readout import recover
+from invariance_probe.results.methods import EXPLAINING_METHODS, RECOVERY_METHODS, Method
+from invariance_probe.results.recovery import PUT_BACK
 from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
 """Six depths of EfficientNet-Lite0: each of its resolutions from 112 to 7, 14 twice."""
 DEMO_TRANSFORMS = ("rotation=-90:90:30", "scaling=0.5:2:0.25")
+DEMO_PUT_BACK = (
+    *(method for method in RECOVERY_METHODS if not method.needs_search),
+    Method.ORACLE_PERMUTATION,
+)
 CANVAS_PER_CROP = 2**0.5
 """Side of the canvas per side of the crop: enough for any rotation of the crop."""
 DEFAULT_CROP = 224
@@ -153,6 +159,28 @@ class ProbeCommand:
                 f"which layers of {self.model!r}? name them with --layers; "
                 f"`invariance-probe layers --model {self.model}` lists them"
             )
+        model, images, options = self.opened()
+        result = probe(
+            model.module,
+            images,
+            layers=_flat(self.layers) or DEMO_LAYERS,
+            transforms=moves,
+            options=options,
+            out=out,
+            progress=self.progress,
+            name=self.model,
+        )
+        console.report(result, out, as_json=self.json)
+
+    def opened(self) -> tuple[LoadedModel, ImageFiles, ProbeOptions]:
+        """Load the model and the images; images that cannot be read are named if left out.
+
+        Returns:
+            Model, images, and options completed by what the model was trained with.
+
+        Raises:
+            InvalidInputError: If they do not go together.
+        """
         model = load_model(self.model, self.weights)
         side = self.options.crop or model.crop or DEFAULT_CROP
         canvas = self.canvas or _canvas_for(side)
@@ -165,17 +193,7 @@ class ProbeCommand:
         )
         if bad:
             print(f"skipped {len(bad)} unreadable images: {', '.join(bad[:5])}", file=sys.stderr)
-        result = probe(
-            model.module,
-            images,
-            layers=_flat(self.layers) or DEMO_LAYERS,
-            transforms=moves,
-            options=self._options_for(model).replace(crop=side),
-            out=out,
-            progress=self.progress,
-            name=self.model,
-        )
-        console.report(result, out, as_json=self.json)
+        return model, images, self._options_for(model).replace(crop=side)
 
     def _options_for(self, model: LoadedModel) -> ProbeOptions:
         """What was asked for, completed by what the model was trained with."""
@@ -191,7 +209,10 @@ class ProbeCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Probe EfficientNet-Lite0 at six depths on photographs, and explain what is left."""
+    """Probe EfficientNet-Lite0 at six depths on photographs: what is left, why, what it costs.
+
+    Maps after a rotation by 90 degrees are put back: their run lies in the folder ``recovery``.
+    """
 
     out: Out = None
     device: Device = "auto"
@@ -201,14 +222,30 @@ class DemoCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        ProbeCommand(
+        out = check_out(self.out or _new_folder("demo"))
+        assert out is not None
+        probing = ProbeCommand(
             transform=(DEMO_TRANSFORMS,),
             explain=True,
-            out=self.out or _new_folder("demo"),
+            out=out,
             options=ProbeOptions(device=self.device, seed=self.seed),
             json=self.json,
             progress=self.progress,
-        ).run()
+        )
+        probing.run()
+        model, images, options = probing.opened()
+        recovered = recover(
+            model.module,
+            images,
+            layers=DEMO_LAYERS,
+            transforms=[Rotation(90)],
+            options=options.replace(methods=DEMO_PUT_BACK),
+            out=out / PUT_BACK,
+            progress=self.progress,
+            name=probing.model,
+        )
+        if not self.json:
+            console.report_recovery(recovered)
 
 
 @dataclass(frozen=True, kw_only=True)

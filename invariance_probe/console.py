@@ -74,6 +74,27 @@ def _by_layer(title: str, width: int) -> Table:
     return table
 
 
+def report_recovery(result: ProbeResult) -> None:
+    """Say in a sentence how often the network's answer comes back once maps are warped back.
+
+    Args:
+        result: Of `recover` under one transform, with the methods identity, input and oracle.
+    """
+    (move,), images = result.config["moves"], len(result.config["images"])
+    summary = result.summary()
+    same = summary[summary["metric"] == "agreement"].set_index(["method", "layer"])["mean"]
+    counts = (same * images).round().astype(int)
+    layers = list(result.layers["name"])
+    listed = ", ".join(f"{counts['oracle', layer]} at {layer}" for layer in layers)
+    Console().print(
+        f"After a {move['kind']} by {move['parameter']:g} the answer is the upright image's for "
+        f"{counts['input', layers[0]]} of {images} images if the image is warped back; if the map "
+        f"is, for {listed}; if nothing is, for {counts['identity'].min()} to "
+        f"{counts['identity'].max()}.",
+        highlight=False,
+    )
+
+
 def _summary_table(tables: ProbeTables, rows: pd.DataFrame, family: str) -> Table:
     """Layers down, methods across; a mean and under it its interval."""
     moves = [m["parameter"] for m in tables.config["moves"] if m["kind"] == family]

@@ -191,6 +191,32 @@ def mean_interval(
     return spread.mean, low, high
 
 
+def share_interval(
+    mean: Float[np.ndarray, " group"], count: Int[np.ndarray, " group"]
+) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
+    """Bound the share of images of which something holds (Clopper and Pearson 1934).
+
+    Values that are all equal have no variance, yet ten of ten is no certainty: where one image in
+    ten differs it happens one time in three. Where an image gives a share itself (several angles),
+    the interval is too wide rather than too narrow: values in [0, 1] vary no more than zeros and
+    ones of the same mean.
+
+    Args:
+        mean: The shares found.
+        count: Numbers of images.
+
+    Returns:
+        The ends; NaN below `FEWEST` images.
+    """
+    tail, known = (1 - CONFIDENCE) / 2, count >= FEWEST
+    total = np.where(known, count, FEWEST)
+    held = np.where(known, mean, 0.5) * total
+    low = np.where(held > 0, stats.beta.ppf(tail, np.maximum(held, 1e-9), total - held + 1), 0.0)
+    rest = np.maximum(total - held, 1e-9)
+    high = np.where(held < total, stats.beta.ppf(1 - tail, held + 1, rest), 1.0)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
 def statistic_interval(
     values: Float[np.ndarray, "group image"],
     statistic: Callable[[Float[np.ndarray, "group draw"]], Float[np.ndarray, "part draw"]],

@@ -2,13 +2,16 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from invariance_probe import console
 from invariance_probe.plane.transforms import Affine, Rotation, Scaling
+from invariance_probe.probing.readout import recover
 from invariance_probe.results.methods import Method
 from tests.results.planted import EXPLAINED, planted
 
@@ -107,3 +110,21 @@ def test_layers_are_listed_with_their_place(capsys: pytest.CaptureFixture[str]) 
     out = capsys.readouterr().out
     assert "*" not in out
     assert "because" not in out
+
+
+def test_a_recovery_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """It counts the images whose answer comes back: by the image, by each map, by nothing."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(196, 9)
+    )
+    result = recover(network, torch.rand(5, 3, 9, 9), layers=["0", "1"], transforms=[Rotation(90)])
+    console.report_recovery(result)
+    out = capsys.readouterr().out
+    assert "\n\n" not in out
+    said = [int(word) for word in re.findall(r"\d+", out)]
+    same = result.frame().query("metric == 'agreement'").groupby(["method", "layer"], observed=True)
+    counts = same["value"].sum()
+    oracle = [counts["oracle", "0"], 0, counts["oracle", "1"], 1]
+    both = sorted([counts["identity", "0"], counts["identity", "1"]])
+    assert said == [90, 5, 5, *oracle, *both]

@@ -226,6 +226,25 @@ def test_shared_images_widen_intervals_enough() -> None:
     assert float(((low <= 0) & (high >= 0)).mean()) > 0.92 > _covered(values, 0.0)
 
 
+@pytest.mark.parametrize("count", [3, 10, 50])
+def test_intervals_of_shares_cover(count: int) -> None:
+    """Of any true share at least 95 % of samples have an interval that holds it, by enumeration."""
+    held = np.arange(count + 1)
+    low, high = statistics.share_interval(held / count, np.full(count + 1, count))
+    for true in np.linspace(0, 1, 101):
+        covers = (low <= true + 1e-12) & (true - 1e-12 <= high)
+        assert stats.binom.pmf(held, count, true)[covers].sum() >= 0.95
+    assert low[0] == 0
+    assert high[-1] == 1
+    assert low[-1] == pytest.approx(0.025 ** (1 / count))  # all agree: not certain
+
+
+def test_a_share_of_two_images_has_no_interval() -> None:
+    """Too few are NaN, whatever they say."""
+    ends = statistics.share_interval(np.array([1.0, np.nan]), np.array([2, 0]))
+    assert np.isnan(ends).all()
+
+
 @given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=9))
 def test_t_intervals_are_scipys(thousandths: list[int]) -> None:
     """Mean and ends are Student's; what is not finite is left out."""

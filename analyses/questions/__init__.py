@@ -14,6 +14,7 @@ NAMES = (
     "iterations",
     "consequences",
     "price",
+    "recover",
     "law",
     "speed",
     "search_quality",

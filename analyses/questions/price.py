@@ -25,23 +25,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import optimize, stats
-from torch import Tensor, nn
 
 import invariance_probe as ip
 from analyses import rank_correlation
 from analyses.rank_correlation import Cloud
-from analyses.trained_maps import on_canvas
+from analyses.trained_maps import Named, on_canvas
 from analyses.training_figures import spoken
 from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method
-from invariance_probe.stn.networks import Classifier
 from invariance_probe.training import trainer
 from invariance_probe.training.configuration import Execution, Network
 
@@ -213,23 +210,6 @@ def _rows(
     return out
 
 
-class _Named(nn.Module):
-    """A classifier of single digits, its logits as `recover` takes them."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.layers, self.head = classifier.layers, classifier.head
-
-    def forward(
-        self, images: Float[Tensor, "batch channel height width"]
-    ) -> Float[Tensor, "batch class"]:
-        """Name what images show."""
-        for layer in self.layers:
-            images = layer(images)
-        logits: Tensor = self.head(images)
-        return logits
-
-
 def _foretold(config: Config, priced: Priced, seed: int) -> dict[str, dict[int, dict[str, float]]]:
     """What an upright CNN says of each motion, by layer."""
     (setup,) = (
@@ -241,7 +221,7 @@ def _foretold(config: Config, priced: Priced, seed: int) -> dict[str, dict[int, 
     trainer.train(
         run, config.root / run.name, execution=Execution(data_root=config.files, device="cpu")
     )
-    network = _Named(config.trained(run).classifier)
+    network = Named(config.trained(run).classifier)
     test = config.dataset.test
     images = test.images[: config.images].float() / 255
     labels = test.labels[: config.images, 0]

@@ -53,7 +53,7 @@ class Outcome(Enum):
     )
     NEAR_DUPLICATES = (
         "near_duplicates",
-        "the images are near duplicates, so that none is unrelated to or outside a fit of another",
+        "the images are near duplicates: none is unrelated to the others, and none can be held out",
         "give different images",
     )
     FEWER_POSITIONS_THAN_CHANNELS = (

@@ -87,7 +87,7 @@ def run_hooked(
     def hook(name: str) -> Callable[[nn.Module, object, object], object]:
         def visit_output(_module: nn.Module, _inputs: object, output: object) -> object:
             calls[name] = calls.get(name, 0) + 1
-            return _map_tensors(output, lambda path, t: visit(Key(name, calls[name], path), t))
+            return map_tensors(output, lambda path, t: visit(Key(name, calls[name], path), t))
 
         return visit_output
 
@@ -102,21 +102,30 @@ def run_hooked(
             handle.remove()
 
 
-def _map_tensors(
+def map_tensors(
     output: object, visit: Callable[[str, Tensor], Tensor | None], path: str = ""
 ) -> object:
-    """Walk nested tuples, lists and dicts; None if nothing is to be replaced."""
+    """Walk nested tuples, lists and dicts, and replace the tensors in them.
+
+    Args:
+        output: What a module returned.
+        visit: Sees each tensor and the way to it; it may return another in its place.
+        path: The way to `output`.
+
+    Returns:
+        Containers of the same kinds; None if nothing is to be replaced.
+    """
     if isinstance(output, Tensor):
         return visit(path, output)
     dot = f"{path}." if path else ""
     if isinstance(output, dict):
-        new = {key: _map_tensors(value, visit, f"{dot}{key}") for key, value in output.items()}
+        new = {key: map_tensors(value, visit, f"{dot}{key}") for key, value in output.items()}
         if any(value is not None for value in new.values()):
             changed = copy.copy(output)  # the model goes on with a dict of the same kind
             changed.update((key, value) for key, value in new.items() if value is not None)
             return changed
     elif isinstance(output, tuple | list):
-        items = [_map_tensors(value, visit, f"{dot}{i}") for i, value in enumerate(output)]
+        items = [map_tensors(value, visit, f"{dot}{i}") for i, value in enumerate(output)]
         if any(item is not None for item in items):
             merged = [
                 old if item is None else item for old, item in zip(output, items, strict=True)
@@ -124,3 +133,19 @@ def _map_tensors(
             kind: Callable[..., object] = type(output)
             return kind(*merged) if hasattr(output, "_fields") else kind(merged)
     return None
+
+
+def leaves(output: object) -> Iterator[object]:
+    """Walk nested tuples, lists and dicts.
+
+    Args:
+        output: What a module takes or returns.
+
+    Yields:
+        What is in them.
+    """
+    if isinstance(output, dict | tuple | list):
+        for value in output.values() if isinstance(output, dict) else output:
+            yield from leaves(value)
+    else:
+        yield output

@@ -302,32 +302,51 @@ class Fits:
         Returns:
             What is left, and the warps.
         """
-        fitted = self.mixings[method][pairs.view.layer.name]
-        folds = self.folds.of_pairs(pairs)
-        mixed = torch.empty_like(pairs.moved)
-        for transform, rows in pairs.rows():
-            for place, fold in enumerate(folds):
-                row = rows.start + place
-                flat = fitted[transform].by_fold[fold](pairs.moved[row].flatten(1))
-                mixed[row] = flat.view_as(mixed[row])
+        mixed = self.mixed(method, pairs, pairs.moved)
         found = align_with(pairs.target, mixed, pairs.oracle, self.folds.search)
         return found.scores, found.theta
 
-    def short(self, warp: Warp, name: str, transform: int) -> list[bool]:
-        """Tell which folds' mixings rest on fewer positions than there are channels.
+    def mixed(
+        self, method: Method, pairs: Pairs, maps: Float[Tensor, "pair channel height width"]
+    ) -> Float[Tensor, "pair channel height width"]:
+        """Mix the channels of maps by what was fitted to other images.
+
+        Args:
+            method: One with a mixing.
+            pairs: The pairs.
+            maps: Their maps, warped or not.
+
+        Returns:
+            The mixed maps.
+        """
+        fitted = self.mixings[method][pairs.view.layer.name]
+        folds = self.folds.of_pairs(pairs)
+        out = torch.empty_like(maps)
+        for transform, rows in pairs.rows():
+            for place, fold in enumerate(folds):
+                row = rows.start + place
+                flat = fitted[transform].by_fold[fold](maps[row].flatten(1))
+                out[row] = flat.view_as(out[row])
+        return out
+
+    def doubts(self, warp: Warp, pairs: Pairs) -> list[Outcome | None]:
+        """Tell whose mixings rest on fewer positions than there are channels.
 
         Args:
             warp: What they are fitted after.
-            name: Of the layer.
-            transform: Its number.
+            pairs: The pairs.
 
         Returns:
-            True or False by fold. So few positions leave the matrix of second moments singular:
-            what is found along the directions without data is the penalty's choice.
+            The outcome or None by pair. So few positions leave the matrix of second moments
+            singular: what is found along the directions without data is the penalty's choice.
         """
-        counts = self.counts[warp][name][transform]
-        channels = self.folds.views[name].layer.channels
-        return [0 < float(rest) < channels for rest in counts.sum() - counts]
+        out: list[Outcome | None] = []
+        for transform in pairs.group:
+            counts = self.counts[warp][pairs.view.layer.name][transform]
+            rest = (counts.sum() - counts)[self.folds.of_pairs(pairs)].tolist()
+            short = [0 < positions < pairs.view.layer.channels for positions in rest]
+            out += [Outcome.FEWER_POSITIONS_THAN_CHANNELS if one else None for one in short]
+        return out
 
 
 class Turn:
@@ -415,16 +434,11 @@ class HeldOut:
         warped = sampling.warp(pairs.moved, theta, mode=self._folds.search.mode)
         folds = self._folds.of_pairs(pairs)
         values: dict[Method, list[metrics.Scores]] = {method: [] for method in methods}
-        outcome: list[Outcome | None] = []
         for transform, rows in pairs.rows():
             f, g = _within(pairs, rows, warped)
-            short = self._fits.short(warp, name, transform)
-            outcome += [
-                Outcome.FEWER_POSITIONS_THAN_CHANNELS if short[fold] else None for fold in folds
-            ]
             # the region's positions as a map of one row, all of which counts
             everywhere = torch.ones(len(f), 1, f.shape[-1], dtype=torch.bool, device=f.device)
-            target = metrics.Target(f[:, :, None], everywhere, pairs.target.channel_mean[rows])
+            target = metrics.Target(f[:, :, None], everywhere, pairs.mean[rows])
             for method in methods:
                 by_fold = self._fits.mixings[method][name][transform].by_fold
                 mixed = torch.stack([
@@ -438,7 +452,7 @@ class HeldOut:
                 metric: torch.cat([getattr(part, metric) for part in parts])
                 for metric in metrics.METRICS
             })
-            yield pairs.block(method, scores, theta, outcome=outcome)
+            yield pairs.block(method, scores, theta, outcome=self._fits.doubts(warp, pairs))
 
     def score_joint(self, pairs: Pairs) -> Iterator[Block]:
         """Score the joint methods.

@@ -110,6 +110,12 @@ class ProbeOptions:
         return tuple(map(Method, self.methods))
 
     @property
+    def filled(self) -> tuple[float, ...]:
+        """Pixel values where images lack content: `fill`, by default the mean."""
+        values = self.mean if self.fill is None else self.fill
+        return by_channel(0.0 if values is None else values)
+
+    @property
     def real(self) -> torch.dtype:
         """The type to compute maps in."""
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]

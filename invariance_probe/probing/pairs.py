@@ -1,6 +1,7 @@
 """Pairs of maps, and the methods that need nothing but the pair."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -130,11 +131,21 @@ class Pairs:
         self.reference = reference.expand(len(group), *reference.shape).flatten(0, 1)
         self.moved = moved.flatten(0, 1)
         self.returned = None if returned is None else returned.flatten(0, 1)
-        self.oracle, self.region, mean = (
-            each[self.group].repeat_interleave(len(numbers), dim=0)
-            for each in (view.oracle, view.region, view.mean)
-        )
-        self.target = metrics.Target(self.reference, self.region, mean)
+        self.oracle, self.region = self._each(view.oracle), self._each(view.region)
+
+    def _each(self, by_transform: Tensor) -> Tensor:
+        """Values by transform, one a pair."""
+        return by_transform[self.group].repeat_interleave(len(self.numbers), dim=0)
+
+    @cached_property
+    def target(self) -> metrics.Target:
+        """What warped maps are scored by; it takes the channel means of the run."""
+        return metrics.Target(self.reference, self.region, self.mean)
+
+    @property
+    def mean(self) -> Float[Tensor, "pair channel"]:
+        """Channel means of all reference maps over the region."""
+        return self._each(self.view.mean)
 
     def only(self, numbers: Collection[int]) -> "Pairs | None":
         """Keep the pairs of some images.
@@ -436,20 +447,22 @@ def strips(
     theta: Float[Tensor, "pair 2 3"],
     moves: Sequence[Transform],
     shown: Float[Tensor, "view colour crop_height crop_width"],
+    image: int = 0,
 ) -> Iterator[Strip]:
-    """Keep what the picture of the maps shows: image 0 under one transform of each family.
+    """Keep what the picture of the maps shows: one image under one transform of each family.
 
     Args:
-        pairs: Pairs with image 0 among them.
+        pairs: Pairs with the image among them.
         theta: The best warps found.
         moves: All transforms of the run.
-        shown: Pixel values of image 0 as it is and under each transform.
+        shown: Pixel values of the image as it is and under each transform.
+        image: Its number.
 
     Yields:
         One strip a transform that is shown.
     """
     for number in set(pairs.group) & set(shown_transforms(moves)):
-        pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(0)
+        pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(image)
         one = slice(pair, pair + 1)
         reference, moved = pairs.reference[one], pairs.moved[one]
         strongest = reference[0].flatten(1).std(1).argsort(descending=True)[:2]

@@ -1,7 +1,7 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,9 +114,7 @@ class ForwardPasses:
         channels = first.shape[0]
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)
-        self.fill = self._by_channel(
-            "fill", options.mean if options.fill is None else options.fill, 0.0, channels
-        )
+        self.fill = self._by_channel("fill", options.filled, 0.0, channels)
         self.layers = self._find_layers(first, list(patterns))
         if self.unmeasured:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
@@ -187,8 +185,13 @@ class ForwardPasses:
                 f"the model refuses an image of shape {tuple(image.shape[1:])}: {first_line}"
             ) from error
 
-    def originals(self) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    def originals(
+        self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Pass the images through the model as they are, as they were shuffled.
+
+        Args:
+            forward: From images to the maps of all layers; by default a pass as far as these.
 
         Yields:
             Numbers of some images, and their maps by layer.
@@ -199,8 +202,8 @@ class ForwardPasses:
                 # which are near duplicates is asked later, and then needs no reading of its own
                 seen = map(pattern, canvases.cpu())
                 self._patterns.update(zip(numbers, seen, strict=True))
-            maps = self._forward(next(self._render(canvases, [_STAY])))
-            self._refuse_non_finite(maps, numbers)
+            maps = (forward or self._forward)(next(self._render(canvases, [_STAY])))
+            self.refuse_non_finite(maps, numbers)
             yield numbers, maps
 
     def shifted(self, numbers: Sequence[int], moves: Sequence[Transform]) -> dict[str, Tensor]:
@@ -217,7 +220,7 @@ class ForwardPasses:
         maps = self._forward(
             torch.cat([next(self._render(canvas[None], [move])) for canvas, move in pairs])
         )
-        self._refuse_non_finite(maps, numbers)
+        self.refuse_non_finite(maps, numbers)
         return maps
 
     def chunks(self) -> Iterator[Chunk]:
@@ -286,7 +289,7 @@ class ForwardPasses:
     def _forward_views(self, images: Tensor, numbers: Sequence[int]) -> dict[str, Tensor]:
         """Tap all layers for several views of the same images; refuse what is not finite."""
         maps = self._forward(images.flatten(0, 1))
-        self._refuse_non_finite(maps, numbers)
+        self.refuse_non_finite(maps, numbers)
         return {
             name: each.reshape(*images.shape[:2], *each.shape[1:]) for name, each in maps.items()
         }
@@ -322,7 +325,16 @@ class ForwardPasses:
             for layer in self.layers
         }
 
-    def _refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
+    def refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
+        """Stop where a map cannot be measured.
+
+        Args:
+            maps: Maps by layer, of these images once or, one after another, several times.
+            numbers: Numbers of the images.
+
+        Raises:
+            InvalidInputError: If a map holds NaN or infinity.
+        """
         for layer, each in maps.items():
             finite = each.flatten(1).isfinite().all(1).tolist()
             if not all(finite):

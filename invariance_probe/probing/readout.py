@@ -6,36 +6,64 @@ transformations are spatial warps, beside warping the input, the floor and chanc
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from invariance_probe.alignment.aligning import Alignment, align_with
+from invariance_probe.alignment.flow import flow_from
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
-from invariance_probe.network import hooks
-from invariance_probe.network.features import Layer
+from invariance_probe.network.replay import Replay, maps_and_outputs
 from invariance_probe.plane import sampling
+from invariance_probe.plane.rendering import crop_size
 from invariance_probe.plane.transforms import Transform
+from invariance_probe.probing.crossfit import Fits, Folds, Sums
 from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.pairs import Pairs, Predecessors, View, found_warps
-from invariance_probe.probing.passes import ForwardPasses
+from invariance_probe.probing.pairs import Pairs, View
+from invariance_probe.probing.passes import CACHE_BYTES, ForwardPasses
 from invariance_probe.probing.setup import computing, configuration, opened
+from invariance_probe.probing.showing import Shown
 from invariance_probe.progress import Progress
-from invariance_probe.results.methods import RECOVERY_METHODS, Method
+from invariance_probe.results.methods import METHODS, RECOVERY_METHODS, Method, Warp
 from invariance_probe.results.recovery import CLASS_METRICS, OUTPUT_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
 from invariance_probe.results.rows import Block
 
+_PUT_BACK = tuple(method for method in METHODS if method.warp not in {Warp.ANY_WARP, Warp.JOINT})
+"""Methods that leave a map to put back."""
+_NO_VALUE = (Outcome.EMPTY_REGION, Outcome.ONE_IMAGE, Outcome.NEAR_DUPLICATES)
+"""Why there is nothing to put back, or nothing that may be."""
 _SUMS_TO_ONE = 1e-3
 """How far rows of probabilities may be from 1: float16 rounds each of many classes."""
+
+
+class Outside(StrEnum):
+    """What a map holds outside the region of the comparison when it is put back.
+
+    ``reference``: the untransformed image's own map, for every method and control alike: whatever
+    is lost is lost within the region. ``mean``: the channel means of the untransformed images over
+    the region. ``moved``: nothing is replaced, so it is what the method makes of the moved map;
+    warps read the nearest edge where they look out of sight. ``disc``: the same, but all of the
+    images outside the crop's inscribed disc is filled before anything else is done, so that
+    rotations move nothing out of sight.
+    """
+
+    REFERENCE = "reference"
+    MEAN = "mean"
+    MOVED = "moved"
+    DISC = "disc"
 
 
 def recover(
@@ -45,6 +73,8 @@ def recover(
     layers: str | Sequence[str],
     transforms: Sequence[Transform],
     labels: Int[Tensor, " batch"] | Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+    outside: Outside | str = Outside.REFERENCE,
     options: ProbeOptions | None = None,
     out: str | Path | None = None,
     progress: bool = False,
@@ -53,16 +83,24 @@ def recover(
 ) -> ProbeResult:
     """Put re-aligned maps back into the network, run the rest and compare what it says.
 
-    For each image, transform, layer and method the network is run on the transformed image (for
-    ``input`` on the image that was warped back) with the layer's map replaced; the controls
+    For each image, transform, layer and method the network goes on from the transformed image (for
+    ``input`` from the image that was warped back) with the layer's map replaced; the controls
     ``floor`` and ``unrelated`` are no exception. Inside the region of the comparison the map is the
-    method's; outside, where a re-aligned map holds nothing honest, it is the untransformed image's,
-    for every method and control alike. So a small region (``region_frac``) flatters all of them:
-    compare with ``identity`` and ``unrelated``, or see `ProbeResult.recovered_share`. The map of
-    ``floor`` is the untransformed image's with an error as large as a perfect layer's. What goes
-    around the layer, such as a skip connection, carries the transformed image: choose layers that
-    everything passes through. Each of these is a pass through the whole network, what comes before
-    the layer included.
+    method's; outside, where a re-aligned map holds nothing honest, it is by default the
+    untransformed image's, for every method and control alike. So a small region (``region_frac``)
+    flatters all of them: compare with ``identity`` and ``unrelated``, or see
+    `ProbeResult.recovered_share`. The map of ``floor`` is the untransformed image's with an error
+    as large as a perfect layer's. What goes around the layer, such as a skip connection, carries
+    the transformed image: choose layers that everything passes through.
+
+    Each image passes once as it is, once under each transform, and once more under each for
+    ``input``; the rest of the network runs for each layer and method (see `network.replay`, which
+    says what is kept for that: what modules return for one batch). The floor takes shifted copies
+    of some images (`probing.floor`), mixings another pass of all.
+
+    This is no option of `probe`: a probe compares maps and needs no output, and its metrics,
+    methods and cost are others. Both tables have the same columns, so that
+    ``pandas.concat([probed.frame(), recovered.frame()])`` is one tidy table.
 
     Args:
         model: Any module; it is left as it was found. Its output counts as a class vector, of
@@ -71,7 +109,11 @@ def recover(
         layers: Names or patterns, see `features.select_layers`.
         transforms: What is done to the input.
         labels: Class of each image; adds the metric ``accuracy``.
-        options: How to measure, as for `probe`; by default `RECOVERY_METHODS` are compared.
+        classes: Names of the model's classes, for the picture; their numbers by default.
+        outside: What a map that is put back holds outside the region: a member of `Outside`, or
+            its text.
+        options: How to measure, as for `probe`; by default `RECOVERY_METHODS` are compared. All
+            methods but ``any-warp`` and ``joint+...`` can be.
         out: Folder to write the run to; nothing is written by default.
         progress: Whether to show progress and time left on stderr, if that is a terminal.
         name: What to call the model in the table; its class by default.
@@ -100,235 +142,341 @@ def recover(
         1.0
     """
     options = (options or ProbeOptions(methods=RECOVERY_METHODS)).replace(**changes)
-    possible = (*RECOVERY_METHODS, Method.FLOW)
-    unknown = [str(method) for method in options.compared if method not in possible]
+    unknown = [str(method) for method in options.compared if method not in _PUT_BACK]
     if unknown:
         raise InvalidInputError(
-            f"methods={unknown}: no map to put back; choose from {', '.join(possible)}"
+            f"methods={unknown}: no map to put back; choose from {', '.join(_PUT_BACK)}"
         )
+    if outside not in set(Outside):
+        raise InvalidInputError(f"outside={outside!r}: choose from {', '.join(Outside)}")
+    rule = Outside(outside)
     target = check_out(out)
     source = opened(images, transforms)
+    if rule is Outside.DISC:
+        source = _Discs(source, options)
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with computing(model, options), Progress(progress) as bar:
         passes = ForwardPasses(model, source, patterns, transforms, options, keep=False)
-        run = _Run(passes, options, _checked_labels(labels, len(source)))
+        run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
         run.measure(bar)
+    about = configuration(passes, transforms, options, name or type(model).__name__)
+    about |= run.floor.about
     result = assemble(
         run.blocks,
-        config=configuration(passes, transforms, options, name or type(model).__name__)
-        | run.floor.about,
+        config=about | {"outside": rule.value, "replayed": run.replay.replayed},
         layers=passes.layers,
         transforms=transforms,
-        region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views],
+        region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
         filled_frac=passes.filled,
-        strips=[],
+        strips=run.shown.strips,
         permutations=pd.DataFrame(),
         wall_time=time.monotonic() - began,
         metrics=run.metrics,
+        predictions=pd.DataFrame(run.shown.predictions),
     )
     if target is not None:
         result.save(target)
     return result
 
 
-def outputs(
-    model: nn.Module, images: Float[Tensor, "batch channel height width"]
-) -> dict[str, Float[Tensor, "..."]]:
-    """Run a model.
+@dataclass(frozen=True)
+class _Discs:
+    """Images of which only the disc inscribed in the crop is left; the rest is the fill."""
 
-    Args:
-        model: Any module, in evaluation mode (see `hooks.evaluating`).
-        images: Its input.
+    source: ImageSource
+    options: ProbeOptions
 
-    Returns:
-        Its real outputs by their paths; an empty path for a bare tensor.
+    @property
+    def names(self) -> Sequence[str]:
+        return self.source.names
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Float[Tensor, "channel height width"]:
+        image, fill = self.source[index], self.options.filled
+        channels, height, width = image.shape
+        radius = min(crop_size(self.options.crop, height, width)) / 2
+        y, x = (torch.arange(side) - (side - 1) / 2 for side in (height, width))
+        # the edge is two pixels wide: a sharper one would ring when the images are resampled
+        inside = ((radius - torch.hypot(y[:, None], x)) / 2).clamp(0, 1).to(image)
+        # a wrong number of values is refused by name where all options are read
+        around = torch.tensor(fill if len(fill) in {1, channels} else (0.0,)).to(image)
+        return torch.lerp(around.view(-1, 1, 1).expand_as(image), image, inside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Some images under some transforms, as they go through the network together.
+
+    Attributes:
+        numbers: Numbers of the images.
+        group: Numbers of the transforms.
+        inputs: The images as they are, then under each transform of the run.
+        reference: Maps of the images as they are, by layer.
+        moved: Maps of the transformed images, by layer.
+        others: Those of the image before each of them, by layer.
+        said: What the network says of the images as they are.
     """
-    return _run(model, images, None, None)
+
+    numbers: list[int]
+    group: list[int]
+    inputs: Float[Tensor, "view image _ _ _"]
+    reference: dict[str, Float[Tensor, "image _ _ _"]]
+    moved: dict[str, Float[Tensor, "transform image _ _ _"]]
+    others: dict[str, Float[Tensor, "transform image _ _ _"]]
+    said: dict[str, Tensor]
+
+    def pairs(self, view: View, warp: Warp) -> Pairs:
+        """Pair the images with the maps of a layer that a warp is applied to."""
+        name = view.layer.name
+        maps = self.others if warp is Warp.UNRELATED else self.moved
+        return Pairs(view, self.group, self.numbers, self.reference[name], maps[name])
 
 
-def outputs_with(
-    model: nn.Module,
-    images: Float[Tensor, "batch colour image_height image_width"],
-    layer: Layer,
-    maps: Float[Tensor, "batch channel height width"],
-) -> dict[str, Float[Tensor, "..."]]:
-    """Run a model with the map of a layer replaced.
+class _Warped(NamedTuple):
+    """Maps to put back; see `Block`."""
 
-    Args:
-        model: Any module, in evaluation mode (see `hooks.evaluating`).
-        images: Its input.
-        layer: One of its layers, which returns maps of the same shape for these images.
-        maps: What it goes on with, channels first.
-
-    Returns:
-        See `outputs`.
-    """
-    return _run(model, images, layer, maps)
-
-
-def _run(
-    model: nn.Module, images: Tensor, layer: Layer | None, maps: Tensor | None
-) -> dict[str, Tensor]:
-    """Run a model, with a map replaced if one is given."""
-    key = None if layer is None else hooks.Key(layer.module, layer.call, layer.path)
-    found: dict[str, Tensor] = {}
-
-    def visit(here: hooks.Key, tensor: Tensor) -> Tensor | None:
-        new = None
-        if here == key and layer is not None and maps is not None:
-            # in the strides of what it replaces, which decide on the kernels that follow, and a
-            # copy, because an in-place activation may write over it
-            new = tensor.clone().copy_(maps.movedim(1, -1) if layer.channels_last else maps)
-        if not here.module and tensor.is_floating_point():
-            found[here.path] = tensor if new is None else new
-        return new
-
-    hooks.run_hooked(model, images, visit, {"" if layer is None else layer.module, ""})
-    return found
+    maps: Float[Tensor, "pair channel height width"]
+    theta: Float[Tensor, "pair 2 3"]
+    outcome: Sequence[Outcome | None]
+    n_iter: list[int]
 
 
 class _Run:
-    """One measurement under way: the rows so far, and the images at hand."""
+    """One measurement under way: the rows so far, and the batch at hand."""
 
     def __init__(
-        self, passes: ForwardPasses, options: ProbeOptions, labels: Int[Tensor, " image"] | None
+        self,
+        passes: ForwardPasses,
+        options: ProbeOptions,
+        labels: Int[Tensor, " image"] | None,
+        outside: Outside,
+        classes: Sequence[str] | None,
     ) -> None:
-        self.passes, self.options, self.labels = passes, options, labels
-        self.views = [
-            View(layer, passes.moves, passes.size, options.margin, passes.device)
+        self.passes, self.options, self.labels, self.outside = passes, options, labels, outside
+        self.views = {
+            layer.name: View(layer, passes.moves, passes.size, options.margin, passes.device)
             for layer in passes.layers
-        ]
-        self.floor = Floor(passes, self.views)
+        }
         self.blocks: list[Block] = []
         self.metrics: tuple[str, ...] = ()
-        self._place: dict[int, int] = {}
-        self._inputs = self._reference = torch.empty(0)
+        self.replay = Replay(passes.model, passes.inputs(passes.shuffled[:1])[0], passes.layers)
+        self.floor = Floor(passes, list(self.views.values()))
+        self.shown = Shown(passes, classes)
+        self._reference = torch.empty(0)
+        self._originals: dict[tuple[int, ...], tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
+        self._room = CACHE_BYTES
+        self._found: dict[tuple[str, int, int], Alignment] = {}
 
     def measure(self, bar: Progress) -> None:
-        """Read the images twice: for the channel means, and for everything else."""
-        unrelated = Method.UNRELATED in self.options.compared
-        bar.start(2 * len(self.passes.order))
-        for numbers, maps in self.passes.originals():
-            for view in self.views:
-                view.add_to_mean(maps[view.layer.name])
+        """Look at the images as they are, if that is asked for, then under all transforms."""
+        passes, methods = self.passes, self.options.compared
+        mixes = any(method.mixing for method in methods)
+        first = self.outside is Outside.MEAN or Method.FLOOR in methods
+        first |= any(method.needs_search for method in methods)
+        bar.start(len(passes.shuffled) * (1 + first + mixes))
+        said: list[dict[str, Tensor]] = []
+        for numbers, maps in passes.originals(partial(self._forward, said)) if first else ():
+            self._keep(numbers, maps, said.pop())
+            for name, view in self.views.items():
+                view.add_to_mean(maps[name])
             self.floor.look(numbers, maps)
             bar.advance(len(numbers))
         self.floor.settle()
-        before = Predecessors()
-        for chunk in self.passes.chunks():
-            self._take_up(chunk.numbers)
-            for view in self.views:
-                for pairs in view.pairs(chunk):
-                    self._compare(pairs)
-                for pairs in before.pairs(view, chunk) if unrelated else ():
-                    self._put_back_another(pairs)
-            bar.advance(len(chunk.numbers))
-        if unrelated:
-            self._take_up(self.passes.order[:1])
-            for view in self.views:
-                self._put_back_another(before.closing(view))
+        self._why = Outcome.ONE_IMAGE if len(passes.order) == 1 else Outcome.NEAR_DUPLICATES
+        self._paired = {n for n, partner in enumerate(passes.partners) if partner is not None}
+        self._folds = folds = Folds.of(
+            methods, self.views, passes.order, passes.groups, self.options.search
+        )
+        sums = Sums(folds)
+        for batch in self._batches(bar) if folds.methods else ():
+            for view in self.views.values():
+                for warp in folds.warps:
+                    own = batch.pairs(view, warp)
+                    pairs = own.only(self._paired) if warp is Warp.UNRELATED else own
+                    if pairs is not None:
+                        best = warp is Warp.AFFINE
+                        sums.add(warp, pairs, self._best(pairs).theta if best else pairs.oracle)
+        fits = sums.fit()
+        for batch in self._batches(bar):
+            self._reference = _as_rows(batch.said).repeat(len(batch.group), 1)
+            if not self.metrics:
+                self.metrics = _metrics(batch.said, self.labels)
+                if self.metrics[0] in CLASS_METRICS:
+                    self.shown.choose(batch.numbers, self._reference[: len(batch.numbers)])
+            self._compare(batch, fits)
 
-    def _put_back_another(self, pairs: Pairs) -> None:
-        """Put back the maps of unrelated images; say why where there is no such image."""
-        partners = self.passes.partners
-        paired = pairs.only([n for n in pairs.numbers if partners[n] is not None])
-        alone = pairs.only([n for n in pairs.numbers if partners[n] is None])
-        if paired is not None:
-            self._put_back(paired, Method.UNRELATED, self._by_oracle(paired))
-        if alone is not None:
-            why = Outcome.ONE_IMAGE if len(partners) == 1 else Outcome.NEAR_DUPLICATES
-            outcome = [why] * len(alone.oracle)
-            self._write(alone, Method.UNRELATED, None, outcome=outcome)
+    def _forward(self, said: list[dict[str, Tensor]], images: Tensor) -> dict[str, Tensor]:
+        """Maps of all layers, and what the network says, for images as they are."""
+        maps, output = maps_and_outputs(self.passes.model, images, self.passes.layers)
+        said.append(output)
+        return {name: each.to(self.passes.dtype) for name, each in maps.items()}
 
-    def _take_up(self, numbers: list[int]) -> None:
-        """Hold the inputs of some images, and what the model says of them as they are."""
-        self._place = {number: place for place, number in enumerate(numbers)}
-        self._inputs = self.passes.inputs(numbers)
-        parts = [
-            outputs(self.passes.model, part)
-            for part in torch.split(self._inputs[0], self.options.batch_size)
-        ]
-        if not self.metrics:
-            self.metrics = _metrics(parts[0], self.labels)
-        self._reference = torch.cat([_as_rows(part) for part in parts])
+    def _keep(
+        self, numbers: Sequence[int], maps: dict[str, Tensor], said: dict[str, Tensor]
+    ) -> None:
+        """Spare images another pass as they are, if there is room."""
+        tensors = (*maps.values(), *said.values())
+        self._room -= sum(each.numel() * each.element_size() for each in tensors)
+        if self._room >= 0:
+            self._originals[tuple(numbers)] = maps, said
 
-    def _compare(self, pairs: Pairs) -> None:
-        """Put back what each method makes of an image's own map."""
+    def _as_they_are(
+        self, numbers: list[int], images: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Maps of some images, and what the network says of them."""
+        if tuple(numbers) not in self._originals:
+            said: list[dict[str, Tensor]] = []
+            maps = self._forward(said, images)
+            self.passes.refuse_non_finite(maps, numbers)
+            return maps, said.pop()
+        return self._originals[tuple(numbers)]
+
+    def _batches(self, bar: Progress) -> Iterator[_Batch]:
+        """Pass images through the network: as they are, and some transforms at a time."""
+        passes, size = self.passes, self.options.batch_size
+        order, moves = passes.order, list(range(len(passes.moves)))
+        # the first image follows on the last one
+        before = passes.inputs(order[-1:])[1:, 0]
+        parts = [self._tapped(part[:, None], order[-1:]) for part in torch.split(before, size)]
+        last = {name: torch.cat([part[name][:, 0] for part in parts]) for name in self.views}
+        for start in range(0, len(order), size):
+            numbers = order[start : start + size]
+            inputs = passes.inputs(numbers)
+            reference, said = self._as_they_are(numbers, inputs[0])
+            at_once = max(1, size // len(numbers))
+            for first in range(0, len(moves), at_once):
+                group = moves[first : first + at_once]
+                images = inputs[1:][group]
+                moved = self._tapped(images, numbers)
+                others = {
+                    name: torch.cat([last[name][group, None], maps[:, :-1]], dim=1)
+                    for name, maps in moved.items()
+                }
+                yield _Batch(
+                    numbers=numbers,
+                    group=group,
+                    inputs=inputs,
+                    reference=reference,
+                    moved=moved,
+                    others=others,
+                    said=said,
+                )
+                for name, maps in moved.items():
+                    last[name][group] = maps[:, -1]
+            bar.advance(len(numbers))
+
+    def _tapped(
+        self, images: Float[Tensor, "transform image colour height width"], numbers: list[int]
+    ) -> dict[str, Float[Tensor, "transform image _ _ _"]]:
+        """Maps by layer; what is put back next goes on from these images."""
+        maps = self.replay.tap(images.flatten(0, 1))
+        self.passes.refuse_non_finite(maps, numbers)
+        shape = images.shape[:2]
+        return {
+            name: each.reshape(*shape, *each.shape[1:]).to(self.passes.dtype)
+            for name, each in maps.items()
+        }
+
+    def _compare(self, batch: _Batch, fits: Fits) -> None:
+        """Put back what each method makes of the maps of a batch."""
         methods = self.options.compared
-        if Method.IDENTITY in methods:
-            self._put_back(pairs, Method.IDENTITY, pairs.moved)
+        searched = any(method.needs_search for method in methods)
+        for view in self.views.values():
+            for warp in dict.fromkeys(method.warp for method in methods):
+                if warp is not Warp.INPUT:
+                    pairs = batch.pairs(view, warp)
+                    warped = self._warped(pairs, warp)
+                    for method in (method for method in methods if method.warp is warp):
+                        self._put_back(batch, pairs, method, warped, fits)
+            pairs = batch.pairs(view, Warp.ORACLE)
+            theta = self._best(pairs).theta if searched else pairs.oracle
+            self.shown.look(pairs, theta, batch.inputs)
+            self._found.pop(self._key(pairs), None)
         if Method.INPUT in methods:
-            assert pairs.returned is not None
-            self._put_back(pairs, Method.INPUT, pairs.returned)
-        if Method.ORACLE in methods:
-            self._put_back(pairs, Method.ORACLE, self._by_oracle(pairs))
-        if {Method.AFFINE, Method.FLOW} & set(methods):
-            affine, found = found_warps(pairs, methods, self.options.search)
-            for method, warp in found.items():
-                maps, steps = warp.warp(pairs.moved), warp.n_iter.tolist()
-                self._put_back(pairs, method, maps, affine.theta, warp.outcome, steps)
-        if Method.FLOOR in methods:
-            perfect = pairs.perfect(self.options.search.mode, self.options.antialias)
-            self._put_back(pairs, Method.FLOOR, perfect)
+            # last, as the network goes on from other images
+            images = self.passes.returned(batch.inputs[1:][batch.group], batch.group)
+            returned = self._tapped(images, batch.numbers)
+            for name, view in self.views.items():
+                pairs = batch.pairs(view, Warp.INPUT)
+                maps, count = returned[name].flatten(0, 1), len(pairs.oracle)
+                warped = _Warped(maps, pairs.oracle, [None] * count, [0] * count)
+                self._put_back(batch, pairs, Method.INPUT, warped, fits)
 
-    def _by_oracle(self, pairs: Pairs) -> Tensor:
-        return sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
+    def _key(self, pairs: Pairs) -> tuple[str, int, int]:
+        return pairs.view.layer.name, pairs.group[0], pairs.numbers[0]
+
+    def _best(self, pairs: Pairs) -> Alignment:
+        """The best affine warps of a batch's pairs, searched for once and kept while needed."""
+        if self._key(pairs) not in self._found:
+            found = align_with(pairs.target, pairs.moved, pairs.oracle, self.options.search)
+            # the largest part, which the pairs have themselves
+            found = replace(found, region=found.region[:, :0, :0].clone())
+            self._found[self._key(pairs)] = found
+        return self._found[self._key(pairs)]
+
+    def _warped(self, pairs: Pairs, warp: Warp) -> _Warped:
+        """What a warp makes of the moved maps."""
+        search = self.options.search
+        if warp in {Warp.AFFINE, Warp.FLOW}:
+            affine = self._best(pairs)
+            best = (
+                affine
+                if warp is Warp.AFFINE
+                else flow_from(affine, pairs.target, pairs.moved, pairs.oracle, search)
+            )
+            maps = best.warp(pairs.moved)
+            return _Warped(maps, affine.theta, best.outcome, best.n_iter.tolist())
+        theta = pairs.oracle
+        if warp is Warp.IDENTITY:
+            maps, theta = pairs.moved, torch.eye(2, 3).to(theta).expand_as(theta)
+        elif warp is Warp.FLOOR:
+            maps = pairs.perfect(search.mode, self.options.antialias)
+        else:
+            maps = sampling.warp(pairs.moved, theta, mode=search.mode)
+        return _Warped(maps, theta, [None] * len(theta), [0] * len(theta))
 
     def _put_back(
-        self,
-        pairs: Pairs,
-        method: Method,
-        maps: Tensor,
-        theta: Tensor | None = None,
-        outcome: Sequence[Outcome | None] | None = None,
-        n_iter: list[int] | None = None,
+        self, batch: _Batch, pairs: Pairs, method: Method, warped: _Warped, fits: Fits
     ) -> None:
-        """Run the network with the maps of a method, and write down what it says."""
-        places = [self._place[number] for number in pairs.numbers]
-        inputs = self._inputs[1:][pairs.group][:, places]
-        if method is Method.INPUT:
-            inputs = self.passes.returned(inputs, pairs.group)
-        mended = torch.where(pairs.region[:, None], maps, pairs.reference)
-        size = self.options.batch_size
-        said = torch.cat([
-            _as_rows(outputs_with(self.passes.model, image, pairs.view.layer, some))
-            for image, some in zip(
-                torch.split(inputs.flatten(0, 1), size), torch.split(mended, size), strict=True
-            )
-        ])
-        numbers = pairs.numbers * len(pairs.group)
+        """Mix channels if the method does, run the rest of the network, and write the scores."""
+        maps, outcome, numbers = warped.maps, warped.outcome, batch.numbers * len(batch.group)
+        if method.mixing and method not in self._folds.methods:
+            outcome = [self._why] * len(numbers)
+        elif method.mixing:
+            maps = fits.mixed(method, pairs, maps)
+            doubts = fits.doubts(method.warp, pairs)
+            outcome = [doubt or one for doubt, one in zip(doubts, outcome, strict=True)]
+        if method.warp is Warp.UNRELATED:
+            outcome = [
+                one if n in self._paired else self._why
+                for n, one in zip(numbers, outcome, strict=True)
+            ]
+        if self.outside is Outside.REFERENCE:
+            maps = torch.where(pairs.region[:, None], maps, pairs.reference)
+        elif self.outside is Outside.MEAN:
+            maps = torch.where(pairs.region[:, None], maps, pairs.mean.to(maps)[..., None, None])
+        said = _as_rows(self.replay.rest(pairs.view.layer, maps))
         labels = None if self.labels is None else self.labels[numbers].to(said.device)
-        values = _scores(said, self._reference[places * len(pairs.group)], self.metrics, labels)
-        self._write(pairs, method, values, theta, outcome, n_iter)
-
-    def _write(
-        self,
-        pairs: Pairs,
-        method: Method,
-        values: Tensor | None,
-        theta: Tensor | None = None,
-        outcome: Sequence[Outcome | None] | None = None,
-        n_iter: list[int] | None = None,
-    ) -> None:
-        """Write rows down; without values, or where the region is empty, they are NaN."""
-        count = len(pairs.oracle)
-        seen = pairs.region.flatten(1).any(1)
-        blank = seen.new_full((count, len(self.metrics)), torch.nan, dtype=torch.float64)
-        said = [None] * count if outcome is None else outcome
+        values = _scores(said, self._reference, self.metrics, labels)
+        self.shown.put_back(pairs, method, said)
+        seen = pairs.region.flatten(1).any(1).tolist()
+        outcome = [
+            one if there else Outcome.EMPTY_REGION for one, there in zip(outcome, seen, strict=True)
+        ]
+        values[[one in _NO_VALUE for one in outcome]] = torch.nan
         self.blocks.append(
             Block(
                 layer=pairs.view.layer.name,
                 method=method,
-                images=pairs.numbers * len(pairs.group),
-                transforms=[t for t in pairs.group for _ in pairs.numbers],
-                values=(blank if values is None else values.where(seen[:, None], blank)).cpu(),
-                theta=(pairs.oracle if theta is None else theta).flatten(1).cpu(),
-                outcome=[
-                    one if there else Outcome.EMPTY_REGION
-                    for one, there in zip(said, seen.tolist(), strict=True)
-                ],
-                n_iter=[0] * count if n_iter is None else n_iter,
+                images=numbers,
+                transforms=[t for t in batch.group for _ in batch.numbers],
+                values=values.cpu(),
+                theta=warped.theta.flatten(1).cpu(),
+                outcome=outcome,
+                n_iter=warped.n_iter,
             )
         )
 
@@ -354,13 +502,13 @@ def _metrics(said: dict[str, Tensor], labels: Tensor | None) -> tuple[str, ...]:
     if single is None or single.dim() != 2 or single.shape[1] < 2:
         if labels is not None:
             raise InvalidInputError(
-                "labels are given, but the model's output is no tensor of shape (batch, class); "
+                "labels are given, but the model's output is not a tensor of shape (batch, class); "
                 "leave labels out, or wrap the model so that it returns its logits alone"
             )
         return OUTPUT_METRICS
     if bool((single >= 0).all()) and bool(((single.sum(1) - 1).abs() < _SUMS_TO_ONE).all()):
         raise InvalidInputError(
-            "the model's outputs are not below 0 and sum to 1 like probabilities; give the model "
+            "the model's outputs are 0 or more and sum to 1, like probabilities; give the model "
             "without its softmax, as the metrics take logits"
         )
     if labels is None:
@@ -379,8 +527,8 @@ def _as_rows(said: dict[str, Tensor]) -> Float[Tensor, "image value"]:
     if len(sizes) != 1 or 0 in sizes:
         shapes = {path: tuple(tensor.shape) for path, tensor in said.items()}
         raise InvalidInputError(
-            f"the model's outputs {shapes} are not one row an image; wrap the model so that it "
-            "returns real tensors whose first dimension is the batch"
+            f"the model's outputs {shapes} do not have one row for each image; wrap the model so "
+            "that it returns real tensors whose first dimension is the batch"
         )
     rows = torch.cat([tensor.flatten(1).double() for tensor in said.values()], dim=1)
     if bool(rows.isnan().any()):
@@ -398,6 +546,7 @@ def _scores(
 ) -> Float[Tensor, "pair metric"]:
     """Compare outputs with those of the untransformed images."""
     length = torch.linalg.vector_norm(reference, dim=1)
+    length = torch.where(length > 0, length, torch.nan)  # zeros have no scale
     distance = torch.linalg.vector_norm(said - reference, dim=1) / length
     if tuple(metrics) == OUTPUT_METRICS:
         overlap = (said * reference).sum(1)

@@ -10,6 +10,7 @@ from invariance_probe.report import probes, trainings
 from invariance_probe.report.blocks import Drawing, Grid, Page, Section
 from invariance_probe.report.folders import ResultFolder, find
 from invariance_probe.report.html import write
+from invariance_probe.results.recovery import PUT_BACK
 
 __all__ = [
     "SIGNS",
@@ -41,7 +42,9 @@ def page(found: Sequence[ResultFolder], title: str = "Can a spatial warp undo it
     fullest: dict[str, Path] = {}
     for one in sorted(found, key=lambda each: not (each.path / probes.FIGURES).is_dir()):
         if one.kind == probes.KIND:
-            fullest.setdefault(probes.identity(one.path), one.path)
+            inside = one.path / PUT_BACK
+            for path in (one.path, inside) if probes.is_probe(inside) else (one.path,):
+                fullest.setdefault(probes.identity(path), path)
     sections = [probes.section(path, number) for number, path in enumerate(fullest.values(), 1)]
     runs: list[Path] = [one.path for one in found if one.kind == trainings.KIND]
     if runs:

@@ -116,8 +116,8 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
         if short.lower().startswith("on") or short in {"space", "type"}:
             continue
         if short == "id":
-            # names of groups serve nobody here
-            if element.tag not in {"g", "use"}:
+            # names of groups serve nobody here, and the same image twice has one name
+            if element.tag not in {"g", "use", "image"}:
                 element.set("id", f"{prefix}-{value}")
             continue
         if short == "href":

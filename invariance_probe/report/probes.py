@@ -12,6 +12,7 @@ from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
 from invariance_probe.results.methods import METHODS, Method
 from invariance_probe.results.notes import notes
+from invariance_probe.results.recovery import RECOVERED
 from invariance_probe.statistics import interval_words
 
 KIND = "probe"
@@ -22,7 +23,24 @@ _CAPTIONS = {
     "parts": "What the exact inverse warp leaves, and what of it each remedy removes.",
     "channels": "Which channel took whose place.",
     "maps": "Maps of one image: as it is, transformed, and warped back.",
+    "recovery": "What the network says once maps are put back, by depth.",
+    "predictions": "What the network says of one image: upright, transformed, and put back.",
 }
+_TITLES = {
+    "fvu": "mean fraction of variance unexplained",
+    "agreement": "share of images with the upright image's answer",
+    "kl": "mean divergence from the upright image's answer, in nats",
+    "output_rel_l2": "mean distance from the upright image's output, over its length",
+}
+"""Metrics that are listed."""
+_RESIDUALS = (
+    "Residuals are fractions of variance unexplained: 0 is perfect alignment, 1 is no better than "
+    "the channel means."
+)
+_RECOVERIES = (
+    "Maps were warped back, put back into the network, and the rest of it run: compared with what "
+    "it says of the upright image; input: the image was warped back."
+)
 _BEARS = {"rotation": ("P5", "P7", "P8"), "scaling": ("P6", "P10", "P11"), "shear": ("P6",)}
 _BEARS |= {"translation": ("P1", "P14"), "reflection": ("P5", "P7", "P8")}
 
@@ -73,13 +91,20 @@ def section(folder: Path, number: int = 1) -> Section:
     try:
         about: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         summary = pd.read_csv(folder / SUMMARY, keep_default_na=False, na_values=["", "nan"])
-        fvu = summary[summary["metric"] == "fvu"]
-        families = list(dict.fromkeys(fvu["transform"]))
+        families = list(dict.fromkeys(summary["transform"]))
         images, model = len(about["images"]), str(about["model"])
+        put_back = not (summary["metric"] == "fvu").any()
+        shares = folder / RECOVERED
         remarks = rules.remarks(summary)
+        if put_back and shares.is_file():
+            remarks = rules.advice(pd.read_csv(shares, dtype={"layer": str}))
         said = notes(about, summary)
-        grids = tuple(_grid(fvu[fvu["transform"] == f], f, images) for f in families)
-        figures = _figures(folder, fvu, families)
+        grids = tuple(
+            _grid(rows, str(family), str(metric), images)
+            for (family, metric), rows in summary.groupby(["transform", "metric"], sort=False)
+            if metric in _TITLES
+        )
+        figures = _figures(folder, summary, families)
     except (OSError, ValueError, KeyError) as error:
         raise InvalidInputError(
             f"folder {str(folder)!r} contains no probe that can be read ({type(error).__name__}); "
@@ -91,10 +116,9 @@ def section(folder: Path, number: int = 1) -> Section:
     return Section(
         id=f"probe-{number}",
         title=f"{model}: {', '.join(families)}",
-        kind=f"probe, {images} image{'s' if images != 1 else ''}",
+        kind=f"{'maps put back' if put_back else 'probe'}, {images} image{'s' * (images != 1)}",
         lead=(
-            f"Residuals are fractions of variance unexplained: 0 is perfect alignment, 1 is no "
-            f"better than the channel means. Means over {images} images; "
+            f"{_RECOVERIES if put_back else _RESIDUALS} Means over {images} images; "
             f"{interval_words(images)}.",
             *said,
         ),
@@ -106,19 +130,21 @@ def section(folder: Path, number: int = 1) -> Section:
     )
 
 
-def _grid(rows: pd.DataFrame, family: str, images: int) -> Grid:
+def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
     """Layers down, methods across."""
     wide = rows.pivot_table(index="layer", columns="method", values="mean", sort=False)
     order = [method for method in METHODS if method in wide.columns]
     wide = wide.reindex(index=list(dict.fromkeys(rows["layer"])), columns=order)
-    title = f"{family}: mean fraction of variance unexplained, {images} images"
-    return Grid.of(wide.reset_index(), title, "any-warp is a certified lower bound.")
+    title = f"{family}: {_TITLES[metric]}, {images} images"
+    note = "any-warp is a certified lower bound." if metric == "fvu" else ""
+    return Grid.of(wide.reset_index(), title, note)
 
 
-def _figures(folder: Path, fvu: pd.DataFrame, families: Sequence[str]) -> tuple[Drawing, ...]:
+def _figures(folder: Path, summary: pd.DataFrame, families: Sequence[str]) -> tuple[Drawing, ...]:
     """Those that lie in the folder, in the order in which they explain each other."""
     out = []
-    for kind in (*families, "depth", "parts", "maps", "channels"):
+    first = summary[summary["metric"] == summary["metric"].iloc[0]]
+    for kind in (*families, "depth", "parts", "maps", "channels", "predictions", "recovery"):
         stems = (folder / FIGURES / kind, folder / kind)
         files = [stem.with_suffix(end) for stem in stems for end in (".svg", ".png")]
         svg, png = (
@@ -131,7 +157,7 @@ def _figures(folder: Path, fvu: pd.DataFrame, families: Sequence[str]) -> tuple[
         shown = [kind] if kind in families else list(families)
         out.append(
             Drawing(
-                alt=f"{caption} " + " ".join(_words(fvu, family) for family in shown),
+                alt=f"{caption} " + " ".join(_words(first, family) for family in shown),
                 caption=caption,
                 svg=svg.read_bytes() if svg else b"",
                 png=png.read_bytes() if png else b"",
@@ -140,9 +166,9 @@ def _figures(folder: Path, fvu: pd.DataFrame, families: Sequence[str]) -> tuple[
     return tuple(out)
 
 
-def _words(fvu: pd.DataFrame, family: str) -> str:
+def _words(summary: pd.DataFrame, family: str) -> str:
     """Numbers of a family for those who cannot see the figure."""
-    rows = fvu[fvu["transform"] == family]
+    rows = summary[summary["transform"] == family]
     layers = list(dict.fromkeys(rows["layer"]))
     said = []
     for method in (Method.ORACLE, Method.AFFINE, Method.FLOOR):

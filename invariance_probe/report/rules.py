@@ -15,6 +15,19 @@ Each layer gets the first of these, under each family of transforms:
 
 Where 2 holds, 3 is said as well, as both can be true: no warp aligns, and a mixing does. The rules
 judge means; their intervals are in the sentence, so that a reader sees how close a call it was.
+
+Where maps were put back (`probing.readout`) it is known what a residual costs, and `advice` says
+where to warp. It rests on the loss, what the output without a warp lacks of that with a warp of the
+input, on the share of it that comes back, and on the 95 % intervals of both:
+
+1. ``nothing lost``: the loss is at most `NEGLIGIBLE`, at the upper end.
+2. ``warp``: a warp of the map brings back at least `ENOUGH` of it, at the lower end.
+3. ``permutation``: a warp and a permutation of the channels do, and no warp alone that was tried.
+4. ``transform the input``: every warp that was tried, and every permutation after one, brings back
+   less than `ENOUGH`, at the upper end.
+5. ``undecided``: otherwise, with the reason. Such are a loss that is not told from 0, intervals
+   that hold `ENOUGH`, and maps of unrelated images that are not clearly worse (the network then
+   reads little within the region), or were not measured.
 """
 
 import math
@@ -24,7 +37,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from invariance_probe.results.methods import Method
+from invariance_probe.alignment.mixing import Kind
+from invariance_probe.results.methods import Method, Warp
 
 NEAR_FLOOR = 1.5
 """Times the floor, up to which a residual counts as the grid's."""
@@ -35,6 +49,13 @@ CERTIFIED_SHARE = 0.5
 MIXED_SHARE = 0.5
 """Share of the oracle warp's residual that a mixing of the channels removes."""
 
+ENOUGH = 0.9
+"""Share of the loss that a remedy has to bring back."""
+NEGLIGIBLE = {"kl": 0.05, "output_rel_l2": 0.05}
+"""Loss that counts as none, by the metric that advice rests on: in nats, as a share of a length."""
+
+_WARPS = (Warp.ORACLE, Warp.AFFINE, Warp.FLOW)
+"""Warps of the map that a remedy may rest on."""
 _MIXINGS = {
     Method.ORACLE_PERMUTATION: "a permutation of the channels",
     Method.ORACLE_ORTHOGONAL: "a rotation of the channels",
@@ -212,3 +233,82 @@ def _remaining(name: str, left: Residuals) -> str:
     mixed = f", {words} removes {100 * max(share, 0):.1f} %" if words else ""
     smooth = f", the best smooth warp {left[Method.FLOW]}" if Method.FLOW in left else ""
     return f"{name}: {left[Method.AFFINE]}, {_times_the_floor(left, math.inf)}{smooth}{mixed}"
+
+
+def advice(recovered: pd.DataFrame) -> list[Remark]:
+    """Say where to warp, by layer and family of transforms.
+
+    Args:
+        recovered: What `results.recovery.recovered_share` returns by layer and transform, of one or
+            more metrics; those of `NEGLIGIBLE` count.
+
+    Returns:
+        A remark for each rule that some layer meets, family by family; none without such a metric.
+    """
+    metric = next((name for name in NEGLIGIBLE if (recovered["metric"] == name).any()), "")
+    rows = recovered[recovered["metric"] == metric]
+    permuted = any(Method(text).mixing is Kind.PERMUTATION for text in set(rows["method"]))
+    out = []
+    for family in dict.fromkeys(rows["transform"].astype(str)):
+        met: dict[str, list[tuple[str, str]]] = {}
+        here = rows[rows["transform"].astype(str) == family]
+        for layer, one in here.groupby("layer", sort=False, observed=True):
+            rule, numbers = _where(one, metric)
+            met.setdefault(rule, []).append((str(layer), numbers))
+        for rule, sentence in _ADVICE.items():
+            if rule in met:
+                listed = "; ".join(f"{layer}: {numbers}" for layer, numbers in met[rule])
+                text = sentence.format(family=family, enough=100 * ENOUGH, listed=listed)
+                if rule == "transform the input" and not permuted:
+                    text += " Permutations of the channels were not measured."
+                layers = tuple(layer for layer, _ in met[rule])
+                out.append(Remark(rule=rule, family=family, layers=layers, text=text))
+    return out
+
+
+_ADVICE = {
+    "nothing lost": "Under {family}, nothing was lost without a warp ({listed}).",
+    "warp": "Under {family}, a warp of the map is enough: put back, it brings at least "
+    "{enough:.0f} % of the loss back ({listed}).",
+    "permutation": "Under {family}, a warp of the map and a known permutation of its channels are "
+    "enough, and no warp alone that was measured ({listed}).",
+    "transform the input": "Under {family}, transform the input: nothing that was measured brings "
+    "{enough:.0f} % of the loss back once the map is put back ({listed}).",
+    "undecided": "Under {family}, where to warp is undecided ({listed}).",
+}
+"""What each rule says."""
+
+
+def _where(rows: pd.DataFrame, metric: str) -> tuple[str, str]:
+    """The rule that a layer meets, and its numbers in words."""
+    by_method = {Method(row.method): row for row in rows.itertuples()}
+    first = next(iter(by_method.values()))
+    unit = " nats" if metric == "kl" else ""
+    lost = f"{Estimate(first.lost, first.lost_low, first.lost_high)}{unit} lost"
+    if first.lost_high <= NEGLIGIBLE[metric]:
+        return "nothing lost", lost
+    if str(first.reason) not in {"", "nan"}:
+        return "undecided", f"{lost}: {first.reason}"
+    if math.isnan(first.lost_low):
+        return "undecided", f"{lost}: too few images for intervals"
+    shares = {m: Estimate(row.share, row.low, row.high) for m, row in by_method.items()}
+    tried = {
+        mixing: [m for m in shares if m.warp in _WARPS and m.mixing is mixing]
+        for mixing in (None, Kind.PERMUTATION)
+    }
+    said = [f"{m} brings back {shares[m]}" for m in (*tried[None], *tried[Kind.PERMUTATION])]
+    numbers = ", ".join([f"of {lost}", *said])
+    if not tried[None] or Method.UNRELATED not in shares:
+        return "undecided", f"{numbers}: no warp, or no unrelated image, was measured"
+    chance = shares[Method.UNRELATED]
+    for rule, mixing in (("warp", None), ("permutation", Kind.PERMUTATION)):
+        enough = [m for m in tried[mixing] if shares[m].low >= ENOUGH]
+        if enough and all(shares[m].low > chance.high for m in enough):
+            return rule, f"of {lost} {enough[0]} brings back {shares[enough[0]]}"
+        if enough:
+            return "undecided", f"{numbers}: an unrelated image's map brings back {chance} as well"
+    if all(shares[m].high < ENOUGH for mixing in tried for m in tried[mixing]):
+        floor = shares.get(Method.FLOOR)
+        costs = f", a perfect layer on this grid keeps {floor}" if floor else ""
+        return "transform the input", f"{numbers}{costs}"
+    return "undecided", f"{numbers}: the intervals hold {ENOUGH:g}"

@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.curves import plot_depth, plot_parameter
 from invariance_probe.results.maps import plot_maps
+from invariance_probe.results.methods import Method
+from invariance_probe.results.recovery_figures import plot_predictions, plot_recovery
 from invariance_probe.results.shares import plot_channels, plot_parts
 from invariance_probe.results.style import figure_style
 from invariance_probe.results.tables import ProbeTables
@@ -16,6 +18,8 @@ _DRAWN = {
     "maps": plot_maps,
     "parts": plot_parts,
     "channels": plot_channels,
+    "recovery": plot_recovery,
+    "predictions": plot_predictions,
 }
 
 
@@ -27,10 +31,14 @@ def kinds(tables: ProbeTables) -> list[str]:
 
     Returns:
         Families of transforms and, where the run has what they show, ``"depth"``, ``"maps"``,
-        ``"parts"`` (of the residual) and ``"channels"`` (which took whose place).
+        ``"parts"`` (of the residual) and ``"channels"`` (which took whose place); of a run of
+        `recover` ``"recovery"`` and ``"predictions"``.
     """
     if "fvu" not in set(tables.table["metric"].cat.categories):
-        return []  # all of them draw residuals
+        # the others draw residuals
+        warped = Method.ORACLE in tables.methods and len(tables.predictions) > 0
+        there = {"recovery": len(tables.moving()) > 0, "predictions": warped}
+        return [kind for kind in there if there[kind]]
     families = [str(kind) for kind in tables.table["transform"].cat.categories]
     more = {
         "depth": len(tables.moving()) > 0,

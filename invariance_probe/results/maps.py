@@ -43,7 +43,7 @@ def plot_maps(tables: ProbeTables) -> Figure:
             one.set_axis_off()
         any_strip = next(iter(strips.values()))
         for column, title in enumerate(("image", "transformed")):
-            _show(axes[0, column], _picture(any_strip.images[column]))
+            show(axes[0, column], picture(any_strip.images[column]))
             axes[0, column].set_title(title, fontsize=10)
         for row, layer in enumerate(layers, start=1):
             if layer in strips:
@@ -61,9 +61,9 @@ def _draw_strip(axes: np.ndarray, strip: Strip, *, titles: bool) -> None:
         for column, title in enumerate(STAGES):
             one = axes[block * len(STAGES) + column]
             if column < len(stages):
-                _show(one, stages[column], cmap="viridis", vmin=low, vmax=high)
+                show(one, stages[column], cmap="viridis", vmin=low, vmax=high)
             else:
-                _show(one, difference, cmap="RdBu_r", vmin=-span, vmax=span)
+                show(one, difference, cmap="RdBu_r", vmin=-span, vmax=span)
             if titles:
                 one.set_title(title, fontsize=10)
             if column == 0:
@@ -80,7 +80,14 @@ def _draw_strip(axes: np.ndarray, strip: Strip, *, titles: bool) -> None:
                 )
 
 
-def _show(axes: Axes, image: Float[np.ndarray, "..."], **options: Any) -> None:
+def show(axes: Axes, image: Float[np.ndarray, "..."], **options: Any) -> None:
+    """Draw a picture or a map without ticks or frame.
+
+    Args:
+        axes: Where.
+        image: Colours, or numbers.
+        **options: Of `matplotlib.axes.Axes.imshow`.
+    """
     axes.set_axis_on()
     axes.imshow(image, interpolation="nearest", **options)
     axes.set_xticks([])
@@ -90,10 +97,17 @@ def _show(axes: Axes, image: Float[np.ndarray, "..."], **options: Any) -> None:
         spine.set_visible(False)
 
 
-def _picture(
+def picture(
     pixels: Float[np.ndarray, "channel height width"],
 ) -> Float[np.ndarray, "height width 3"]:
-    """Make any image showable: the first one or three channels, stretched if outside [0, 1]."""
+    """Make any image showable.
+
+    Args:
+        pixels: Its values.
+
+    Returns:
+        The first one or three channels, stretched if they lie outside [0, 1].
+    """
     shown = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, axis=0)
     low, high = float(shown.min()), float(shown.max())
     if low < -0.2 or high > 1.2:

@@ -149,7 +149,7 @@ RECOVERY_METHODS = (
     Method.FLOOR,
     Method.UNRELATED,
 )
-"""What `recover` puts back into a network unless told otherwise; it can put back ``flow``, too."""
+"""What `recover` puts back into a network unless told otherwise."""
 
 EXPLAINING_METHODS = (
     Method.ORACLE,

@@ -11,18 +11,23 @@ from invariance_probe.results.methods import Method
 from invariance_probe.results.tables import ProbeTables
 from invariance_probe.statistics import by_image, statistic_interval
 
+RECOVERED = "recovered.csv"
+"""Shares of all metrics, in a run folder."""
+PUT_BACK = "recovery"
+"""Folder within that of a probe, for a run that put the same network's maps back."""
 CLASS_METRICS = ("agreement", "kl", "logit_rel_l2", "accuracy")
 """Of outputs that are class vectors. ``agreement``: whether the class of the largest output is that
 of the untransformed image. ``kl``: Kullback-Leibler divergence of the softmax of the outputs from
 that of the untransformed image, which is the first argument, in nats. ``logit_rel_l2``: distance of
-the outputs over the length of the untransformed image's. ``accuracy``: whether it is the label."""
+the outputs over the length of the untransformed image's, NaN if that is 0. ``accuracy``: whether
+the class is the label."""
 OUTPUT_METRICS = ("output_rel_l2", "output_cosine")
 """Of other outputs, all their numbers as one vector: distance from the untransformed image's over
 its length, and cosine between the two."""
 _SMALLER_IS_BETTER = {"kl", "logit_rel_l2", "output_rel_l2"}
 
-_NOTHING_LOST = "nothing was lost: without a warp it is no worse than with one of the input"
-_WITHIN_NOISE = "the loss is not told from 0: its 95 % interval reaches there; give more images"
+_NOTHING_LOST = "nothing was lost: the metric is no worse without a warp than with one of the input"
+_WITHIN_NOISE = "the loss cannot be told from 0: its 95 % interval includes it; give more images"
 
 
 def recovered_share(
@@ -43,19 +48,21 @@ def recovered_share(
         by: Columns that make a group; transforms that change nothing are left out.
 
     Returns:
-        The columns of `by`, ``method``, ``metric``, ``share``, ``low``, ``high`` (NaN below three
-        images) and ``reason``, why there is no share; empty where there is one.
+        The columns of `by`, ``method``, ``metric``; ``lost``, what identity lacks of input, above 0
+        whichever way the metric points, with ``lost_low`` and ``lost_high``; ``share``, ``low``,
+        ``high`` (intervals are NaN below three images) and ``reason``, why there is no share; empty
+        where there is one.
 
     Raises:
         InvalidInputError: If the run has no such metric, or not both methods.
     """
     known = [str(name) for name in tables.table["metric"].cat.categories]
-    measured = [name for name in known if name in {*CLASS_METRICS, *OUTPUT_METRICS}]
-    name = metric or next(iter(measured), None)
-    if name not in measured:
+    outputs = [name for name in known if name in {*CLASS_METRICS, *OUTPUT_METRICS}]
+    name = metric or next(iter(outputs), None)
+    if name not in outputs:
         raise InvalidInputError(
             f"metric={metric!r}: the run has {', '.join(known)}; "
-            f"choose from {', '.join(measured) or 'those of a run of ip.recover'}"
+            f"choose from {', '.join(outputs) or 'those of a run of ip.recover'}"
         )
     if not {Method.IDENTITY, Method.INPUT} <= set(tables.methods):
         raise InvalidInputError(
@@ -85,18 +92,34 @@ def _share(
     values: Float[np.ndarray, "3 image"], partner: Int[np.ndarray, "3 image"], seed: int
 ) -> dict[str, float | str]:
     """The share of a method, from the values of method, identity and input on each image."""
-    lost, least, _ = (
+    lost, least, most = (
         float(one[0])
         for one in statistic_interval(values, lambda m: (m[2] - m[1])[None], seed, partner)
     )
-    blank = {"share": np.nan, "low": np.nan, "high": np.nan}
+    found: dict[str, float | str] = {"lost": lost, "lost_low": least, "lost_high": most}
+    found |= {"share": np.nan, "low": np.nan, "high": np.nan, "reason": ""}
     if np.isnan(lost):
-        return {**blank, "reason": "no image has values of all three methods"}
+        return found | {"reason": "no image has values of all three methods"}
     if lost <= 0:
-        return {**blank, "reason": _NOTHING_LOST}
+        return found | {"reason": _NOTHING_LOST}
     if least <= 0:
-        return {**blank, "reason": _WITHIN_NOISE}
+        return found | {"reason": _WITHIN_NOISE}
     share, low, high = statistic_interval(
         values, lambda m: ((m[0] - m[1]) / (m[2] - m[1]))[None], seed, partner
     )
-    return {"share": float(share[0]), "low": float(low[0]), "high": float(high[0]), "reason": ""}
+    return found | {"share": float(share[0]), "low": float(low[0]), "high": float(high[0])}
+
+
+def measured(tables: ProbeTables) -> list[str]:
+    """List the metrics of which a run has shares.
+
+    Args:
+        tables: A run's tables.
+
+    Returns:
+        Its metrics of outputs; none if it lacks a method that a share is measured between, or
+        nothing moves.
+    """
+    known = [str(name) for name in tables.table["metric"].cat.categories]
+    both = {Method.IDENTITY, Method.INPUT} <= set(tables.methods) and len(tables.moving()) > 0
+    return [name for name in known if both and name in {*CLASS_METRICS, *OUTPUT_METRICS}]

@@ -56,7 +56,8 @@ class ProbeResult(ProbeTables):
             kind: A family of the run (``"rotation"``, ``"scaling"``, ...) for the residual against
                 its parameter, ``"depth"`` for the residual by layer, ``"maps"`` for the maps
                 themselves, ``"parts"`` for the decomposition of the residual, ``"channels"`` for
-                which channel took whose place.
+                which channel took whose place; of a run of `recover` ``"recovery"`` for its first
+                metric by layer, ``"predictions"`` for what the network says of one image.
 
         Returns:
             A matplotlib figure.
@@ -72,12 +73,16 @@ class ProbeResult(ProbeTables):
         Returns:
             The folder: ``results.parquet``, ``summary.csv``, ``layers.csv``, ``config.json``,
             ``maps.npz``, ``figures/`` (PNG and SVG) and, where channels were permuted,
-            ``channels.parquet``.
+            ``channels.parquet``; of a run of `recover` ``predictions.csv`` and ``recovered.csv``.
         """
         target = check_out(out)
         assert target is not None
         with new_folder(target) as partial:
             self.write(partial)
+            shares = [self.recovered_share(metric) for metric in recovery.measured(self)]
+            if shares:
+                recovered = pd.concat(shares, ignore_index=True)
+                recovered.to_csv(partial / recovery.RECOVERED, index=False, float_format="%.6g")
             (partial / "figures").mkdir()
             for kind in figures.kinds(self):
                 save(self.plot(kind), partial / "figures" / kind)
@@ -96,6 +101,7 @@ def assemble(
     permutations: pd.DataFrame,
     wall_time: float,
     metrics: Sequence[str] = METRICS,
+    predictions: pd.DataFrame | None = None,
 ) -> ProbeResult:
     """Put a probe's blocks together.
 
@@ -110,6 +116,7 @@ def assemble(
         permutations: Which channel took whose place, by transform number.
         wall_time: Seconds that the probe took.
         metrics: Names of what the blocks' values are.
+        predictions: What a network says of one image; none by default.
 
     Returns:
         The result.
@@ -131,6 +138,7 @@ def assemble(
         config=full,
         strips=strips,
         channels=_with_transforms(permutations, transforms),
+        predictions=pd.DataFrame() if predictions is None else predictions,
     )
 
 

@@ -22,7 +22,8 @@ class Strip:
         channels: Numbers of the strongest channels (largest standard deviation).
         maps: Reference, moved, oracle-warped, best-warped.
         region: Where they were compared.
-        images: Pixel values before and after the transform.
+        images: Pixel values before and after the transform and, of a run that puts maps back, of
+            the image that was warped back.
     """
 
     layer: str
@@ -30,7 +31,7 @@ class Strip:
     channels: list[int]
     maps: Float[np.ndarray, "stage channel height width"]
     region: Bool[np.ndarray, "height width"]
-    images: Float[np.ndarray, "2 colour crop_height crop_width"]
+    images: Float[np.ndarray, "view colour crop_height crop_width"]
 
 
 def shown_transforms(moves: Sequence[Transform]) -> list[int]:

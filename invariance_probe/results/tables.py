@@ -14,11 +14,16 @@ from invariance_probe.alignment.metrics import BEST_HIGH
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
 from invariance_probe.results.strips import Strip, load_strips, save_strips
-from invariance_probe.statistics import by_image, far_outside, mean_interval
+from invariance_probe.statistics import by_image, far_outside, mean_interval, share_interval
 
 TABLE, CONFIG, LAYERS = "results.parquet", "config.json", "layers.csv"
 SUMMARY, CHANNELS, STRIPS = "summary.csv", "channels.parquet", "maps.npz"
+PREDICTIONS = "predictions.csv"
 
+SHARES = ("agreement", "accuracy")
+"""Metrics that are shares of answers, which one image gives or does not."""
+_TEXTS = dict.fromkeys(("name", "type", "layer", "method", "image"), str)
+"""Columns of names, some of which look like numbers."""
 SUMMED = ("mean", "low", "high", "median", "worst", "worst_image", "far_outside", "n_images")
 """Columns of a summary beside those that make a group."""
 
@@ -40,6 +45,8 @@ class ProbeTables:
             folds that say the same; ``better`` and ``worse``, number of images on which an
             assignment fitted on other images serves the channel better or worse than staying;
             ``p_value`` of so many by chance (sign test). Empty without ``+permutation`` methods.
+        predictions: What a network whose maps were put back says of one image, see
+            `predictions.rows`. Empty for other runs.
     """
 
     table: pd.DataFrame
@@ -47,6 +54,7 @@ class ProbeTables:
     config: dict[str, Any]
     strips: list[Strip] = field(default_factory=list)
     channels: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -95,11 +103,12 @@ class ProbeTables:
                 brings ``transform_number`` with it, as one number does not name every transform.
 
         Returns:
-            These columns; ``mean``, ``low``, ``high`` (95 % interval; NaN below three
-            images); ``median``; ``worst``, the value of the image that is aligned worst, and
-            ``worst_image``, its name; ``far_outside``, the names of images that lie far outside the
-            others (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and
-            methods in their natural order. No rows if every transform of the run is left out.
+            These columns; ``mean``, ``low``, ``high`` (95 % interval, of `SHARES` as of
+            `statistics.share_interval`; NaN below three images); ``median``; ``worst``, the
+            value of the image that is aligned worst, and ``worst_image``, its name;
+            ``far_outside``, the names of images that lie far outside the others
+            (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and methods in
+            their natural order. No rows if every transform of the run is left out.
         """
         keys = numbered(by)
         rows = self.table if "parameter" in keys else self.moving()
@@ -107,9 +116,19 @@ class ProbeTables:
             return pd.DataFrame(columns=[*keys, *SUMMED])
         wide = by_image(rows, keys)
         values = wide.to_numpy(dtype=float)
-        mean, low, high = mean_interval(values, self.partners(wide), self.common_errors(wide))
+        partners = self.partners(wide)
+        mean, low, high = mean_interval(values, partners, self.common_errors(wide))
+        count = np.isfinite(values).sum(1)
         out = wide.index.to_frame(index=False)
-        columns = (mean, low, high, *_single_images(wide), np.isfinite(values).sum(1))
+        share = out["metric"].isin(SHARES).to_numpy() if "metric" in out else []
+        if np.any(share):
+            least, most = share_interval(mean, count)
+            # pairs that share images vary more than as many images do
+            shared = (partners >= 0).any(1)
+            least = np.where(shared, np.fmin(least, np.maximum(low, 0)), least)
+            most = np.where(shared, np.fmax(most, np.minimum(high, 1)), most)
+            low, high = np.where(share, [least, most], [low, high])
+        columns = (mean, low, high, *_single_images(wide), count)
         return out.assign(**dict(zip(SUMMED, columns, strict=True)))
 
     def partners(self, wide: pd.DataFrame) -> Int[np.ndarray, "group image"]:
@@ -175,6 +194,8 @@ class ProbeTables:
         self.layers.to_csv(folder / LAYERS, index=False)
         if len(self.channels):
             self.channels.to_parquet(folder / CHANNELS, index=False)
+        if len(self.predictions):
+            self.predictions.to_csv(folder / PREDICTIONS, index=False)
         save_strips(folder / STRIPS, self.strips)
         text = json.dumps(self.config, indent=2)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -199,13 +220,18 @@ class ProbeTables:
                 f"folder {str(path)!r} holds no run that can be loaded: {', '.join(missing)} is "
                 "missing; name a folder that a probe wrote"
             )
-        permuted = path / CHANNELS
+        permuted, predicted = path / CHANNELS, path / PREDICTIONS
         return cls(
             table=pd.read_parquet(path / TABLE),
-            layers=pd.read_csv(path / LAYERS, keep_default_na=False),
+            layers=pd.read_csv(path / LAYERS, keep_default_na=False, dtype=_TEXTS),
             config=json.loads((path / CONFIG).read_text(encoding="utf-8")),
             strips=load_strips(path / STRIPS),
             channels=pd.read_parquet(permuted) if permuted.is_file() else pd.DataFrame(),
+            predictions=(
+                pd.read_csv(predicted, keep_default_na=False, dtype=_TEXTS)
+                if predicted.is_file()
+                else pd.DataFrame()
+            ),
         )
 
 
@@ -232,7 +258,7 @@ def _single_images(
     names = np.array([str(name) for name in wide.columns], dtype=object)
     metrics = wide.index.get_level_values("metric") if "metric" in wide.index.names else []
     sign = np.ones(len(wide))
-    sign[[metric in BEST_HIGH for metric in metrics]] = -1
+    sign[[metric in {*BEST_HIGH, *SHARES, "output_cosine"} for metric in metrics]] = -1
     known = np.isfinite(values)
     some = known.any(1)
     median, worst = np.full((2, len(wide)), np.nan)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+import invariance_probe as ip
 from invariance_probe import report
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
@@ -91,3 +93,32 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match=expected) as caught:
             report.page(report.find([folder], report.SIGNS))
         assert "\n" not in str(caught.value)
+
+
+def test_maps_put_back_are_reported_with_advice(tmp_path: Path) -> None:
+    """A run of `recover` has its figures, tables of answers, and says where to warp."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(676, 5)
+    )
+    images = torch.rand(6, 3, 15, 15, generator=torch.Generator().manual_seed(1))
+    ip.recover(
+        network, images, layers=["0"], transforms=[Rotation(90)], out=tmp_path / "run", name="net"
+    )
+    (section,) = report.page(report.find([tmp_path], report.SIGNS)).sections
+    assert section.kind == "maps put back, 6 images"
+    assert len(section.meaning) == 1
+    assert section.meaning[0].startswith("Under rotation, ")
+    titles = [grid.title for grid in section.grids]
+    assert titles[0].startswith("rotation: share of images with the upright image's answer")
+    assert any("in nats" in title for title in titles)
+    assert [figure.caption[:9] for figure in section.figures] == ["What the "] * 2
+    out = report.write(report.page(report.find([tmp_path], report.SIGNS)), tmp_path / "page.html")
+    assert complaints(out.read_text(encoding="utf-8")) == []
+    probed = planted(EXPLAINED).save(tmp_path / "probe")
+    shutil.move(tmp_path / "run", probed / "recovery")
+    found = report.find([probed], report.SIGNS)  # as the demo leaves them
+    assert [one.kind for one in report.page(found).sections] == [
+        "probe, 3 images",
+        "maps put back, 6 images",
+    ]

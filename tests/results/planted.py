@@ -1,6 +1,7 @@
 """Results whose numbers are planted: what a probe would have measured."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,12 @@ import torch
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Rotation, Transform, is_identity
-from invariance_probe.results.methods import Method
+from invariance_probe.results import predictions
+from invariance_probe.results.methods import RECOVERY_METHODS, Method
+from invariance_probe.results.recovery import CLASS_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
 from invariance_probe.results.rows import Block
-from invariance_probe.results.strips import Strip
+from invariance_probe.results.strips import Strip, shown_transforms
 
 QUARTER = (Rotation(90),)
 LAYERS = ("shallow", "deep")
@@ -131,4 +134,56 @@ def strip(name: str, transform: int = 0, seed: int = 0) -> Strip:
         maps=rng.random((4, 2, 8, 8), dtype=np.float32),
         region=region,
         images=rng.random((2, 3, 16, 16), dtype=np.float32),
+    )
+
+
+PUT_BACK = tuple(method for method in RECOVERY_METHODS if method is not Method.AFFINE)
+
+
+def put_back(
+    metrics: Sequence[str] = CLASS_METRICS[:3],
+    *,
+    layers: Sequence[str] = LAYERS,
+    moves: Sequence[Transform] = QUARTER,
+    images: int = 4,
+) -> ProbeResult:
+    """A result of maps put back: random scores and, of classes, what is said of one image."""
+    rng = np.random.default_rng(0)
+    blocks = []
+    for name in layers:
+        for transform in range(len(moves)):
+            for method in PUT_BACK:
+                one = block(name, method, [0.0] * images, transform)
+                values = rng.random((images, len(metrics)))
+                values[:, 0] = values[:, 0].round() if metrics[0] == "agreement" else values[:, 0]
+                blocks.append(replace(one, values=torch.tensor(values)))
+    shown = shown_transforms(moves) if metrics[0] == "agreement" else []
+    rows = []
+    strips = []
+    for number in shown:
+        about = {"image": "image 1", "transform_number": number}
+        for layer_name in ("", *layers):
+            for method in ("", *PUT_BACK) if layer_name == "" else PUT_BACK:
+                said = torch.tensor(rng.random(5))
+                rows += predictions.rows(said, None, **about, layer=layer_name, method=str(method))
+        strips += [strip(name, number) for name in layers]
+    three = [replace(one, images=np.concatenate([one.images, one.images[:1]])) for one in strips]
+    return assemble(
+        blocks,
+        config={
+            "model": "planted",
+            "layers": list(layers),
+            "images": [f"image {number}" for number in range(images)],
+            "methods": [method.value for method in PUT_BACK],
+            "seed": 0,
+        },
+        layers=[layer(name) for name in layers],
+        transforms=moves,
+        region_frac=[[0.5] * len(moves)] * len(layers),
+        filled_frac=[0.0] * len(moves),
+        strips=three,
+        permutations=pd.DataFrame(),
+        wall_time=1.0,
+        metrics=metrics,
+        predictions=pd.DataFrame(rows),
     )

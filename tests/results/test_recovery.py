@@ -66,6 +66,9 @@ def test_the_share_is_a_ratio_of_means(metric: str, sign: int) -> None:
         assert share.loc[method, "low"] <= naive + 1e-12
         assert share.loc[method, "high"] >= naive - 1e-12
         assert share.loc[method, "reason"] == ""
+        lost = sign * (np.mean(values["identity"]) - np.mean(values["input"]))
+        assert share.loc[method, "lost"] == pytest.approx(lost)
+        assert 0 < share.loc[method, "lost_low"] <= lost <= share.loc[method, "lost_high"]
     assert share.loc["unrelated", "share"] < 0  # worse than doing nothing
 
 
@@ -88,7 +91,7 @@ def test_where_nothing_was_lost_there_is_no_share() -> None:
     noisy = {**same, "identity": [0.9, 0.5, 0.3, 0.2]}
     hidden = recovered_share(_tables(noisy))
     assert hidden["share"].isna().all()
-    assert hidden["reason"].str.contains("not told from 0").all()
+    assert hidden["reason"].str.contains("cannot be told from 0").all()
     few = recovered_share(_tables(_drawn(2)))
     assert few["share"].notna().all()
     assert few[["low", "high"]].isna().all(axis=None)
