@@ -4,8 +4,8 @@ Each layer gets the first of these, under each family of transforms:
 
 1. ``can live``: the best affine warp leaves at most `NEAR_FLOOR` times what a perfect layer would,
    and that is little. A spatial transformer can live there.
-   ``grid``: the same, but a perfect layer would leave more than `COARSE`. Not the layer's features
-   are at fault, but its cells, which lie too far apart.
+   ``grid``: the same, but a perfect layer would leave more than `COARSE`. The cells lie too far
+   apart for a warp, whatever the layer.
 2. ``no warp``: the certified bound for any warp is at least `CERTIFIED_SHARE` of what the best
    affine warp leaves. No spatial transformer of this map can align it.
 3. ``mixing``: a permutation or a linear mixing of the channels, scored on images that it was not
