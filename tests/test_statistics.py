@@ -143,6 +143,22 @@ def test_symmetric_values_have_students_interval() -> None:
     assert found == pytest.approx(statistics.t_interval(values[0]))
 
 
+def test_an_error_in_common_widens_an_interval() -> None:
+    """It adds to the values' own in squares: of values that are equal it is all there is."""
+    same, spread = np.full(5, 2.0), np.array([1.0, 2.0, 3.0, 2.0, 2.0])
+    common = np.array([0.1, 0.1])
+    mean, low, high = statistics.mean_interval(np.stack([same, spread]), common=common)
+    half = stats.t.ppf(0.975, 4) * np.array([0.2, np.hypot(0.2, stats.sem(spread))])
+    assert mean == pytest.approx([2, 2])
+    assert high - mean == pytest.approx(half)
+    assert mean - low == pytest.approx(half)
+    found, *wide = statistics.statistic_interval(spread[None], lambda m: m, 0, common=common[:1])
+    _, *narrow = statistics.statistic_interval(spread[None], lambda m: m, 0)
+    assert found == pytest.approx([2])
+    wider = float(np.diff(wide, axis=0).item() / np.diff(narrow, axis=0).item())
+    assert wider == pytest.approx(np.hypot(0.2, stats.sem(spread)) / stats.sem(spread))
+
+
 def test_below_three_images_there_is_no_interval() -> None:
     """Nothing is said of images that were not seen: the ends are NaN, and words say why."""
     values = np.array([[2.0, np.nan, np.nan], [np.nan] * 3, [1.0, 3.0, np.nan], [1.0, 3.0, 2.0]])

@@ -76,6 +76,33 @@ def test_two_images_have_no_interval() -> None:
         assert summary[["low", "high"]].isna().all(axis=None)
 
 
+def test_floors_have_the_error_of_their_factor_in_common() -> None:
+    """That of their layer, half of it for a root of what was measured; other methods have none."""
+    values = [0.9, 1.4, 1.0, 1.3, 1.1]
+    tables = planted({Method.ORACLE: values, Method.FLOOR: values})
+    errors = {"shallow": 0.2, "deep": 0.4}
+    config = {**tables.config, "floor": {"shifts": [], "errors": errors}}
+    told = dataclasses.replace(tables, config=config)
+    for layer, error in errors.items():
+        for metric, share in (("fvu", 1.0), ("rel_l2", 0.5), ("cosine", 0.0)):
+            rows = tables.table.query(f"layer == {layer!r} and metric == {metric!r}")
+            measured = rows[rows["method"] == Method.FLOOR]["value"].to_numpy()
+            _, _, high = mean_interval(measured[None], common=np.array([share * error]))
+            here = {"layer": layer, "metric": metric}
+            assert _row(told.summary(), method=Method.FLOOR, **here)["high"] == pytest.approx(high)
+            own = _row(told.summary(), method=Method.ORACLE, **here)["high"]
+            assert own == _row(tables.summary(), method=Method.FLOOR, **here)["high"]
+    # of several layers together the mean of their errors stands for all
+    rows = told.summary(["method", "metric"])
+    floor, oracle = (
+        _row(rows, method=method, metric="fvu") for method in (Method.FLOOR, Method.ORACLE)
+    )
+    means = tables.table.query("method == 'floor' and metric == 'fvu'")
+    together = means.groupby("image", observed=True)["value"].mean().to_numpy()
+    assert floor["high"] == pytest.approx(mean_interval(together[None], common=np.array([0.3]))[2])
+    assert oracle["high"] == pytest.approx(mean_interval(together[None])[2])
+
+
 def test_a_summary_tells_of_single_images() -> None:
     """Median and worst image stand beside the mean; one far outside the others is named."""
     left = [0.9, 1.4, 300.0, 1.0, 1.3, 1.1]
