@@ -27,6 +27,7 @@ BEARS_ON = {
     "law": ("P5", "P13"),
     "certificates": ("P9",),
     "controls": ("P1", "P7", "P8", "P12", "P14"),
+    "floor": ("P1", "P14"),
     "learning_curve": ("P8", "P10"),
     "mixings": ("P8",),
     "sensitivity": ("P14",),
