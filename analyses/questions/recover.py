@@ -81,7 +81,7 @@ class Config(TrainingPlan):
     degrees: tuple[float, ...] = (30, 60, 90, 180)
     factors: tuple[float, ...] = (0.6, 1.4)
     shifts: tuple[int, ...] = (4, 6)
-    digits: int = 300
+    digits: int = 500
     models: tuple[str, ...] = ("efficientnet-lite0",)
     blocks: tuple[float, ...] = (0, 0.13, 0.27, 0.47, 0.67, 0.87, 1)
     photographs: int = 10
