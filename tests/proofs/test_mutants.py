@@ -38,7 +38,7 @@ def unmoved(reference, offered):
 
 def pose_without_correction(features, shared):
     """Centroids of the maps instead of those of the image."""
-    pose = np.column_stack([m.centroid() for m in features])
+    pose = np.column_stack([P15.first_moment(m) / m.integral() for m in features])
     # a singular pose cannot be undone, the image then stays as it is
     return pose if abs(np.linalg.det(pose)) > plane_maps.SMALLEST_DETERMINANT else np.eye(2)
 
