@@ -13,7 +13,8 @@ what a transformer in the network would do.
 Against the loss stand, rank by rank over motions and layers, the residual under the exact inverse
 (fvu), that of the best affine warp where it was searched for, that of no warp, the layer's depth,
 and how far the motion moves the content. Intervals leave out each motion and each network; a
-p-value pairs cells at random.
+p-value pairs cells at random. ``within`` ranks the motions of one layer: residuals of different
+layers weigh channels by their variance, which a layer that normalises undoes.
 """
 
 import math
@@ -282,9 +283,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         First a row per ``network``, ``target`` (`TARGETS`, under the exact inverse) and
         ``predictor`` (`PREDICTORS`): Spearman's ``rho`` over ``points`` cells, the means over a
         network's units, with ``rho_low`` and ``rho_high`` over motions, ``units_low`` and
-        ``units_high`` over units (seeds, photographs) and ``p_value``. Then right answers in per
-        cent by method, with intervals over units: a row per ``network``, rule ``outside`` and
-        ``layer``, means over motions; and a row per ``network``, ``motion`` and ``layer``.
+        ``units_high`` over units (seeds, photographs) and ``p_value``, and ``within``, the mean
+        over layers of rho over a layer's motions. Then right answers in per cent by method, with
+        intervals over units: a row per ``network``, rule ``outside`` and ``layer``, means over
+        motions; and a row per ``network``, ``motion`` and ``layer``.
     """
     found = cells(frame)
     networks = list(dict.fromkeys(found["network"]))
@@ -317,6 +319,8 @@ def _correlated(part: pd.DataFrame, x: str, y: str) -> dict[str, float]:
     whole = Cloud(**means, cell=np.arange(len(firsts)), points="all")
     motions, _ = pd.factorize(part["motion"].to_numpy()[firsts])
     low, high = rank_correlation.interval(whole, motions)
+    layers = part.groupby(["network", "layer"], sort=False).ngroup().to_numpy()[firsts]
+    inside = [whole.take(np.flatnonzero(layers == one)).rho() for one in np.unique(layers)]
     units_low, units_high = rank_correlation.interval(each, units)
     return {
         "rho": whole.rho(),
@@ -325,6 +329,7 @@ def _correlated(part: pd.DataFrame, x: str, y: str) -> dict[str, float]:
         "units_low": units_low,
         "units_high": units_high,
         "p_value": rank_correlation.p_value(whole, seed=0),
+        "within": float(np.nanmean(inside)) if np.isfinite(inside).any() else math.nan,
         "points": len(firsts),
     }
 
@@ -401,8 +406,8 @@ def plot(frame: pd.DataFrame) -> Figure:
         for network, count in units.items()
     )
     figure.suptitle(
-        "Maps warped back by the exact inverse and put back; dashed: nothing is warped, dotted: "
-        f"the image is\n{counted}; rho with 95 % intervals over motions",
+        "Maps warped back by the exact inverse and put back (dashed: nothing is warped, dotted: "
+        f"the image is)\n{counted}; bars over CNNs, rho with intervals over motions: 95 %",
         fontsize=12,
     )
     return figure
@@ -412,9 +417,12 @@ def _draw_answers(axes: Axes, said: pd.DataFrame, colours: dict[str, tuple[float
     """Right answers by layer, a colour a motion."""
     for motion, rows in said.groupby("motion", sort=False):
         x, colour = np.arange(len(rows)), colours[str(motion)]
-        reach = [rows["oracle"] - rows["oracle_low"], rows["oracle_high"] - rows["oracle"]]
-        axes.errorbar(x, rows["oracle"], reach, color=colour, elinewidth=0.8, capsize=2, alpha=0.6)
-        axes.plot(x, rows["oracle"], color=colour, marker="o", markersize=4, label=motion)
+        if rows["network"].iloc[0] == DIGITS:  # ten photographs' would hide the lines
+            reach = [rows["oracle"] - rows["oracle_low"], rows["oracle_high"] - rows["oracle"]]
+            axes.errorbar(x, rows["oracle"], reach, color=colour, elinewidth=0.8, capsize=2)
+        kind, _, parameter = str(motion).partition("(")
+        label = f"{kind.lower()} {parameter.partition('=')[2].rstrip(')').partition(',')[0]}"
+        axes.plot(x, rows["oracle"], color=colour, marker="o", markersize=4, label=label)
         axes.plot(x, rows["identity"], color=colour, linestyle="--", linewidth=0.8)
         axes.plot(x, rows["input"], color=colour, linestyle=":", linewidth=0.8)
     axes.set_xticks(x, rows["layer"], rotation=35, ha="right")
