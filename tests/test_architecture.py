@@ -30,8 +30,6 @@ TESTED_IN = {
     "proofs/reporting.py": "proofs/test_command.py",
     # one side of a whole that is tested as one
     "invariance_probe/certificates/attacks.py": "certificates/test_any_warp.py",
-    # drawn from what `recover` measured, which stands above
-    "invariance_probe/results/recovery_figures.py": "probing/test_recovery_figures.py",
     "proofs/claim.py": "proofs/test_checking.py",
 }
 """Modules, or all of a folder but those with a file of their own, that are tested in another place

@@ -13,7 +13,8 @@ what a transformer in the network would do.
 Against the loss stand, rank by rank over motions and layers, the residual under the exact inverse
 (fvu), that of the best affine warp where it was searched for, that of no warp, the layer's depth,
 and how far the motion moves the content. Intervals leave out each motion and each network; a
-p-value pairs cells at random.
+p-value pairs cells at random. ``within`` ranks the motions of one layer: residuals of different
+layers weigh channels by their variance, which a layer that normalises undoes.
 """
 
 import math
@@ -39,7 +40,7 @@ from analyses.trained_maps import Named
 from analyses.training_plan import Setup, TrainingPlan
 from invariance_probe.network.models import load_model
 from invariance_probe.probing.readout import Outside
-from invariance_probe.results.methods import RECOVERY_METHODS, Method
+from invariance_probe.results.methods import Method
 from invariance_probe.statistics import share_interval, t_interval
 
 DIGITS = "digits"
@@ -56,8 +57,10 @@ PREDICTORS = {
     "motion": "distance of the motion",
 }
 TARGETS = {"answers": "right answers lost (points)", "kl": "divergence lost (nats)"}
-_CONTROLS = tuple(method for method in RECOVERY_METHODS if not method.needs_search)
-_MIXED = (Method.ORACLE_PERMUTATION, Method.ORACLE_LINEAR)
+_CONTROLS = (Method.IDENTITY, Method.INPUT, Method.ORACLE, Method.UNRELATED)
+"""Put back under every rule for what lies outside."""
+_MORE = (Method.FLOOR, Method.ORACLE_PERMUTATION, Method.ORACLE_LINEAR)
+"""Put back under the usual rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ class Config(TrainingPlan):
     degrees: tuple[float, ...] = (30, 60, 90, 180)
     factors: tuple[float, ...] = (0.6, 1.4)
     shifts: tuple[int, ...] = (4, 6)
-    digits: int = 300
+    digits: int = 500
     models: tuple[str, ...] = ("efficientnet-lite0",)
     blocks: tuple[float, ...] = (0, 0.13, 0.27, 0.47, 0.67, 0.87, 1)
     photographs: int = 10
@@ -206,12 +209,12 @@ def _measured(
 ) -> pd.DataFrame:
     """Probe a network, and put maps back under each rule for what lies outside."""
     best = [Method.AFFINE] * searched
-    left = [Method.IDENTITY, Method.ORACLE, Method.FLOOR, Method.UNRELATED, *best]
+    left = [Method.IDENTITY, Method.ORACLE, *best]
     asked: dict[str, Any] = {"layers": layers, "transforms": moves}
     frames = [ip.probe(network, images, **asked, options=options, methods=left).frame()]
     frames[0] = frames[0][frames[0]["metric"] == "fvu"]
     for outside in Outside:
-        more = (*_MIXED, *best) if outside is Outside.REFERENCE else ()
+        more = (*_MORE, *best) if outside is Outside.REFERENCE else ()
         result = ip.recover(
             network,
             images,
@@ -282,9 +285,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         First a row per ``network``, ``target`` (`TARGETS`, under the exact inverse) and
         ``predictor`` (`PREDICTORS`): Spearman's ``rho`` over ``points`` cells, the means over a
         network's units, with ``rho_low`` and ``rho_high`` over motions, ``units_low`` and
-        ``units_high`` over units (seeds, photographs) and ``p_value``. Then right answers in per
-        cent by method, with intervals over units: a row per ``network``, rule ``outside`` and
-        ``layer``, means over motions; and a row per ``network``, ``motion`` and ``layer``.
+        ``units_high`` over units (seeds, photographs) and ``p_value``, and ``within``, the mean
+        over layers of rho over a layer's motions. Then right answers in per cent by method, with
+        intervals over units: a row per ``network``, rule ``outside`` and ``layer``, means over
+        motions; and a row per ``network``, ``motion`` and ``layer``.
     """
     found = cells(frame)
     networks = list(dict.fromkeys(found["network"]))
@@ -301,7 +305,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                     about = {"network": network, "target": target, "predictor": predictor}
                     rows.append(about | said)
     usual = frame[frame["outside"] == Outside.REFERENCE.value]
-    other = answers(frame[~frame["method"].isin(_MIXED)], ("outside", "layer"))
+    other = answers(frame[frame["method"].isin(_CONTROLS)], ("outside", "layer"))
     listed = [pd.DataFrame(rows), other, answers(usual, ("motion", "layer"))]
     return pd.concat(listed, ignore_index=True)
 
@@ -317,6 +321,8 @@ def _correlated(part: pd.DataFrame, x: str, y: str) -> dict[str, float]:
     whole = Cloud(**means, cell=np.arange(len(firsts)), points="all")
     motions, _ = pd.factorize(part["motion"].to_numpy()[firsts])
     low, high = rank_correlation.interval(whole, motions)
+    layers = part.groupby(["network", "layer"], sort=False).ngroup().to_numpy()[firsts]
+    inside = [whole.take(np.flatnonzero(layers == one)).rho() for one in np.unique(layers)]
     units_low, units_high = rank_correlation.interval(each, units)
     return {
         "rho": whole.rho(),
@@ -325,6 +331,7 @@ def _correlated(part: pd.DataFrame, x: str, y: str) -> dict[str, float]:
         "units_low": units_low,
         "units_high": units_high,
         "p_value": rank_correlation.p_value(whole, seed=0),
+        "within": float(np.nanmean(inside)) if np.isfinite(inside).any() else math.nan,
         "points": len(firsts),
     }
 
@@ -401,8 +408,8 @@ def plot(frame: pd.DataFrame) -> Figure:
         for network, count in units.items()
     )
     figure.suptitle(
-        "Maps warped back by the exact inverse and put back; dashed: nothing is warped, dotted: "
-        f"the image is\n{counted}; rho with 95 % intervals over motions",
+        "Maps warped back by the exact inverse and put back (dashed: nothing is warped, dotted: "
+        f"the image is)\n{counted}; bars over CNNs, rho with intervals over motions: 95 %",
         fontsize=12,
     )
     return figure
@@ -412,9 +419,12 @@ def _draw_answers(axes: Axes, said: pd.DataFrame, colours: dict[str, tuple[float
     """Right answers by layer, a colour a motion."""
     for motion, rows in said.groupby("motion", sort=False):
         x, colour = np.arange(len(rows)), colours[str(motion)]
-        reach = [rows["oracle"] - rows["oracle_low"], rows["oracle_high"] - rows["oracle"]]
-        axes.errorbar(x, rows["oracle"], reach, color=colour, elinewidth=0.8, capsize=2, alpha=0.6)
-        axes.plot(x, rows["oracle"], color=colour, marker="o", markersize=4, label=motion)
+        if rows["network"].iloc[0] == DIGITS:  # ten photographs' would hide the lines
+            reach = [rows["oracle"] - rows["oracle_low"], rows["oracle_high"] - rows["oracle"]]
+            axes.errorbar(x, rows["oracle"], reach, color=colour, elinewidth=0.8, capsize=2)
+        kind, _, parameter = str(motion).partition("(")
+        label = f"{kind.lower()} {parameter.partition('=')[2].rstrip(')').partition(',')[0]}"
+        axes.plot(x, rows["oracle"], color=colour, marker="o", markersize=4, label=label)
         axes.plot(x, rows["identity"], color=colour, linestyle="--", linewidth=0.8)
         axes.plot(x, rows["input"], color=colour, linestyle=":", linewidth=0.8)
     axes.set_xticks(x, rows["layer"], rotation=35, ha="right")

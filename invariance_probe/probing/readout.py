@@ -24,7 +24,7 @@ from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
-from invariance_probe.network.replay import Replay, maps_and_outputs
+from invariance_probe.network.replay import Replay, maps_and_outputs, outputs
 from invariance_probe.plane import sampling
 from invariance_probe.plane.rendering import crop_size
 from invariance_probe.plane.transforms import Transform
@@ -261,8 +261,12 @@ class _Run:
             for layer in passes.layers
         }
         self.blocks: list[Block] = []
-        self.metrics: tuple[str, ...] = ()
-        self.replay = Replay(passes.model, passes.inputs(passes.shuffled[:1])[0], passes.layers)
+        image = passes.inputs(passes.shuffled[:1])[0]
+        # what cannot be compared is refused before anything is measured
+        said = outputs(passes.model, image)
+        _as_rows(said)
+        self.metrics = _metrics(said, labels, classes)
+        self.replay = Replay(passes.model, image, passes.layers)
         self.floor = Floor(passes, list(self.views.values()))
         self.shown = Shown(passes, classes)
         self._reference = torch.empty(0)
@@ -302,10 +306,8 @@ class _Run:
         fits = sums.fit()
         for batch in self._batches(bar):
             self._reference = _as_rows(batch.said).repeat(len(batch.group), 1)
-            if not self.metrics:
-                self.metrics = _metrics(batch.said, self.labels)
-                if self.metrics[0] in CLASS_METRICS:
-                    self.shown.choose(batch.numbers, self._reference[: len(batch.numbers)])
+            if not self.blocks and self.metrics[0] in CLASS_METRICS:
+                self.shown.choose(batch.numbers, self._reference[: len(batch.numbers)])
             self._compare(batch, fits)
 
     def _forward(self, said: list[dict[str, Tensor]], images: Tensor) -> dict[str, Tensor]:
@@ -496,7 +498,9 @@ def _checked_labels(
     return given.long().cpu()
 
 
-def _metrics(said: dict[str, Tensor], labels: Tensor | None) -> tuple[str, ...]:
+def _metrics(
+    said: dict[str, Tensor], labels: Tensor | None, classes: Sequence[str] | None
+) -> tuple[str, ...]:
     """Which metrics an output has; refuse what they would mismeasure."""
     single = next(iter(said.values())) if len(said) == 1 else None
     if single is None or single.dim() != 2 or single.shape[1] < 2:
@@ -510,6 +514,11 @@ def _metrics(said: dict[str, Tensor], labels: Tensor | None) -> tuple[str, ...]:
         raise InvalidInputError(
             "the model's outputs are 0 or more and sum to 1, like probabilities; give the model "
             "without its softmax, as the metrics take logits"
+        )
+    if classes is not None and len(classes) != single.shape[1]:
+        raise InvalidInputError(
+            f"classes: {len(classes)} names are given, but the model has {single.shape[1]} "
+            "classes; give a name for each"
         )
     if labels is None:
         return tuple(name for name in CLASS_METRICS if name != "accuracy")

@@ -478,6 +478,7 @@ class _Broken(nn.Module):
         (None, {"outside": "zero"}, "outside='zero': choose from reference, mean, moved, disc"),
         (None, {"labels": [1, 2]}, "one class number for each of the 3 images"),
         (None, {"labels": [0, 1, 5]}, "labels from 0 to 5: the model has 5 classes"),
+        (None, {"classes": ["cat", "dog"]}, "2 names are given, but the model has 5 classes"),
         (nn.Conv2d(6, 2, 1), {"labels": [0, 1, 2]}, "leave labels out"),
         (nn.Sequential(_apart(6), nn.Softmax(1)), {}, "without its softmax"),
         (_Whole(), {}, "one row for each image"),
