@@ -446,9 +446,7 @@ class _Run:
         if warp is Warp.FLOW:
             affine = self._alignment(pairs)
             flow = flow_from(affine, pairs.target, pairs.moved, pairs.oracle, search)
-            return _Warped(
-                flow.warp(pairs.moved), affine.theta, flow.outcome, flow.n_iter.tolist()
-            )
+            return _Warped(flow.warp(pairs.moved), affine.theta, flow.outcome, flow.n_iter.tolist())
         theta = pairs.oracle
         if warp is Warp.IDENTITY:
             maps, theta = pairs.moved, torch.eye(2, 3).to(theta).expand_as(theta)
