@@ -20,6 +20,8 @@ class Network(PlainTransformer):
         variant: ``cnn`` or ``c0``.
     """
 
+    _still: Tensor
+
     def __init__(self, variant: str) -> None:
         super().__init__(variant)
         still = F.affine_grid(torch.eye(2, 3)[None], [1, 1, SIDE, SIDE], align_corners=False)
@@ -153,7 +155,7 @@ class Graphed:
         self._images, self._labels = images.clone(), labels.clone()
         before = learner.state()
         # what is made at the first calls (handles, workspaces) may not be made while capturing
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it so
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):

@@ -10,7 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -251,9 +251,9 @@ def _moves(config: Config) -> list[ip.Transform]:
     return [*map(ip.Rotation, config.degrees), ip.Scaling(0.7)]
 
 
-def _compare(rows: _Rows, what: str, cpu: Tensor, there: Tensor, of: str = "") -> None:
-    """Write down how far two results are apart, as a part of the CPU's largest value."""
-    cpu, there = cpu.double().cpu(), there.double().cpu()
+def _compare(rows: _Rows, what: str, results: Sequence[Tensor], of: str = "") -> None:
+    """Write down how far the device's result is from the CPU's, as a part of its largest value."""
+    cpu, there = (each.double().cpu() for each in results)
     unit = cpu.nan_to_num(0.0).abs().max().clamp(min=torch.finfo(torch.float64).tiny)
     apart = (cpu - there).abs() / unit
     # what is undefined on one device has to be so on the other
@@ -281,17 +281,17 @@ def _agreement(rows: _Rows) -> None:
                 seen.append(passes.inputs(range(config.compared)))
                 # each stage is given what the CPU made, so that it answers for itself alone
                 maps.append(features.tap(network, seen[0].flatten(0, 1).to(device), passes.layers))
-        _compare(rows, "rendering", *seen)
+        _compare(rows, "rendering", seen)
         for layer in maps[0]:
-            _compare(rows, "forward pass", maps[0][layer], maps[1][layer], of=layer)
+            _compare(rows, "forward pass", [each[layer] for each in maps], of=layer)
     for pairs in efficientnet_pairs(config.searched, moves, config.compared):
         with rows.trying("agreement", "search", pairs.layer):
             both = [_on(pairs, device) for device in devices]
-            cpu, there = (_aligned(each) for each in both)
-            _compare(rows, "search", cpu.fvu, there.fvu, of=pairs.layer)
+            found = [_aligned(each) for each in both]
+            _compare(rows, "search", [each.fvu for each in found], of=pairs.layer)
             # the CPU's warps on both, as rounding may part searches between two minima
-            read = [_left(each, cpu.theta) for each in both]
-            _compare(rows, "reading and scoring", *read, of=pairs.layer)
+            read = [_left(each, found[0].theta) for each in both]
+            _compare(rows, "reading and scoring", read, of=pairs.layer)
     wholes = {
         "probe": (partial(ip.probe, layers=config.layers, options=options), "fvu"),
         "recover": (
@@ -309,14 +309,14 @@ def _agreement(rows: _Rows) -> None:
                 run(network, canvases, transforms=moves, device=str(device)).frame()
                 for device in devices
             ]
-            cpu, there = (frame[frame["metric"] == metric] for frame in frames)
-            for method in cpu["method"].unique():
-                each = [frame.loc[frame["method"] == method, "value"] for frame in (cpu, there)]
-                _compare(rows, what, *map(torch.tensor, map(list, each)), of=str(method))
+            for method in frames[0]["method"].unique():
+                chosen = f"metric == {metric!r} and method == {str(method)!r}"
+                values = [torch.tensor(f.query(chosen)["value"].to_numpy()) for f in frames]
+                _compare(rows, what, values, of=str(method))
     with rows.trying("agreement", "training"):
-        data, run = _data(config), _run(config, "c0", config.seed)
-        batches = [TrainingBatches(data, run, device).batch(0) for device in devices]
-        _compare(rows, "batch", batches[0].images, batches[1].images)
+        data, training = _data(config), _run(config, "c0", config.seed)
+        batches = [TrainingBatches(data, training, device).batch(0) for device in devices]
+        _compare(rows, "batch", [each.images for each in batches])
         images, labels = _together(batches[:1])
         states = []
         for device in devices:
@@ -325,7 +325,7 @@ def _agreement(rows: _Rows) -> None:
                 for _ in range(2):
                     learner.step(images.to(device), labels.to(device))
             states.append(torch.cat([each.flatten() for each in learner.state()]))
-        _compare(rows, "two steps", *states)
+        _compare(rows, "two steps", states)
 
 
 def _probing(rows: _Rows) -> None:
@@ -355,17 +355,25 @@ def _on(pairs: MapPairs, device: torch.device, copies: int = 1) -> MapPairs:
     def there(tensor: Tensor) -> Tensor:
         return tensor.to(device).repeat(copies, *[1] * (tensor.dim() - 1))
 
-    return replace(
-        pairs,
-        **{
-            name: there(getattr(pairs, name)) for name in ("reference", "moved", "oracle", "region")
-        },
-        **{name: getattr(pairs, name) * copies for name in ("transform", "parameter", "image")},
+    return MapPairs(
+        layer=pairs.layer,
+        reference=there(pairs.reference),
+        moved=there(pairs.moved),
+        oracle=there(pairs.oracle),
+        region=there(pairs.region),
+        transform=pairs.transform * copies,
+        parameter=pairs.parameter * copies,
+        image=pairs.image * copies,
     )
 
 
 def _aligned(pairs: MapPairs) -> ip.Alignment:
     return ip.align(pairs.reference, pairs.moved, oracle=pairs.oracle, region=pairs.region)
+
+
+def _found(pairs: MapPairs) -> Tensor:
+    """The warps that are found."""
+    return _aligned(pairs).theta
 
 
 def _left(pairs: MapPairs, theta: Tensor) -> Tensor:
@@ -389,28 +397,21 @@ def _searching(rows: _Rows, memory: float) -> None:
     config = rows.config
     for own in efficientnet_pairs(config.searched, _moves(config), config.images):
         pairs, layer = _on(own, rows.device, config.copies), own.layer
+        given = (pairs.reference, pairs.moved, pairs.oracle, pairs.region)
         solvers: dict[str, tuple[Callable[[], Tensor], MapPairs, int]] = {
-            OURS: (lambda pairs=pairs: _aligned(pairs).theta, pairs, len(pairs)),
-            ADAM: (
-                partial(baselines.adam, pairs.reference, pairs.moved, pairs.oracle, pairs.region),
-                pairs,
-                len(pairs),
-            ),
+            OURS: (partial(_found, pairs), pairs, len(pairs)),
+            ADAM: (partial(baselines.adam, *given), pairs, len(pairs)),
         }
         if importlib.util.find_spec("kornia"):
             few = min(len(pairs), config.kornia_pairs)
             solvers[KORNIA] = (partial(_one_by_one, pairs, few), pairs, few)
         if rows.cuda:
             # on a card `align` goes through torch's operations, on the CPU through what is quickest
-            solvers[f"{OURS}, on the CPU"] = (
-                lambda own=own: _aligned(own).theta,
-                own,
-                len(own),
-            )
-        for what, (solve, given, count) in solvers.items():
+            solvers[f"{OURS}, on the CPU"] = (partial(_found, own), own, len(own))
+        for what, (solve, of, count) in solvers.items():
             with rows.trying("search", what, layer):
                 rate, theta = rows.timed(solve, count, "pairs/s", "search", what, layer)
-                left = _left(given, torch.cat([theta, given.oracle[count:]]))[:count]
+                left = _left(of, torch.cat([theta, of.oracle[count:]]))[:count]
                 rows.add("search", what, float(left.mean()), "mean fvu", of=layer)
                 if what == OURS:
                     with Traffic() as traffic:
@@ -669,6 +670,7 @@ def _bars(
     axes.set_ylabel("")
     if log:
         axes.set_xscale("log")
-    if axes.get_legend() is not None:
-        axes.get_legend().set_frame_on(False)
-        axes.get_legend().set_title(None)
+    legend = axes.get_legend()
+    if legend is not None:
+        legend.set_frame_on(False)
+        legend.set_title("")

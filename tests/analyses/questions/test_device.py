@@ -49,9 +49,9 @@ def test_differences_are_parts_of_the_largest_value() -> None:
     """One value of four that is off by a thousandth of the largest: a difference, and a share."""
     rows = device._Rows(TINY)
     cpu = torch.tensor([4.0, -2.0, torch.nan, 1.0])
-    device._compare(rows, "same", cpu, cpu.clone())
-    device._compare(rows, "off", cpu, cpu + torch.tensor([0.0, 0.004, 0.0, 0.0]))
-    device._compare(rows, "undefined", cpu, cpu.nan_to_num(0.0))
+    device._compare(rows, "same", [cpu, cpu.clone()])
+    device._compare(rows, "off", [cpu, cpu + torch.tensor([0.0, 0.004, 0.0, 0.0])])
+    device._compare(rows, "undefined", [cpu, cpu.nan_to_num(0.0)])
     found = pd.DataFrame(rows.rows).pivot_table(index="what", columns="unit", values="value")
     assert found.loc["same", device.DIFFERENCE] == 0
     assert found.loc["off", device.DIFFERENCE] == pytest.approx(1e-3, rel=1e-4)
