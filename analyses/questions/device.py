@@ -563,7 +563,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Medians over repetitions, of errors means over seeds; ``verdict`` says whether devices
         agree, how rates compare, whether a share of a limit leaves something to profile, or what
-        failed. The first line counts.
+        failed.
     """
     keys = ["part", "of", "what", "unit"]
     found = []
@@ -573,9 +573,6 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         found.append({**row, "device": part["device"].iloc[0], "why": part["why"].iloc[0]})
     table = pd.DataFrame(found)
     table["verdict"] = [_verdict(row, table) for row in table.to_dict("records")]
-    first = {"part": "everything", "verdict": headline(table), "device": table["device"].iloc[0]}
-    table = pd.concat([pd.DataFrame([first]), table], ignore_index=True)
-    table[["what", "of", "unit"]] = table[["what", "of", "unit"]].fillna("")
     return table[["part", "what", "of", "value", "unit", "verdict", "device"]]
 
 

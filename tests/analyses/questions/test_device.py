@@ -31,8 +31,7 @@ def test_every_stage_is_compared_and_every_load_timed() -> None:
         index=["of", "repeat"], columns="what", values="value"
     )
     assert (errors[device.ALONE] == errors["2 seeds as one model"]).all()
-    table = device.summary(frame)
-    assert table["verdict"].iloc[0] == device.headline(table)
+    assert len(device.summary(frame)) < len(frame)
     assert len(device.plot(frame).axes) == 4
 
 
@@ -74,7 +73,7 @@ def test_what_fails_says_why_and_the_rest_is_measured(monkeypatch: pytest.Monkey
     assert (row["part"], row["why"]) == ("agreement", "RuntimeError: CUDA error: no kernel image")
     assert (frame["part"] == "probe").sum() == 1
     table = device.summary(frame)
-    assert table["verdict"].iloc[0].endswith("1 failed")
+    assert device.headline(table).endswith("1 failed")
     assert "RuntimeError" in table.set_index("part").loc["agreement", "verdict"]
 
 
@@ -109,7 +108,7 @@ def test_verdicts_say_no_where_they_should() -> None:
     assert said["together", device.PEAK] == "profile it"
     assert said["together", device.STEPS] == "4 times one seed"
     assert said["together", "error"] == "+1.00 points against one seed"
-    assert table["verdict"].iloc[0] == (
+    assert device.headline(table) == (
         "1 of 2 comparisons agree to 0.0001; align is 50 to 50 times Adam, 300 steps, batched; "
         "1 of 2 loads reach 60% of the limit; 0 failed"
     )
