@@ -11,7 +11,8 @@ import pytest
 
 from invariance_probe import cli
 
-SLOW = ("torch", "numpy", "pandas", "scipy", "matplotlib")
+SLOW = {"torch", "numpy", "pandas", "scipy", "matplotlib"}
+DRAWING = {"matplotlib.figure", "seaborn", "scipy.stats"}
 
 
 def program(*words: str) -> subprocess.CompletedProcess[str]:
@@ -24,6 +25,11 @@ def program(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """The modules that were imported."""
+    return set(re.findall(r"\| +([\w.]+)$", done.stderr, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(
@@ -43,9 +49,8 @@ def test_what_needs_no_number_imports_nothing_slow(
     done = program(*words)
     assert done.returncode == status, done.stderr
     assert said in done.stdout + done.stderr
-    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, flags=re.MULTILINE))
-    assert "invariance_probe.cli" in imported
-    assert imported.isdisjoint(SLOW)
+    assert "invariance_probe.cli" in imported(done)
+    assert imported(done).isdisjoint(SLOW)
 
 
 @pytest.mark.parametrize("name", ["layers", "probe", "demo", "train"])
@@ -54,9 +59,8 @@ def test_drawing_is_imported_where_something_is_drawn(name: str) -> None:
     done = program(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"usage: invariance-probe {name}" in done.stdout
-    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, flags=re.MULTILINE))
-    assert "torch" in imported
-    assert imported.isdisjoint({"matplotlib.figure", "seaborn", "scipy.stats"})
+    assert "torch" in imported(done)
+    assert imported(done).isdisjoint(DRAWING)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -65,3 +69,15 @@ def test_the_overview_says_what_each_command_says(name: str) -> None:
     documented = inspect.getdoc(cli.load(name))
     assert documented is not None
     assert documented.partition("\n")[0] == cli.COMMANDS[name]
+
+
+def test_a_page_is_put_together_before_anything_is_drawn() -> None:
+    """What `report` imports is neither matplotlib's figures nor seaborn."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import invariance_probe.report"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert imported(done).isdisjoint(DRAWING)
