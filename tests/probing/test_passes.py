@@ -253,6 +253,28 @@ def test_nan_activations_name_layer_and_image() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "bad"),
+    [
+        ([1.0, 2.0], None),
+        ([3e38, 3e38], None),  # their sum alone is infinite
+        ([torch.inf, -torch.inf], "image 1"),
+        ([torch.nan, 0.0], "image 1"),
+        ([3e38, torch.nan], "image 1"),
+    ],
+)
+def test_only_values_that_are_not_finite_are_refused(values: list[float], bad: str | None) -> None:
+    """NaN and infinities of any sign are named, values whose sum overflows are not."""
+    read = _passes(CountingImages(2))
+    maps = torch.ones(4, 1, 1, 2)
+    maps[3] = torch.tensor(values)
+    if bad is None:
+        read.refuse_non_finite({"1": maps}, [0, 1])
+    else:
+        with pytest.raises(InvalidInputError, match=f"layer '1': image '{bad}' gives NaN"):
+            read.refuse_non_finite({"1": maps}, [0, 1])
+
+
+@pytest.mark.parametrize(
     ("images", "options", "message"),
     [
         (CountingImages(2, (18, 20)), {}, r"image 'image 1' is \(20, 20\) pixels, the first one"),
