@@ -94,6 +94,8 @@ class ForwardPasses:
         moves: What is done to the input.
         options: How to measure.
         keep: Whether the transformed images will be read more than once.
+        whole: Whether the model is also run to its end, whose layers were not tried out with images
+            that lie otherwise in memory.
 
     Raises:
         InvalidInputError: If the model, the images and the options do not fit together.
@@ -108,6 +110,7 @@ class ForwardPasses:
         options: ProbeOptions,
         *,
         keep: bool,
+        whole: bool = False,
     ) -> None:
         self.model, self.source, self.moves, self.options = model, source, moves, options
         self.device, self.dtype = pick_device(options.device), options.real
@@ -120,7 +123,7 @@ class ForwardPasses:
         self.fill = self._by_channel("fill", options.filled, 0.0, channels)
         image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
         self.layers = self._find_layers(image, list(patterns))
-        self._format = self._quickest_format(image)
+        self._format = torch.contiguous_format if whole else self._quickest_format(image)
         if self.unmeasured:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]

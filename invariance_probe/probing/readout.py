@@ -159,7 +159,7 @@ def recover(
     began = time.monotonic()
     patterns = [layers] if isinstance(layers, str) else list(layers)
     with computing(model, options), Progress(progress) as bar:
-        passes = ForwardPasses(model, source, patterns, transforms, options, keep=False)
+        passes = ForwardPasses(model, source, patterns, transforms, options, keep=False, whole=True)
         run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
         run.measure(bar)
     about = configuration(passes, transforms, options, name or type(model).__name__)
