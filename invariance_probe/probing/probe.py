@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.files import check_out
+from invariance_probe.machine import memory_kept
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
@@ -28,6 +29,7 @@ from invariance_probe.results.rows import Block
 from invariance_probe.results.strips import Strip
 
 
+@memory_kept()
 def probe(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"] | ImageSource,

@@ -24,6 +24,7 @@ from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
+from invariance_probe.machine import memory_kept
 from invariance_probe.network.replay import Replay, maps_and_outputs, outputs
 from invariance_probe.plane import sampling
 from invariance_probe.plane.rendering import crop_size
@@ -68,6 +69,7 @@ class Outside(StrEnum):
     DISC = "disc"
 
 
+@memory_kept()
 def recover(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"] | ImageSource,
