@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 import invariance_probe as ip
-from analyses.efficientnet_pairs import efficientnet_pairs, turns_and_scalings
 from invariance_probe.alignment import search
 
 
@@ -40,14 +39,3 @@ def test_no_worse_than_in_torch(
     compiled = ip.align(reference, moved).fvu
     monkeypatch.setattr(search, "_compiled", lambda: None)
     assert (compiled <= 1.005 * ip.align(reference, moved).fvu + 1e-6).all()
-
-
-def test_quarter_turns_of_large_maps_read_at_cells_centres(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Places in double precision once left a pair of block 0 at 90 degrees 2.8 % worse."""
-    (pairs,) = efficientnet_pairs(("_blocks.0",), turns_and_scalings((90,), ()), 10)
-    arguments = {"oracle": pairs.oracle, "region": pairs.region}
-    compiled = ip.align(pairs.reference, pairs.moved, **arguments).fvu
-    monkeypatch.setattr(search, "_compiled", lambda: None)
-    assert (compiled <= 1.005 * ip.align(pairs.reference, pairs.moved, **arguments).fvu).all()
