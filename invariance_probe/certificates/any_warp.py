@@ -5,8 +5,9 @@ sampling reads somewhere in the moved map G. What is read inside a cell lies in 
 the cell's four corners; what is read beyond the border is clamped to it and lies in a face of a
 border cell's hull. So  min over cells of  dist(F(p), hull)^2  is left at p at least, and the sum
 over the region is left in all (claim P9 of `proofs`). The hulls are those of the engine's own
-sampler, bilinear with border padding: a bicubic reading has negative weights, leaves the hulls, and
-may fall below this bound. Nearest-*vector* distances are no bound: mixtures come closer.
+sampler, bilinear with border padding. Other readings may fall below this bound: bicubic, whose
+negative weights leave the hulls, and padding with zeros, which beyond the border reads the origin
+and mixtures of it with border cells. Nearest-*vector* distances are no bound: mixtures come closer.
 """
 
 from dataclasses import dataclass

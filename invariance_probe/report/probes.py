@@ -10,7 +10,7 @@ import pandas as pd
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
-from invariance_probe.results.methods import METHODS, Method
+from invariance_probe.results.methods import METHODS, Method, Warp
 from invariance_probe.results.notes import notes
 from invariance_probe.results.recovery import RECOVERED
 from invariance_probe.statistics import interval_words
@@ -136,8 +136,15 @@ def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
     order = [method for method in METHODS if method in wide.columns]
     wide = wide.reindex(index=list(dict.fromkeys(rows["layer"])), columns=order)
     title = f"{family}: {_TITLES[metric]}, {images} images"
-    note = "any-warp is a certified lower bound." if metric == "fvu" else ""
-    return Grid.of(wide.reset_index(), title, note)
+    notes = []
+    if metric == "fvu" and Method.ANY_WARP in order:
+        notes.append("any-warp is a certified lower bound for bilinear reading, border repeated.")
+    if any(method.warp is Warp.AFFINE and method.mixing for method in order):
+        notes.append(
+            "affine+... mixes after the warp that was best without a mixing: oracle+... may leave "
+            "less."
+        )
+    return Grid.of(wide.reset_index(), title, " ".join(notes))
 
 
 def _figures(folder: Path, summary: pd.DataFrame, families: Sequence[str]) -> tuple[Drawing, ...]:
