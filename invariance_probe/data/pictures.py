@@ -12,6 +12,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from invariance_probe.checks import check_integer
 from invariance_probe.errors import InvalidInputError, first_line
 
 PHOTOGRAPHS = (
@@ -146,6 +147,8 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     Raises:
         InvalidInputError: If the file is no image, or broken off.
     """
+    if not path.is_file():  # a pipe would be waited for for ever
+        raise InvalidInputError(f"image {str(path)!r} is no file; {way_out}")
     try:
         with Image.open(path) as opened:
             opened.load()
@@ -154,6 +157,8 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
         raise InvalidInputError(
             f"image {str(path)!r} cannot be read ({first_line(error)}); {way_out}"
         ) from error
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise InvalidInputError(f"image {str(path)!r} contains NaN or infinity; {way_out}")
     return image
 
 
@@ -186,14 +191,22 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         paths: Any.
 
     Returns:
-        Those that are images and not hidden, in the order of their names.
+        Those that are called images and not hidden, in the order of their names.
+
+    Raises:
+        InvalidInputError: If a name is not UTF-8.
     """
     suffixes = Image.registered_extensions()
-    return sorted(
+    found = sorted(
         path
         for path in paths
-        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
     )
+    for path in found:
+        # tables, JSON and pages hold names as UTF-8
+        if not path.name.isprintable() and any("\udc80" <= c <= "\udcff" for c in path.name):
+            raise InvalidInputError(f"image {str(path)!r}: its name is not UTF-8; rename it")
+    return found
 
 
 def load_image(
@@ -239,6 +252,11 @@ def open_images(
     Raises:
         InvalidInputError: If there is no such folder, no image in it, or one cannot be read.
     """
+    check_integer("canvas", canvas, 1)
+    if channels not in {1, 3}:
+        raise InvalidInputError(f"channels={channels!r}: give 3 for colour or 1 for grey")
+    if not isinstance(images, str | Path) or "\0" in str(images):
+        raise InvalidInputError(f"images={images!r}: give a folder or 'photographs'")
     paths = photographs() if str(images) == "photographs" else _files_in(Path(images))
     bad: list[str] = []
     if skip_bad:
@@ -263,7 +281,12 @@ def _files_in(folder: Path) -> list[Path]:
         raise InvalidInputError(
             f"images {str(folder)!r}: not a folder; give a folder or 'photographs'"
         )
-    paths = image_files(folder.rglob("*"))
+    try:
+        paths = image_files(folder.rglob("*"))
+    except OSError as error:
+        raise InvalidInputError(
+            f"folder {str(folder)!r} cannot be searched ({first_line(error)})"
+        ) from error
     if not paths:
         raise InvalidInputError(
             f"folder {str(folder)!r} contains no images; Pillow reads files such as .png, .jpg, "

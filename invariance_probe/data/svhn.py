@@ -8,6 +8,7 @@ networks" (2014), section 5.1: the box round all digits, expanded by 30 %, resiz
 """
 
 import importlib
+import math
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -247,10 +248,17 @@ def cut_out(
     images = np.empty((len(kept), SIDE, SIDE, 3), dtype=np.uint8)
     labels = np.full((len(kept), SLOTS), NO_DIGIT, dtype=np.int64)
     for i, number in enumerate(kept):
+        if Path(number.name).name != number.name or number.name == "..":
+            raise InvalidInputError(
+                f"{str(folder / 'digitStruct.mat')!r} names a photograph {number.name!r} outside "
+                f"its folder; {AGAIN}"
+            )
         path = folder / number.name
         labels[i, : len(number.labels)] = _digits(np.array(number.labels), path)
         photograph = read_picture(path, "unpack the archive again").convert("RGB")
-        box = number.crop(*photograph.size)
+        edges = (*number.left, *number.top, *number.width, *number.height)
+        known = number.labels and all(map(math.isfinite, edges))
+        box = number.crop(*photograph.size) if known else (0.0,) * 4
         if box[2] - box[0] < 1 or box[3] - box[1] < 1:
             raise InvalidInputError(
                 f"photograph {str(path)!r}: the box round its digits is empty; {AGAIN}"

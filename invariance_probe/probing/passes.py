@@ -1,8 +1,7 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
 from invariance_probe.machine import pick_device
-from invariance_probe.network import features
+from invariance_probe.network import features, hooks
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
@@ -29,28 +28,6 @@ CACHE_BYTES = 2**30
 """Maps kept for a second reading of the images; those of further images are computed anew."""
 
 _STAY = Rotation(0)
-
-
-@contextmanager
-def placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Move a model to a device and type, and back.
-
-    Args:
-        model: The model.
-        device: Where to compute.
-        dtype: What to compute in.
-
-    Yields:
-        Nothing.
-    """
-    tensors = (*model.parameters(), *model.buffers())
-    home = next(((t.device, t.dtype) for t in tensors if t.is_floating_point()), None)
-    model.to(device=device, dtype=dtype)
-    try:
-        yield
-    finally:
-        if home is not None:
-            model.to(device=home[0], dtype=home[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,15 +152,28 @@ class ForwardPasses:
 
     def _find_layers(self, first: Tensor, patterns: list[str]) -> list[features.Layer]:
         image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
-        try:
-            return features.find_layers(self.model, image, patterns)
-        except InvalidInputError:
-            raise
-        except Exception as error:
-            first_line = str(error).partition("\n")[0]
-            raise InvalidInputError(
-                f"the model refuses an image of shape {tuple(image.shape[1:])}: {first_line}"
-            ) from error
+        with features.forwarding(image):
+            layers = features.find_layers(self.model, image, patterns)
+            self._unsteady = hooks.unsteady(self.model, image)
+        self.refuse_unsteady({hooks.Key(each.module, each.call, each.path) for each in layers})
+        return layers
+
+    def refuse_unsteady(self, wanted: Set[hooks.Key]) -> None:
+        """Stop where the same image does not give the same twice.
+
+        Args:
+            wanted: What is to be measured.
+
+        Raises:
+            InvalidInputError: If it differs between two passes.
+        """
+        if wanted.isdisjoint(self._unsteady):
+            return
+        first = self._unsteady[0].module or "(model)"
+        raise InvalidInputError(
+            f"the model is not deterministic: layer {first!r} answers the same image otherwise the "
+            "second time (dropout, random numbers or a counter in forward?); leave that out"
+        )
 
     def originals(
         self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None
@@ -315,10 +305,11 @@ class ForwardPasses:
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
         """Tap all layers, in passes of at most the batch size."""
-        parts = [
-            features.tap(self.model, part, self.layers)
-            for part in torch.split(images, self.options.batch_size)
-        ]
+        with features.forwarding(images):
+            parts = [
+                features.tap(self.model, part, self.layers)
+                for part in torch.split(images, self.options.batch_size)
+            ]
         # a model may compute in half precision inside, which no search or score would stand
         return {
             layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype)

@@ -9,14 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from invariance_probe.checks import check_tensor
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import pick_device
-from invariance_probe.network import hooks
+from invariance_probe.network import copies
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.duplicates import alike_in
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.passes import ForwardPasses, placed
+from invariance_probe.probing.passes import ForwardPasses
+
+IMAGES = ("batch", "channel", "height", "width")
+"""Dimensions of images."""
 
 
 def opened(
@@ -33,33 +37,64 @@ def opened(
         The images, one by one.
 
     Raises:
-        InvalidInputError: If there are no images or no transforms.
+        InvalidInputError: If there are no images or no transforms, or they are something else.
     """
+    if not isinstance(images, ImageSource):
+        check_tensor("images", images, *IMAGES)
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")
+    check_tensor(f"image {source.names[0]!r}", source[0], *IMAGES[1:])
+    if not source[0].numel():
+        raise InvalidInputError(f"images of shape {tuple(source[0].shape)} hold no pixel")
+    if not isinstance(transforms, Sequence) or not all(
+        isinstance(t, Transform) for t in transforms
+    ):
+        raise InvalidInputError(
+            f"transforms={transforms!r}: give a list of transforms, such as [Rotation(30)]"
+        )
     if not transforms:
         raise InvalidInputError("there are no transforms; give at least one")
     return source
 
 
-@contextmanager
-def computing(model: nn.Module, options: ProbeOptions) -> Iterator[None]:
-    """Put a model in place, in evaluation mode and full precision; leave it as it was found.
+def named(layers: str | Sequence[str]) -> list[str]:
+    """Check that there is a layer to measure.
 
     Args:
-        model: The model.
+        layers: Names or patterns.
+
+    Returns:
+        A list of them.
+
+    Raises:
+        InvalidInputError: If there is none, or one is no text.
+    """
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError(
+            f"layers={layers!r}: give at least one name or pattern; list_layers lists them"
+        )
+    return names
+
+
+@contextmanager
+def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
+    """Make ready to compute in full precision, without gradients, with a copy of a model.
+
+    Args:
+        model: The model, which is left alone.
         options: Device and type.
 
     Yields:
-        Nothing.
+        The copy, in place and in evaluation mode (see `copies.working_copy`).
     """
     with (
-        placed(model, pick_device(options.device), options.real),
-        hooks.evaluating(model),
+        copies.same_randomness(),
+        torch.no_grad(),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
     ):
-        yield
+        yield copies.placed_copy(model, pick_device(options.device), options.real)
 
 
 def configuration(

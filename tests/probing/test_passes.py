@@ -12,7 +12,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.probing import passes
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.passes import Chunk, ForwardPasses, placed
+from invariance_probe.probing.passes import Chunk, ForwardPasses
 
 MOVES = [Rotation(90), Scaling(0.5)]
 
@@ -169,21 +169,6 @@ def test_images_options_and_model_must_fit_together(
     """What does not fit is named, in one line."""
     with pytest.raises(InvalidInputError, match=message):
         list(_passes(images, **options).originals())
-
-
-def test_a_model_comes_back_to_its_type_after_an_error() -> None:
-    """Inside the block the model computes in the type asked for, afterwards in its own."""
-    net = _net()
-    cpu = torch.device("cpu")
-
-    def fail() -> None:
-        with placed(net, cpu, torch.float64):
-            assert net[0].weight.dtype == torch.float64
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail()
-    assert net[0].weight.dtype == torch.float32
 
 
 class HalfInside(nn.Module):
