@@ -12,10 +12,10 @@ import torch
 import tyro
 
 from invariance_probe import console
-from invariance_probe.checks import check_integer
 from invariance_probe.commands import run_command
 from invariance_probe.data.pictures import ImageFiles, open_images
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_integer
 from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, first_line
 
 _PARTIAL = ".partial-"
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
@@ -102,12 +102,77 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     _refuse_missing(path)
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # whatever the library makes of a damaged file
         raise InvalidInputError(
             f"weights file {str(path)!r} is damaged: not a complete safetensors file (pickles can "
             "run code and are refused); remove it, or give another"
         ) from error
     return tensors
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name a file, and the cause, where it cannot be read.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidInputError: If anything but an interrupt is raised within.
+    """
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:  # readers let through whatever damage makes them stumble over
+        cause = first_line(error) if str(error) else type(error).__name__
+        raise InvalidInputError(
+            f"file {str(path)!r} is damaged or missing ({cause}); restore it, or make the run again"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        InvalidInputError: If it is damaged, or holds something else.
+    """
+    with reading(path):
+        held: object = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(held, dict):
+        raise InvalidInputError(
+            f"file {str(path)!r} is damaged: a {type(held).__name__}, and no object of JSON; "
+            "restore it, or make the run again"
+        )
+    return held
+
+
+def check_format(path: Path, about: Mapping[str, Any], known: int) -> None:
+    """Refuse what a later version wrote.
+
+    Args:
+        path: The file to name.
+        about: What is in it; version 0.1.0 named no format, which counts as 1.
+        known: The latest format that can be read.
+
+    Raises:
+        InvalidInputError: If it is of another format than those up to `known`.
+    """
+    told = about.get("format", 1)
+    if type(told) is not int or not 1 <= told <= known:
+        raise InvalidInputError(
+            f"file {str(path)!r} is of format {told!r}, and this version reads up to {known}; "
+            "install a newer invariance-probe, or restore the file"
+        )
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

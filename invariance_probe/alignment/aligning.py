@@ -10,8 +10,8 @@ from torch import Tensor
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
-from invariance_probe.checks import check_maps, check_warp
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_maps, check_warp
 from invariance_probe.plane import regions, sampling
 
 

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe.certificates import hulls
-from invariance_probe.checks import check_maps, check_tensor
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_maps, check_tensor
 
 EXACT_UP_TO = 2**20
 """Positions times cells of a pair that are looked at, unless a caller spends more: all positions of

@@ -24,8 +24,8 @@ from torch import Tensor
 from invariance_probe.alignment import aligning, metrics, search, solver
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import any_warp, families, minorants
-from invariance_probe.checks import MAPS, check_maps, check_warp
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import MAPS, check_maps, check_warp
 from invariance_probe.plane import regions, sampling
 
 LARGEST = 2**24

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from invariance_probe.checks import check_integer
 from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors.checks import check_integer
 
 PHOTOGRAPHS = (
     "astronaut",

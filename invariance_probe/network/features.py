@@ -21,8 +21,8 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.checks import check_tensor
 from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors.checks import check_tensor
 from invariance_probe.network import receptive
 from invariance_probe.network.copies import working_copy
 from invariance_probe.network.hooks import Key, evaluating, record

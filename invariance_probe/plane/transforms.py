@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invariance_probe.checks import check_number
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane import coordinates
 from invariance_probe.plane.rendering import render
@@ -308,8 +307,8 @@ def sweep(kind: str, start: float, stop: float, step: float) -> list[Transform]:
     }
     if kind not in families:
         raise InvalidInputError(f"unknown transform {kind!r}; choose from {', '.join(families)}")
-    start, stop, step = (check_number(f"sweep {kind}", each) for each in (start, stop, step))
-    if step <= 0 or stop < start:
+    start, stop, step = map(_number, (start, stop, step))
+    if not all(map(math.isfinite, (start, stop, step))) or step <= 0 or stop < start:
         raise InvalidInputError(
             f"sweep {kind}={start:g}:{stop:g}:{step:g} is empty; give START:STOP:STEP with "
             "START <= STOP and STEP > 0"
@@ -346,9 +345,16 @@ def _linear(xx: float, xy: float, yx: float, yy: float) -> Tensor:
 
 
 def _finite(transform: Transform, name: str, value: float) -> float:
-    try:
-        return check_number(name, value)
-    except InvalidInputError as error:
+    if not math.isfinite(number := _number(value)):
         raise InvalidInputError(
             f"{type(transform).__name__}({name}={value}): the value must be a finite number"
-        ) from error
+        )
+    return number
+
+
+def _number(value: float) -> float:
+    """A number; NaN for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return math.nan

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from invariance_probe.alignment.search import SearchOptions
-from invariance_probe.checks import check_integer, check_number
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_integer, check_number
 from invariance_probe.plane import regions
 from invariance_probe.results.methods import DEFAULT_METHODS, Method, parse_methods
 

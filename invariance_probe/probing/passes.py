@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
+from invariance_probe.errors.checks import check_tensor
 from invariance_probe.machine import pick_device
 from invariance_probe.network import features, hooks
 from invariance_probe.plane import coordinates, sampling
@@ -86,6 +87,9 @@ class ForwardPasses:
         self.model, self.source, self.moves, self.options = model, source, moves, options
         self.device, self.dtype = pick_device(options.device), options.real
         first = source[0]
+        check_tensor(f"image {source.names[0]!r}", first, "channel", "height", "width")
+        if not first.numel():
+            raise InvalidInputError(f"images of shape {tuple(first.shape)} hold no pixel")
         self.canvas = (first.shape[-2], first.shape[-1])
         self.size = crop_size(options.crop, *self.canvas)
         channels = first.shape[0]

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.checks import check_tensor
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_tensor
 from invariance_probe.machine import pick_device
 from invariance_probe.network import copies
 from invariance_probe.plane.transforms import Transform
@@ -44,9 +44,6 @@ def opened(
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")
-    check_tensor(f"image {source.names[0]!r}", source[0], *IMAGES[1:])
-    if not source[0].numel():
-        raise InvalidInputError(f"images of shape {tuple(source[0].shape)} hold no pixel")
     if not isinstance(transforms, Sequence) or not all(
         isinstance(t, Transform) for t in transforms
     ):

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from invariance_probe import checks
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, checks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_public_functions_refuse_in_one_line_what_they_cannot_use() -> None:
