@@ -1,6 +1,7 @@
 """Images by name: packaged photographs, a folder of files, a tensor; each loaded when asked for."""
 
 import importlib.util
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError, first_line
 from invariance_probe.errors.checks import check_integer
 
@@ -151,15 +153,39 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
         raise InvalidInputError(f"image {str(path)!r} is no file; {way_out}")
     try:
         with Image.open(path) as opened:
+            refuse_large(path, *opened.size)
             opened.load()
             image: Image.Image = ImageOps.exif_transpose(opened)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except InvalidInputError:
+        raise
+    except Exception as error:  # whatever Pillow makes of a damaged file
         raise InvalidInputError(
             f"image {str(path)!r} cannot be read ({first_line(error)}); {way_out}"
         ) from error
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise InvalidInputError(f"image {str(path)!r} contains NaN or infinity; {way_out}")
     return image
+
+
+def refuse_large(path: Path, width: int, height: int) -> None:
+    """Refuse an image that would fill the memory.
+
+    Args:
+        path: Its file.
+        width: Of the image, or of what is made of it, in pixels.
+        height: The same.
+
+    Raises:
+        InvalidInputError: If it has more pixels than `Image.MAX_IMAGE_PIXELS`, Pillow's own limit,
+            which a program may set; times what `files.LIMIT` says in GB.
+    """
+    most = (Image.MAX_IMAGE_PIXELS or math.inf) * files.limit() / files.UNPACKED
+    if width * height > most:
+        raise InvalidInputError(
+            f"image {str(path)!r} would take {width} x {height} pixels, more than the limit of "
+            f"{most / 1e6:.0f} million; if it is meant, set {files.LIMIT} to more than "
+            f"{files.limit() / 1e9:g}"
+        )
 
 
 def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
@@ -227,6 +253,7 @@ def load_image(
     pixels = opaque(image).convert("L" if channels == 1 else "RGB")
     scale = canvas / min(pixels.size)
     size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))
+    refuse_large(path, *size)
     resized = pixels.resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - canvas) // 2, (size[1] - canvas) // 2
     cut = np.asarray(resized.crop((left, top, left + canvas, top + canvas)))
@@ -263,7 +290,7 @@ def open_images(
         good = []
         for path in paths:
             try:
-                load_image(path, canvas=8, channels=channels)
+                load_image(path, canvas=canvas, channels=channels)
             except InvalidInputError:
                 bad.append(path.name)
             else:

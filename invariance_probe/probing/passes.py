@@ -92,6 +92,13 @@ class ForwardPasses:
             raise InvalidInputError(f"images of shape {tuple(first.shape)} hold no pixel")
         self.canvas = (first.shape[-2], first.shape[-1])
         self.size = crop_size(options.crop, *self.canvas)
+        for move in moves:
+            # maps are blurred as far as content shrinks, and padded by as much
+            if float(torch.linalg.svdvals(move.matrix[:2, :2]).min()) * min(self.canvas) < 2:
+                raise InvalidInputError(
+                    f"{move!r} shrinks images of {self.canvas[0]} x {self.canvas[1]} pixels to "
+                    "less than two; use a weaker transform, or larger images"
+                )
         channels = first.shape[0]
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)

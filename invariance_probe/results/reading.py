@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.files import check_format, read_json, reading
+from invariance_probe.files import check_format, read_json, read_parquet, reading
 from invariance_probe.results.methods import METHODS, Warp
 from invariance_probe.results.predictions import UPRIGHT
 from invariance_probe.results.rows import SHAPE, THETA
@@ -74,8 +74,7 @@ def read_table(path: Path, config: Mapping[str, Any]) -> pd.DataFrame:
     Raises:
         InvalidInputError: If it is damaged, or of another run.
     """  # noqa: DOC502  (raised by what is called)
-    with reading(path):
-        table = pd.read_parquet(path)
+    table = read_parquet(path)
     check_columns(path, table, COLUMNS, numbers=_NUMBERS)
     with reading(path):
         known = {"layer": config["layers"], "image": config["images"], "method": config["methods"]}
@@ -108,8 +107,7 @@ def read_channels(path: Path, config: Mapping[str, Any]) -> pd.DataFrame:
     Raises:
         InvalidInputError: If it is damaged, or of another run.
     """  # noqa: DOC502  (raised by what is called)
-    with reading(path):
-        table = pd.read_parquet(path)
+    table = read_parquet(path)
     check_columns(path, table, (*_CHANNELS, *_CHANNEL_NUMBERS), _CHANNEL_NUMBERS)
     good = set(table["layer"]) <= set(config["layers"]) and set(table["warp"]) <= {*Warp}
     for _, one in table.groupby(["layer", "transform_number", "warp"]) if good else ():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from invariance_probe.files import reading
+from invariance_probe.files import reading, refuse_explosion, unzipped
 from invariance_probe.plane.transforms import Transform, is_identity
 
 
@@ -87,6 +87,8 @@ def load_strips(path: Path) -> list[Strip]:
     if not path.exists():
         return []
     strips = []
+    with reading(path):
+        refuse_explosion(path, unzipped(path))
     with reading(path), np.load(path, allow_pickle=False) as arrays:
         for i in range(sum(name.startswith("about/") for name in arrays.files)):
             layer, transform, channels = json.loads(arrays[f"about/{i}"].tobytes())

@@ -115,12 +115,12 @@ class TrainResult:
                 f"file {str(path / RESULT)!r} is damaged: {wrong[0]} is "
                 f"{(config | numbers)[wrong[0]]!r}; restore it, or train again"
             )
-        with files.reading(path / CURVE):
-            curve = pd.read_parquet(path / CURVE)
-        with files.reading(path / IMAGES):
-            images = pd.read_parquet(path / IMAGES)
         return cls(
-            config=config, numbers=numbers, curve=curve, images=images, provenance=provenance
+            config=config,
+            numbers=numbers,
+            curve=files.read_parquet(path / CURVE),
+            images=files.read_parquet(path / IMAGES),
+            provenance=provenance,
         )
 
 

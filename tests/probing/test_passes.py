@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import invariance_probe as ip
 from invariance_probe.data.pictures import TensorImages
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
@@ -197,3 +198,14 @@ def test_maps_of_half_precision_are_widened(dtype: torch.dtype) -> None:
     # two roundings apart, where another batch size takes other kernels
     close = {"rtol": 2 * torch.finfo(dtype).eps, "atol": torch.finfo(dtype).eps}
     torch.testing.assert_close(chunk.reference["body"], net(given).float(), **close)
+
+
+@pytest.mark.parametrize(
+    "move", [ip.Scaling(0.001), ip.Shear(1000), ip.Affine([[1, 0], [0, 0.01]])]
+)
+def test_content_that_shrinks_to_nothing_is_refused(move: ip.Transform) -> None:
+    """What the maps would be blurred by takes gigabytes, and nothing would be left to compare."""
+    with pytest.raises(
+        InvalidInputError, match="shrinks images of 24 x 24 pixels to less than two"
+    ):
+        ip.probe(_net(), torch.rand(1, 3, 24, 24), layers="0", transforms=[move])
