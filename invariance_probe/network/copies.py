@@ -82,25 +82,35 @@ def placed_copy(model: nn.Module, device: torch.device, dtype: torch.dtype) -> n
             kept = dtype
         return tensor.to(device=device, dtype=kept)
 
+    own = working_copy(model)
     # nn.Module.to has one type for real and complex tensors alike, and drops imaginary parts
-    return working_copy(model)._apply(place).eval()
+    own._apply(place)  # type: ignore[no-untyped-call]  # (torch's)
+    return own.eval()
 
 
 @contextmanager
 def same_randomness() -> Iterator[None]:
     """Leave the global random states of torch, NumPy and Python as they are found.
 
+    Nothing of this package draws from them, but a model may. What another thread draws meanwhile is
+    drawn again by it afterwards.
+
     Yields:
         Nothing.
     """
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002  (a model's, not ours)
-    devices = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
+    devices = range(torch.cuda.device_count() if _cuda_is_in_use() else 0)
     with torch.random.fork_rng(devices):
         try:
             yield
         finally:
             random.setstate(python)
             np.random.set_state(numbers)  # noqa: NPY002
+
+
+def _cuda_is_in_use() -> bool:
+    # a look at its generators would start it where it is not
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # (torch's)
 
 
 def _as_it_was_compiled_from(module: nn.Module) -> nn.Module:

@@ -49,7 +49,9 @@ def probe(
     change with `batch_size`, as convolutions choose their kernels by the size of the batch.
 
     Args:
-        model: Any module; it is left as it was found.
+        model: Any module; it is left as it was found, to the last bit, however the probe ends, as a
+            copy is worked on, which takes the memory of its weights once more. A model that answers
+            the same image differently the second time is refused.
         images: Images of one size, at least the crop; larger ones spare the transforms from
             inventing what enters at the border.
         layers: Names or patterns, see `features.select_layers`.

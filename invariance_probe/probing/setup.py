@@ -1,7 +1,7 @@
 """What every measurement begins with: its images, the model in place, and what is written down."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -86,12 +86,16 @@ def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
     Yields:
         The copy, in place and in evaluation mode (see `copies.working_copy`).
     """
+    device = pick_device(options.device)
     with (
         copies.same_randomness(),
         torch.no_grad(),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        # a global switch, left alone where it switches nothing: other threads may compute as well
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        if device.type == "cuda"
+        else nullcontext(),
     ):
-        yield copies.placed_copy(model, pick_device(options.device), options.real)
+        yield copies.placed_copy(model, device, options.real)
 
 
 def configuration(

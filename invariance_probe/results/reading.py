@@ -22,8 +22,10 @@ _NAMES = ("model", "layer", "image", "transform", "method", "metric", "outcome")
 COLUMNS = (*_NAMES, *_NUMBERS, "call", *THETA, "stride", *SHAPE)
 """Of the tidy table."""
 _CHANNELS = ("layer", "transform", "warp")
-_CHANNEL_NUMBERS = ("parameter", "transform_number", "channel", "source", "agreement")
-_CHANNEL_NUMBERS += ("better", "worse", "p_value")
+_CHANNEL_NUMBERS = (
+    *("parameter", "transform_number", "channel", "source", "agreement"),
+    *("better", "worse", "p_value"),
+)
 _RANKS = ("transform_number", "rank", "class", "probability")
 _PREDICTIONS = ("image", "layer", "method", "name")
 LAYER_NUMBERS = (*SHAPE, "stride_y", "stride_x", "offset_y", "offset_x")
