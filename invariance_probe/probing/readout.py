@@ -105,8 +105,9 @@ def recover(
     ``pandas.concat([probed.frame(), recovered.frame()])`` is one tidy table.
 
     Args:
-        model: Any module; it is left as it was found (see `probe`). Its output counts as a class vector, of
-            logits, if it is a single tensor of shape (batch, class) with two classes or more.
+        model: Any module; it is left as it was found (see `probe`). Its output counts as a class
+            vector, of logits, if it is a single tensor of shape (batch, class) with two classes or
+            more.
         images: Images of one size, at least the crop.
         layers: Names or patterns, see `features.select_layers`.
         transforms: What is done to the input.
