@@ -20,6 +20,7 @@ from torch import Tensor
 
 from invariance_probe.certificates import hulls
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_maps, check_tensor
 
 EXACT_UP_TO = 2**20
 """Positions times cells of a pair that are looked at, unless a caller spends more: all positions of
@@ -163,6 +164,11 @@ def _order(vectors: Tensor, moved: Tensor, mask: Tensor, most: int) -> Tensor:
 
 def _check(reference: Tensor, moved: Tensor, region: Tensor) -> None:
     """Refuse what cannot be bounded."""
+    check_maps("reference", reference)
+    check_maps("moved", moved)
+    check_tensor("region", region, "pair", "height", "width")
+    if region.dtype != torch.bool:
+        raise InvalidInputError(f"region of type {region.dtype}: give region.bool()")
     if reference.shape[:2] != moved.shape[:2]:
         raise InvalidInputError(
             f"reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ in pairs or "
