@@ -12,20 +12,28 @@ import math
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
+from pyarrow import parquet
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, first_line
 
 _PARTIAL = ".partial-"
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+LIMIT = "INVARIANCE_PROBE_UNPACKED_GB"
+"""Environment variable: what a file may take in memory beyond its own size, in GB."""
+UNPACKED = 10**9
+"""The same in bytes, unless it is set."""
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -102,12 +110,143 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     _refuse_missing(path)
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # whatever the library makes of a damaged file
         raise InvalidInputError(
             f"weights file {str(path)!r} is damaged: not a complete safetensors file (pickles can "
             "run code and are refused); remove it, or give another"
         ) from error
     return tensors
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name a file, and the cause, where it cannot be read.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidInputError: If anything but an interrupt is raised within.
+    """
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:  # readers let through whatever damage makes them stumble over
+        cause = first_line(error) if str(error) else type(error).__name__
+        raise InvalidInputError(
+            f"file {str(path)!r} is damaged or missing ({cause}); restore it, or make the run again"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        InvalidInputError: If it is damaged, or holds something else.
+    """
+    with reading(path):
+        held: object = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(held, dict):
+        raise InvalidInputError(
+            f"file {str(path)!r} is damaged: a {type(held).__name__}, and no object of JSON; "
+            "restore it, or make the run again"
+        )
+    return held
+
+
+def check_format(path: Path, about: Mapping[str, Any], known: int) -> None:
+    """Refuse what a later version wrote.
+
+    Args:
+        path: The file to name.
+        about: What is in it; version 0.1.0 named no format, which counts as 1.
+        known: The latest format that can be read.
+
+    Raises:
+        InvalidInputError: If it is of another format than those up to `known`.
+    """
+    told = about.get("format", 1)
+    if type(told) is not int or not 1 <= told <= known:
+        raise InvalidInputError(
+            f"file {str(path)!r} is of format {told!r}, and this version reads up to {known}; "
+            "install a newer invariance-probe, or restore the file"
+        )
+
+
+def limit() -> float:
+    """Look up what a file may take in memory beyond its own size.
+
+    Returns:
+        Bytes: `UNPACKED`, or what the environment variable `LIMIT` says in GB.
+    """
+    with suppress(ValueError):
+        return 1e9 * float(os.environ.get(LIMIT, ""))
+    return UNPACKED
+
+
+def refuse_explosion(path: Path, unpacked: float) -> None:
+    """Refuse a small file that would fill the memory.
+
+    Args:
+        path: The file.
+        unpacked: Bytes that its content takes, as its own headers tell.
+
+    Raises:
+        InvalidInputError: If these are more than `UNPACKED`, or what the environment variable
+            `LIMIT` says, beyond the bytes of the file itself.
+    """
+    most, size = limit(), path.stat().st_size
+    if unpacked > size + most:
+        raise InvalidInputError(
+            f"file {str(path)!r} of {size / 1e6:.1f} MB would take {unpacked / 1e9:.1f} GB, more "
+            f"than the limit of {most / 1e9:g} GB beyond its size; if it is meant, set {LIMIT} to "
+            "more GB"
+        )
+
+
+def unzipped(path: Path) -> int:
+    """Add up what a ZIP archive holds, as its directory tells.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Bytes; 0 if it is no archive.
+    """
+    if not zipfile.is_zipfile(path):
+        return 0
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table.
+
+    Args:
+        path: A Parquet file, whose columns may be compressed to next to nothing.
+
+    Returns:
+        The table; a damaged file, or one that would fill the memory, is refused with an
+        `InvalidInputError`.
+    """
+    with reading(path):
+        about = parquet.read_metadata(path)
+        groups = range(about.num_row_groups)
+        encoded = sum(about.row_group(number).total_byte_size for number in groups)
+        # tables of measurements grow threefold from how they are encoded, names being repeated
+        refuse_explosion(path, 8.0 * about.num_rows * about.num_columns - 10 * encoded)
+        table: pd.DataFrame = pd.read_parquet(path)
+        return table
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -127,7 +266,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         return read_tensors(path)
     _refuse_missing(path)
     try:
+        refuse_explosion(path, unzipped(path))
         held: object = torch.load(path, map_location="cpu", weights_only=True)
+    except InvalidInputError:
+        raise
     except Exception as error:  # torch lets through whatever a damaged file makes it stumble over
         raise InvalidInputError(
             f"weights file {str(path)!r} is refused: it is not a plain state dict (loading it "

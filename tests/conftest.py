@@ -1,14 +1,32 @@
 """Every annotation of the packages is checked while the tests run."""
 
+import sys
+from importlib import util
+from pathlib import Path
+
 from jaxtyping import install_import_hook
 
 from tests import typechecking
 
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _import_unchecked(name: str) -> None:
+    """Import a module without its package, and before the hook wraps its functions."""
+    path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+    spec = util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+# numba compiles plain functions only
+_import_unchecked("invariance_probe.alignment.kernels")
+
 install_import_hook(["invariance_probe", "proofs", "analyses"], f"{typechecking.__name__}.check")
 
 # ruff: noqa: E402  (the hook has to be in place before the packages are imported)
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -30,9 +48,6 @@ settings.load_profile("ci")
 def pytest_runtest_setup() -> None:
     """Give every test the same randomness, whichever tests ran before it."""
     torch.manual_seed(0)
-
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")

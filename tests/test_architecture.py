@@ -81,7 +81,7 @@ UP = "from invariance_probe.training import runs"
 @pytest.mark.parametrize(
     ("file", "code", "contract"),
     [
-        ("invariance_probe/errors.py", "import proofs.claim", PACKAGES),
+        ("invariance_probe/errors/__init__.py", "import proofs.claim", PACKAGES),
         ("invariance_probe/plane/coordinates.py", UP, FLOORS),
         # neither inside a function nor for the type checker alone
         ("invariance_probe/files.py", f"def dodge():\n    {UP}", FLOORS),

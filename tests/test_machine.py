@@ -121,6 +121,7 @@ def test_a_package_that_is_not_installed_is_said_to_be_so(
 
 
 FAULTS = """
+import resource
 import torch
 from invariance_probe.machine import memory_kept
 
@@ -150,4 +151,4 @@ def test_memory_is_kept_within_the_context_and_goes_back_after_an_error() -> Non
     )
     before, within, after = map(int, done.stdout.split())
     assert within < before / 4
-    assert after > before / 2
+    assert after > within

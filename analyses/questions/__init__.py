@@ -18,6 +18,7 @@ NAMES = (
     "law",
     "speed",
     "search_quality",
+    "few_channels",
     "certificates",
     "controls",
     "floor",

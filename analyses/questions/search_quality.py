@@ -86,18 +86,9 @@ def random_warps(oracle: Tensor, count: int, generator: torch.Generator, *, shif
         (count, 2, 3): any rotation before and after a stretch whose factors are drawn from
         [1/2, 2], evenly on a logarithmic scale.
     """
-    angles = 2 * math.pi * torch.rand(2, count, generator=generator)
-    turn = torch.stack(
-        [
-            torch.stack([angles.cos(), -angles.sin()], -1),
-            torch.stack([angles.sin(), angles.cos()], -1),
-        ],
-        -2,
-    ).to(oracle)
-    stretch = MAX_DISTORTION ** (2 * torch.rand(count, 2, generator=generator) - 1)
-    linear = turn[0] @ torch.diag_embed(stretch.to(oracle)) @ turn[1] @ oracle[:, :2]
-    moved = shift * (2 * torch.rand(count, 2, 1, generator=generator) - 1)
-    return torch.cat([linear, oracle[:, 2:] + moved.to(oracle)], dim=-1)
+    warps = distortion.draw_warps(count, generator, max_distortion=MAX_DISTORTION).to(oracle)
+    linear, moved = warps[:, :, :2] @ oracle[:, :2], shift * warps[:, :, 2:]
+    return torch.cat([linear, oracle[:, 2:] + moved], dim=-1)
 
 
 def _against_random_starts(

@@ -32,6 +32,7 @@ BEARS_ON = {
     "mixings": ("P8",),
     "sensitivity": ("P14",),
     "search_quality": ("P3",),
+    "few_channels": ("P3",),
 }
 """Claims that a question's figure bears on."""
 

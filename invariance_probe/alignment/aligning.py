@@ -11,6 +11,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_maps, check_warp
 from invariance_probe.plane import regions, sampling
 
 
@@ -138,9 +139,9 @@ def prepared(
         InvalidInputError: If the shapes do not fit, or a setting is out of range.
     """  # noqa: DOC502  (raised by the checks)
     settings.check()
-    _check(reference, moved)
+    _check(reference, moved, oracle, region, channel_mean)
     wide = torch.promote_types(torch.promote_types(reference.dtype, moved.dtype), torch.float32)
-    reference, moved = reference.to(wide), moved.to(wide)
+    reference, moved = reference.detach().to(wide), moved.detach().to(wide)
     pairs, _, height, width = reference.shape
     device = reference.device
     theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
@@ -186,7 +187,7 @@ def align_with(
     scores = {
         name: target.score(
             moved if name == "identity" else sampling.warp(moved, theta, mode=settings.mode)
-        )
+        ).where(finite)
         for name, theta in candidates.items()
     }
     left = torch.stack([one.fvu for one in scores.values()]).nan_to_num(math.inf)
@@ -225,7 +226,15 @@ def _outcome(finite: bool, seen: bool, varied: bool, at_limit: bool, converged: 
     return Outcome.DISTORTION_LIMIT if at_limit else Outcome.CONVERGED
 
 
-def _check(reference: Tensor, moved: Tensor) -> None:
+def _check(
+    reference: Tensor,
+    moved: Tensor,
+    oracle: Tensor | None,
+    region: Tensor | None,
+    channel_mean: Tensor | None,
+) -> None:
+    check_maps("reference", reference)
+    check_maps("moved", moved)
     if reference.shape != moved.shape:
         raise InvalidInputError(
             f"align: reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ; "
@@ -234,6 +243,21 @@ def _check(reference: Tensor, moved: Tensor) -> None:
     if reference.shape[-1] * reference.shape[-2] < 2:
         raise InvalidInputError(
             "align: a 1 x 1 map has no position to move; choose a layer with a larger map"
+        )
+    pairs, channels, *size = reference.shape
+    if oracle is not None:
+        check_warp("oracle", oracle, pairs)
+    if region is not None and (
+        region.dtype != torch.bool or list(region.shape) not in ([pairs, *size], size)
+    ):
+        raise InvalidInputError(
+            f"region of shape {tuple(region.shape)} and type {region.dtype}: give True or False "
+            f"for each of {size[0]} x {size[1]} positions, for all pairs or for each"
+        )
+    if channel_mean is not None and channel_mean.shape != (pairs, channels):
+        raise InvalidInputError(
+            f"channel_mean of shape {tuple(channel_mean.shape)}: give ({pairs}, {channels}), one "
+            "for each pair and channel"
         )
 
 

@@ -1,5 +1,6 @@
 """Warps that may distort only so much more than the oracle: how one is brought back among them."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,33 @@ def limit_distortion(
     clamped = torch.stack([torch.stack([e + f, g - h], -1), torch.stack([g + h, e - f], -1)], -2)
     limited = torch.cat([clamped @ reference, warps[:, :, 2:]], dim=-1)
     return torch.where(outside[:, None, None], limited, warps), outside
+
+
+def draw_warps(
+    count: int, generator: torch.Generator, *, max_distortion: float
+) -> Float[Tensor, "count 2 3"]:
+    """Draw warps of the family about the identity.
+
+    Args:
+        count: How many.
+        generator: Source of randomness.
+        max_distortion: Largest stretch; the smallest is its reciprocal.
+
+    Returns:
+        Any rotation before and after a stretch whose factors are drawn evenly on a logarithmic
+        scale; shifts from -1 to 1.
+    """
+    angles = 2 * math.pi * torch.rand(2, count, generator=generator)
+    turn = torch.stack(
+        [
+            torch.stack([angles.cos(), -angles.sin()], -1),
+            torch.stack([angles.sin(), angles.cos()], -1),
+        ],
+        -2,
+    )
+    stretch = max_distortion ** (2 * torch.rand(count, 2, generator=generator) - 1)
+    shift = 2 * torch.rand(count, 2, 1, generator=generator) - 1
+    return torch.cat([turn[0] @ torch.diag_embed(stretch) @ turn[1], shift], dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -267,17 +267,20 @@ def _search(
     size = (target.shape[-2], target.shape[-1])
     unit = target.flatten(1).square().mean(1).sqrt().clamp(min=torch.finfo(target.dtype).tiny)
     target, source = target / unit[:, None, None, None], source / unit[:, None, None, None]
-    levels = [(target, source, region.to(target))]
+    levels = [
+        objectives.Level(reference=target, moved=source, mask=region.to(target), full_size=size)
+    ]
     for side in reversed(LEVELS):
         if side < max(size):
-            levels.append(search.shrink(*levels[-1], size, side))
+            levels.append(levels[-1].shrunk(side))
     grid = _control_grid((2, 2), size)
     points = grid.affine(oracle)
     n_iter = torch.zeros(len(target), dtype=torch.long, device=target.device)
     for number, maps in enumerate(reversed(levels), start=1):
-        coarser, grid = grid, _control_grid((maps[0].shape[-2], maps[0].shape[-1]), size)
+        cells = (maps.reference.shape[-2], maps.reference.shape[-1])
+        coarser, grid = grid, _control_grid(cells, size)
         points = coarser.refined(points, grid)
-        level = _Level(maps, size, grid, affine, oracle, settings)
+        level = _Level(maps, grid, affine, oracle, settings)
         points, found = level.follow(points, last=number == len(levels))
         n_iter += found.n_iter
     scale = points.new_tensor([grid.width / 2, grid.height / 2])[:, None, None]
@@ -289,8 +292,7 @@ class _Level:
 
     def __init__(
         self,
-        maps: tuple[Tensor, Tensor, Tensor],
-        full_size: tuple[int, int],
+        maps: objectives.Level,
         grid: ControlGrid,
         affine: Tensor,
         oracle: Tensor,
@@ -300,9 +302,9 @@ class _Level:
         self.affine = grid.affine(affine)
         inside = 1 + ROOM * (settings.max_distortion - 1)
         still = grid.affine(distortion.limit_distortion(affine, oracle, inside)[0])
-        self.still = still.to(maps[0]).flatten(2)
-        self.area = torch.linalg.det(oracle[:, :, :2]).abs().to(maps[0])
-        self.objective, x, y = _on_a_lattice(*maps, full_size)
+        self.still = still.to(maps.reference).flatten(2)
+        self.area = torch.linalg.det(oracle[:, :, :2]).abs().to(maps.reference)
+        self.objective, x, y = _on_a_lattice(maps)
         self.y, self.x = grid.basis(x, y)
 
     def follow(self, points: Tensor, *, last: bool) -> tuple[Tensor, _Found]:
@@ -420,20 +422,23 @@ class SmoothWarps(solver.Problem):
         return points, torch.zeros_like(starts, dtype=torch.bool)
 
 
-def _on_a_lattice(
-    target: Tensor, source: Tensor, weight: Tensor, full_size: tuple[int, int]
-) -> tuple[objectives.Objective, Tensor, Tensor]:
+def _on_a_lattice(maps: objectives.Level) -> tuple[objectives.Objective, Tensor, Tensor]:
     """The squared error over a lattice of positions, with x of its columns and y of its rows."""
-    pairs, _, height, width = target.shape
+    pairs, _, height, width = maps.reference.shape
     step = 1
     objective: objectives.Objective
     if max(height, width) <= search.TABLE_LEVELS[-1]:
-        objective = objectives.InnerProducts(target, source, weight, full_size)
+        objective = maps.objective()
     else:
         step = max(1, round(max(height, width) / LATTICE))
-        every = torch.arange(height * width, device=target.device).view(height, width)
+        every = torch.arange(height * width, device=maps.mask.device).view(height, width)
         chosen = every[::step, ::step].flatten().expand(pairs, -1)
-        kept = weight.flatten(1).gather(1, chosen)
-        objective = objectives.Residuals(target, source, chosen, kept, full_size)
+        objective = objectives.Residuals(
+            maps.reference,
+            maps.moved,
+            chosen,
+            maps.mask.flatten(1).gather(1, chosen),
+            maps.full_size,
+        )
     x, y, _ = objective.grid.points
     return objective, x[:width:step], y[:: width * step]

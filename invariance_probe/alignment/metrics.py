@@ -33,6 +33,19 @@ class Scores:
     rel_l2: Float[Tensor, " pair"]
     cosine: Float[Tensor, " pair"]
 
+    def where(self, known: Bool[Tensor, " pair"]) -> "Scores":
+        """Blank what does not count.
+
+        Args:
+            known: Which pairs count.
+
+        Returns:
+            The scores, NaN for the others.
+        """
+        return Scores(**{
+            name: getattr(self, name).masked_fill(~known, torch.nan) for name in METRICS
+        })
+
 
 class Target:
     """Reference maps that several warped maps are compared with.

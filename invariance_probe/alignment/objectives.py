@@ -23,10 +23,11 @@ warps with other parameters (`flow`) are judged by the same.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invariance_probe.alignment.solver import Normal
@@ -430,3 +431,81 @@ class Residuals(Objective):
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     products: Tensor = torch.linalg.vecdot(a, b)
     return products
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """Maps on which warps are compared: the full ones, or coarser copies of them.
+
+    Attributes:
+        reference: Reference maps F.
+        moved: Moved maps G.
+        mask: 1 in the region, 0 outside.
+        full_size: Height and width of the full maps, in cells.
+        count: On how many positions of the region, spread evenly over it; None for all of them.
+    """
+
+    reference: Float[Tensor, "pair channel height width"]
+    moved: Float[Tensor, "pair channel height width"]
+    mask: Float[Tensor, "pair height width"]
+    full_size: tuple[int, int]
+    count: int | None = None
+
+    def shrunk(self, side: int) -> "Level":
+        """Average the maps down.
+
+        Args:
+            side: Their longest side after it, in cells.
+
+        Returns:
+            Coarser maps, at least 2 x 2; in their region are cells more than half of which was in
+            it.
+        """
+        height, width = (max(2, round(n * side / max(self.full_size))) for n in self.full_size)
+        reference, moved, mask = (
+            F.adaptive_avg_pool2d(maps, (height, width))
+            for maps in (self.reference, self.moved, self.mask[:, None])
+        )
+        mask = (mask[:, 0] > 0.5).to(mask)
+        return replace(self, reference=reference, moved=moved, mask=mask)
+
+    def widened(self) -> "Level":
+        """Take maps that are one cell wide as two equal cells, as reading is between cells."""
+        shape = tuple(max(2, n) for n in self.reference.shape[-2:])
+        if shape == self.reference.shape[-2:]:
+            return self
+        reference, moved, mask = (
+            F.interpolate(maps, size=shape)
+            for maps in (self.reference, self.moved, self.mask[:, None])
+        )
+        return replace(self, reference=reference, moved=moved, mask=mask[:, 0])
+
+    def chosen(self) -> tuple[Int[Tensor, "pair position"], Bool[Tensor, "pair position"]]:
+        """Choose positions, those of the region first, the same at every call.
+
+        Returns:
+            Their flat numbers, and whether each lies in the region.
+        """
+        inside = self.mask.flatten(1) > 0
+        if self.count is None:
+            most = max(1, int(inside.sum(1).max()))
+            key = (~inside).to(self.mask)
+        else:
+            most = self.count
+            # multiples of the golden section, modulo 1, fill an interval evenly at any length
+            key = (torch.arange(inside.shape[1], device=inside.device) * 0.6180339887498949) % 1.0
+            key = torch.where(inside, key, key + 1.0)
+        positions = key.argsort(dim=1, stable=True)[:, :most]
+        return positions, inside.gather(1, positions)
+
+    def objective(self) -> Objective:
+        """Prepare to judge warps in torch.
+
+        Returns:
+            By inner products where all positions count, else by the channels.
+        """
+        if self.count is None:
+            return InnerProducts(self.reference, self.moved, self.mask, self.full_size)
+        positions, inside = self.chosen()
+        weight = inside.to(self.mask)
+        return Residuals(self.reference, self.moved, positions, weight, self.full_size)

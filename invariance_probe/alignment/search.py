@@ -1,10 +1,11 @@
 """The search for affine warps: starts, coarse to fine, and the steps between."""
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import ModuleType
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -29,6 +30,16 @@ MIDDLE_ROUNDS: Rounds = ((5, 2),)
 LAST_LOOK = 6
 LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
 """On the full maps, before the last warps are followed to the end."""
+FEW_CHANNELS = 2
+MANY_STARTS, MANY_SHIFT, MANY_WIDE_SHIFT = 10000, 0.6, 1.2
+MANY_FIRST_ROUNDS: Rounds = ((3, 2000), (4, 800), (4, 200))
+MANY_ROUNDS: Rounds = ((3, 1500), (4, 400), (6, 80), (10, 16))
+FEW_VALUES, MANY_SIDE = 300, 56
+"""Maps of so few channels begin from many random starts instead: half of them on maps of some 300
+values, the others on the full map, or on one of at most 56 cells. Shifts of the starts reach so far
+in normalised coordinates, every fifth further."""
+DUPLICATES_WITHIN = 32
+"""How far apart, in the order of errors, near duplicates are sought."""
 SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
 """Positions of a large map on which warps are compared, and on which the last one is polished."""
 
@@ -209,116 +220,179 @@ def pairs_at_once(maps: Float[Tensor, "pair channel height width"]) -> int:
 
 @dataclass
 class _Candidates:
-    """Warps under consideration, the same number for each pair, pair by pair."""
+    """The best warps of each pair, best first, and how the descents to them went."""
 
-    state: solver.State
-    pairs: int
-
-    @property
-    def index(self) -> Tensor:
-        """Which pair each candidate is for."""
-        each = len(self.state.error) // self.pairs
-        return torch.arange(self.pairs, device=self.state.error.device).repeat_interleave(each)
-
-    @property
-    def warps(self) -> Tensor:
-        """The candidates as (pair, rank, 2, 3)."""
-        return self.state.points.view(self.pairs, -1, 2, 3)
-
-    def best(self, count: int) -> "_Candidates":
-        """Keep the best of each pair, skipping near duplicates while there are others."""
-        error = self.state.error.view(self.pairs, -1).nan_to_num(math.inf)
-        order = error.argsort(dim=1, stable=True)[:, : 2 * count]
-        order = order + torch.arange(self.pairs, device=error.device)[:, None] * error.shape[1]
-        if count > 1:
-            warps = self.state.points[order]
-            same = (warps[:, :, None] - warps[:, None, :]).abs().amax(-1) < 1e-3
-            repeated = same.tril(-1).any(-1)
-            order = order.gather(1, repeated.long().argsort(dim=1, stable=True))
-        return _Candidates(self.state.take(order[:, :count].flatten()), self.pairs)
+    warps: Float[Tensor, "pair rank 2 3"]
+    n_iter: Int[Tensor, "pair rank"]
+    converged: Bool[Tensor, "pair rank"]
+    at_limit: Bool[Tensor, "pair rank"]
 
 
 def _search(
     target: Tensor, source: Tensor, mask: Tensor, theta0: Tensor, settings: SearchOptions
 ) -> Found:
-    """Run the coarse-to-fine search on usable pairs of centred maps."""
+    """Run the search on usable pairs of centred maps."""
     height, width = target.shape[-2:]
     unit = target.flatten(1).square().mean(1).sqrt().clamp(min=torch.finfo(target.dtype).tiny)
     target, source = target / unit[:, None, None, None], source / unit[:, None, None, None]
-    weight = mask.to(target)
-
-    oracle = isotropic(theta0, height, width).to(target)
-    longest = max(height, width)
-    coarser = [(target, source, weight)]
-    for side in reversed(TABLE_LEVELS):
-        if side < longest:
-            coarser.append(shrink(*coarser[-1], (height, width), side))
-    steps = _Steps(oracle, settings)
-    warps, n_iter = _far_starts(oracle, settings), 0
-    look, rounds = (FIRST_LOOK, FIRST_ROUNDS) if coarser[1:] else (ONLY_LOOK, ONLY_ROUNDS)
-    for level in reversed(coarser[1:]):
-        candidates = steps.take(_table(*level, full_size=(height, width)), warps, look, rounds)
-        warps = candidates.warps
-        n_iter += sum(count for count, _ in rounds)
-        rounds = MIDDLE_ROUNDS
-    near = [_nudged(oracle, longest, reach=2)]
-    if coarser[1:]:
-        near.append(_nudged(warps[:, 0], longest, reach=1))
-        look, rounds = LAST_LOOK, LAST_ROUNDS
-    warps = torch.cat([warps, *near], dim=1)
+    full = objectives.Level(
+        reference=target, moved=source, mask=mask.to(target), full_size=(height, width)
+    )
+    steps = _Steps(isotropic(theta0, height, width).to(target), settings)
+    find = _coarse_to_fine if target.shape[1] > FEW_CHANNELS else _among_many
+    warps, look, rounds = find(full, steps)
     final = (settings.max_steps, 1)
-    if longest <= TABLE_LEVELS[-1]:
-        objective = _table(target, source, weight, full_size=(height, width))
-        candidates = steps.take(objective, warps, look, (*rounds, final))
+    if max(height, width) <= TABLE_LEVELS[-1]:
+        candidates = steps.take(full, warps, look, (*rounds, final))
     else:
-        scout = _residuals(target, source, weight, SCOUT_POSITIONS)
+        scout, polish = (replace(full, count=n) for n in (SCOUT_POSITIONS, POLISH_POSITIONS))
         warps = steps.take(scout, warps, look, rounds).warps
-        polish = _residuals(target, source, weight, POLISH_POSITIONS)
         candidates = steps.take(polish, warps, 1, (final,))
-        n_iter += sum(count for count, _ in rounds)
-    state = candidates.state
     return Found(
         theta=_normalised(candidates.warps[:, 0], height, width),
-        n_iter=state.n_iter + n_iter,
-        converged=state.converged,
-        at_limit=state.at_limit,
+        n_iter=candidates.n_iter[:, 0] + steps.before,
+        converged=candidates.converged[:, 0],
+        at_limit=candidates.at_limit[:, 0],
     )
+
+
+def _coarse_to_fine(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, Rounds]:
+    """Follow starts all over the family from coarser maps to finer ones.
+
+    Returns:
+        Candidates for the full map, how many of them to keep, and the rounds that are left.
+    """
+    longest = max(full.full_size)
+    coarser = [full]
+    for side in reversed(TABLE_LEVELS):
+        if side < longest:
+            coarser.append(coarser[-1].shrunk(side))
+    warps = _far_starts(steps.oracle, steps.settings)
+    look, rounds = FIRST_LOOK, FIRST_ROUNDS
+    for level in reversed(coarser[1:]):
+        warps, rounds = steps.take(level, warps, look, rounds).warps, MIDDLE_ROUNDS
+    near = _nudged(steps.oracle, longest, reach=2)
+    if not coarser[1:]:
+        return torch.cat([warps, near], dim=1), ONLY_LOOK, ONLY_ROUNDS
+    warps = torch.cat([warps, near, _nudged(warps[:, 0], longest, reach=1)], dim=1)
+    return warps, LAST_LOOK, LAST_ROUNDS
+
+
+def _among_many(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, Rounds]:
+    """Follow starts by the thousand; returns what `_coarse_to_fine` does."""
+    # One or two channels fit many warps nearly as well as the best: the error has minima in every
+    # cell or two of shift at the corners, and coarse maps tell too little of which is the deepest.
+    # So there are starts enough that some lie in each likely minimum; each takes a few steps, and
+    # what has come far enough takes more. Blurred copies find planted warps; the detail, others.
+    height, width = full.full_size
+    longest, cells = max(full.full_size), height * width
+    drawn = _drawn(steps.oracle, MANY_STARTS, steps.settings.max_distortion)
+    side = math.ceil(longest * math.sqrt(FEW_VALUES / (full.reference.shape[1] * cells)))
+    warps = drawn[:, ::2]
+    if side < 0.8 * longest:
+        warps = steps.take(full.shrunk(side), warps, len(warps[0]), MANY_FIRST_ROUNDS).warps
+    fine = full if longest <= MANY_SIDE else full.shrunk(MANY_SIDE)
+    fine = replace(fine, count=fine.mask[0].numel())
+    near = _nudged(steps.oracle, longest, reach=2)
+    warps = torch.cat([warps, drawn[:, 1::2], near], dim=1)
+    warps = steps.take(fine, warps, len(warps[0]), MANY_ROUNDS).warps
+    warps = torch.cat([warps, near, _nudged(warps[:, 0], longest, reach=1)], dim=1)
+    return warps, LAST_LOOK, LAST_ROUNDS
 
 
 @dataclass
 class _Steps:
-    """Takes Levenberg-Marquardt steps from candidates, round by round."""
+    """Takes Levenberg-Marquardt steps from candidates, round by round.
 
-    oracle: Tensor
+    Attributes:
+        oracle: The warp that theory leaves, in isotropic coordinates.
+        settings: How thoroughly to search.
+        before: Steps of the rounds that went before the last call.
+    """
+
+    oracle: Float[Tensor, "pair 2 3"]
     settings: SearchOptions
+    before: int = 0
+    _latest: int = 0
 
     def take(
-        self,
-        objective: objectives.Objective,
-        warps: Tensor,
-        look: int,
-        rounds: Rounds,
+        self, level: objectives.Level, warps: Tensor, look: int, rounds: Rounds
     ) -> _Candidates:
         """Begin at the best of warps (pair, rank, 2, 3); keep the best after each round."""
+        level = level.widened()
+        self.before, self._latest = self.before + self._latest, sum(n for n, _ in rounds)
+        fused = _compiled() if level.reference.device.type == "cpu" else None
+        if fused is None or level.reference.dtype != torch.float32:
+            return self._stepwise(level.objective(), warps, look, rounds)
+        found = torch.from_numpy(
+            fused.search(
+                level,
+                self.oracle,
+                warps,
+                look=look,
+                rounds=rounds,
+                max_distortion=self.settings.max_distortion,
+            )
+        )
+        return _Candidates(
+            found[:, :, :6].reshape(*found.shape[:2], 2, 3).to(warps),
+            found[:, :, 6].long(),
+            found[:, :, 7] > 0,
+            found[:, :, 8] > 0,
+        )
+
+    def _stepwise(
+        self, objective: objectives.Objective, warps: Tensor, look: int, rounds: Rounds
+    ) -> _Candidates:
+        """Take the steps of all pairs together, in torch."""
         pairs = len(warps)
         if look < warps.shape[1]:
             warps = _best_looking(objective, warps, look)
-        index = torch.arange(pairs, device=warps.device).repeat_interleave(warps.shape[1])
-        state = solver.start(self._problem(objective, index), warps.flatten(2).flatten(0, 1))
-        candidates = _Candidates(state, pairs)
+        state = solver.start(
+            self._problem(objective, warps.shape[1]), warps.flatten(2).flatten(0, 1)
+        )
         for steps, count in rounds:
-            problem = self._problem(objective, candidates.index)
-            candidates.state = solver.descend(candidates.state, problem, max_steps=steps)
-            candidates = candidates.best(count)
-        return candidates
+            problem = self._problem(objective, len(state.error) // pairs)
+            state = solver.descend(state, problem, max_steps=steps)
+            state = _best(state, pairs, count)
+        return _Candidates(
+            state.points.view(pairs, -1, 2, 3),
+            *(flags.view(pairs, -1) for flags in (state.n_iter, state.converged, state.at_limit)),
+        )
 
-    def _problem(self, objective: objectives.Objective, index: Tensor) -> distortion.LimitedWarps:
+    def _problem(self, objective: objectives.Objective, each: int) -> distortion.LimitedWarps:
+        pairs = torch.arange(len(self.oracle), device=self.oracle.device).repeat_interleave(each)
         return distortion.LimitedWarps(
             objective=objective,
-            pairs=index,
-            oracle=self.oracle[index],
+            pairs=pairs,
+            oracle=self.oracle[pairs],
             max_distortion=self.settings.max_distortion,
         )
+
+
+@functools.cache
+def _compiled() -> ModuleType | None:
+    """The compiled loops, where numba is installed."""
+    try:
+        from invariance_probe.alignment import fused
+    except ImportError:
+        return None
+    return fused
+
+
+def _best(state: solver.State, pairs: int, count: int) -> solver.State:
+    """Keep the best of each pair, skipping near duplicates while there are others."""
+    error = state.error.view(pairs, -1).nan_to_num(math.inf)
+    order = error.argsort(dim=1, stable=True)[:, : 2 * count]
+    order = order + torch.arange(pairs, device=error.device)[:, None] * error.shape[1]
+    if count > 1:
+        warps = state.points[order]
+        repeated = torch.zeros_like(order, dtype=torch.bool)
+        # duplicates have nearly the same error, so they lie side by side
+        for k in range(1, min(DUPLICATES_WITHIN, order.shape[1])):
+            repeated[:, k:] |= (warps[:, k:] - warps[:, :-k]).abs().amax(-1) < 1e-3
+        order = order.gather(1, repeated.long().argsort(dim=1, stable=True))
+    return state.take(order[:, :count].flatten())
 
 
 def _best_looking(objective: objectives.Objective, warps: Tensor, count: int) -> Tensor:
@@ -346,6 +420,17 @@ def _far_starts(oracle: Tensor, settings: SearchOptions) -> Tensor:
     return torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
 
 
+def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
+    """Oracle, identity, and warps drawn from the family about it, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    shift = torch.where(torch.arange(count) % 5 == 0, MANY_WIDE_SHIFT, MANY_SHIFT)
+    warps = distortion.draw_warps(count, generator, max_distortion=max_distortion).to(oracle)
+    moved = shift[:, None, None].to(oracle) * warps[:, :, 2:] + oracle[:, None, :, 2:]
+    linear = warps[:, :, :2] @ oracle[:, None, :, :2]
+    identity = torch.eye(2, 3).to(oracle).expand(len(oracle), 1, 2, 3)
+    return torch.cat([oracle[:, None], identity, torch.cat([linear, moved], dim=-1)], dim=1)
+
+
 def _nudged(warps: Tensor, cells: int, reach: int) -> Tensor:
     """Shift warps to all sides in steps of half a cell, up to `reach` steps."""
     # where a warp meets the cells' centres, as near quarter turns, reading between two or four
@@ -354,63 +439,3 @@ def _nudged(warps: Tensor, cells: int, reach: int) -> Tensor:
     nudges = warps.new_tensor([[[x], [y]] for x in steps for y in steps])
     linear = warps[:, None, :, :2].expand(-1, len(nudges), -1, -1)
     return torch.cat([linear, warps[:, None, :, 2:] + nudges], dim=-1)
-
-
-def shrink(
-    target: Float[Tensor, "pair channel height width"],
-    source: Float[Tensor, "pair channel height width"],
-    weight: Float[Tensor, "pair height width"],
-    size: tuple[int, int],
-    side: int,
-) -> tuple[
-    Float[Tensor, "pair channel lower narrower"],
-    Float[Tensor, "pair channel lower narrower"],
-    Float[Tensor, "pair lower narrower"],
-]:
-    """Average maps down to a longest side.
-
-    Args:
-        target: Reference maps.
-        source: Moved maps.
-        weight: 1 in the region, 0 outside.
-        size: Height and width of the full maps, in cells, which these may be averages of.
-        side: The longest side, in cells.
-
-    Returns:
-        Coarser maps, at least 2 x 2; in their region are cells more than half of which was in it.
-    """
-    height, width = (max(2, round(n * side / max(size))) for n in size)
-    shape = (height, width)
-    target, source, weight = (
-        F.adaptive_avg_pool2d(maps, shape) for maps in (target, source, weight[:, None])
-    )
-    return target, source, (weight[:, 0] > 0.5).to(weight)
-
-
-def _table(
-    target: Tensor, source: Tensor, weight: Tensor, full_size: tuple[int, int]
-) -> objectives.InnerProducts:
-    """Tabulate inner products; a map one cell wide is taken as two equal cells."""
-    if min(target.shape[-2:]) < 2:
-        shape = tuple(max(2, n) for n in target.shape[-2:])
-        target, source, weight = (
-            F.interpolate(maps, size=shape) for maps in (target, source, weight[:, None])
-        )
-        weight = weight[:, 0]
-    return objectives.InnerProducts(target, source, weight, full_size)
-
-
-def _residuals(target: Tensor, source: Tensor, weight: Tensor, count: int) -> objectives.Residuals:
-    """Take the channels' residuals at some positions of the region."""
-    positions, kept = _spread(weight.flatten(1), count)
-    size = (target.shape[-2], target.shape[-1])
-    return objectives.Residuals(target, source, positions, kept, size)
-
-
-def _spread(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Choose positions of the region, spread evenly over it, the same at every call."""
-    total = weight.shape[1]
-    golden = (torch.arange(total, device=weight.device) * 0.6180339887498949) % 1.0
-    key = torch.where(weight > 0, golden, golden + 1.0)
-    positions = key.argsort(dim=1)[:, :count]
-    return positions, weight.gather(1, positions)

@@ -5,8 +5,9 @@ sampling reads somewhere in the moved map G. What is read inside a cell lies in 
 the cell's four corners; what is read beyond the border is clamped to it and lies in a face of a
 border cell's hull. So  min over cells of  dist(F(p), hull)^2  is left at p at least, and the sum
 over the region is left in all (claim P9 of `proofs`). The hulls are those of the engine's own
-sampler, bilinear with border padding: a bicubic reading has negative weights, leaves the hulls, and
-may fall below this bound. Nearest-*vector* distances are no bound: mixtures come closer.
+sampler, bilinear with border padding. Other readings may fall below this bound: bicubic, whose
+negative weights leave the hulls, and padding with zeros, which beyond the border reads the origin
+and mixtures of it with border cells. Nearest-*vector* distances are no bound: mixtures come closer.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from invariance_probe.certificates import hulls
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_maps, check_tensor
 
 EXACT_UP_TO = 2**20
 """Positions times cells of a pair that are looked at, unless a caller spends more: all positions of
@@ -162,6 +164,11 @@ def _order(vectors: Tensor, moved: Tensor, mask: Tensor, most: int) -> Tensor:
 
 def _check(reference: Tensor, moved: Tensor, region: Tensor) -> None:
     """Refuse what cannot be bounded."""
+    check_maps("reference", reference)
+    check_maps("moved", moved)
+    check_tensor("region", region, "pair", "height", "width")
+    if region.dtype != torch.bool:
+        raise InvalidInputError(f"region of type {region.dtype}: give region.bool()")
     if reference.shape[:2] != moved.shape[:2]:
         raise InvalidInputError(
             f"reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ in pairs or "

@@ -25,6 +25,7 @@ from invariance_probe.alignment import aligning, metrics, search, solver
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import any_warp, families, minorants
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import MAPS, check_maps, check_warp
 from invariance_probe.plane import regions, sampling
 
 LARGEST = 2**24
@@ -116,6 +117,8 @@ def certify(
         InvalidInputError: If an option is out of range or shapes do not fit.
     """  # noqa: DOC502  (raised by `_check`)
     asked = options or CertificateOptions()
+    if oracle is not None:
+        check_warp("oracle", oracle)
     _check(reference, moved, region, asked)
     height, width = reference.shape[-2:]
     theta = torch.eye(2, 3, dtype=torch.float64) if oracle is None else oracle.double().cpu()
@@ -178,15 +181,17 @@ def _check(
     reference: Tensor, moved: Tensor, region: Tensor | None, asked: CertificateOptions
 ) -> None:
     """Refuse what cannot be certified."""
+    check_maps("reference", reference, *MAPS[1:])
+    check_maps("moved", moved, *MAPS[1:])
     if reference.shape != moved.shape:
         raise InvalidInputError(
             f"reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ; give maps "
             "of one shape."
         )
-    if region is not None and region.shape != reference.shape[-2:]:
+    if region is not None and (region.shape, region.dtype) != (reference.shape[-2:], torch.bool):
         raise InvalidInputError(
-            f"region {tuple(region.shape)} does not fit maps of {tuple(reference.shape[-2:])}: "
-            "pass one True or False for each row and column."
+            f"region {tuple(region.shape)} of {region.dtype} does not fit maps of "
+            f"{tuple(reference.shape[-2:])}: pass one True or False for each row and column."
         )
     if reference[0].numel() * moved[0].numel() > LARGEST:
         raise InvalidInputError(

@@ -12,6 +12,7 @@ import tyro
 from invariance_probe import console
 from invariance_probe.data.pictures import ImageFiles, open_images
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_integer
 from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
@@ -91,9 +92,11 @@ class LayersCommand:
         """List them."""
         model = load_model(self.model, self.weights)
         side = self.crop or model.crop or DEFAULT_CROP
+        check_integer("crop", side, 1)
         image = torch.rand(1, self.channels, side, side)
         patterns = None if self.pattern is None else [self.pattern]
-        frame = features.listing(features.find_layers(model.module, image, patterns))
+        with features.forwarding(image):
+            frame = features.listing(features.find_layers(model.module, image, patterns))
         if self.json:
             print(frame.to_json(orient="records"))
             return

@@ -8,7 +8,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from invariance_probe.data.pictures import image_files, opaque, read_picture
+from invariance_probe.data.pictures import image_files, opaque, read_picture, refuse_large
 from invariance_probe.errors import InvalidInputError
 
 
@@ -77,6 +77,7 @@ def _load(path: Path, side: int, background: int | None) -> Image.Image:
     if background is None:
         return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
     longest = max(image.size)
+    refuse_large(path, longest, longest)
     fill = background if image.mode == "L" else (background,) * 3
     square = Image.new(image.mode, (longest, longest), fill)
     square.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))

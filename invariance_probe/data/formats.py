@@ -16,6 +16,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import refuse_explosion
 
 _UNSIGNED_BYTE = 0x08
 AGAIN = "remove it and download or copy it again"
@@ -36,9 +37,19 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
             than its header says.
     """
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        if not path.is_file() and path.exists():  # a pipe would be waited for for ever
+            raise InvalidInputError(f"{str(path)!r} is no file; {AGAIN}")
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            content = file.read(4)
+            if len(content) == 4 and content[:3] == bytes([0, 0, _UNSIGNED_BYTE]):
+                content += file.read(4 * content[3])
+                axes = np.frombuffer(content[4 : len(content) // 4 * 4], dtype=">u4")
+                promised = math.prod(map(int, axes))
+                refuse_explosion(path, promised)
+                # no more than is promised, and a byte that tells that there is more
+                content += file.read(promised + 1)
     except FileNotFoundError as error:
         raise InvalidInputError(f"file {str(path)!r} does not exist") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -66,7 +77,7 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
         raise InvalidInputError(
             f"file {str(path)!r} is {'truncated' if len(content) < expected else 'too long'}: its "
             f"header promises {expected} bytes ({' x '.join(map(str, shape))} values), and it has "
-            f"{len(content)}; {AGAIN}"
+            f"{'more' if len(content) > expected else len(content)}; {AGAIN}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 

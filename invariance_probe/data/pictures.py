@@ -1,6 +1,7 @@
 """Images by name: packaged photographs, a folder of files, a tensor; each loaded when asked for."""
 
 import importlib.util
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from invariance_probe import files
 from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors.checks import check_integer
 
 PHOTOGRAPHS = (
     "astronaut",
@@ -146,15 +149,43 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     Raises:
         InvalidInputError: If the file is no image, or broken off.
     """
+    if not path.is_file():  # a pipe would be waited for for ever
+        raise InvalidInputError(f"image {str(path)!r} is no file; {way_out}")
     try:
         with Image.open(path) as opened:
+            refuse_large(path, *opened.size)
             opened.load()
             image: Image.Image = ImageOps.exif_transpose(opened)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except InvalidInputError:
+        raise
+    except Exception as error:  # whatever Pillow makes of a damaged file
         raise InvalidInputError(
             f"image {str(path)!r} cannot be read ({first_line(error)}); {way_out}"
         ) from error
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise InvalidInputError(f"image {str(path)!r} contains NaN or infinity; {way_out}")
     return image
+
+
+def refuse_large(path: Path, width: int, height: int) -> None:
+    """Refuse an image that would fill the memory.
+
+    Args:
+        path: Its file.
+        width: Of the image, or of what is made of it, in pixels.
+        height: The same.
+
+    Raises:
+        InvalidInputError: If it has more pixels than `Image.MAX_IMAGE_PIXELS`, Pillow's own limit,
+            which a program may set; times what `files.LIMIT` says in GB.
+    """
+    most = (Image.MAX_IMAGE_PIXELS or math.inf) * files.limit() / files.UNPACKED
+    if width * height > most:
+        raise InvalidInputError(
+            f"image {str(path)!r} would take {width} x {height} pixels, more than the limit of "
+            f"{most / 1e6:.0f} million; if it is meant, set {files.LIMIT} to more than "
+            f"{files.limit() / 1e9:g}"
+        )
 
 
 def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
@@ -186,14 +217,22 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         paths: Any.
 
     Returns:
-        Those that are images and not hidden, in the order of their names.
+        Those that are called images and not hidden, in the order of their names.
+
+    Raises:
+        InvalidInputError: If a name is not UTF-8.
     """
     suffixes = Image.registered_extensions()
-    return sorted(
+    found = sorted(
         path
         for path in paths
-        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
     )
+    for path in found:
+        # tables, JSON and pages hold names as UTF-8
+        if not path.name.isprintable() and any("\udc80" <= c <= "\udcff" for c in path.name):
+            raise InvalidInputError(f"image {str(path)!r}: its name is not UTF-8; rename it")
+    return found
 
 
 def load_image(
@@ -214,6 +253,7 @@ def load_image(
     pixels = opaque(image).convert("L" if channels == 1 else "RGB")
     scale = canvas / min(pixels.size)
     size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))
+    refuse_large(path, *size)
     resized = pixels.resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - canvas) // 2, (size[1] - canvas) // 2
     cut = np.asarray(resized.crop((left, top, left + canvas, top + canvas)))
@@ -239,13 +279,18 @@ def open_images(
     Raises:
         InvalidInputError: If there is no such folder, no image in it, or one cannot be read.
     """
+    check_integer("canvas", canvas, 1)
+    if channels not in {1, 3}:
+        raise InvalidInputError(f"channels={channels!r}: give 3 for colour or 1 for grey")
+    if not isinstance(images, str | Path) or "\0" in str(images):
+        raise InvalidInputError(f"images={images!r}: give a folder or 'photographs'")
     paths = photographs() if str(images) == "photographs" else _files_in(Path(images))
     bad: list[str] = []
     if skip_bad:
         good = []
         for path in paths:
             try:
-                load_image(path, canvas=8, channels=channels)
+                load_image(path, canvas=canvas, channels=channels)
             except InvalidInputError:
                 bad.append(path.name)
             else:
@@ -263,7 +308,12 @@ def _files_in(folder: Path) -> list[Path]:
         raise InvalidInputError(
             f"images {str(folder)!r}: not a folder; give a folder or 'photographs'"
         )
-    paths = image_files(folder.rglob("*"))
+    try:
+        paths = image_files(folder.rglob("*"))
+    except OSError as error:
+        raise InvalidInputError(
+            f"folder {str(folder)!r} cannot be searched ({first_line(error)})"
+        ) from error
     if not paths:
         raise InvalidInputError(
             f"folder {str(folder)!r} contains no images; Pillow reads files such as .png, .jpg, "

@@ -8,6 +8,7 @@ networks" (2014), section 5.1: the box round all digits, expanded by 30 %, resiz
 """
 
 import importlib
+import math
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,10 +26,13 @@ from invariance_probe.data.downloads import Progress, RemoteFile
 from invariance_probe.data.formats import AGAIN, check_labels
 from invariance_probe.data.pictures import read_picture
 from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.files import refuse_explosion
 
 SIDE, SLOTS, NO_DIGIT = 64, 5, 10
 EXPANSION = 1.3
 """The box round the digits is made this much wider and higher before it is cut out."""
+_MOST = 10**6
+"""Photographs of one digitStruct, at most: SVHN has 248 823 in all."""
 _ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 
 
@@ -84,13 +88,18 @@ def read_cropped(
     Raises:
         InvalidInputError: If the file is damaged or holds something else.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
         with path.open("rb") as file:
+            shapes = [shape for _, shape, _ in whosmat(file)]
+            refuse_explosion(path, sum(map(math.prod, shapes)))
+            file.seek(0)
             held = loadmat(file, variable_names=["X", "y"])
     except FileNotFoundError as error:
         raise InvalidInputError(f"file {str(path)!r} does not exist") from error
+    except InvalidInputError:
+        raise
     except Exception as error:  # loadmat lets through whatever a damaged file makes it stumble over
         raise InvalidInputError(
             f"file {str(path)!r} is damaged or not a MATLAB 5 file ({first_line(error)}); {AGAIN}"
@@ -205,24 +214,31 @@ def numbers_in(file: Any) -> Iterator[Number]:
     Yields:
         The numbers, in the order of the file.
     """
-    names, boxes = file["digitStruct/name"], file["digitStruct/bbox"]
-    for name, box in zip(np.asarray(names).flat, np.asarray(boxes).flat, strict=True):
+    names, boxes = (_few(file[f"digitStruct/{each}"], _MOST) for each in ("name", "bbox"))
+    for name, box in zip(names.flat, boxes.flat, strict=True):
         fields = file[box]
 
         def values(field: str, fields: Any = fields) -> tuple[float, ...]:
-            held = np.asarray(fields[field]).reshape(-1)
+            held = _few(fields[field]).reshape(-1)
             if len(held) == 1 and held.dtype != object:
                 return (float(held[0]),)
-            return tuple(float(np.asarray(file[reference]).reshape(-1)[0]) for reference in held)
+            return tuple(float(_few(file[reference]).reshape(-1)[0]) for reference in held)
 
         yield Number(
-            name="".join(chr(int(c)) for c in np.asarray(file[name]).reshape(-1)),
+            name="".join(chr(int(c)) for c in _few(file[name]).reshape(-1)),
             labels=tuple(int(label) for label in values("label")),
             left=values("left"),
             top=values("top"),
             width=values("width"),
             height=values("height"),
         )
+
+
+def _few(held: Any, most: int = 1000) -> np.ndarray:
+    """Read a set that a handful of bytes could say is huge."""
+    if (count := math.prod(held.shape)) > most:
+        raise ValueError(f"a set of {count} values where at most {most} are expected")
+    return np.asarray(held)
 
 
 def cut_out(
@@ -247,10 +263,17 @@ def cut_out(
     images = np.empty((len(kept), SIDE, SIDE, 3), dtype=np.uint8)
     labels = np.full((len(kept), SLOTS), NO_DIGIT, dtype=np.int64)
     for i, number in enumerate(kept):
+        if Path(number.name).name != number.name or number.name == "..":
+            raise InvalidInputError(
+                f"{str(folder / 'digitStruct.mat')!r} names a photograph {number.name!r} outside "
+                f"its folder; {AGAIN}"
+            )
         path = folder / number.name
         labels[i, : len(number.labels)] = _digits(np.array(number.labels), path)
         photograph = read_picture(path, "unpack the archive again").convert("RGB")
-        box = number.crop(*photograph.size)
+        edges = (*number.left, *number.top, *number.width, *number.height)
+        known = number.labels and all(map(math.isfinite, edges))
+        box = number.crop(*photograph.size) if known else (0.0,) * 4
         if box[2] - box[0] < 1 or box[3] - box[1] < 1:
             raise InvalidInputError(
                 f"photograph {str(path)!r}: the box round its digits is empty; {AGAIN}"

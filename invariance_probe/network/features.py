@@ -13,15 +13,18 @@ Convention:
 import difflib
 import fnmatch
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors.checks import check_tensor
 from invariance_probe.network import receptive
+from invariance_probe.network.copies import working_copy
 from invariance_probe.network.hooks import Key, evaluating, record
 from invariance_probe.plane import coordinates
 
@@ -112,13 +115,42 @@ def list_layers(
         model: Any module; it is left as it was found.
         images: Images as the model takes them; the first is passed through it.
 
+    Raises:
+        InvalidInputError: If the model cannot be copied or refuses the image.
+
     Returns:
         One row for each output: ``name``, ``type``, ``call``, ``channels``, ``height``, ``width``,
         ``stride`` and ``offset`` (pixels; the mean of both axes, which differ in few networks and
         stand in ``stride_y``, ``stride_x``, ``offset_y``, ``offset_x``), ``measured``, ``spatial``
         and, where there is no spatial map, the ``reason``.
+    """  # noqa: DOC502  (raised by what is called)
+    check_tensor("images", images, "batch", "channel", "height", "width")
+    with forwarding(images):
+        return listing(find_layers(working_copy(model), images))
+
+
+@contextmanager
+def forwarding(images: Float[Tensor, "batch channel height width"]) -> Iterator[None]:
+    """Name what a model makes of images where it raises.
+
+    Args:
+        images: What it is given.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidInputError: If anything but an interrupt is raised within.
     """
-    return listing(find_layers(model, images))
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:  # whatever a model raises
+        said = first_line(error) or type(error).__name__
+        raise InvalidInputError(
+            f"the model refuses an image of shape {tuple(images.shape[1:])}: {said}"
+        ) from error
 
 
 def listing(layers: Sequence[Layer]) -> pd.DataFrame:
@@ -161,7 +193,7 @@ def find_layers(
     """Do what `list_layers` does, as objects, and for chosen layers only if wished.
 
     Args:
-        model: Any module; it is left as it was found.
+        model: Any module; modules keep their modes, buffers that a pass writes do not.
         images: Images as the model takes them; the first is passed through it.
         patterns: Names or patterns, see `select_layers`; everything by default.
 

@@ -64,6 +64,36 @@ def record(model: nn.Module, images: Tensor, wanted: set[Key] | None = None) -> 
     return outputs
 
 
+def unsteady(model: nn.Module, images: Tensor) -> list[Key]:
+    """Find what differs between two passes over the same images.
+
+    Args:
+        model: Any module, in evaluation mode.
+        images: Its input.
+
+    Returns:
+        The outputs that differ by a bit, on a GPU by more than rounding, where sums may be taken in
+        any order; in the order in which they were computed, so that the first is where it begins.
+    """
+    once, again = record(model, images), record(model, images)
+    return [
+        key
+        for key in {**once, **again}
+        if not (key in once and key in again and _same(once[key], again[key]))
+    ]
+
+
+def _same(once: Tensor, again: Tensor) -> bool:
+    if once.shape != again.shape or once.dtype != again.dtype:
+        return False
+    if not once.is_floating_point():
+        return torch.equal(once, again)
+    slack = 0.0
+    if once.is_cuda and once.numel():
+        slack = float(once.abs().nan_to_num(0, 0).max()) * torch.finfo(once.dtype).eps ** 0.5
+    return torch.allclose(once, again, rtol=0, atol=slack, equal_nan=True)
+
+
 class _AllSeenError(Exception):
     """Ends a forward pass early."""
 
@@ -94,7 +124,9 @@ def run_hooked(
     handles = []
     try:
         for name, module in model.named_modules():
-            if modules is None or name in modules:
+            # what torch.jit compiled takes no hooks
+            watched = not isinstance(module, torch.jit.ScriptModule)
+            if watched and (modules is None or name in modules):
                 handles.append(module.register_forward_hook(hook(name)))
         model(images)
     finally:

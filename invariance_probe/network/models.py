@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError, first_line
 from invariance_probe.files import read_state_dict
@@ -56,6 +57,8 @@ def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
     Raises:
         InvalidInputError: If the name is unknown, its library missing, or the weights do not fit.
     """
+    if not isinstance(name, str):
+        raise InvalidInputError(f"model {name!r}: give a name; a module needs no loading")
     prefix, _, rest = name.partition(":")
     if name in LITE_CROPS:
         loaded = _load_lite(name, pretrained=weights is None)
@@ -99,13 +102,33 @@ def load_weights(module: nn.Module, path: Path) -> None:
         for key in sorted(own.keys() & state.keys())
         if own[key].shape != state[key].shape
     ]
-    if missing or unexpected or reshaped:
-        parts = (("missing", missing), ("unexpected", unexpected), ("other shape", reshaped))
+    unfit = [
+        f"{key} {_kind(state[key])} instead of {_kind(own[key])}"
+        for key in sorted(own.keys() & state.keys())
+        if _kind(state[key]) != _kind(own[key])
+    ]
+    if missing or unexpected or reshaped or unfit:
+        parts = (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("other shape", reshaped),
+            ("other kind", unfit),
+        )
         detail = "; ".join(f"{what}: {_shorten(keys)}" for what, keys in parts if keys)
         raise InvalidInputError(
             f"weights file {str(path)!r} does not fit {type(module).__name__}: {detail}"
         )
     module.load_state_dict(state, strict=False)
+
+
+def _kind(tensor: Tensor) -> str:
+    """What a tensor holds; another kind would be converted in silence, and mean something else."""
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
+        return "sparse, hollow or quantized"
+    if tensor.is_floating_point() and tensor.dtype.itemsize > 1:
+        return "real"
+    odd = tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+    return str(tensor.dtype).removeprefix("torch.") if odd else "integer"
 
 
 def _shorten(keys: Sequence[str], count: int = 4) -> str:
@@ -170,7 +193,7 @@ def _load_torchvision(name: str, rest: str, *, pretrained: bool) -> LoadedModel:
 def _build(name: str, build: Callable[[], object]) -> nn.Module:
     try:
         module = build()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidInputError(f"model {name!r} cannot be built: {first_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise InvalidInputError(
@@ -183,10 +206,10 @@ def _call_factory(name: str) -> nn.Module:
     module_name, _, factory_name = name.partition(":")
     try:
         library = importlib.import_module(module_name)
-    except ImportError as error:
+    except (Exception, SystemExit) as error:  # whatever somebody's module does when it is run
         raise InvalidInputError(
-            f"model {name!r}: module {module_name!r} cannot be imported ({error}); is it installed "
-            "or on PYTHONPATH?"
+            f"model {name!r}: module {module_name!r} cannot be imported ({first_line(error)}); is "
+            "it installed or on PYTHONPATH?"
         ) from error
     factory = getattr(library, factory_name, None)
     if not callable(factory):

@@ -24,7 +24,6 @@ Pooled vectors (gates) are held at their value for the constant ground, and what
 canvas answer to a bump is taken off: a context that all cells share says nothing of where they are.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from invariance_probe.network.copies import working_copy
 from invariance_probe.network.hooks import Key, run_hooked
 
 _RESIDUE = 32
@@ -330,12 +330,15 @@ def _mean_pool(
 
 def _neutralise(model: nn.Module) -> nn.Module:
     """Copy a model, all weights of a filter equal and positive, normalisation left out."""
-    neutral = copy.deepcopy(model).float().eval()
+    neutral = working_copy(model).float().eval()
     for name, module in list(neutral.named_modules()):
         # a name is all that norms of different libraries have in common
         if "norm" in type(module).__name__.lower() and not list(module.children()) and name:
-            parent, _, child = name.rpartition(".")
-            setattr(neutral.get_submodule(parent), child, nn.Identity())
+            above, _, child = name.rpartition(".")
+            parent = neutral.get_submodule(above)
+            # weight_norm makes one weight of two tensors, of a filter of ones one of ones
+            if getattr(parent, "is_tensor", True):
+                setattr(parent, child, nn.Identity())
     with torch.no_grad():
         for name, parameter in neutral.named_parameters():
             if parameter.dim() >= 2:

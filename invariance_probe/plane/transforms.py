@@ -16,6 +16,9 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane import coordinates
 from invariance_probe.plane.rendering import render
 
+MOST = 10_000
+"""Transforms of one sweep."""
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -260,7 +263,10 @@ class Affine(Transform):
         Raises:
             InvalidInputError: If the matrix has another shape, is singular or not finite.
         """
-        given = torch.as_tensor(self.affine_matrix, dtype=torch.float64)
+        try:
+            given = torch.as_tensor(self.affine_matrix, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidInputError(f"Affine: {self.affine_matrix!r} is no matrix") from error
         if tuple(given.shape) not in {(2, 2), (2, 3), (3, 3)}:
             raise InvalidInputError(
                 f"Affine: a matrix of shape {tuple(given.shape)} was given; give 2 x 2, 2 x 3 or "
@@ -301,12 +307,19 @@ def sweep(kind: str, start: float, stop: float, step: float) -> list[Transform]:
     }
     if kind not in families:
         raise InvalidInputError(f"unknown transform {kind!r}; choose from {', '.join(families)}")
+    start, stop, step = map(_number, (start, stop, step))
     if not all(map(math.isfinite, (start, stop, step))) or step <= 0 or stop < start:
         raise InvalidInputError(
             f"sweep {kind}={start:g}:{stop:g}:{step:g} is empty; give START:STOP:STEP with "
             "START <= STOP and STEP > 0"
         )
-    count = math.floor((stop - start) / step + 1e-9) + 1
+    steps = (stop - start) / step
+    if steps >= MOST:
+        raise InvalidInputError(
+            f"sweep {kind}={start:g}:{stop:g}:{step:g} has more than {MOST} steps; give a larger "
+            "STEP, or list the transforms"
+        )
+    count = math.floor(steps + 1e-9) + 1
     transforms: list[Transform] = [
         families[kind](round(start + i * step, 12)) for i in range(count)
     ]
@@ -332,8 +345,16 @@ def _linear(xx: float, xy: float, yx: float, yy: float) -> Tensor:
 
 
 def _finite(transform: Transform, name: str, value: float) -> float:
-    if not math.isfinite(value):
+    if not math.isfinite(number := _number(value)):
         raise InvalidInputError(
             f"{type(transform).__name__}({name}={value}): the value must be a finite number"
         )
-    return float(value)
+    return number
+
+
+def _number(value: float) -> float:
+    """A number; NaN for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return math.nan

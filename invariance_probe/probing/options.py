@@ -10,6 +10,7 @@ import torch
 
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_integer, check_number
 from invariance_probe.plane import regions
 from invariance_probe.results.methods import DEFAULT_METHODS, Method, parse_methods
 
@@ -75,9 +76,16 @@ class ProbeOptions:
                 f"dtype={self.dtype!r}: choose float32 or float64, in which models of half "
                 "precision are probed as well"
             )
-        if self.batch_size < 1:
-            raise InvalidInputError(f"batch_size={self.batch_size}: give at least 1")
-        if self.margin < 0:
+        check_integer("batch_size", self.batch_size, 1)
+        check_integer("seed", self.seed, 0)
+        if self.crop is not None:
+            check_integer("crop", self.crop, 1)
+        for name in ("mean", "std", "fill"):
+            for value in getattr(self, name) or ():
+                check_number(name, value)
+        if self.std is not None and not all(value > 0 for value in by_channel(self.std)):
+            raise InvalidInputError(f"std={self.std}: give positive numbers")
+        if check_number("margin", self.margin) < 0:
             raise InvalidInputError(f"margin={self.margin:g}: give 0 or more cells")
 
     def replace(self, **changes: Any) -> "ProbeOptions":

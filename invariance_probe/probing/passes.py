@@ -1,8 +1,7 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
+from invariance_probe.errors.checks import check_tensor
 from invariance_probe.machine import pick_device
-from invariance_probe.network import features
+from invariance_probe.network import features, hooks
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
@@ -32,28 +32,6 @@ ROUNDING = 1e-4
 """Part of a map's largest value by which another order of float additions may move its values."""
 
 _STAY = Rotation(0)
-
-
-@contextmanager
-def placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Move a model to a device and type, and back.
-
-    Args:
-        model: The model.
-        device: Where to compute.
-        dtype: What to compute in.
-
-    Yields:
-        Nothing.
-    """
-    tensors = (*model.parameters(), *model.buffers())
-    home = next(((t.device, t.dtype) for t in tensors if t.is_floating_point()), None)
-    model.to(device=device, dtype=dtype)
-    try:
-        yield
-    finally:
-        if home is not None:
-            model.to(device=home[0], dtype=home[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +93,18 @@ class ForwardPasses:
         self.model, self.source, self.moves, self.options = model, source, moves, options
         self.device, self.dtype = pick_device(options.device), options.real
         first = source[0]
+        check_tensor(f"image {source.names[0]!r}", first, "channel", "height", "width")
+        if not first.numel():
+            raise InvalidInputError(f"images of shape {tuple(first.shape)} hold no pixel")
         self.canvas = (first.shape[-2], first.shape[-1])
         self.size = crop_size(options.crop, *self.canvas)
+        for move in moves:
+            # maps are blurred as far as content shrinks, and padded by as much
+            if float(torch.linalg.svdvals(move.matrix[:2, :2]).min()) * min(self.canvas) < 2:
+                raise InvalidInputError(
+                    f"{move!r} shrinks images of {self.canvas[0]} x {self.canvas[1]} pixels to "
+                    "less than two; use a weaker transform, or larger images"
+                )
         channels = first.shape[0]
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)
@@ -183,15 +171,28 @@ class ForwardPasses:
         return torch.tensor(given, device=self.device, dtype=self.dtype).view(1, -1, 1, 1)
 
     def _find_layers(self, image: Tensor, patterns: list[str]) -> list[features.Layer]:
-        try:
-            return features.find_layers(self.model, image, patterns)
-        except InvalidInputError:
-            raise
-        except Exception as error:
-            first_line = str(error).partition("\n")[0]
-            raise InvalidInputError(
-                f"the model refuses an image of shape {tuple(image.shape[1:])}: {first_line}"
-            ) from error
+        with features.forwarding(image):
+            layers = features.find_layers(self.model, image, patterns)
+            self._unsteady = hooks.unsteady(self.model, image)
+        self.refuse_unsteady({hooks.Key(each.module, each.call, each.path) for each in layers})
+        return layers
+
+    def refuse_unsteady(self, wanted: Set[hooks.Key]) -> None:
+        """Stop where the same image does not give the same twice.
+
+        Args:
+            wanted: What is to be measured.
+
+        Raises:
+            InvalidInputError: If it differs between two passes.
+        """
+        if wanted.isdisjoint(self._unsteady):
+            return
+        first = self._unsteady[0].module or "(model)"
+        raise InvalidInputError(
+            f"the model is not deterministic: layer {first!r} answers the same image otherwise the "
+            "second time (dropout, random numbers or a counter in forward?); leave that out"
+        )
 
     def _quickest_format(self, image: Tensor) -> torch.memory_format:
         """How images lie in memory: channels last if the model takes it and maps stay the same."""
@@ -373,10 +374,11 @@ class ForwardPasses:
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
         """Tap all layers, in passes of at most the batch size."""
-        parts = [
-            features.tap(self.model, part.contiguous(memory_format=self._format), self.layers)
-            for part in torch.split(images, self.options.batch_size)
-        ]
+        with features.forwarding(images):
+            parts = [
+                features.tap(self.model, part.contiguous(memory_format=self._format), self.layers)
+                for part in torch.split(images, self.options.batch_size)
+            ]
         # a model may compute in half precision inside, which no search or score would stand
         return {
             layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype).contiguous()

@@ -21,7 +21,7 @@ from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
 from invariance_probe.probing.passes import Chunk, ForwardPasses
-from invariance_probe.probing.setup import computing, configuration, opened
+from invariance_probe.probing.setup import computing, configuration, named, opened
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
@@ -54,7 +54,9 @@ def probe(
     batch.
 
     Args:
-        model: Any module; it is left as it was found.
+        model: Any module; it is left as it was found, to the last bit, however the probe ends, as a
+            copy is worked on, which takes the memory of its weights once more. A model that answers
+            the same image differently the second time is refused.
         images: Images of one size, at least the crop; larger ones spare the transforms from
             inventing what enters at the border.
         layers: Names or patterns, see `features.select_layers`.
@@ -78,10 +80,10 @@ def probe(
     target = check_out(out)
     source = opened(images, transforms)
     began = time.monotonic()
-    patterns = [layers] if isinstance(layers, str) else list(layers)
-    with computing(model, options), Progress(progress) as bar:
+    patterns = named(layers)
+    with computing(model, options) as own, Progress(progress) as bar:
         again = any(method.mixing for method in options.compared)
-        passes = ForwardPasses(model, source, patterns, transforms, options, keep=again)
+        passes = ForwardPasses(own, source, patterns, transforms, options, keep=again)
         run = _Run(passes, transforms, options)
         permutations = run.measure(bar)
     result = assemble(

@@ -25,6 +25,8 @@ from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
 from invariance_probe.machine import memory_kept
+from invariance_probe.network import features
+from invariance_probe.network.hooks import Key
 from invariance_probe.network.replay import Replay, maps_and_outputs, outputs
 from invariance_probe.plane import sampling
 from invariance_probe.plane.rendering import crop_size
@@ -34,7 +36,7 @@ from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import CACHE_BYTES, ForwardPasses
-from invariance_probe.probing.setup import computing, configuration, opened
+from invariance_probe.probing.setup import computing, configuration, named, opened
 from invariance_probe.probing.showing import Shown
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import METHODS, RECOVERY_METHODS, Method, Warp
@@ -107,8 +109,9 @@ def recover(
     ``pandas.concat([probed.frame(), recovered.frame()])`` is one tidy table.
 
     Args:
-        model: Any module; it is left as it was found. Its output counts as a class vector, of
-            logits, if it is a single tensor of shape (batch, class) with two classes or more.
+        model: Any module; it is left as it was found (see `probe`). Its output counts as a class
+            vector, of logits, if it is a single tensor of shape (batch, class) with two classes or
+            more.
         images: Images of one size, at least the crop.
         layers: Names or patterns, see `features.select_layers`.
         transforms: What is done to the input.
@@ -159,9 +162,9 @@ def recover(
     if rule is Outside.DISC:
         source = _Discs(source, options)
     began = time.monotonic()
-    patterns = [layers] if isinstance(layers, str) else list(layers)
-    with computing(model, options), Progress(progress) as bar:
-        passes = ForwardPasses(model, source, patterns, transforms, options, keep=False, whole=True)
+    patterns = named(layers)
+    with computing(model, options) as own, Progress(progress) as bar:
+        passes = ForwardPasses(own, source, patterns, transforms, options, keep=False, whole=True)
         run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
         run.measure(bar)
     about = configuration(passes, transforms, options, name or type(model).__name__)
@@ -276,6 +279,7 @@ class _Run:
         image = passes.inputs(passes.shuffled[:1])[0]
         # what cannot be compared is refused before anything is measured
         said = outputs(passes.model, image)
+        passes.refuse_unsteady({Key("", 1, path) for path in said})
         _as_rows(said)
         self.metrics = _metrics(said, labels, classes)
         self.replay = Replay(passes.model, image, passes.layers)
@@ -325,7 +329,8 @@ class _Run:
 
     def _forward(self, said: list[dict[str, Tensor]], images: Tensor) -> dict[str, Tensor]:
         """Maps of all layers, and what the network says, for images as they are."""
-        maps, output = maps_and_outputs(self.passes.model, images, self.passes.layers)
+        with features.forwarding(images):
+            maps, output = maps_and_outputs(self.passes.model, images, self.passes.layers)
         said.append(output)
         return {name: each.to(self.passes.dtype) for name, each in maps.items()}
 
@@ -507,7 +512,10 @@ def _checked_labels(
     """Labels as a tensor, one for each image."""
     if labels is None:
         return None
-    given = torch.as_tensor(labels)
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(f"labels={labels!r}: give class numbers") from error
     if given.shape != (images,) or given.is_floating_point() or given.dtype == torch.bool:
         raise InvalidInputError(
             f"labels of shape {tuple(given.shape)} and type {given.dtype}: give one class number "

@@ -1,7 +1,7 @@
 """What every measurement begins with: its images, the model in place, and what is written down."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_tensor
 from invariance_probe.machine import pick_device
-from invariance_probe.network import hooks
+from invariance_probe.network import copies
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.duplicates import alike_in
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.passes import ForwardPasses, placed
+from invariance_probe.probing.passes import ForwardPasses
+
+IMAGES = ("batch", "channel", "height", "width")
+"""Dimensions of images."""
 
 
 def opened(
@@ -33,33 +37,65 @@ def opened(
         The images, one by one.
 
     Raises:
-        InvalidInputError: If there are no images or no transforms.
+        InvalidInputError: If there are no images or no transforms, or they are something else.
     """
+    if not isinstance(images, ImageSource):
+        check_tensor("images", images, *IMAGES)
     source = TensorImages(images) if isinstance(images, Tensor) else images
     if len(source) == 0:
         raise InvalidInputError("there are no images; give at least one")
+    if not isinstance(transforms, Sequence) or not all(
+        isinstance(t, Transform) for t in transforms
+    ):
+        raise InvalidInputError(
+            f"transforms={transforms!r}: give a list of transforms, such as [Rotation(30)]"
+        )
     if not transforms:
         raise InvalidInputError("there are no transforms; give at least one")
     return source
 
 
-@contextmanager
-def computing(model: nn.Module, options: ProbeOptions) -> Iterator[None]:
-    """Put a model in place, in evaluation mode and full precision; leave it as it was found.
+def named(layers: str | Sequence[str]) -> list[str]:
+    """Check that there is a layer to measure.
 
     Args:
-        model: The model.
+        layers: Names or patterns.
+
+    Returns:
+        A list of them.
+
+    Raises:
+        InvalidInputError: If there is none, or one is no text.
+    """
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError(
+            f"layers={layers!r}: give at least one name or pattern; list_layers lists them"
+        )
+    return names
+
+
+@contextmanager
+def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
+    """Make ready to compute in full precision, without gradients, with a copy of a model.
+
+    Args:
+        model: The model, which is left alone.
         options: Device and type.
 
     Yields:
-        Nothing.
+        The copy, in place and in evaluation mode (see `copies.working_copy`).
     """
+    device = pick_device(options.device)
     with (
-        placed(model, pick_device(options.device), options.real),
-        hooks.evaluating(model),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        copies.same_randomness(),
+        torch.no_grad(),
+        # a global switch, left alone where it switches nothing: other threads may compute as well
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        if device.type == "cuda"
+        else nullcontext(),
     ):
-        yield
+        yield copies.placed_copy(model, device, options.real)
 
 
 def configuration(

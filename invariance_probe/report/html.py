@@ -1,5 +1,7 @@
 """From blocks to one HTML file."""
 
+import base64
+import hashlib
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.report import inline_figures
 from invariance_probe.report.blocks import Page
 
+PAGE = Path(__file__).parent / "page"
+"""Folder of the template and its parts."""
 LARGEST_PAGE = 5_000_000
 """Bytes of a page."""
 
@@ -27,7 +31,7 @@ def render(page: Page) -> str:
     Raises:
         InvalidInputError: If it would be larger than `LARGEST_PAGE`.
     """
-    loader = FileSystemLoader(Path(__file__).parent / "page")
+    loader = FileSystemLoader(PAGE)
     environment = Environment(
         loader=loader,
         autoescape=True,
@@ -43,13 +47,33 @@ def render(page: Page) -> str:
     ]
     claims = {item.id for section in page.sections for item in section.items}
     template = environment.get_template("page.html")
-    text = template.render(page=page, figures=figures, claims=claims)
+    script = (PAGE / "page.js").read_text(encoding="utf-8")
+    text = template.render(
+        page=page, figures=figures, claims=claims, script=Markup(script), policy=policy(script)
+    )
     if (size := len(text.encode())) > LARGEST_PAGE:
         raise InvalidInputError(
             f"the page would take {size / 1e6:.1f} MB, more than {LARGEST_PAGE / 1e6:.0f}; name "
             "fewer folders"
         )
     return text
+
+
+def policy(script: str) -> str:
+    """Say what a browser may do with a page: run one script, and fetch nothing.
+
+    Args:
+        script: Between the tags, to the letter.
+
+    Returns:
+        A Content-Security-Policy. Styles cannot be named one by one, as every line of a figure has
+        its own; they can fetch nothing either.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
 
 
 def write(page: Page, out: Path) -> Path:

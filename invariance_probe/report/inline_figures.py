@@ -5,6 +5,7 @@ Every figure is a part of the page: nothing is fetched.
 
 import base64
 import io
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -29,9 +30,21 @@ BUDGET = 4_200_000
 """Bytes of all figures together: the page stays under 5 MB."""
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
-_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_REFERENCE = re.compile(r"url\(#([\w.-]+)\)")
+_SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _DRAWN = frozenset({"d", "x", "y", "points", "width", "height"})
-_LEFT_OUT = frozenset({"metadata", "script", "style", "foreignObject", "title", "desc"})
+# what matplotlib draws with; whatever else a file holds has no business on a page
+_ELEMENTS = frozenset({"g", "defs", "path", "use", "clipPath", "rect", "image"})
+_ATTRIBUTES = _DRAWN | {"transform", "clip-path"}
+_STYLES = frozenset({"fill", "stroke", "opacity", "fill-opacity", "stroke-opacity"})
+_STYLES |= {
+    f"stroke-{each}" for each in ("width", "linejoin", "linecap", "dasharray", "dashoffset")
+}
+_PLAIN = re.compile(r"[\w\s.,#%()+-]*")
+"""Values: numbers, colours, paths, calls. Nothing quoted or escaped, no address."""
+_PIXELS = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+")
+_DEEPEST = 50
+"""Levels of groups; matplotlib has eight."""
 
 
 def markup(drawings: Sequence[Drawing], budget: int = BUDGET) -> list[str]:
@@ -78,8 +91,8 @@ def _best(drawing: Drawing, prefix: str) -> str:
 def vectors(drawing: Drawing, prefix: str) -> str:
     """Write the vectors of a figure as an element of a page.
 
-    Names within it are made unique, coordinates rounded to a hundredth of a point, and whatever
-    could run or refer outside is left out.
+    Elements, attributes and styles that are known to draw are taken over, by namespace and letter;
+    nothing else is. Names are made unique, coordinates rounded to a hundredth of a point.
 
     Args:
         drawing: A figure with vectors.
@@ -89,56 +102,67 @@ def vectors(drawing: Drawing, prefix: str) -> str:
         An ``svg`` element; empty if the vectors cannot be read.
     """
     try:
-        root = ElementTree.fromstring(drawing.svg)
-    except ElementTree.ParseError:
+        given = ElementTree.fromstring(drawing.svg)
+        sides = [re.match(r"[\d.]+", given.get(name, "")) for name in ("width", "height")]
+        box = given.get("viewBox") or "0 0 " + " ".join(side.group() for side in sides if side)
+        numbers = [float(number) for number in box.split()]
+    except (ElementTree.ParseError, ValueError, LookupError):  # LookupError: an unknown encoding
         return ""
-    sides = [re.match(r"[\d.]+", root.get(name, "")) for name in ("width", "height")]
-    box = root.get("viewBox")
-    if box is None and all(sides):
-        box = "0 0 " + " ".join(side.group() for side in sides if side)
-    if box is None:
+    if given.tag != f"{_SVG}svg" or len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         return ""
-    _clean(root, prefix)
-    root.attrib.clear()
-    root.set("viewBox", box)
-    root.set("style", f"max-width:{LARGEST_SCALE * float(box.split()[2]):.0f}px")
-    root.set("role", "img")
-    root.set("aria-label", drawing.alt)
+    root = _taken_over(given, prefix, 0)
+    root.attrib = {
+        "viewBox": " ".join(f"{number:g}" for number in numbers),
+        "style": f"max-width:{LARGEST_SCALE * numbers[2]:.0f}px",
+        "role": "img",
+        "aria-label": drawing.alt,
+    }
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
 
 
-def _clean(element: ElementTree.Element, prefix: str) -> None:
-    """Make an element and all in it part of a page."""
-    element.tag = element.tag.rpartition("}")[2]
-    for name, value in list(element.attrib.items()):
-        del element.attrib[name]
-        short = name.rpartition("}")[2]
-        if short.lower().startswith("on") or short in {"space", "type"}:
-            continue
-        if short == "id":
-            # names of groups serve nobody here, and the same image twice has one name
-            if element.tag not in {"g", "use", "image"}:
-                element.set("id", f"{prefix}-{value}")
-            continue
-        if short == "href":
-            if value.startswith("#"):
-                element.set("href", f"#{prefix}-{value[1:]}")
-            elif value.startswith("data:image/"):
-                element.set("href", "".join(value.split()))
-            continue
-        text = _REFERENCE.sub(rf"url(#{prefix}-\1)", value)
-        if "url(" in text and "url(#" not in text:
-            continue
-        if short in _DRAWN:
-            text = _NUMBER.sub(_rounded, text)
-        element.set(short, " ".join(text.split()))
-    for child in list(element):
-        if not isinstance(child.tag, str) or child.tag.rpartition("}")[2] in _LEFT_OUT:
-            element.remove(child)
-            continue
-        _clean(child, prefix)
-    element.text = (element.text or "").strip()
-    element.tail = None
+def _taken_over(given: ElementTree.Element, prefix: str, level: int) -> ElementTree.Element:
+    """Draw an element, and all in it, anew."""
+    kind = given.tag.removeprefix(_SVG)
+    out = ElementTree.Element(kind)
+    for name, value in given.attrib.items():
+        text = " ".join(value.split())
+        if name == "id" and kind in {"path", "rect", "clipPath"} and re.fullmatch(r"[\w.-]+", text):
+            # names of groups serve nobody, but for references that multiply at each level
+            out.set("id", f"{prefix}-{text}")
+        elif name in {"href", f"{_XLINK}href"}:
+            if kind == "use" and re.fullmatch(r"#[\w.-]+", text):
+                out.set("href", f"#{prefix}-{text[1:]}")
+            elif kind == "image" and _PIXELS.fullmatch(joined := text.replace(" ", "")):
+                out.set("href", joined)
+        elif name == "style":
+            out.set("style", _styles(text, prefix))
+        elif name in _ATTRIBUTES and _is_plain(text):
+            if name in _DRAWN:
+                text = _NUMBER.sub(_rounded, text)
+            out.set(name, _REFERENCE.sub(rf"url(#{prefix}-\1)", text))
+    out.extend(
+        _taken_over(child, prefix, level + 1)
+        for child in given
+        if level < _DEEPEST
+        and isinstance(child.tag, str)
+        and child.tag.startswith(_SVG)
+        and child.tag.removeprefix(_SVG) in _ELEMENTS
+    )
+    return out
+
+
+def _styles(text: str, prefix: str) -> str:
+    kept = []
+    for declared in text.split(";"):
+        name, _, value = (part.strip() for part in declared.partition(":"))
+        if name in _STYLES and _is_plain(value):
+            kept.append(f"{name}: " + _REFERENCE.sub(rf"url(#{prefix}-\1)", value))
+    return "; ".join(kept)
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a value is one that draws, and refers to nothing but what is beside it."""
+    return bool(_PLAIN.fullmatch(value)) and "url" not in _REFERENCE.sub("", value).lower()
 
 
 def _rounded(match: re.Match[str]) -> str:
@@ -171,7 +195,7 @@ def pixels(drawing: Drawing, widest: int = WIDEST) -> str:
                 stream = io.BytesIO()
                 image.save(stream, "WEBP", quality=QUALITY)
                 kind, content = "webp", stream.getvalue()
-    except OSError as error:
+    except Exception as error:  # whatever Pillow makes of a damaged or an endless image
         raise InvalidInputError(
             f"a figure cannot be read ({error}); remove its file or draw it again"
         ) from error

@@ -1,23 +1,26 @@
 """The part of a page that a probe's run folder makes."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import read_json, reading
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Drawing, Grid, Section
-from invariance_probe.results.methods import METHODS, Method
+from invariance_probe.results.methods import METHODS, Method, Warp
 from invariance_probe.results.notes import notes
+from invariance_probe.results.reading import read_config, read_csv
 from invariance_probe.results.recovery import RECOVERED
 from invariance_probe.statistics import interval_words
 
 KIND = "probe"
 CONFIG, SUMMARY, FIGURES = "config.json", "summary.csv", "figures"
 
+_ENDS = ("low", "high")
+_SUMMARY = ("layer", "transform", "method", "metric", "mean", *_ENDS)
+_SHARE_NUMBERS = ("lost", "lost_low", "lost_high", "share", *_ENDS)
+_SHARES = ("layer", "transform", "method", "metric", *_SHARE_NUMBERS, "reason")
 _CAPTIONS = {
     "depth": "Residual by depth, averaged over the transforms of a family.",
     "parts": "What the exact inverse warp leaves, and what of it each remedy removes.",
@@ -56,11 +59,8 @@ def is_probe(folder: Path) -> bool:
     """
     if not (folder / SUMMARY).is_file() or not (folder / CONFIG).is_file():
         return False
-    try:
-        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(about, dict) and {"moves", "methods", "model"} <= set(about)
+    # what is damaged is refused by name, and not passed over
+    return {"moves", "methods", "model"} <= set(read_json(folder / CONFIG))
 
 
 def identity(folder: Path) -> str:
@@ -72,7 +72,7 @@ def identity(folder: Path) -> str:
     Returns:
         Its configuration and provenance, as written.
     """
-    return (folder / CONFIG).read_text(encoding="utf-8")
+    return (folder / CONFIG).read_text(encoding="utf-8", errors="replace")
 
 
 def section(folder: Path, number: int = 1) -> Section:
@@ -87,17 +87,15 @@ def section(folder: Path, number: int = 1) -> Section:
 
     Raises:
         InvalidInputError: If the folder cannot be read.
-    """
-    try:
-        about: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        summary = pd.read_csv(folder / SUMMARY, keep_default_na=False, na_values=["", "nan"])
+    """  # noqa: DOC502  (raised by what is called)
+    about = read_config(folder / CONFIG)
+    summary = read_csv(folder / SUMMARY, _SUMMARY, ("mean", *_ENDS))
+    shares = folder / RECOVERED
+    with reading(folder / SUMMARY):
         families = list(dict.fromkeys(summary["transform"]))
         images, model = len(about["images"]), str(about["model"])
         put_back = not (summary["metric"] == "fvu").any()
-        shares = folder / RECOVERED
-        remarks = rules.remarks(summary)
-        if put_back and shares.is_file():
-            remarks = rules.advice(pd.read_csv(shares, dtype={"layer": str}))
+        remarks = () if put_back else rules.remarks(summary)
         said = notes(about, summary)
         grids = tuple(
             _grid(rows, str(family), str(metric), images)
@@ -105,11 +103,9 @@ def section(folder: Path, number: int = 1) -> Section:
             if metric in _TITLES
         )
         figures = _figures(folder, summary, families)
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInputError(
-            f"folder {str(folder)!r} contains no probe that can be read ({type(error).__name__}); "
-            "probe again, or leave it out"
-        ) from error
+    with reading(shares):
+        if put_back and shares.exists():
+            remarks = rules.advice(read_csv(shares, _SHARES, _SHARE_NUMBERS))
     claims = dict.fromkeys(claim for family in families for claim in _BEARS.get(family, ()))
     if Method.ANY_WARP in about["methods"]:
         claims["P9"] = None
@@ -136,8 +132,15 @@ def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
     order = [method for method in METHODS if method in wide.columns]
     wide = wide.reindex(index=list(dict.fromkeys(rows["layer"])), columns=order)
     title = f"{family}: {_TITLES[metric]}, {images} images"
-    note = "any-warp is a certified lower bound." if metric == "fvu" else ""
-    return Grid.of(wide.reset_index(), title, note)
+    notes = []
+    if metric == "fvu" and Method.ANY_WARP in order:
+        notes.append("any-warp is a certified lower bound for bilinear reading, border repeated.")
+    if any(method.warp is Warp.AFFINE and method.mixing for method in order):
+        notes.append(
+            "affine+... mixes after the warp that was best without a mixing: oracle+... may leave "
+            "less."
+        )
+    return Grid.of(wide.reset_index(), title, " ".join(notes))
 
 
 def _figures(folder: Path, summary: pd.DataFrame, families: Sequence[str]) -> tuple[Drawing, ...]:

@@ -61,6 +61,8 @@ class Method(StrEnum):
     interpolation, strides and sizes (`probing.floor`). ``unrelated``: the oracle-warped map of
     another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
     `alignment.mixing.Kind` fitted on other images; ``joint``: warp and mixing found in turns.
+    ``affine+KIND`` takes the warp that was best without a mixing, which can be the wrong one: it
+    may leave more than ``oracle+KIND``.
 
     Attributes:
         warp: The warp.

@@ -13,6 +13,7 @@ from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.results import decomposition, recovery, rows
+from invariance_probe.results.reading import FORMAT
 from invariance_probe.results.strips import Strip
 from invariance_probe.results.tables import ProbeTables
 
@@ -134,7 +135,7 @@ def assemble(
         {"name": [one.name for one in layers], "type": [one.type for one in layers]}
         | {n: [getattr(one, n) for one in layers] for n in (*rows.SHAPE, *_PLACE)}
     )
-    full = {**config, "moves": moves, "provenance": provenance(wall_time)}
+    full = {"format": FORMAT, **config, "moves": moves, "provenance": provenance(wall_time)}
     # through JSON, so that a result is the same before saving and after loading
     full = json.loads(json.dumps(full))
     return ProbeResult(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from invariance_probe.files import reading, refuse_explosion, unzipped
 from invariance_probe.plane.transforms import Transform, is_identity
 
 
@@ -81,12 +82,14 @@ def load_strips(path: Path) -> list[Strip]:
         path: The file; it may be missing.
 
     Returns:
-        The strips.
+        The strips; a damaged file is refused with an `InvalidInputError`.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
     strips = []
-    with np.load(path, allow_pickle=False) as arrays:
+    with reading(path):
+        refuse_explosion(path, unzipped(path))
+    with reading(path), np.load(path, allow_pickle=False) as arrays:
         for i in range(sum(name.startswith("about/") for name in arrays.files)):
             layer, transform, channels = json.loads(arrays[f"about/{i}"].tobytes())
             strips.append(

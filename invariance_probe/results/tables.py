@@ -13,6 +13,13 @@ from jaxtyping import Float, Int
 from invariance_probe.alignment.metrics import BEST_HIGH
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
+from invariance_probe.results.reading import (
+    read_channels,
+    read_config,
+    read_layers,
+    read_predictions,
+    read_table,
+)
 from invariance_probe.results.strips import Strip, load_strips, save_strips
 from invariance_probe.statistics import by_image, far_outside, mean_interval, share_interval
 
@@ -22,8 +29,6 @@ PREDICTIONS = "predictions.csv"
 
 SHARES = ("agreement", "accuracy")
 """Metrics that are shares of answers, which one image gives or does not."""
-_TEXTS = dict.fromkeys(("name", "type", "layer", "method", "image"), str)
-"""Columns of names, some of which look like numbers."""
 SUMMED = ("mean", "low", "high", "median", "worst", "worst_image", "far_outside", "n_images")
 """Columns of a summary beside those that make a group."""
 
@@ -211,7 +216,7 @@ class ProbeTables:
             The same tables.
 
         Raises:
-            InvalidInputError: If the folder holds no run.
+            InvalidInputError: If the folder holds no run, or a file of it is damaged.
         """
         path = Path(folder)
         missing = [name for name in (CONFIG, TABLE, LAYERS) if not (path / name).is_file()]
@@ -220,17 +225,16 @@ class ProbeTables:
                 f"folder {str(path)!r} holds no run that can be loaded: {', '.join(missing)} is "
                 "missing; name a folder that a probe wrote"
             )
+        config = read_config(path / CONFIG)
         permuted, predicted = path / CHANNELS, path / PREDICTIONS
         return cls(
-            table=pd.read_parquet(path / TABLE),
-            layers=pd.read_csv(path / LAYERS, keep_default_na=False, dtype=_TEXTS),
-            config=json.loads((path / CONFIG).read_text(encoding="utf-8")),
+            table=read_table(path / TABLE, config),
+            layers=read_layers(path / LAYERS, config),
+            config=config,
             strips=load_strips(path / STRIPS),
-            channels=pd.read_parquet(permuted) if permuted.is_file() else pd.DataFrame(),
+            channels=read_channels(permuted, config) if permuted.exists() else pd.DataFrame(),
             predictions=(
-                pd.read_csv(predicted, keep_default_na=False, dtype=_TEXTS)
-                if predicted.is_file()
-                else pd.DataFrame()
+                read_predictions(predicted, config) if predicted.exists() else pd.DataFrame()
             ),
         )
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from invariance_probe import files
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, first_line
 
 _NAME = re.compile(r"checkpoint-(\d{9})")
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -82,14 +82,18 @@ def newest(folder: Path) -> Checkpoint | None:
     found = _all(folder)
     if not found:
         return None
-    _, path = found[-1]
+    number, path = found[-1]
     try:
-        about = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        step, config, state = about["step"], about["config"], about["state"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        about = files.read_json(path / _STATE)
+        step, config, state = about["step"], dict(about["config"]), dict(about["state"])
+    except (InvalidInputError, ValueError, KeyError, TypeError) as error:
         raise InvalidInputError(
-            f"checkpoint {str(path)!r} is damaged ({type(error).__name__}); remove it to start over"
+            f"checkpoint {str(path)!r} is damaged ({first_line(error)}); remove it to start over"
         ) from error
+    if type(step) is not int or step != number:
+        raise InvalidInputError(
+            f"checkpoint {str(path)!r} is damaged (it is of step {step!r}); remove it to start over"
+        )
     return Checkpoint(
         step=step,
         config=config,

@@ -9,11 +9,13 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from ctypes import c_bool
 from dataclasses import replace
 from functools import lru_cache, partial
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
@@ -56,8 +58,8 @@ def train_all(
         execution: Where they are trained, and how often they are saved; its progress is one bar.
 
     Raises:
-        InvalidInputError: If there is no process to train in, or a run cannot be trained; the
-            others are stopped.
+        InvalidInputError: If there is no process to train in, one was killed from outside, or a run
+            cannot be trained; the others are stopped.
     """
     if processes is not None and processes < 1:
         raise InvalidInputError(f"processes={processes}: give at least 1")
@@ -83,31 +85,41 @@ def _side_by_side(
 ) -> None:
     # a forked child would inherit locks of torch's threads
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
+    # no Event: a process that is killed while it waits for one has `set` wait for ever
+    stop = context.RawValue(c_bool, False)
     with ProcessPoolExecutor(
         count, mp_context=context, initializer=_begin, initargs=(stop,)
     ) as pool:
         started = [pool.submit(train, config) for config in configs]
+        # Python's pool watches the processes that there were when it was last given something: the
+        # death of the newest one would go unseen
+        pool.submit(int)
         try:
             for done in as_completed(started):
                 done.result()
                 bar.advance(1)
+        except BrokenProcessPool as error:
+            stop.value = True
+            raise InvalidInputError(
+                "a training process was killed from outside (is there too little memory?); run "
+                "the same again: it goes on from the last checkpoints"
+            ) from error
         except BaseException:
-            stop.set()
+            stop.value = True
             raise
 
 
-def _begin(stop: Event) -> None:
+def _begin(stop: c_bool) -> None:
     """Prepare a process: one thread, no say in interrupts, and no life after its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_leave, args=(stop,), daemon=True).start()
 
 
-def _leave(stop: Event) -> None:
+def _leave(stop: c_bool) -> None:
     parent = multiprocessing.parent_process()
-    while not stop.wait(_LOOK_SECONDS) and parent is not None and parent.is_alive():
-        pass
+    while not stop.value and parent is not None and parent.is_alive():
+        time.sleep(_LOOK_SECONDS)
     os._exit(1)
 
 

@@ -1,9 +1,9 @@
 """Run folders of trainings: what each holds, and many of them as one frame."""
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,13 @@ from invariance_probe.statistics import t_interval
 
 RESULT, CURVE, IMAGES, MODEL = "result.json", "curve.parquet", "images.parquet", "model.safetensors"
 _POSE = ("slope_", "spread_")
+FORMAT = 2
+"""Of run folders of trainings; those of version 0.1.0 name none, and are read."""
+_KINDS: tuple[tuple[type | UnionType, tuple[str, ...]], ...] = (
+    (str, ("data", "perturbation", "network", "variant", "alignment", "outcome")),
+    (float | int, ("error", "width", "seconds", "images_per_second", "seed", "steps", "batch")),
+)
+"""What comparisons of runs rest on."""
 KEYS = ("data", "perturbation", "network", "variant", "alignment")
 """What distinguishes groups of runs that differ in the seed alone."""
 
@@ -61,6 +68,7 @@ class TrainResult:
         for name, table in ((CURVE, self.curve), (IMAGES, self.images)):
             files.write_file(folder / name, partial(table.to_parquet, index=False))
         about = {
+            "format": FORMAT,
             "config": self.config,
             "numbers": self.numbers,
             "provenance": self.provenance,
@@ -78,27 +86,42 @@ class TrainResult:
             The same result.
 
         Raises:
-            InvalidInputError: If the folder holds no finished training.
+            InvalidInputError: If the folder holds no finished training, or a file is damaged.
         """
         path = Path(folder)
-        try:
-            about = json.loads((path / RESULT).read_text(encoding="utf-8"))
+        if not is_finished(path):
+            raise InvalidInputError(
+                f"folder {str(path)!r} contains no finished training; give one with {RESULT}, "
+                f"{CURVE} and {IMAGES}"
+            )
+        about = files.read_json(path / RESULT)
+        files.check_format(path / RESULT, about, FORMAT)
+        with files.reading(path / RESULT):
             numbers = {
                 key: float("nan") if value is None else value
                 for key, value in about["numbers"].items()
             }
-            return cls(
-                config=about["config"],
-                numbers=numbers,
-                curve=pd.read_parquet(path / CURVE),
-                images=pd.read_parquet(path / IMAGES),
-                provenance=about["provenance"],
-            )
-        except (OSError, ValueError, KeyError) as error:
+            config, provenance = dict(about["config"]), dict(about["provenance"])
+            wrong = [
+                name
+                for kind, names in _KINDS
+                for name in names
+                if not isinstance((config | numbers)[name], kind)
+            ]
+            wrong += [n for n in numbers if n.startswith(_POSE) and isinstance(numbers[n], str)]
+            wrong += [n for n, v in (config | numbers).items() if isinstance(v, list | dict)]
+        if wrong:
             raise InvalidInputError(
-                f"folder {str(path)!r} contains no finished training ({type(error).__name__}); "
-                f"give one with {RESULT}, {CURVE} and {IMAGES}"
-            ) from error
+                f"file {str(path / RESULT)!r} is damaged: {wrong[0]} is "
+                f"{(config | numbers)[wrong[0]]!r}; restore it, or train again"
+            )
+        return cls(
+            config=config,
+            numbers=numbers,
+            curve=files.read_parquet(path / CURVE),
+            images=files.read_parquet(path / IMAGES),
+            provenance=provenance,
+        )
 
 
 def is_finished(folder: Path) -> bool:

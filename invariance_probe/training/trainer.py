@@ -89,7 +89,7 @@ def train(
     files.discard_partial(folder)
     if checkpoint is not None:
         _refuse_another(config, checkpoint.config, folder)
-        run.restore(checkpoint)
+        run.restore(checkpoint, folder)
     with LiveLine(execution.progress) as line:
         run.go(folder, execution, line)
     result = run.result()
@@ -154,20 +154,21 @@ class _Run:
         self.sums: Tensor = torch.zeros((), device=device)
         self.sound: Tensor = torch.ones((), dtype=torch.bool, device=device)
 
-    def restore(self, checkpoint: checkpoints.Checkpoint) -> None:
+    def restore(self, checkpoint: checkpoints.Checkpoint, folder: Path) -> None:
         """Continue from a checkpoint."""
+        state = checkpoint.state
         try:
             self.network.load_state_dict(checkpoint.model)
             checkpoints.restore_optimizer(self.optimizer, checkpoint.optimizer)
-        except (RuntimeError, ValueError, IndexError) as error:
+            self.step, self.curve = checkpoint.step, [dict(row) for row in state["curve"]]
+            pd.DataFrame(self.curve)
+            self.since = _Since(**state["since"])
+            self.training_seconds, self.other_seconds = map(float, state["seconds"])
+        except Exception as error:  # whatever a foreign checkpoint makes them stumble over
             raise InvalidInputError(
-                f"the checkpoint of step {checkpoint.step} does not fit the network; remove it to "
-                "start over"
+                f"the checkpoint of step {checkpoint.step} in {str(folder)!r} does not fit the "
+                "network; remove it to start over"
             ) from error
-        state = checkpoint.state
-        self.step, self.curve = checkpoint.step, state["curve"]
-        self.since = _Since(**state["since"])
-        self.training_seconds, self.other_seconds = state["seconds"]
 
     def checkpoint(self, folder: Path) -> None:
         """Save all that a continuation needs."""

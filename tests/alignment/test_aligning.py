@@ -106,3 +106,17 @@ def test_an_empty_batch_is_no_error() -> None:
     """No pairs give no results."""
     none = torch.zeros(0, 2, 5, 5)
     assert ip.align(none, none).theta.shape == (0, 2, 3)
+
+
+def test_maps_that_are_not_finite_have_no_residual() -> None:
+    """Infinity outside the region leaves no number inside, as the outcome says there is none."""
+    maps = torch.rand(2, 3, 8, 8)
+    spoilt = maps.clone()
+    spoilt[0, 0, 0, 0] = torch.inf
+    region = torch.ones(8, 8, dtype=torch.bool)
+    region[:3, :3] = False
+    found = ip.align(maps, spoilt, region=region)
+    assert [one is ip.Outcome.NON_FINITE for one in found.outcome] == [True, False]
+    for scores in (found.scores, found.oracle, found.identity):
+        for name in ("fvu", "rel_l2", "cosine"):
+            assert getattr(scores, name).isnan().tolist() == [True, False]

@@ -140,3 +140,17 @@ def test_large_batches_are_evaluated_in_blocks() -> None:
         for name in ("error", "gradient", "matrix"):
             torch.testing.assert_close(getattr(alone, name)[0], getattr(together, name)[i])
     torch.testing.assert_close(objective.error(warps, pairs), together.error)
+
+
+def test_positions_of_large_maps_are_spread_over_the_region() -> None:
+    """Chosen positions lie in the region, all different, and in every quarter of it."""
+    weight = torch.zeros(1, 40, 40)
+    weight[:, 8:32, 8:32] = 1
+    maps = torch.zeros(1, 1, 40, 40)
+    level = objectives.Level(reference=maps, moved=maps, mask=weight, full_size=(40, 40), count=64)
+    positions, inside = level.chosen()
+    assert inside.all()
+    assert len(set(positions[0].tolist())) == 64
+    rows, columns = positions[0] // 40, positions[0] % 40
+    quarters = 2 * (rows >= 20).long() + (columns >= 20).long()
+    assert quarters.bincount(minlength=4).min() >= 8

@@ -113,18 +113,5 @@ def test_near_duplicates_make_room_for_others() -> None:
         converged=nothing.bool(),
         at_limit=nothing.bool(),
     )
-    best = search._Candidates(state, pairs=2).best(2)
-    assert best.state.error.view(2, 2).tolist() == [[1.0, 3.0], [2.0, 3.0]]
-    assert best.index.tolist() == [0, 0, 1, 1]
-
-
-def test_positions_of_large_maps_are_spread_over_the_region() -> None:
-    """Chosen positions lie in the region, all different, and in every quarter of it."""
-    weight = torch.zeros(1, 40, 40)
-    weight[:, 8:32, 8:32] = 1
-    positions, kept = search._spread(weight.flatten(1), 64)
-    assert kept.tolist() == [[1.0] * 64]
-    assert len(set(positions[0].tolist())) == 64
-    rows, columns = positions[0] // 40, positions[0] % 40
-    quarters = 2 * (rows >= 20).long() + (columns >= 20).long()
-    assert quarters.bincount(minlength=4).min() >= 8
+    best = search._best(state, pairs=2, count=2)
+    assert best.error.view(2, 2).tolist() == [[1.0, 3.0], [2.0, 3.0]]

@@ -97,6 +97,16 @@ def test_the_nearest_vector_is_no_bound() -> None:
     assert float(any_warp.any_warp_bound(reference, moved, region).error) <= left < 0.9 * mutated
 
 
+def test_a_reading_that_pads_with_zeros_is_not_bounded() -> None:
+    """Beyond the border it reads 0, which no cell of the moved map holds."""
+    reference, moved = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    region = torch.ones(1, 4, 4, dtype=torch.bool)
+    assert float(any_warp.any_warp_bound(reference, moved, region).error) > 15.9
+    far = torch.full((1, 4, 4, 2), 3.0)
+    read = torch.nn.functional.grid_sample(moved, far, padding_mode="zeros", align_corners=False)
+    assert torch.equal(read, reference)
+
+
 def test_fine_reading_approaches_the_bound_where_reading_fills_the_hulls() -> None:
     """On maps of one row the hulls are segments that reading fills: attacks come down to them."""
     generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,9 @@
 """Folders of class folders: which images, in which classes, on which ground."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -67,3 +69,34 @@ def test_folders_that_hold_no_classes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b" / "cut.png").write_bytes((tmp_path / "a" / "1.png").read_bytes()[:40])
     with pytest.raises(ip.InvalidInputError, match=r"cut.png' cannot be read"):
         datasets.open_dataset("folder", tmp_path)
+
+
+def test_a_pipe_among_the_images_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """What is called an image and is a pipe would be read until somebody writes to it."""
+    for name in ("a/1.png", "b/1.png"):
+        _draw(tmp_path / name, (9, 9))
+    os.mkfifo(tmp_path / "b" / "2.png")
+    with pytest.raises(ip.InvalidInputError, match=r"2\.png' is no file; remove it"):
+        datasets.open_dataset("folder", tmp_path)
+    with pytest.raises(ip.InvalidInputError, match=r"2\.png' is no file; remove it"):
+        ip.open_images(tmp_path, 8)[0][2]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    """Neither tables nor pages could hold it."""
+    _draw(tmp_path / "a.png", (9, 9))
+    try:
+        (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    with pytest.raises(ip.InvalidInputError, match=r"'.*\\udcff\.png': its name is not UTF-8"):
+        ip.open_images(tmp_path, 8)
+
+
+def test_a_picture_of_infinite_values_is_refused(tmp_path: Path) -> None:
+    """A float image with one infinite pixel would become black all over."""
+    values = np.full((9, 9), 0.5, dtype=np.float32)
+    values[4, 4] = np.inf
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    with pytest.raises(ip.InvalidInputError, match=r"a\.tiff' contains NaN or infinity; remove"):
+        ip.open_images(tmp_path, 8)[0][0]

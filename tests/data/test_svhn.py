@@ -166,13 +166,18 @@ def test_numbers_of_more_than_five_digits_are_counted(tmp_path: Path) -> None:
 def test_photographs_that_cannot_be_cut(tmp_path: Path) -> None:
     """Missing and damaged photographs, impossible labels and empty boxes are named."""
     number = _number("1.png", "12")
-    with pytest.raises(ip.InvalidInputError, match=r"1.png' cannot be read .*unpack the archive"):
+    with pytest.raises(ip.InvalidInputError, match=r"1.png' is no file; unpack the archive"):
         svhn.cut_out(tmp_path, [number])
     _photograph(tmp_path, number)
     with pytest.raises(ip.InvalidInputError, match="label 12 at position 1 is out of range"):
         svhn.cut_out(tmp_path, [replace(number, labels=(3, 12))])
     with pytest.raises(ip.InvalidInputError, match="the box round its digits is empty"):
         svhn.cut_out(tmp_path, [replace(number, left=(500, 508))])
+    with pytest.raises(ip.InvalidInputError, match="the box round its digits is empty"):
+        svhn.cut_out(tmp_path, [replace(number, left=(float("nan"), 508))])
+    for outside in ("/etc/hostname", "../1.png", "a/1.png", ".."):
+        with pytest.raises(ip.InvalidInputError, match=r"names a photograph .* outside its folder"):
+            svhn.cut_out(tmp_path, [replace(number, name=outside)])
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:80])
     with pytest.raises(ip.InvalidInputError, match=r"1.png' cannot be read"):
         svhn.cut_out(tmp_path, [number])

@@ -129,3 +129,45 @@ def test_weights_that_do_not_fit(factories: str, tmp_path: Path) -> None:
     for name, message in cases.items():
         with pytest.raises(ip.InvalidInputError, match=message):
             models.load_model(f"{factories}:tiny", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        (torch.int64, "integer"),
+        (torch.bool, "bool"),
+        (torch.complex64, "complex64"),
+        (torch.float8_e4m3fn, "float8_e4m3fn"),
+    ],
+)
+def test_weights_of_another_kind_are_refused(
+    factories: str, tmp_path: Path, dtype: torch.dtype, said: str
+) -> None:
+    """Copied into a float32 model in silence they would mean something else."""
+    state = models.load_model(f"{factories}:tiny").module.state_dict()
+    torch.save({key: value.to(dtype) for key, value in state.items()}, tmp_path / "odd.pt")
+    with pytest.raises(ip.InvalidInputError, match=rf"other kind: 0\.bias {said} instead of real"):
+        models.load_model(f"{factories}:tiny", tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize("form", ["sparse", "meta"])
+def test_weights_without_values_in_a_row_are_refused(
+    factories: str, tmp_path: Path, form: str
+) -> None:
+    """Sparse tensors and tensors of the device meta name their key."""
+    state = models.load_model(f"{factories}:tiny").module.state_dict()
+    bias = state["0.bias"]
+    state["0.bias"] = bias.to_sparse() if form == "sparse" else bias.to("meta")
+    torch.save(state, tmp_path / "odd.pt")
+    with pytest.raises(
+        ip.InvalidInputError, match=r"0\.bias sparse, hollow or quantized instead of"
+    ):
+        models.load_model(f"{factories}:tiny", tmp_path / "odd.pt")
+
+
+def test_half_precision_is_taken(factories: str, tmp_path: Path) -> None:
+    """Real weights of another precision are the same weights."""
+    state = models.load_model(f"{factories}:tiny").module.state_dict()
+    torch.save({key: value.half() for key, value in state.items()}, tmp_path / "half.pt")
+    loaded = models.load_model(f"{factories}:tiny", tmp_path / "half.pt").module.state_dict()
+    assert all(torch.equal(loaded[key], value.half().float()) for key, value in state.items())

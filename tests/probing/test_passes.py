@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import invariance_probe as ip
 from invariance_probe.data.pictures import TensorImages
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.probing import passes
 from invariance_probe.probing.options import ProbeOptions
-from invariance_probe.probing.passes import Chunk, ForwardPasses, placed
+from invariance_probe.probing.passes import Chunk, ForwardPasses
 
 MOVES = [Rotation(90), Scaling(0.5)]
 
@@ -291,21 +292,6 @@ def test_images_options_and_model_must_fit_together(
         list(_passes(images, **options).originals())
 
 
-def test_a_model_comes_back_to_its_type_after_an_error() -> None:
-    """Inside the block the model computes in the type asked for, afterwards in its own."""
-    net = _net()
-    cpu = torch.device("cpu")
-
-    def fail() -> None:
-        with placed(net, cpu, torch.float64):
-            assert net[0].weight.dtype == torch.float64
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail()
-    assert net[0].weight.dtype == torch.float32
-
-
 class HalfInside(nn.Module):
     """A network that computes in half precision whatever it is given, as under autocast."""
 
@@ -332,3 +318,14 @@ def test_maps_of_half_precision_are_widened(dtype: torch.dtype) -> None:
     # two roundings apart, where another batch size takes other kernels
     close = {"rtol": 2 * torch.finfo(dtype).eps, "atol": torch.finfo(dtype).eps}
     torch.testing.assert_close(chunk.reference["body"], net(given).float(), **close)
+
+
+@pytest.mark.parametrize(
+    "move", [ip.Scaling(0.001), ip.Shear(1000), ip.Affine([[1, 0], [0, 0.01]])]
+)
+def test_content_that_shrinks_to_nothing_is_refused(move: ip.Transform) -> None:
+    """What the maps would be blurred by takes gigabytes, and nothing would be left to compare."""
+    with pytest.raises(
+        InvalidInputError, match="shrinks images of 24 x 24 pixels to less than two"
+    ):
+        ip.probe(_net(), torch.rand(1, 3, 24, 24), layers="0", transforms=[move])

@@ -28,9 +28,9 @@ def test_there_has_to_be_something_to_measure() -> None:
 def test_a_model_is_left_as_it_was_found() -> None:
     """Type, mode and gradients are those of the measurement inside, and the old ones after."""
     model = nn.Conv2d(3, 2, 3).train()
-    with computing(model, ProbeOptions(dtype="float64", device="cpu")):
-        assert model.weight.dtype == torch.float64
-        assert not model.training
+    with computing(model, ProbeOptions(dtype="float64", device="cpu")) as own:
+        assert {each.dtype for each in own.parameters()} == {torch.float64}
+        assert not own.training
         assert not torch.is_grad_enabled()
     assert model.weight.dtype == torch.float32
     assert model.training
@@ -41,8 +41,8 @@ def test_the_configuration_tells_the_run() -> None:
     """Model, layers, images, transforms and options, in a form that JSON holds."""
     model, options = nn.Conv2d(3, 2, 3), ProbeOptions(device="cpu", seed=5)
     source = TensorImages(torch.rand(2, 3, 9, 9))
-    with computing(model, options):
-        passes = ForwardPasses(model, source, ["(model)"], MOVES, options, keep=False)
+    with computing(model, options) as own:
+        passes = ForwardPasses(own, source, ["(model)"], MOVES, options, keep=False)
     said = json.loads(json.dumps(configuration(passes, MOVES, options, "mine")))
     assert said["model"] == "mine"
     assert said["layers"] == ["(model)"]

@@ -1,17 +1,23 @@
 """A page stands alone, in any browser."""
 
+import re
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from invariance_probe import report
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.report import Drawing, Grid, Page, Section, html
+from invariance_probe.report import Drawing, Grid, Page, Section, html, inline_figures
+from tests.report import hostile
 from tests.report.pages import drawing
 from tests.report.parsed import Reader, complaints
 
@@ -70,11 +76,23 @@ def test_a_page_is_an_html_file(tmp_path: Path) -> None:
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
 
+def _browser(folder: Path) -> list[str]:
+    assert CHROMIUM is not None
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    return [CHROMIUM, *quiet, f"--user-data-dir={folder / 'profile'}"]
+
+
+def _shown(path: Path, folder: Path, *options: str) -> str:
+    """What a browser makes of a page, once its scripts have run."""
+    words = [*_browser(folder), *options, "--dump-dom", path.as_uri()]
+    return subprocess.run(words, capture_output=True, text=True, timeout=55, check=True).stdout
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: chromium)")
 def test_a_browser_shows_it_at_any_width_and_sorts(tmp_path: Path) -> None:
     """In Chromium, at phone width too, the page is no wider than the window, and a click sorts."""
     text = html.render(page(drawing("one")))
-    script = """<script>
+    script = """
     const th = document.querySelectorAll("th button");
     th[0].click();
     const first = document.querySelector("tbody tr td").textContent;
@@ -82,17 +100,105 @@ def test_a_browser_shows_it_at_any_width_and_sorts(tmp_path: Path) -> None:
     const last = document.querySelector("tbody tr td").textContent;
     document.title = ["fits", document.documentElement.scrollWidth <= window.innerWidth,
       first, last].join(" ");
-    </script>"""
+    """
     path = tmp_path / "page.html"
-    path.write_text(text.replace("</body>", script + "</body>"), encoding="utf-8")
-    assert CHROMIUM is not None
-    common = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    common += [f"--user-data-dir={tmp_path / 'profile'}"]
-    dom = [*common, "--window-size=500,900", "--dump-dom", path.as_uri()]
-    done = subprocess.run(dom, capture_output=True, text=True, timeout=55, check=True)
-    assert "<title>fits true b9 b9</title>" in done.stdout
+    own = text.partition("<script>")[2].partition("</script>")[0]
+    allowed = html.policy(own).replace(
+        "; style-src", html.policy(script).split(";")[1][11:] + "; style-src"
+    )
+    text = text.replace(escape(html.policy(own)), escape(allowed))
+    path.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    shown = _shown(path, tmp_path, "--window-size=500,900")
+    assert "<title>fits true b9 b9</title>" in shown
     shot = tmp_path / "shot.png"
-    look = [*common, "--window-size=900,900", f"--screenshot={shot}", path.as_uri()]
-    subprocess.run(look, capture_output=True, timeout=55, check=True)
+    subprocess.run(
+        [*_browser(tmp_path), "--window-size=900,900", f"--screenshot={shot}", path.as_uri()],
+        capture_output=True,
+        timeout=55,
+        check=True,
+    )
     with Image.open(shot) as picture:
         assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+
+
+@pytest.fixture
+def spy() -> Iterator[tuple[str, list[str]]]:
+    """An address on this machine, and what was fetched from there."""
+    fetched: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fetched.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", fetched
+        server.shutdown()
+
+
+RUN = "document.documentElement.classList.add(String.fromCharCode(82,65,78,45)+%d)"
+"""Leaves the class RAN-N behind; the word itself stands nowhere in the text."""
+
+
+def _hostile(address: str) -> list[bytes]:
+    """Hostile figures, each with a trace of its own."""
+    count = len(hostile.figures("", address))
+    return [hostile.figures(RUN % n, f"{address}/{n}")[n] for n in range(count)]
+
+
+def _raw(address: str) -> str:
+    text = "\n".join(content.decode() for content in _hostile(address))
+    # a page that is left says nothing of what it did, and no policy forbids to leave it
+    return text.replace("http-equiv", "http-unlike")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: chromium)")
+def test_figures_can_be_hostile(tmp_path: Path, spy: tuple[str, list[str]]) -> None:
+    """Put on a bare page as they are, many of the figures run a script or fetch something."""
+    address, fetched = spy
+    path = tmp_path / "page.html"
+    path.write_text(f"<!DOCTYPE html><body>{_raw(address)}", encoding="utf-8")
+    ran = set(re.findall(r"RAN-\d+", _shown(path, tmp_path, "--virtual-time-budget=3000")))
+    assert len(ran) >= 5
+    assert len(fetched) >= 4
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: chromium)")
+@pytest.mark.parametrize("cleaned", [True, False])
+def test_a_page_of_hostile_figures_runs_and_fetches_nothing(
+    tmp_path: Path, spy: tuple[str, list[str]], cleaned: bool
+) -> None:
+    """Neither do the figures as they are taken over, nor as they are, held by the policy alone."""
+    address, fetched = spy
+    contents = _hostile(address)
+    drawn = [Drawing(alt=f"figure {n}", caption="", svg=svg) for n, svg in enumerate(contents)]
+    text = html.render(page(*drawn if cleaned else ()))
+    if cleaned:
+        assert complaints(text) == []
+    else:
+        text = text.replace("<main>", f"<main>{_raw(address)}")
+    path = tmp_path / "page.html"
+    path.write_text(text, encoding="utf-8")
+    shown = _shown(path, tmp_path, "--virtual-time-budget=3000")
+    assert "<button" in shown  # the page's own script ran
+    assert "RAN-" not in shown
+    assert fetched == []
+
+
+def test_hostile_figures_leave_nothing_that_runs() -> None:
+    """In the text of the page there is neither a trace of the scripts nor an address."""
+    for number, content in enumerate(hostile.figures("trace()", "http://spy.example")):
+        text = inline_figures.markup([Drawing(alt="a", caption="", svg=content)])[0]
+        for word in ("trace", "spy", "script", "href", "url", "on"):
+            assert word not in text.lower(), (number, text)
+
+
+def test_exploding_figures_are_passed_over() -> None:
+    """Entities, references and groups that multiply, and boxes that are none, are small or gone."""
+    for content in hostile.exploding():
+        text = inline_figures.markup([Drawing(alt="a", caption="", svg=content)])[0]
+        assert len(text) < 10_000

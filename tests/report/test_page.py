@@ -87,8 +87,8 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "halted").mkdir()
     (tmp_path / "halted" / "result.json").write_text("{", encoding="utf-8")
     for folder, expected in (
-        (broken, "contains no probe that can be read .* probe again, or leave it out"),
-        (tmp_path / "halted", "contains no finished training"),
+        (broken, r"config\.json' is damaged: it is not the configuration of a probe"),
+        (tmp_path / "halted", r"result\.json' is damaged or missing \(Expecting"),
     ):
         with pytest.raises(InvalidInputError, match=expected) as caught:
             report.page(report.find([folder], report.SIGNS))

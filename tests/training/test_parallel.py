@@ -97,6 +97,44 @@ def test_no_process_outlives_its_parent(tmp_path: Path, how: signal.Signals) -> 
     assert not list(tmp_path.glob("runs/*/result.json"))
 
 
+def test_a_process_killed_from_outside_ends_the_sweep_in_a_line(tmp_path: Path) -> None:
+    """A worker that the system kills is named, the other ends, and what was saved stays."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        try:
+            _wait(lambda: len(_saved(tmp_path)) == 2)
+            children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+            workers = [
+                int(pid)
+                for pid in children.read_text(encoding="ascii").split()
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ]
+            os.kill(workers[-1], signal.SIGKILL)
+            _, said = parent.communicate(timeout=60)
+        finally:
+            if _alive(parent.pid):
+                os.killpg(parent.pid, signal.SIGKILL)
+    assert (
+        said
+        .strip()
+        .splitlines()[-1]
+        .endswith(
+            "InvalidInputError: a training process was killed from outside (is there too little "
+            "memory?); run the same again: it goes on from the last checkpoints"
+        )
+    )
+    assert len(_saved(tmp_path)) == 2
+
+
 def _saved(root: Path) -> set[Path]:
     """Run folders with a checkpoint; for a moment one of them may hold two."""
     return {path.parent for path in root.glob("runs/*/checkpoint*")}

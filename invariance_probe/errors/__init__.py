@@ -16,7 +16,7 @@ class UnmeasuredLayerWarning(UserWarning):
     """
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Say what went wrong elsewhere, within one line of ours.
 
     Args:

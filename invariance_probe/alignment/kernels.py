@@ -1,0 +1,394 @@
+"""The loops of the search, compiled by numba: one warp's evaluation, its descent, a pair's rounds.
+
+What is computed is what `objectives`, `distortion`, `solver` and `search` define, on float32
+arrays; they are the truth that tests hold these loops against. `fused` prepares the arrays.
+
+A pair's maps are a tuple (target, source, squares, points, width): for positions that count, and
+for the cells that are read,
+- `TABLE`: <F(p), G(q)> (position, cell), the ten products of a cell (cell, 10), <F(p), F(p)>;
+- `CHANNELS`: F (position, channel) and G (cell, channel), for large maps;
+- `PLANES`: F (channel, position) and G (channel, cell), for few channels;
+then the positions' isotropic coordinates (2, position), and the map's width in cells.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+TABLE, CHANNELS, PLANES = range(3)
+
+_ERROR, _SLOPES, _MATRIX, _SUMS = 0, 1, 7, 25
+"""Where the sums of an evaluation lie: the error; six of J^T r; three times six of J^T J, whose
+blocks X X, X Y and Y Y are symmetric."""
+
+# Sums may be taken in any order and products fused with them, which vectors need. NaN and infinity
+# keep their meaning: errors that are not finite are told by it. The global interpreter lock is
+# released, so that pairs can be searched by threads.
+_loop: Any = njit(
+    fastmath={"reassoc", "contract", "nsz", "arcp"}, cache=True, error_model="numpy", nogil=True
+)
+_step_by_step: Any = njit(cache=True, error_model="numpy", nogil=True)
+
+_EPSILON = 1.1920929e-07
+DUPLICATES_WITHIN = 32
+_0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
+
+
+@_loop
+def _places(warp, scale, last):
+    """Bring an affine warp from isotropic coordinates to indices."""
+    # in single precision, as torch does it: in double, warps near quarter turns no longer read
+    # exactly at cells' centres, whose minima are then missed
+    sx, sy, half = scale[0], scale[1], np.float32(0.5)
+    return (
+        np.float32(warp[0]) * sx,
+        np.float32(warp[1]) * sx,
+        np.float32(warp[2]) * sx + last[0] * half,
+        np.float32(warp[3]) * sy,
+        np.float32(warp[4]) * sy,
+        np.float32(warp[5]) * sy + last[1] * half,
+    )
+
+
+@_loop
+def _corner(places, x, y, scale, last, width, most):
+    """The cell that is read, the fractions within it, and how they move with the warp."""
+    free_x = places[0] * x + places[1] * y + places[2]
+    free_y = places[3] * x + places[4] * y + places[5]
+    at_x, at_y = min(max(free_x, _0), last[0]), min(max(free_y, _0), last[1])
+    # beyond the border the sampler repeats it: nothing changes with the warp there
+    unit_x = scale[0] if free_x == at_x else _0
+    unit_y = scale[1] if free_y == at_y else _0
+    left, top = min(np.floor(at_x), last[0] - _1), min(np.floor(at_y), last[1] - _1)
+    # clamped once more: a warp that is NaN must not read outside the maps
+    cell = min(max(np.int32(top) * width + np.int32(left), np.int32(0)), most)
+    return cell, at_x - left, at_y - top, unit_x, unit_y
+
+
+@_loop
+def _added(sums, x, y, rr, rx, ry, xx, xy, yy):
+    """Add what one position brings; J has G_x (x, y, 1) and G_y (x, y, 1) in its columns."""
+    ax, ay = xx * x, xx * y
+    bx, by = xy * x, xy * y
+    cx, cy = yy * x, yy * y
+    return (
+        sums[0] + rr,
+        sums[1] + rx * x, sums[2] + rx * y, sums[3] + rx,
+        sums[4] + ry * x, sums[5] + ry * y, sums[6] + ry,
+        sums[7] + ax * x, sums[8] + ax * y, sums[9] + ax,
+        sums[10] + ay * y, sums[11] + ay, sums[12] + xx,
+        sums[13] + bx * x, sums[14] + bx * y, sums[15] + bx,
+        sums[16] + by * y, sums[17] + by, sums[18] + xy,
+        sums[19] + cx * x, sums[20] + cx * y, sums[21] + cx,
+        sums[22] + cy * y, sums[23] + cy, sums[24] + yy,
+    )  # fmt: skip
+
+
+_NOTHING = (_0,) * _SUMS
+
+
+@_loop
+def _sums_of_planes(warp, maps, scale, last, out):
+    target, source, _, points, width = maps
+    places, most = _places(warp, scale, last), np.int32(source.shape[1] - width - 2)
+    sums = _NOTHING
+    for k in range(len(target)):
+        plane, wanted = source[k], target[k]
+        for i in range(points.shape[1]):
+            x, y = points[0, i], points[1, i]
+            at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
+            nw, sw = plane[at], plane[at + width]
+            n, s = plane[at + np.int32(1)] - nw, plane[at + width + np.int32(1)] - sw
+            above = nw + u * n
+            gx, gy = n + v * (s - n), sw + u * s - above
+            r = above + v * gy - wanted[i]
+            gx, gy = gx * unit_x, gy * unit_y
+            sums = _added(sums, x, y, r * r, gx * r, gy * r, gx * gx, gx * gy, gy * gy)
+    for i in range(_SUMS):
+        out[i] = sums[i]
+
+
+@_loop
+def _sums_of_channels(warp, maps, scale, last, out):
+    target, source, _, points, width = maps
+    places, most = _places(warp, scale, last), np.int32(len(source) - width - 2)
+    sums = _NOTHING
+    for i in range(points.shape[1]):
+        x, y = points[0, i], points[1, i]
+        at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
+        rr = rx = ry = xx = xy = yy = _0
+        for k in range(target.shape[1]):
+            nw, sw = source[at, k], source[at + width, k]
+            n, s = source[at + 1, k] - nw, source[at + width + 1, k] - sw
+            above = nw + u * n
+            gx, gy = n + v * (s - n), sw + u * s - above
+            r = above + v * gy - target[i, k]
+            rr += r * r
+            rx += gx * r
+            ry += gy * r
+            xx += gx * gx
+            xy += gx * gy
+            yy += gy * gy
+        rx, ry = rx * unit_x, ry * unit_y
+        xx, xy, yy = xx * unit_x * unit_x, xy * unit_x * unit_y, yy * unit_y * unit_y
+        sums = _added(sums, x, y, rr, rx, ry, xx, xy, yy)
+    for i in range(_SUMS):
+        out[i] = sums[i]
+
+
+@_loop
+def _looked_up(cross, gram, squares, i, at, width):
+    """Coefficients of the error inside a cell; see `objectives.InnerProducts`."""
+    fa, right, below = cross[i, at], cross[i, at + 1], cross[i, at + width]
+    across = cross[i, at + width + 1]
+    e = gram[at, 0] - _2 * fa + squares[i]
+    p, q = gram[at, 1] - right + fa, gram[at, 2] - below + fa
+    r = gram[at, 3] - across + right + below - fa
+    bb, bc, cc = gram[at, 4], gram[at, 5], gram[at, 6]
+    return e, p, q, r, bb, bc, cc, gram[at, 7], gram[at, 8], gram[at, 9]
+
+
+@_loop
+def _sums_of_table(warp, maps, scale, last, out):
+    cross, gram, squares, points, width = maps
+    places, most = _places(warp, scale, last), np.int32(len(gram) - width - 2)
+    sums = _NOTHING
+    for i in range(points.shape[1]):
+        x, y = points[0, i], points[1, i]
+        at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
+        e, p, q, r, bb, bc, cc, bd, cd, dd = _looked_up(cross, gram, squares, i, at, width)
+        dv = cd + u * dd
+        xx, xy, yy = bb + v * (_2 * bd + v * dd), bc + u * bd + v * dv, cc + u * (dv + cd)
+        t = p + v * (r + v * cd)
+        rx, ry = t + u * xx, q + u * (r + u * bd) + v * yy
+        rr = e + u * (t + rx) + v * (_2 * q + v * cc)
+        rx, ry = rx * unit_x, ry * unit_y
+        xx, xy, yy = xx * unit_x * unit_x, xy * unit_x * unit_y, yy * unit_y * unit_y
+        sums = _added(sums, x, y, rr, rx, ry, xx, xy, yy)
+    for i in range(_SUMS):
+        out[i] = sums[i]
+
+
+@_step_by_step
+def _evaluate(kind, warp, maps, scale, last, out):
+    """Error, gradient and Gauss-Newton matrix of a warp, as sums; NaN becomes infinite."""
+    if kind == TABLE:
+        _sums_of_table(warp, maps, scale, last, out)
+    elif kind == CHANNELS:
+        _sums_of_channels(warp, maps, scale, last, out)
+    else:
+        _sums_of_planes(warp, maps, scale, last, out)
+    if not math.isfinite(out[_ERROR]):
+        out[_ERROR] = math.inf
+
+
+@_step_by_step
+def _limit(warp, oracle, bound):
+    """`distortion.limit_distortion` of one warp, in place; True if it was outside."""
+    det = oracle[0] * oracle[4] - oracle[1] * oracle[3]
+    i00, i01, i10, i11 = oracle[4] / det, -oracle[1] / det, -oracle[3] / det, oracle[0] / det
+    r00, r01 = warp[0] * i00 + warp[1] * i10, warp[0] * i01 + warp[1] * i11
+    r10, r11 = warp[3] * i00 + warp[4] * i10, warp[3] * i01 + warp[4] * i11
+    e, f, g, h = (r00 + r11) / 2, (r00 - r11) / 2, (r10 + r01) / 2, (r10 - r01) / 2
+    q, r = math.hypot(e, h), math.hypot(f, g)
+    large, small = q + r, q - r
+    if not (large > bound * (1 + 1e-6) or small < (1 - 1e-6) / bound):
+        return False
+    large, small = min(max(large, 1 / bound), bound), min(max(small, 1 / bound), bound)
+    if q > 0:
+        e, h = e * (large + small) / 2 / q, h * (large + small) / 2 / q
+    else:
+        e, h = (large + small) / 2, 0.0
+    flip = (large - small) / 2 / r if r > 0 else 0.0
+    f, g = f * flip, g * flip
+    warp[0] = (e + f) * oracle[0] + (g - h) * oracle[3]
+    warp[1] = (e + f) * oracle[1] + (g - h) * oracle[4]
+    warp[3] = (g + h) * oracle[0] + (e - f) * oracle[3]
+    warp[4] = (g + h) * oracle[1] + (e - f) * oracle[4]
+    return True
+
+
+@_step_by_step
+def _unfold(sums, matrix):
+    """Write the 18 different sums of J^T J as the 6 x 6 matrix."""
+    for block, row, column in ((0, 0, 0), (1, 0, 3), (2, 3, 3)):
+        at = _MATRIX + 6 * block
+        for i in range(3):
+            for j in range(i, 3):
+                matrix[row + i, column + j] = sums[at]
+                matrix[row + j, column + i] = sums[at]
+                at += 1
+    for i in range(3):
+        for j in range(3):
+            matrix[3 + i, j] = matrix[j, 3 + i]
+
+
+@_step_by_step
+def _solve(matrix, gradient, damping, factor, step):
+    """Solve (H + damping diag H) s = -g by Cholesky; the largest entry of H's diagonal."""
+    top = 0.0
+    for i in range(6):
+        top = max(top, matrix[i, i])
+    for i in range(6):
+        for j in range(i + 1):
+            v = matrix[i, j]
+            if i == j:
+                v += matrix[i, i] * damping + 1e-9 * top + 1e-30
+            for k in range(j):
+                v -= factor[i, k] * factor[j, k]
+            factor[i, j] = math.sqrt(max(v, 1e-30)) if i == j else v / factor[j, j]
+    for i in range(6):
+        v = -gradient[i]
+        for k in range(i):
+            v -= factor[i, k] * step[k]
+        step[i] = v / factor[i, i]
+    for i in range(5, -1, -1):
+        v = step[i]
+        for k in range(i + 1, 6):
+            v -= factor[k, i] * step[k]
+        step[i] = v / factor[i, i]
+    for i in range(6):
+        if not math.isfinite(step[i]):
+            step[i] = 0.0
+    return top
+
+
+@_step_by_step
+def _best(error, warps, alive, count, order):
+    """Numbers of the best warps, near duplicates last, as `search._best`."""
+    ranked = np.argsort(error[:alive], kind="mergesort")
+    most = min(2 * count, alive)
+    repeated = np.zeros(most, np.bool_)
+    if count > 1:
+        for i in range(most):
+            for j in range(max(0, i - DUPLICATES_WITHIN + 1), i):
+                apart = 0.0
+                for t in range(6):
+                    apart = max(apart, abs(warps[ranked[i], t] - warps[ranked[j], t]))
+                if apart < 1e-3:
+                    repeated[i] = True
+                    break
+    kept = 0
+    for again in (False, True):
+        for i in range(most):
+            if repeated[i] == again and kept < count:
+                order[kept] = ranked[i]
+                kept += 1
+    return kept
+
+
+@_step_by_step
+def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last, work):
+    """Take up to `steps` Levenberg-Marquardt steps from a warp, in place, as `solver._step` does.
+
+    Returns:
+        The damping, the steps taken, whether it is done, and 1 or 0 if the last step that was an
+        improvement did or did not have to be brought back into the family, -1 without one.
+    """
+    matrix, factor, step, trial, there = work
+    limited, taken, done = -1, 0, False
+    while taken < steps and not done and here[_ERROR] < math.inf:
+        _unfold(here, matrix)
+        gradient = here[_SLOPES:_MATRIX]
+        top = _solve(matrix, gradient, damping, factor, step)
+        for t in range(6):
+            trial[t] = warp[t] + step[t]
+        outside = _limit(trial, oracle, bound)
+        _evaluate(kind, trial, maps, scale, last, there)
+        promised = 0.0
+        for t in range(6):
+            along = 0.0
+            for k in range(6):
+                along += matrix[t, k] * step[k]
+            promised -= step[t] * (2 * gradient[t] + along)
+        error, gain = here[_ERROR], here[_ERROR] - there[_ERROR]
+        better = gain > 0
+        done = (better and gain <= 1e-6 * error) or promised <= 1e-6 * error
+        damping = min(max(damping / 10 if better else damping * 10, 1e-9), 1e12)
+        done = done or (not better and damping > 1e8) or error <= 16 * _EPSILON * top
+        taken += 1
+        if better:
+            warp[:], here[:], limited = trial, there, int(outside)
+    return damping, taken, done, limited
+
+
+@_step_by_step
+def _search(kind, warps, oracle, look, rounds, bound, maps, scale, last, found):
+    """Search one pair on one level; see `search_pairs`."""
+    work = np.zeros((6, 6)), np.zeros((6, 6)), np.zeros(6), np.empty(6), np.empty(_SUMS)
+    warps, alive = warps.copy(), len(warps)
+    sums = np.empty((alive, _SUMS))
+    if look < alive:
+        for i in range(alive):
+            _evaluate(kind, warps[i], maps, scale, last, sums[i])
+        warps = warps[np.argsort(sums[:, _ERROR], kind="mergesort")[:look]]
+        alive = look
+    for i in range(alive):
+        _limit(warps[i], oracle, bound)
+        _evaluate(kind, warps[i], maps, scale, last, sums[i])
+    damping, taken = np.full(alive, 1e-3), np.zeros(alive, np.int64)
+    done, limited = np.zeros(alive, np.bool_), np.zeros(alive, np.int64)
+    order = np.empty(alive, np.int64)
+    for steps, count in rounds:
+        for i in range(alive):
+            if done[i]:
+                continue
+            damping[i], more, done[i], outside = _descend(
+                kind, warps[i], sums[i], damping[i], steps, oracle, bound, maps, scale, last, work
+            )
+            taken[i] += more
+            if outside >= 0:
+                limited[i] = outside
+        alive = _best(sums[:, _ERROR], warps, alive, count, order)
+        kept = order[:alive].copy()
+        warps, sums, damping = warps[kept], sums[kept], damping[kept]
+        taken, done, limited = taken[kept], done[kept], limited[kept]
+    for i in range(len(found)):
+        j = min(i, alive - 1)
+        found[i, :6] = warps[j]
+        found[i, 6], found[i, 7], found[i, 8] = taken[j], done[j], limited[j]
+
+
+@_step_by_step
+def search_pairs(
+    first, until, kind, warps, oracles, look, rounds, bound, targets, sources, squares, points,
+    counts, width, scale, last, found,
+):  # fmt: skip
+    """Search pairs one after the other: look at all warps, then take and keep, round by round.
+
+    `rounds` has a row (steps, warps kept) a round; `found` gets, warp by warp, its six numbers, the
+    steps taken, and 1 or 0 for "done" and "brought back into the family".
+    """
+    for b in range(first, until):
+        n = counts[b]
+        target = targets[b, :, :n] if kind == PLANES else targets[b, :n]
+        maps = (target, sources[b], squares[b, :n], points[b, :, :n], width)
+        _search(kind, warps[b], oracles[b], look, rounds, bound, maps, scale, last, found[b])
+
+
+@_loop
+def grams(maps, out):
+    """The ten inner products of each cell's corner combinations; see `objectives.InnerProducts`."""
+    pairs, channels, height, width = maps.shape
+    for b in range(pairs):
+        for i in range(height - 1):
+            row = out[b, i * width : (i + 1) * width]
+            row[:] = _0
+            for k in range(channels):
+                upper, lower = maps[b, k, i], maps[b, k, i + 1]
+                for j in range(width - 1):
+                    a = upper[j]
+                    bb, c = upper[j + 1] - a, lower[j] - a
+                    d = lower[j + 1] - a - bb - c
+                    row[j, 0] += a * a
+                    row[j, 1] += a * bb
+                    row[j, 2] += a * c
+                    row[j, 3] += a * d + bb * c
+                    row[j, 4] += bb * bb
+                    row[j, 5] += bb * c
+                    row[j, 6] += c * c
+                    row[j, 7] += d * bb
+                    row[j, 8] += d * c
+                    row[j, 9] += d * d

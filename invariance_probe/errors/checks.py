@@ -1,0 +1,128 @@
+"""What public functions refuse before they compute: values that no computation stands."""
+
+import math
+import operator
+from typing import SupportsIndex
+
+import torch
+from torch import Tensor
+
+from invariance_probe.errors import InvalidInputError
+
+MAPS = ("pair", "channel", "height", "width")
+"""Dimensions of maps that are compared pair by pair."""
+
+
+def check_tensor(name: str, value: object, *dims: str) -> None:
+    """Refuse what does not hold real numbers in memory, or not in these dimensions.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        *dims: Names of the dimensions that it must have.
+
+    Raises:
+        InvalidInputError: If it is no tensor, sparse, on the device ``meta``, complex, quantized or
+            of another number of dimensions.
+    """
+    if not isinstance(value, Tensor):
+        raise InvalidInputError(
+            f"{name}: a {type(value).__name__} was given; give a tensor, as torch.as_tensor makes"
+        )
+    if value.layout is not torch.strided:
+        raise InvalidInputError(f"{name}: a sparse tensor was given; give {name}.to_dense()")
+    if value.is_meta:
+        raise InvalidInputError(f"{name}: a tensor without values (device meta) was given")
+    if value.dim() != len(dims):
+        raise InvalidInputError(
+            f"{name}: a tensor of shape {tuple(value.shape)} was given; give one of shape "
+            f"({', '.join(dims)})"
+        )
+    if value.is_complex() or value.is_quantized:
+        raise InvalidInputError(f"{name}: {value.dtype} holds no real numbers; give float32")
+
+
+def check_maps(name: str, value: object, *dims: str) -> None:
+    """Refuse what is no floating point tensor that arithmetic is defined for.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        *dims: Names of the dimensions that it must have; those of `MAPS` by default.
+
+    Raises:
+        InvalidInputError: If it is not.
+    """
+    check_tensor(name, value, *(dims or MAPS))
+    assert isinstance(value, Tensor)
+    if not value.is_floating_point() or value.dtype.itemsize < 2:
+        raise InvalidInputError(f"{name}: maps of {value.dtype} were given; give {name}.float()")
+
+
+def check_warp(name: str, value: object, pairs: int | None = None) -> None:
+    """Refuse what is no warp of the plane onto itself.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        pairs: There may be one for each of so many.
+
+    Raises:
+        InvalidInputError: If it is not of shape (2, 3), not finite, or maps the plane onto a line.
+    """
+    many = isinstance(value, Tensor) and value.dim() == 3 and pairs is not None
+    check_tensor(name, value, *(("pair",) if many else ()), "2", "3")
+    assert isinstance(value, Tensor)
+    if value.shape not in {(2, 3), (pairs, 2, 3)}:
+        raise InvalidInputError(
+            f"{name}: a tensor of shape {tuple(value.shape)} was given; give one 2 x 3 matrix"
+            + ("" if pairs is None else f", or {pairs} of them")
+        )
+    wide = value.detach().double()
+    if not bool(wide.isfinite().all()) or not bool((wide[..., :2].det().abs() > 1e-12).all()):
+        raise InvalidInputError(
+            f"{name}: a matrix is singular or not finite; give warps that can be undone"
+        )
+
+
+def check_integer(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Refuse what is no integer, or too small.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        least: The smallest that is allowed.
+        most: The largest; none by default.
+
+    Raises:
+        InvalidInputError: If it is something else.
+    """
+    try:
+        number = operator.index(value) if isinstance(value, SupportsIndex) else None
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        most_words = "" if most is None else f" and at most {most}"
+        raise InvalidInputError(f"{name}={value!r}: give at least {least}{most_words}, an integer")
+
+
+def check_number(name: str, value: object) -> float:
+    """Refuse what is no finite number.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+
+    Returns:
+        The number.
+
+    Raises:
+        InvalidInputError: If it is something else.
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]  # (whatever else was given is refused)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidInputError(f"{name}={value!r}: the value must be a finite number")
+    return number

@@ -1,0 +1,128 @@
+"""The compiled loops against the torch operations that define what they compute."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from invariance_probe.alignment import distortion, kernels, objectives, search, solver
+from tests.alignment.test_objectives import _pairs
+
+WARP = st.lists(st.floats(-1.5, 1.5, width=32), min_size=6, max_size=6)
+
+
+def _loops(kind: int, level: objectives.Level, warp: np.ndarray) -> np.ndarray:
+    """Evaluate a warp of the first pair."""
+    positions, inside = level.chosen()
+    rows = positions[0][inside[0]]
+    grid = objectives.Grid(tuple(level.mask.shape[1:]), level.full_size, level.reference)
+    target, source = level.reference[0].flatten(1)[:, rows], level.moved[0].flatten(1)
+    squares = target.square().sum(0)
+    if kind == kernels.TABLE:
+        gram = np.empty((1, source.shape[1], 10), np.float32)
+        kernels.grams(level.moved[:1].numpy(), gram)
+        arrays = (target.T @ source).numpy(), gram[0]
+    elif kind == kernels.CHANNELS:
+        arrays = target.T.contiguous().numpy(), source.T.contiguous().numpy()
+    else:
+        arrays = target.contiguous().numpy(), source.contiguous().numpy()
+    points = grid.points[:2, rows].contiguous().numpy()
+    maps = (*arrays, squares.numpy(), points, np.int32(level.mask.shape[2]))
+    out = np.empty(25)
+    kernels._evaluate(kind, warp, maps, grid.scale[:, 0].numpy(), grid.last[:, 0].numpy(), out)
+    return out
+
+
+def _level(seed: int, height: int, width: int, count: int | None) -> objectives.Level:
+    reference, moved, mask = (maps.float() for maps in _pairs(seed, height, width))
+    mask[:, 0, 0] = 1  # somewhere to look
+    full_size = (2 * height, 2 * width)
+    return objectives.Level(
+        reference=reference, moved=moved, mask=mask, full_size=full_size, count=count
+    )
+
+
+@pytest.mark.parametrize("kind", [kernels.TABLE, kernels.CHANNELS, kernels.PLANES])
+@given(seed=st.integers(0, 10**6), height=st.integers(2, 9), width=st.integers(2, 9))
+def test_one_evaluation_is_what_the_objectives_say(
+    kind: int, seed: int, height: int, width: int
+) -> None:
+    """Error, gradient and matrix agree with those in double precision."""
+    level = _level(seed, height, width, None)
+    warp = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(seed)).double()
+    sums = _loops(kind, level, warp.flatten().numpy())
+    reference, moved, mask = (each.double() for each in (level.reference, level.moved, level.mask))
+    objective = objectives.InnerProducts(reference, moved, mask, level.full_size)
+    first = torch.zeros(1, dtype=torch.long)
+    truth = objective.normal(warp, first)
+    size = float(truth.matrix.diagonal(dim1=1, dim2=2).sum()) + float(truth.error) + 1
+    assert sums[0] == pytest.approx(float(truth.error), abs=1e-4 * size)
+    # at borders of cells the derivative jumps, and rounding may fall on either side
+    places = objective._places(warp.clone(), first)
+    assume(((places - places.round()).abs() > 1e-4).all())
+    matrix = np.empty((6, 6))
+    kernels._unfold(sums, matrix)
+    np.testing.assert_allclose(sums[1:7], truth.gradient[0].numpy(), atol=1e-4 * size)
+    np.testing.assert_allclose(matrix, truth.matrix[0].numpy(), atol=1e-4 * size)
+
+
+@given(warp=WARP, bound=st.sampled_from([1.0, 1.5, 2.0]))
+def test_warps_are_brought_back_as_in_torch(warp: list[float], bound: float) -> None:
+    """The same warps count as outside, and end at the same place."""
+    oracle = np.array([0.8, -0.6, 0.1, 0.6, 0.8, 0.0])
+    here = np.array(warp)
+    outside = kernels._limit(here, oracle, bound)
+    points = (torch.tensor(each, dtype=torch.float64).view(1, 2, 3) for each in (warp, oracle))
+    there, was = distortion.limit_distortion(*points, bound)
+    assert outside == bool(was)
+    torch.testing.assert_close(torch.from_numpy(here).view(1, 2, 3), there, atol=1e-9, rtol=1e-9)
+
+
+def test_steps_solve_the_damped_equations() -> None:
+    """A step is -(H + damping diag H)^-1 g; without any gradient it is none."""
+    generator = np.random.default_rng(0)
+    jacobian = generator.standard_normal((20, 6))
+    matrix, gradient = jacobian.T @ jacobian, generator.standard_normal(6)
+    factor, step = np.zeros((6, 6)), np.zeros(6)
+    kernels._solve(matrix, gradient, 0.5, factor, step)
+    damped = matrix + 0.5 * np.diag(np.diag(matrix))
+    np.testing.assert_allclose(step, -np.linalg.solve(damped, gradient), rtol=1e-6)
+    kernels._solve(np.zeros((6, 6)), np.zeros(6), 0.5, factor, step)
+    assert not step.any()
+
+
+@pytest.mark.parametrize("kind", [kernels.TABLE, kernels.CHANNELS, kernels.PLANES])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_a_warp_that_is_no_number_reads_inside_the_maps(kind: int, value: float) -> None:
+    """Its error is infinite or that of the border, and nothing else is read."""
+    warp = np.array([value, 0.0, 0.0, 0.0, -value, 0.0])
+    sums = _loops(kind, _level(0, 5, 7, None), warp)
+    assert sums[0] > 0
+
+
+def test_the_best_are_kept_as_in_torch() -> None:
+    """Order, near duplicates and what is not finite: as in the search of other devices."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(1, 20, 6, generator=generator)
+    points[0, 10:15] = points[0, 5:10] + 1e-4
+    error = torch.rand(20, generator=generator)
+    error[10:15], error[3] = error[5:10] * 1.0001, math.inf
+    nothing = torch.zeros(20)
+    state = solver.State(
+        points=points[0],
+        error=error,
+        gradient=torch.zeros(20, 6),
+        matrix=torch.zeros(20, 6, 6),
+        damping=nothing,
+        n_iter=nothing.long(),
+        converged=nothing.bool(),
+        at_limit=nothing.bool(),
+    )
+    for count in (1, 4, 9, 20):
+        order = np.empty(20, np.int64)
+        kept = kernels._best(error.double().numpy(), points[0].double().numpy(), 20, count, order)
+        expected = search._best(state, pairs=1, count=count)
+        assert torch.equal(points[0][torch.from_numpy(order[:kept])], expected.points)
