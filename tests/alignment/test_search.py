@@ -1,6 +1,7 @@
 """The search: planted warps, the family, and what it keeps of many candidates."""
 
 import math
+import threading
 
 import torch
 from hypothesis import given, settings
@@ -115,3 +116,15 @@ def test_near_duplicates_make_room_for_others() -> None:
     )
     best = search._best(state, pairs=2, count=2)
     assert best.error.view(2, 2).tolist() == [[1.0, 3.0], [2.0, 3.0]]
+
+
+def test_compiling_ahead_is_waited_for() -> None:
+    """A search that comes before the loops are compiled finds what any other does."""
+    before = threading.active_count()
+    search.compile_ahead()
+    maps = torch.rand(1, 4, 8, 8)
+    assert float(ip.align(maps, maps).fvu) < 1e-9
+    for thread in threading.enumerate():
+        if thread.daemon and thread is not threading.current_thread():
+            thread.join(timeout=60)
+    assert threading.active_count() <= before
