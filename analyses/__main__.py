@@ -12,7 +12,7 @@ import tyro
 
 from analyses import questions, training_plan
 from analyses.answer import answer
-from invariance_probe import cli
+from invariance_probe.cli import reporting
 from invariance_probe.commands import run_command
 from invariance_probe.training import runs
 from invariance_probe.training.runs import TrainResult
@@ -94,7 +94,7 @@ class KeepCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportCommand(cli.ReportCommand):
+class ReportCommand(reporting.ReportCommand):
     """Make one HTML page from answers, probes, trainings and verdicts of the proofs."""
 
     def pages(self) -> ModuleType:

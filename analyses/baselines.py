@@ -43,7 +43,7 @@ def adam(
     theta = oracle.to(reference).clone().requires_grad_()
     keep = region[:, None].to(reference)
     optimiser = torch.optim.Adam([theta], lr=rate)
-    best = torch.full((len(reference),), torch.inf)
+    best = reference.new_full((len(reference),), torch.inf)
     best_theta = theta.detach().clone()
     for _ in range(steps):
         error = ((_read(moved, theta) - reference).square() * keep).flatten(1).sum(1)
@@ -100,6 +100,7 @@ def kornia_similarity(reference: Tensor, moved: Tensor, oracle: Tensor, region: 
 
     levels = min(5, int(np.log2(min(moved.shape[-2:]))) - 1)
     registrator = ImageRegistrator("similarity", loss_fn=F.mse_loss, pyramid_levels=levels)
+    registrator.to(moved.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         homography = registrator.register(_read(moved, oracle.to(moved)), reference)

@@ -21,7 +21,7 @@ def run_command(
     command: Any,
     *,
     program: str,
-    description: str,
+    description: str | None = None,
     arguments: Sequence[str] | None = None,
     interrupted: str = "nothing was written",
 ) -> None:
@@ -30,7 +30,7 @@ def run_command(
     Args:
         command: A class of commands, or a union of them as subcommands.
         program: What the user types, which begins the line of every error.
-        description: First line of the help.
+        description: First line of the help; by default the command's docstring.
         arguments: Words after the command's name; those of the process by default.
         interrupted: What to say of an interrupt, unless the `KeyboardInterrupt` itself says it.
 

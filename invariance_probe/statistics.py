@@ -28,9 +28,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 DRAWS = 2000
 """Draws of the means behind the interval of a statistic of several means."""
@@ -186,7 +186,7 @@ def mean_interval(
     enough = spread.count >= FEWEST
     tail = np.where(enough, (1 - CONFIDENCE) / 2, np.nan)
     freedom = np.maximum(spread.count - 1, 1)
-    quantiles = stats.t.ppf([tail, 1 - tail], freedom)
+    quantiles = scipy.stats.t.ppf([tail, 1 - tail], freedom)
     low, high = spread.means_at(quantiles.T).T
     return spread.mean, low, high
 
@@ -211,9 +211,11 @@ def share_interval(
     tail, known = (1 - CONFIDENCE) / 2, count >= FEWEST
     total = np.where(known, count, FEWEST)
     held = np.where(known, mean, 0.5) * total
-    low = np.where(held > 0, stats.beta.ppf(tail, np.maximum(held, 1e-9), total - held + 1), 0.0)
+    low = np.where(
+        held > 0, scipy.stats.beta.ppf(tail, np.maximum(held, 1e-9), total - held + 1), 0.0
+    )
     rest = np.maximum(total - held, 1e-9)
-    high = np.where(held < total, stats.beta.ppf(1 - tail, held + 1, rest), 1.0)
+    high = np.where(held < total, scipy.stats.beta.ppf(1 - tail, held + 1, rest), 1.0)
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
@@ -277,7 +279,7 @@ def t_interval(values: Float[np.ndarray, " seed"]) -> tuple[float, float, float]
     mean = float(known.mean()) if len(known) else math.nan
     if len(known) < 2:
         return mean, math.nan, math.nan
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * stats.sem(known))
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * scipy.stats.sem(known))
     return mean, mean - half, mean + half
 
 
@@ -386,7 +388,7 @@ def gain_p_value(gains: Float[np.ndarray, " image"], seed: int) -> float:
         return math.nan
     if len(known) == 1 or not known.any():
         return 1.0
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (known,),
         np.mean,
         permutation_type="samples",

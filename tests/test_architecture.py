@@ -28,6 +28,7 @@ TESTED_IN = {
     "analyses/report/*": "analyses/report/test_findings.py",
     "invariance_probe/report/*": "report/test_page.py",
     "proofs/reporting.py": "proofs/test_command.py",
+    "invariance_probe/cli/reporting.py": "cli/test_probing.py",
     # one side of a whole that is tested as one
     "invariance_probe/certificates/attacks.py": "certificates/test_any_warp.py",
     "proofs/claim.py": "proofs/test_checking.py",

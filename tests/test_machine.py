@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -117,3 +118,37 @@ def test_a_package_that_is_not_installed_is_said_to_be_so(
 
     monkeypatch.setattr(metadata, "version", missing)
     assert machine.versions()["invariance-probe"] == "not installed"
+
+
+FAULTS = """
+import resource
+import torch
+from invariance_probe.machine import memory_kept
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        torch.ones(2**24)  # 64 MB, beyond what the C library keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults())
+try:
+    with memory_kept():
+        faults()
+        print(faults())
+        raise ZeroDivisionError
+except ZeroDivisionError:
+    print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_memory_is_kept_within_the_context_and_goes_back_after_an_error() -> None:
+    """Tensors that come and go take their pages from the system once, not each time."""
+    # a process of its own: which memory is free decides what is used again
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120
+    )
+    before, within, after = map(int, done.stdout.split())
+    assert within < before / 4
+    assert after > within

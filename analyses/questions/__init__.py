@@ -27,6 +27,7 @@ NAMES = (
     "mixings",
     "coverage",
     "training_speed",
+    "device",
     "kills",
 )
 """The questions, in the order in which they are listed."""

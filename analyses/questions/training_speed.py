@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from analyses.noise import noise_dataset
+from analyses.papers_network import DIGITS, FILTERS, FIRST, SECOND, SIDE, PlainTransformer
 from invariance_probe.data.datasets import Dataset, Split
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.convolution import ImageConvolution
@@ -33,9 +34,7 @@ from invariance_probe.training.configuration import TrainConfig
 
 OURS, PAPERS, ALONE = "this trainer", "papers' pipeline", "convolutions alone"
 PEAK = "fastest convolution"
-SIDE, LIMIT, TENTHS = 28, 90.0, 10
-FILTERS, FIRST, SECOND = 64, 9, 7
-"""Of the MNIST network: filters of both layers, and the sides of the first's and the second's."""
+LIMIT = 90.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +79,13 @@ def measure(config: Config) -> pd.DataFrame:
         and ``gflops``, the convolutions' operations over that time, a multiplication and an
         addition counting as two.
     """
-    data = noise_dataset((config.images, 10, 10), SIDE, TENTHS, config.seed)
+    data = noise_dataset((config.images, 10, 10), SIDE, DIGITS, config.seed)
     rows = []
     for repeat in range(config.repeats):
         for variant in config.variants:
             methods = {
                 PAPERS: partial(_papers, config, data, variant),
-                OURS: partial(_ours, config, data, variant),
+                OURS: partial(ours, config, data, variant),
                 ALONE: partial(_convolutions, config, variant),
             }
             for method, timed in methods.items():
@@ -97,15 +96,15 @@ def measure(config: Config) -> pd.DataFrame:
                     "repeat": repeat,
                     "seconds": seconds,
                     "images_per_second": config.batch / seconds,
-                    "gflops": _operations(config, variant) / seconds / 1e9,
+                    "gflops": operations(config, variant) / seconds / 1e9,
                 })
-        seconds, operations = _fastest(config)
+        seconds, done = _fastest(config)
         rows.append({
             "variant": "",
             "method": PEAK,
             "repeat": repeat,
             "seconds": seconds,
-            "gflops": operations / seconds / 1e9,
+            "gflops": done / seconds / 1e9,
         })
     return pd.DataFrame(rows)
 
@@ -120,8 +119,18 @@ def _seconds(step: Callable[[], object], config: Config) -> float:
     return (time.perf_counter() - began) / config.steps
 
 
-def _ours(config: Config, data: Dataset, variant: str) -> float:
-    """This trainer's step: batch, perturbation, forward, backward, optimizer."""
+def ours(config: Config, data: Dataset, variant: str, device: torch.device | None = None) -> float:
+    """Time this trainer's step: batch, perturbation, forward, backward, optimizer.
+
+    Args:
+        config: How often.
+        data: What is learnt from.
+        variant: Which network.
+        device: Where; the CPU by default.
+
+    Returns:
+        Seconds a step.
+    """
     run = TrainConfig(
         data="noise",
         perturbation=RandomRotation(),
@@ -133,9 +142,10 @@ def _ours(config: Config, data: Dataset, variant: str) -> float:
         batch=config.batch,
         seed=config.seed,
     )
-    network = factory.build_network(run, data)
+    device = device or torch.device("cpu")
+    network = factory.build_network(run, data).to(device)
     optimizer = factory.build_optimizer(run, network)
-    batches = TrainingBatches(data, run, torch.device("cpu"))
+    batches = TrainingBatches(data, run, device)
     number = iter(range(10**9))
 
     def step() -> None:
@@ -167,46 +177,10 @@ class _Turned(TorchDataset[tuple[Tensor, int]]):
         return torch.from_numpy(pixels), self.labels[number]
 
 
-class _PlainTransformer(nn.Module):
-    """A transformer in torch's own words, before the papers' network."""
-
-    def __init__(self, variant: str) -> None:
-        super().__init__()
-        self.localizer: nn.Module | None = None
-        if variant == "c0":
-            units = 32
-            layers: list[nn.Module] = [nn.Flatten()]
-            for before in (SIDE * SIDE, units, units):
-                layers += [nn.Linear(before, units), nn.ReLU()]
-            last = nn.Linear(units, 6)
-            nn.init.zeros_(last.weight)
-            last.bias.data = torch.eye(2, 3).flatten()
-            self.localizer = nn.Sequential(*layers, last)
-        self.classifier = nn.Sequential(
-            nn.Conv2d(1, FILTERS, FIRST),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            nn.Conv2d(FILTERS, FILTERS, SECOND),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(4 * FILTERS, TENTHS),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Classify, after undoing what is predicted."""
-        if self.localizer is not None:
-            theta = self.localizer(images).view(-1, 2, 3)
-            grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-            images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        logits: Tensor = self.classifier(images)
-        return logits
-
-
 def _papers(config: Config, data: Dataset, variant: str) -> float:
     """The papers' step: batches from workers that use Pillow, torch's own layers."""
     torch.manual_seed(config.seed)
-    network = _PlainTransformer(variant)
+    network = PlainTransformer(variant)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     loader: DataLoader[Any] = DataLoader(
         _Turned(data.train),
@@ -269,8 +243,16 @@ def _macs(config: Config) -> tuple[int, int]:
     )
 
 
-def _operations(config: Config, variant: str) -> int:
-    """Operations of all convolutions of a step; the CNN needs no gradient of its images."""
+def operations(config: Config, variant: str) -> int:
+    """Count the operations of all convolutions of a step.
+
+    Args:
+        config: Images of a step.
+        variant: ``cnn``, which needs no gradient of its images, or ``c0``.
+
+    Returns:
+        Multiplications and additions.
+    """
     first, second = _macs(config)
     passes = 2 if variant == "cnn" else 3
     return 2 * (passes * first + 3 * second)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from jaxtyping import Float, Float64
-from scipy.stats import binom
 from torch import Tensor
 
 from invariance_probe.alignment import metrics, mixing
@@ -501,7 +501,7 @@ def _places(
         "worse": worse.astype(int),
         # Sign test: if an assignment were chance, each image that is not tied would be served
         # better with probability 1/2, and P(X >= better) = sf(better - 1) of Bin(better + worse).
-        "p_value": binom.sf(better - 1, better + worse, 0.5),
+        "p_value": scipy.stats.binom.sf(better - 1, better + worse, 0.5),
     })
 
 

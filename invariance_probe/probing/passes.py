@@ -28,6 +28,9 @@ PAIRS_AT_ONCE = 64
 CACHE_BYTES = 2**30
 """Maps kept for a second reading of the images; those of further images are computed anew."""
 
+ROUNDING = 1e-4
+"""Part of a map's largest value by which another order of float additions may move its values."""
+
 _STAY = Rotation(0)
 
 
@@ -69,6 +72,8 @@ class ForwardPasses:
         moves: What is done to the input.
         options: How to measure.
         keep: Whether the transformed images will be read more than once.
+        whole: Whether the model is also run to its end, whose layers were not tried out with images
+            that lie otherwise in memory.
 
     Raises:
         InvalidInputError: If the model, the images and the options do not fit together.
@@ -83,6 +88,7 @@ class ForwardPasses:
         options: ProbeOptions,
         *,
         keep: bool,
+        whole: bool = False,
     ) -> None:
         self.model, self.source, self.moves, self.options = model, source, moves, options
         self.device, self.dtype = pick_device(options.device), options.real
@@ -103,7 +109,9 @@ class ForwardPasses:
         self.mean = self._by_channel("mean", options.mean, 0.0, channels)
         self.std = self._by_channel("std", options.std, 1.0, channels)
         self.fill = self._by_channel("fill", options.filled, 0.0, channels)
-        self.layers = self._find_layers(first, list(patterns))
+        image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
+        self.layers = self._find_layers(image, list(patterns))
+        self._format = torch.contiguous_format if whole else self._quickest_format(image)
         if self.unmeasured:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
@@ -116,8 +124,9 @@ class ForwardPasses:
             )
             for move in moves
         ]).to(self.device)
-        self._room = CACHE_BYTES if keep else 0
+        self._keep, self._room = keep, CACHE_BYTES
         self._kept: dict[int, Chunk] = {}
+        self._originals: dict[int, dict[str, Tensor]] = {}
 
     @property
     def unmeasured(self) -> list[str]:
@@ -161,8 +170,7 @@ class ForwardPasses:
             )
         return torch.tensor(given, device=self.device, dtype=self.dtype).view(1, -1, 1, 1)
 
-    def _find_layers(self, first: Tensor, patterns: list[str]) -> list[features.Layer]:
-        image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
+    def _find_layers(self, image: Tensor, patterns: list[str]) -> list[features.Layer]:
         with features.forwarding(image):
             layers = features.find_layers(self.model, image, patterns)
             self._unsteady = hooks.unsteady(self.model, image)
@@ -186,6 +194,23 @@ class ForwardPasses:
             "second time (dropout, random numbers or a counter in forward?); leave that out"
         )
 
+    def _quickest_format(self, image: Tensor) -> torch.memory_format:
+        """How images lie in memory: channels last if the model takes it and maps stay the same."""
+        plain, last = torch.contiguous_format, torch.channels_last
+        # what the CPU's convolutions want, of these networks a third off; the layers hand it on
+        if self.device.type != "cpu" or self.dtype != torch.float32:
+            return plain
+        want = features.tap(self.model, image, self.layers)
+        try:
+            got = features.tap(self.model, image.contiguous(memory_format=last), self.layers)
+        except Exception:  # such as a `view` that needs the usual order
+            return plain
+        same = (
+            (got[name] - each).abs().max() <= ROUNDING * each.abs().max()
+            for name, each in want.items()
+        )
+        return last if all(same) else plain
+
     def originals(
         self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None
     ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
@@ -205,6 +230,11 @@ class ForwardPasses:
                 self._patterns.update(zip(numbers, seen, strict=True))
             maps = (forward or self._forward)(next(self._render(canvases, [_STAY])))
             self.refuse_non_finite(maps, numbers)
+            size = sum(each.numel() * each.element_size() for each in maps.values())
+            if forward is None and size <= self._room:
+                self._room -= size
+                for place, number in enumerate(numbers):
+                    self._originals[number] = {name: each[place] for name, each in maps.items()}
             yield numbers, maps
 
     def shifted(self, numbers: Sequence[int], moves: Sequence[Transform]) -> dict[str, Tensor]:
@@ -234,14 +264,14 @@ class ForwardPasses:
         # enough pairs for the search to work on many at once
         for start, numbers in enumerate(_chunks(self.order, max(1, PAIRS_AT_ONCE // views))):
             chunk = self._kept.get(start) or self._read(numbers)
-            if start not in self._kept and chunk.bytes <= self._room:
+            if self._keep and start not in self._kept and chunk.bytes <= self._room:
                 self._room -= chunk.bytes
                 self._kept[start] = chunk
             yield chunk
 
     def _read(self, numbers: list[int]) -> Chunk:
         images = self.inputs(numbers)
-        maps = self._forward_views(images, numbers)
+        reference, moved = self._reference_and_moved(images, numbers)
         shown = images[:, numbers.index(0)] * self.std + self.mean if 0 in numbers else None
         returned = {}
         if Method.INPUT in self.options.compared:
@@ -250,11 +280,39 @@ class ForwardPasses:
             )
         return Chunk(
             numbers=numbers,
-            reference={name: each[0] for name, each in maps.items()},
-            moved={name: each[1:] for name, each in maps.items()},
+            reference=reference,
+            moved=moved,
             shown=shown,
             returned=returned,
         )
+
+    def _reference_and_moved(
+        self, images: Tensor, numbers: Sequence[int]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Maps of images as they are, and of all other views; what is the same passes once."""
+        views = range(1, len(images))
+        anew = [view for view in views if not torch.equal(images[view], images[0])]
+        known = self._passed_before(numbers)
+        passed = anew if known else [0, *anew]
+        maps = self._forward_views(images[passed], numbers) if passed else {}
+        reference = known or {name: each[0] for name, each in maps.items()}
+        place = {view: number for number, view in enumerate(passed)}
+        moved = {
+            name: maps[name][-len(anew) :]
+            if len(anew) == len(views)
+            else torch.stack([maps[name][place[v]] if v in anew else own for v in views])
+            for name, own in reference.items()
+        }
+        return reference, moved
+
+    def _passed_before(self, numbers: Sequence[int]) -> dict[str, Tensor] | None:
+        """Maps of images as they are, and no longer kept; None if some were not."""
+        found = [self._originals.pop(number, None) for number in numbers]
+        kept = [maps for maps in found if maps is not None]
+        self._room += sum(m.numel() * m.element_size() for maps in kept for m in maps.values())
+        if len(kept) < len(numbers):
+            return None
+        return {name: torch.stack([maps[name] for maps in kept]) for name in kept[0]}
 
     def inputs(
         self, numbers: Sequence[int]
@@ -318,12 +376,12 @@ class ForwardPasses:
         """Tap all layers, in passes of at most the batch size."""
         with features.forwarding(images):
             parts = [
-                features.tap(self.model, part, self.layers)
+                features.tap(self.model, part.contiguous(memory_format=self._format), self.layers)
                 for part in torch.split(images, self.options.batch_size)
             ]
         # a model may compute in half precision inside, which no search or score would stand
         return {
-            layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype)
+            layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype).contiguous()
             for layer in self.layers
         }
 
@@ -338,7 +396,11 @@ class ForwardPasses:
             InvalidInputError: If a map holds NaN or infinity.
         """
         for layer, each in maps.items():
-            finite = each.flatten(1).isfinite().all(1).tolist()
+            flat = each.flatten(1)
+            # NaN and infinity outlast a sum, which is quicker than asking each value
+            if flat.sum(1).isfinite().all():
+                continue
+            finite = flat.isfinite().all(1).tolist()
             if not all(finite):
                 name = self.source.names[numbers[finite.index(False) % len(numbers)]]
                 raise InvalidInputError(

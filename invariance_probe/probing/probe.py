@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.files import check_out
+from invariance_probe.machine import memory_kept
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
@@ -28,6 +29,7 @@ from invariance_probe.results.rows import Block
 from invariance_probe.results.strips import Strip
 
 
+@memory_kept()
 def probe(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"] | ImageSource,
@@ -43,10 +45,13 @@ def probe(
     """Measure how far a spatial warp re-aligns a model's maps after its input was transformed.
 
     Images are read three times, for copies among them, for the mean of each channel and for the
-    measurement, and once more if channels are mixed; some are read once more to be shifted for the
-    method ``floor``, which adds a tenth of the passes at most. Memory does not grow with their
-    number, but for the table. On the CPU the same seed gives the same table; the last digits may
-    change with `batch_size`, as convolutions choose their kernels by the size of the batch.
+    measurement, and once more if channels are mixed. Each passes through the model once as it is
+    and once under each transform that changes it; maps are made again where `passes.CACHE_BYTES`
+    do not hold them. Some images are shifted for the method ``floor``, about a tenth of the passes
+    more. Memory does not grow with the number of images, but for the table and, until copies among
+    them have been told, 4 KB an image. On the CPU the same seed gives the same table; the last
+    digits may change with `batch_size`, as convolutions choose their kernels by the size of the
+    batch.
 
     Args:
         model: Any module; it is left as it was found, to the last bit, however the probe ends, as a

@@ -7,7 +7,7 @@ transformations are spatial warps, beside warping the input, the floor and chanc
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out
+from invariance_probe.machine import memory_kept
 from invariance_probe.network import features
 from invariance_probe.network.hooks import Key
 from invariance_probe.network.replay import Replay, maps_and_outputs, outputs
@@ -47,6 +48,8 @@ _PUT_BACK = tuple(method for method in METHODS if method.warp not in {Warp.ANY_W
 """Methods that leave a map to put back."""
 _NO_VALUE = (Outcome.EMPTY_REGION, Outcome.ONE_IMAGE, Outcome.NEAR_DUPLICATES)
 """Why there is nothing to put back, or nothing that may be."""
+_Key = tuple[str, int, int]
+"""Layer, first transform and first image of a batch's pairs."""
 _SUMS_TO_ONE = 1e-3
 """How far rows of probabilities may be from 1: float16 rounds each of many classes."""
 
@@ -68,6 +71,7 @@ class Outside(StrEnum):
     DISC = "disc"
 
 
+@memory_kept()
 def recover(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"] | ImageSource,
@@ -160,7 +164,7 @@ def recover(
     began = time.monotonic()
     patterns = named(layers)
     with computing(model, options) as own, Progress(progress) as bar:
-        passes = ForwardPasses(own, source, patterns, transforms, options, keep=False)
+        passes = ForwardPasses(own, source, patterns, transforms, options, keep=False, whole=True)
         run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
         run.measure(bar)
     about = configuration(passes, transforms, options, name or type(model).__name__)
@@ -247,6 +251,14 @@ class _Warped(NamedTuple):
     n_iter: list[int]
 
 
+class _Best(NamedTuple):
+    """What is kept of a search: what the table will say of it; see `Block`."""
+
+    theta: Float[Tensor, "pair 2 3"]
+    outcome: Sequence[Outcome]
+    n_iter: list[int]
+
+
 class _Run:
     """One measurement under way: the rows so far, and the batch at hand."""
 
@@ -276,7 +288,8 @@ class _Run:
         self._reference = torch.empty(0)
         self._originals: dict[tuple[int, ...], tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
         self._room = CACHE_BYTES
-        self._found: dict[tuple[str, int, int], Alignment] = {}
+        self._found: dict[_Key, _Best] = {}
+        self._last_search: tuple[_Key, Alignment] | None = None
 
     def measure(self, bar: Progress) -> None:
         """Look at the images as they are, if that is asked for, then under all transforms."""
@@ -412,30 +425,35 @@ class _Run:
                 warped = _Warped(maps, pairs.oracle, [None] * count, [0] * count)
                 self._put_back(batch, pairs, Method.INPUT, warped, fits)
 
-    def _key(self, pairs: Pairs) -> tuple[str, int, int]:
+    def _key(self, pairs: Pairs) -> _Key:
         return pairs.view.layer.name, pairs.group[0], pairs.numbers[0]
 
-    def _best(self, pairs: Pairs) -> Alignment:
+    def _best(self, pairs: Pairs) -> _Best:
         """The best affine warps of a batch's pairs, searched for once and kept while needed."""
-        if self._key(pairs) not in self._found:
+        key = self._key(pairs)
+        if key not in self._found:
+            found = self._alignment(pairs)
+            self._found[key] = _Best(found.theta, found.outcome, found.n_iter.tolist())
+        return self._found[key]
+
+    def _alignment(self, pairs: Pairs) -> Alignment:
+        """All that a search found; only the last one is kept, as it takes ten times the memory."""
+        key = self._key(pairs)
+        if self._last_search is None or self._last_search[0] != key:
             found = align_with(pairs.target, pairs.moved, pairs.oracle, self.options.search)
-            # the largest part, which the pairs have themselves
-            found = replace(found, region=found.region[:, :0, :0].clone())
-            self._found[self._key(pairs)] = found
-        return self._found[self._key(pairs)]
+            self._last_search = key, found
+        return self._last_search[1]
 
     def _warped(self, pairs: Pairs, warp: Warp) -> _Warped:
         """What a warp makes of the moved maps."""
         search = self.options.search
-        if warp in {Warp.AFFINE, Warp.FLOW}:
-            affine = self._best(pairs)
-            best = (
-                affine
-                if warp is Warp.AFFINE
-                else flow_from(affine, pairs.target, pairs.moved, pairs.oracle, search)
-            )
-            maps = best.warp(pairs.moved)
-            return _Warped(maps, affine.theta, best.outcome, best.n_iter.tolist())
+        if warp is Warp.AFFINE:
+            best = self._best(pairs)
+            return _Warped(sampling.warp(pairs.moved, best.theta, mode=search.mode), *best)
+        if warp is Warp.FLOW:
+            affine = self._alignment(pairs)
+            flow = flow_from(affine, pairs.target, pairs.moved, pairs.oracle, search)
+            return _Warped(flow.warp(pairs.moved), affine.theta, flow.outcome, flow.n_iter.tolist())
         theta = pairs.oracle
         if warp is Warp.IDENTITY:
             maps, theta = pairs.moved, torch.eye(2, 3).to(theta).expand_as(theta)

@@ -5,17 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from invariance_probe.report.blocks import Drawing, Grid, Section
-from invariance_probe.results import style
 from invariance_probe.training import runs
 
 KIND = "training"
 _SHOWN = ("data", "perturbation", "variant", "alignment", "seeds", "diverged")
-_INK = "#0072B2"
 SETUP = (
     "train_images",
     "network",
@@ -137,6 +132,8 @@ def _call(best: pd.Series, others: pd.DataFrame) -> str:
 
 def _drawings(trained: pd.DataFrame, table: pd.DataFrame) -> tuple[Drawing, ...]:
     """Error by variant, a figure for each data set."""
+    from invariance_probe.report import training_figures  # matplotlib is slow to import
+
     out = []
     for data in dict.fromkeys(trained["data"]):
         rows = trained[(trained["data"] == data) & (trained["alignment"] == "predicted")]
@@ -152,36 +149,6 @@ def _drawings(trained: pd.DataFrame, table: pd.DataFrame) -> tuple[Drawing, ...]
             f"{data}: error by variant, {rows['seed'].nunique()} seeds. Each dot is one training; "
             "bars: mean and 95 % t interval over seeds."
         )
-        drawn = style.svg(_plot(rows, some), data)
+        drawn = training_figures.svg(rows, some, data)
         out.append(Drawing(alt=f"{caption} {words}.", caption=caption, svg=drawn))
     return tuple(out)
-
-
-def _plot(rows: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    """A panel for each perturbation."""
-    tasks = list(dict.fromkeys(rows["perturbation"]))
-    with style.figure_style():
-        figure = Figure(figsize=(3.6 * len(tasks) + 1, 3.6), layout="constrained")
-        panels = figure.subplots(1, len(tasks), squeeze=False)[0]
-        for axes, task in zip(panels, tasks, strict=True):
-            _panel(axes, rows[rows["perturbation"] == task], table[table["perturbation"] == task])
-            axes.set_title(task)
-        panels[0].set_ylabel("error (%)")
-        sns.despine(figure)
-    return figure
-
-
-def _panel(axes: Axes, rows: pd.DataFrame, table: pd.DataFrame) -> None:
-    variants = sorted(dict.fromkeys(rows["variant"]), key=lambda name: (name != "cnn", name))
-    means = table.set_index("variant")
-    for place, variant in enumerate(variants):
-        errors = 100 * rows[rows["variant"] == variant]["error"]
-        axes.scatter([place - 0.15] * len(errors), errors, s=16, color="#767676", alpha=0.7)
-        mean, low, high = (
-            100 * means.loc[variant, n] for n in ("error", "error_low", "error_high")
-        )
-        ends = [[mean - low], [high - mean]] if math.isfinite(low) else None
-        axes.errorbar(place + 0.12, mean, yerr=ends, fmt="o", color=_INK, capsize=3)
-    axes.set_xticks(range(len(variants)), variants)
-    axes.set_xlim(-0.6, len(variants) - 0.4)
-    axes.set_ylim(bottom=0)

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Bool, Float
-from scipy.stats import false_discovery_control
 
 from invariance_probe.alignment import mixing
 from invariance_probe.alignment.mixing import Kind
@@ -257,7 +257,9 @@ def discoveries(p_values: Float[np.ndarray, " test"]) -> Bool[np.ndarray, " test
     Returns:
         True for the chosen ones; among them `FALSE_DISCOVERIES` are expected to be false.
     """
-    chosen: np.ndarray = false_discovery_control(p_values, method="bh") <= FALSE_DISCOVERIES
+    chosen: np.ndarray = (
+        scipy.stats.false_discovery_control(p_values, method="bh") <= FALSE_DISCOVERIES
+    )
     return chosen
 
 

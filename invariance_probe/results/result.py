@@ -3,21 +3,22 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform
-from invariance_probe.results import decomposition, figures, recovery, rows
+from invariance_probe.results import decomposition, recovery, rows
 from invariance_probe.results.reading import FORMAT
 from invariance_probe.results.strips import Strip
-from invariance_probe.results.style import save
 from invariance_probe.results.tables import ProbeTables
+
+if TYPE_CHECKING:
+    import matplotlib.figure  # slow to import, and measuring draws nothing
 
 _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
 
@@ -50,7 +51,7 @@ class ProbeResult(ProbeTables):
         """
         return recovery.recovered_share(self, metric, by)
 
-    def plot(self, kind: str) -> Figure:
+    def plot(self, kind: str) -> "matplotlib.figure.Figure":
         """Draw a figure.
 
         Args:
@@ -63,6 +64,8 @@ class ProbeResult(ProbeTables):
         Returns:
             A matplotlib figure.
         """
+        from invariance_probe.results import figures  # slow to import, see above
+
         return figures.plot(self, kind)
 
     def save(self, out: str | Path) -> Path:
@@ -76,6 +79,8 @@ class ProbeResult(ProbeTables):
             ``maps.npz``, ``figures/`` (PNG and SVG) and, where channels were permuted,
             ``channels.parquet``; of a run of `recover` ``predictions.csv`` and ``recovered.csv``.
         """
+        from invariance_probe.results import figures, style  # slow to import, see above
+
         target = check_out(out)
         assert target is not None
         with new_folder(target) as partial:
@@ -86,7 +91,7 @@ class ProbeResult(ProbeTables):
                 recovered.to_csv(partial / recovery.RECOVERED, index=False, float_format="%.6g")
             (partial / "figures").mkdir()
             for kind in figures.kinds(self):
-                save(self.plot(kind), partial / "figures" / kind)
+                style.save(self.plot(kind), partial / "figures" / kind)
         return target
 
 

@@ -75,4 +75,5 @@ def save(figure: Figure, stem: Path) -> None:
         stem: Path without suffix.
     """
     figure.savefig(stem.with_suffix(".png"), dpi=150, bbox_inches="tight")
+    figure.set_layout_engine("none")  # laid out already; doing it again costs as much as drawing
     stem.with_suffix(".svg").write_bytes(svg(figure, stem.name))

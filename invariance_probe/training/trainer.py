@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import pick_device, provenance
+from invariance_probe.machine import memory_kept, pick_device, provenance
 from invariance_probe.progress import LiveLine
 from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
@@ -40,6 +40,7 @@ EXPLODED = 100.0
 EVALUATION_BATCH = 500
 
 
+@memory_kept()
 def train(
     config: TrainConfig,
     out: str | Path,

@@ -424,4 +424,7 @@ def test_recovery_has_the_same_floor(pictures: Tensor) -> None:
         measure(net, pictures, device="cpu", **options).config["floor"]
         for measure in (ip.probe, ip.recover)
     )
-    assert probed == recovered
+    assert probed["shifts"] == recovered["shifts"]
+    # a probe's images lie channels last in memory, and convolutions then add in another order
+    for name in ("exponents", "errors"):
+        assert probed[name] == pytest.approx(recovered[name], rel=1e-4)

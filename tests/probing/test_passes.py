@@ -113,6 +113,104 @@ def test_near_duplicates_are_seen_while_images_are_read_anyway() -> None:
     assert sum(images.asked) - asked == 9
 
 
+def _seen(forward_passes: ForwardPasses) -> list[Tensor]:
+    """What the model is given from now on, image by image."""
+    given: list[Tensor] = []
+    forward_passes.model.register_forward_pre_hook(lambda _, batch: given.extend(batch[0]))
+    return given
+
+
+def test_what_is_the_same_passes_once() -> None:
+    """Images as they are pass once in both readings, and not again where a transform stays."""
+    moves = [Rotation(0), Rotation(90), Scaling(1), Scaling(0.5)]
+    twice = ForwardPasses(_net(), CountingImages(5), ["*"], moves, ProbeOptions(), keep=False)
+    wanted = _maps(twice.chunks())  # nothing was read before
+    once = ForwardPasses(_net(), CountingImages(5), ["*"], moves, ProbeOptions(), keep=False)
+    given = _seen(once)
+    assert len(list(once.originals())) == 1
+    assert len(given) == 5
+    got = _maps(once.chunks())
+    assert len(given) == 5 + 2 * 5
+    assert len({image.contiguous().numpy().tobytes() for image in given}) == len(given)
+    for number, (reference, moved) in wanted.items():
+        # batches of another size may add in another order
+        torch.testing.assert_close(got[number][0], reference, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(got[number][1], moved, atol=1e-6, rtol=1e-6)
+        assert torch.equal(got[number][1][0], got[number][0])
+        assert torch.equal(got[number][1][2], got[number][0])
+    assert once._originals == {}
+    assert once._room == passes.CACHE_BYTES
+
+
+def test_transforms_that_all_stay_need_no_further_pass() -> None:
+    """Where no transform changes an image, the first reading was enough."""
+    some = ForwardPasses(
+        _net(), CountingImages(3), ["*"], [Rotation(0)], ProbeOptions(), keep=False
+    )
+    first = {number: maps["1"][i] for n, maps in some.originals() for i, number in enumerate(n)}
+    given = _seen(some)
+    for number, (reference, moved) in _maps(some.chunks()).items():
+        assert torch.equal(reference, first[number])
+        assert torch.equal(moved[0], reference)
+    assert given == []
+
+
+def test_originals_without_room_pass_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the cache does not hold is made again, and the maps are the same."""
+    roomy = _passes(CountingImages(4))
+    list(roomy.originals())
+    wanted = _maps(roomy.chunks())
+    monkeypatch.setattr(passes, "CACHE_BYTES", 0)
+    tight = _passes(CountingImages(4))
+    list(tight.originals())
+    given = _seen(tight)
+    got = _maps(tight.chunks())
+    assert len(given) == 4 * 3
+    for number, (reference, moved) in wanted.items():
+        torch.testing.assert_close(got[number][0], reference, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(got[number][1], moved, atol=1e-6, rtol=1e-6)
+
+
+class _InOrder(nn.Module):
+    """A network that reads its images as they lie in memory: by a view, or against all rules."""
+
+    def __init__(self, *, wrongly: bool) -> None:
+        super().__init__()
+        self.inner, self.wrongly = _net(), wrongly
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Take the images apart and put them together."""
+        if self.wrongly:
+            images = images.as_strided(images.shape, torch.empty(images.shape).stride())
+        out: Tensor = self.inner(images.view(len(images), -1).view(images.shape))
+        return out
+
+
+@pytest.mark.parametrize("wrongly", [False, True])
+def test_images_lie_channels_last_where_the_model_takes_them_so(wrongly: bool) -> None:
+    """Images are channels last; the usual order where the model fails so, or its maps change."""
+    quick = _passes(CountingImages(3))
+    given = _seen(quick)
+    chunks = list(quick.chunks())
+    wanted = _maps(iter(chunks))
+    assert all(image.stride()[0] == 1 for image in given)
+    # what compares maps is written for the usual order
+    assert all(chunk.moved["1"].is_contiguous() for chunk in chunks)
+    assert all(chunk.reference["1"].is_contiguous() for chunk in chunks)
+    model = _InOrder(wrongly=wrongly)
+    model.inner.load_state_dict(quick.model.state_dict())
+    careful = ForwardPasses(
+        model, CountingImages(3), ["inner.*"], MOVES, ProbeOptions(), keep=False
+    )
+    given = _seen(careful)
+    chunks = list(careful.chunks())
+    assert all(image.is_contiguous() for image in given)
+    for chunk in chunks:
+        for place, number in enumerate(chunk.numbers):
+            got = chunk.moved["inner.1"][:, place]
+            torch.testing.assert_close(got, wanted[number][1], atol=1e-6, rtol=1e-6)
+
+
 def test_passes_stay_within_the_batch_size() -> None:
     """No forward pass sees more images than asked for, originals and transformed ones alike."""
     read = _passes(CountingImages(9), batch_size=4)
@@ -153,6 +251,28 @@ def test_nan_activations_name_layer_and_image() -> None:
     )
     with pytest.raises(InvalidInputError, match=r"layer '\(model\)': image '1' gives NaN"):
         list(read.originals())
+
+
+@pytest.mark.parametrize(
+    ("values", "bad"),
+    [
+        ([1.0, 2.0], None),
+        ([3e38, 3e38], None),  # their sum alone is infinite
+        ([torch.inf, -torch.inf], "image 1"),
+        ([torch.nan, 0.0], "image 1"),
+        ([3e38, torch.nan], "image 1"),
+    ],
+)
+def test_only_values_that_are_not_finite_are_refused(values: list[float], bad: str | None) -> None:
+    """NaN and infinities of any sign are named, values whose sum overflows are not."""
+    read = _passes(CountingImages(2))
+    maps = torch.ones(4, 1, 1, 2)
+    maps[3] = torch.tensor(values)
+    if bad is None:
+        read.refuse_non_finite({"1": maps}, [0, 1])
+    else:
+        with pytest.raises(InvalidInputError, match=f"layer '1': image '{bad}' gives NaN"):
+            read.refuse_non_finite({"1": maps}, [0, 1])
 
 
 @pytest.mark.parametrize(

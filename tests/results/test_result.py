@@ -9,7 +9,7 @@ import torch
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
-from invariance_probe.results import figures, result
+from invariance_probe.results import figures, style
 from invariance_probe.results.result import ProbeResult
 from tests.results.planted import EXPLAINED, permuted, planted, strip
 
@@ -91,7 +91,7 @@ def test_nothing_half_written_is_left_after_an_error(
     def fail(*_arguments: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(result, "save", fail)
+    monkeypatch.setattr(style, "save", fail)
     with pytest.raises(OSError, match="no space left"):
         explained.save(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

@@ -1,18 +1,15 @@
-"""The command line: ``invariance-probe layers | probe | demo | train | report``."""
+"""The commands ``layers``, ``probe`` and ``demo``."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Literal
 
 import torch
 import tyro
 
 from invariance_probe import console
-from invariance_probe.commands import run_command
 from invariance_probe.data.pictures import ImageFiles, open_images
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer
@@ -25,7 +22,6 @@ from invariance_probe.probing.probe import probe
 from invariance_probe.probing.readout import recover
 from invariance_probe.results.methods import EXPLAINING_METHODS, RECOVERY_METHODS, Method
 from invariance_probe.results.recovery import PUT_BACK
-from invariance_probe.training.command import TrainCommand
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
 """Six depths of EfficientNet-Lite0: each of its resolutions from 112 to 7, 14 twice."""
@@ -251,62 +247,6 @@ class DemoCommand:
             console.report_recovery(recovered)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportCommand:
-    """Make one HTML page from the run folders of probes and trainings."""
-
-    folders: Annotated[
-        tuple[Path, ...],
-        tyro.conf.Positional,
-        tyro.conf.arg(help="Result folders, or folders of such.", metavar="DIR [DIR ...]"),
-    ]
-    out: Annotated[Path, tyro.conf.arg(help="The page; an older one is replaced.")] = Path(
-        "report.html"
-    )
-
-    def run(self) -> None:
-        """Read, write, and say where."""
-        from invariance_probe.report import find, write  # only this command needs the templates
-
-        pages = self.pages()
-        path = write(pages.page(find(self.folders, pages.SIGNS)), self.out)
-        print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
-
-    def pages(self) -> ModuleType:
-        """Import what tells result folders and puts them on a page.
-
-        Returns:
-            A module with ``SIGNS`` and ``page``.
-        """
-        from invariance_probe import report
-
-        return report
-
-
-Command = (
-    Annotated[LayersCommand, tyro.conf.subcommand("layers")]
-    | Annotated[ProbeCommand, tyro.conf.subcommand("probe")]
-    | Annotated[DemoCommand, tyro.conf.subcommand("demo")]
-    | Annotated[TrainCommand, tyro.conf.subcommand("train")]
-    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
-)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line.
-
-    Args:
-        arguments: Words after the command's name; those of the process by default.
-    """
-    run_command(
-        Command,
-        program="invariance-probe",
-        description="Are a network's features aligned after a rotation or a scaling of its input, "
-        "and can a spatial warp align them?",
-        arguments=arguments,
-    )
-
-
 def parse_transform(text: str) -> list[Transform]:
     """Read ``KIND=START:STOP:STEP`` or ``KIND=A,B,C``.
 
@@ -353,7 +293,3 @@ def _canvas_for(crop: int) -> int:
 def _new_folder(name: str) -> Path:
     stem = name.replace(":", "-").replace("/", "-")
     return Path("runs") / f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-
-
-if __name__ == "__main__":
-    main()
