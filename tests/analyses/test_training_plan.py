@@ -34,6 +34,9 @@ class Plan(TrainingPlan):
         return (Setup(perturbations=("rotation",), variants=("cnn", "c0")),)
 
 
+TIMES = ("seconds", "images_per_second")
+
+
 def finished(config: TrainConfig, error: float) -> TrainResult:
     """What a training of this configuration might have found."""
     images = pd.DataFrame({
@@ -44,7 +47,8 @@ def finished(config: TrainConfig, error: float) -> TrainResult:
     })
     return TrainResult(
         config=config.as_dict(),
-        numbers={"outcome": "finished", "error": error},
+        # as every run tells them
+        numbers={"outcome": "finished", "error": error} | dict.fromkeys(TIMES, 1.0),
         curve=pd.DataFrame({"step": [1], "error": [0.5]}),
         images=images,
         provenance={},
