@@ -53,7 +53,8 @@ class SearchOptions:
         max_distortion: Bound on the singular values of the warp's linear part relative to the
             oracle's, and on their reciprocals. A warp that collapses onto a point is no alignment.
         max_steps: Levenberg-Marquardt evaluations at each level.
-        angles: Number of rotations, relative to the oracle, among the starts.
+        angles: Number of rotations, relative to the oracle, among the starts; this and the next two
+            are for maps of more than `FEW_CHANNELS` channels, others have drawn starts.
         scales: Scalings, relative to the oracle, among the starts.
         shift: Shift of the starts to the four sides, in normalised coordinates.
         mode: Sampler of the reported residual: bilinear or bicubic.
