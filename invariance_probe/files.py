@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors import InvalidInputError, refusing
 
 _PARTIAL = ".partial-"
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
@@ -108,38 +108,30 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "as safetensors"
         )
     _refuse_missing(path)
-    try:
+    with refusing(
+        lambda _: (
+            f"weights file {str(path)!r} is damaged: not a complete safetensors file "
+            "(pickles can run code and are refused); remove it, or give another"
+        )
+    ):
         tensors: dict[str, Tensor] = load_file(path)
-    except Exception as error:  # whatever the library makes of a damaged file
-        raise InvalidInputError(
-            f"weights file {str(path)!r} is damaged: not a complete safetensors file (pickles can "
-            "run code and are refused); remove it, or give another"
-        ) from error
     return tensors
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> AbstractContextManager[None]:
     """Name a file, and the cause, where it cannot be read.
 
     Args:
         path: The file.
 
-    Yields:
-        Nothing.
-
-    Raises:
-        InvalidInputError: If anything but an interrupt is raised within.
+    Returns:
+        A context in which whatever is raised becomes an `InvalidInputError`.
     """
-    try:
-        yield
-    except InvalidInputError:
-        raise
-    except Exception as error:  # readers let through whatever damage makes them stumble over
-        cause = first_line(error) if str(error) else type(error).__name__
-        raise InvalidInputError(
+    return refusing(
+        lambda cause: (
             f"file {str(path)!r} is damaged or missing ({cause}); restore it, or make the run again"
-        ) from error
+        )
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -265,16 +257,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_tensors(path)
     _refuse_missing(path)
-    try:
+    with refusing(
+        lambda _: (
+            f"weights file {str(path)!r} is refused: it is not a plain state dict (loading "
+            "it could run code, or it is damaged); save module.state_dict() as .safetensors"
+        )
+    ):
         refuse_explosion(path, unzipped(path))
         held: object = torch.load(path, map_location="cpu", weights_only=True)
-    except InvalidInputError:
-        raise
-    except Exception as error:  # torch lets through whatever a damaged file makes it stumble over
-        raise InvalidInputError(
-            f"weights file {str(path)!r} is refused: it is not a plain state dict (loading it "
-            "could run code, or it is damaged); save module.state_dict() as .safetensors"
-        ) from error
     if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
         held = held["state_dict"]
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):

@@ -50,7 +50,7 @@ def _probe(**given: object) -> object:
         "transforms": [ip.Rotation(90)],
         "methods": ["oracle"],
     }
-    return ip.probe(**(usual | given))  # type: ignore[arg-type]
+    return ip.probe(**(usual | given))  # type: ignore[arg-type]  (bad on purpose)
 
 
 def cases() -> dict[str, Callable[[], object]]:

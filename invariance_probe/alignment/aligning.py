@@ -155,7 +155,9 @@ def prepared(
         mask = torch.ones(pairs, height, width, dtype=torch.bool, device=device)
 
     if channel_mean is None:
-        channel_mean = metrics.pooled_mean(reference, mask, _finite(reference) & _finite(moved))
+        channel_mean = metrics.pooled_mean(
+            reference, mask, metrics.finite(reference) & metrics.finite(moved)
+        )
     return metrics.Target(reference, mask, channel_mean), moved, theta0
 
 
@@ -178,7 +180,7 @@ def align_with(
     """
     reference, mask, theta0 = target.reference, target.region, oracle
     height, width = reference.shape[-2:]
-    finite = _finite(reference) & _finite(moved)
+    finite = metrics.finite(reference) & metrics.finite(moved)
     seen, varied = mask.flatten(1).any(1), target.varied
     found = find_warps(target, moved, theta0, finite & seen & varied, settings)
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
@@ -259,7 +261,3 @@ def _check(
             f"channel_mean of shape {tuple(channel_mean.shape)}: give ({pairs}, {channels}), one "
             "for each pair and channel"
         )
-
-
-def _finite(maps: Tensor) -> Tensor:
-    return maps.flatten(1).isfinite().all(1)

@@ -5,7 +5,7 @@ by between them. `kernels` does it in one loop over the positions. A pair is sea
 from its first look to its last step, so that nothing depends on how many threads there are.
 """
 
-import itertools
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,8 +15,6 @@ from torch import Tensor
 
 from invariance_probe.alignment import kernels, objectives
 
-_FEW_CHANNELS = 2
-"""Up to so many channels, reading them is cheaper than looking up their inner products."""
 _TABLE_BYTES = 2**23
 """Tables of inner products made at once: they stay in a processor's cache."""
 
@@ -56,38 +54,41 @@ def search(
     target = level.reference.flatten(2)
     target = target.gather(2, positions[:, None].expand(-1, channels, -1))
     source = level.moved.flatten(2)
+    squares = target.square().sum(1).numpy()
+    least, order = min(look, starts.shape[1]), np.array(rounds)
 
-    def run(rows: slice, kind: int, *maps: np.ndarray) -> None:
-        share = rows.stop - rows.start
-        threads = min(share, torch.get_num_threads())
-        bounds = [share * k // threads for k in range(threads + 1)]
-        arguments = (
-            kind, starts[rows], oracles[rows], min(look, starts.shape[1]), np.array(rounds),
-            max_distortion, *maps, points[rows], counts[rows], np.int32(width), scale, last,
-            found[rows],
-        )  # fmt: skip
-        if threads == 1:
-            kernels.search_pairs(0, share, *arguments)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            parts = itertools.pairwise(bounds)
-            for part in [pool.submit(kernels.search_pairs, *ends, *arguments) for ends in parts]:
-                part.result()
+    def run(first: int, kind: int, targets: np.ndarray, sources: np.ndarray) -> None:
+        """Search the pairs from `first` on, of which these are the maps."""
 
-    whole, none = slice(0, pairs), np.zeros((pairs, points.shape[2]), np.float32)
-    if channels <= _FEW_CHANNELS:
-        run(whole, kernels.PLANES, target.contiguous().numpy(), source.contiguous().numpy(), none)
+        def pair(number: int) -> None:
+            b = first + number
+            arrays = targets[number], sources[number], squares[b], points[b]
+            maps = (*arrays, counts[b], np.int32(width))
+            told = starts[b], oracles[b], least, order, max_distortion
+            kernels.search_pair(kind, *told, maps, scale, last, found[b])
+
+        threads = torch.get_num_threads()
+        # a call a pair: an interrupt is heard between two, and no thread waits for another's share
+        spread = _pool(threads).map if threads > 1 and len(targets) > 1 else map
+        list(spread(pair, range(len(targets))))
+
+    if channels <= objectives.FEW_CHANNELS:
+        run(0, kernels.PLANES, target.contiguous().numpy(), source.contiguous().numpy())
     elif level.count is not None:
         target, source = (maps.transpose(1, 2).contiguous() for maps in (target, source))
-        run(whole, kernels.CHANNELS, target.numpy(), source.numpy(), none)
+        run(0, kernels.CHANNELS, target.numpy(), source.numpy())
     else:
         cells = height * width
-        squares = target.square().sum(1).numpy()
         size = max(1, min(pairs, _TABLE_BYTES // (4 * cells * positions.shape[1])))
         for start in range(0, pairs, size):
             rows = slice(start, min(pairs, start + size))
             cross = target[rows].transpose(1, 2) @ source[rows]
             gram = np.empty((rows.stop - start, cells, 10), np.float32)
             kernels.grams(level.moved[rows].contiguous().numpy(), gram)
-            run(rows, kernels.TABLE, cross.numpy(), gram, squares[rows])
+            run(start, kernels.TABLE, cross.numpy(), gram)
     return found
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)

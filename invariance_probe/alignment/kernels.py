@@ -3,8 +3,8 @@
 What is computed is what `objectives`, `distortion`, `solver` and `search` define, on float32
 arrays; they are the truth that tests hold these loops against. `fused` prepares the arrays.
 
-A pair's maps are a tuple (target, source, squares, points, width): for positions that count, and
-for the cells that are read,
+A pair's maps are a tuple (target, source, squares, points, count, width): for positions, the first
+`count` of which count, and for the cells that are read,
 - `TABLE`: <F(p), G(q)> (position, cell), the ten products of a cell (cell, 10), <F(p), F(p)>;
 - `CHANNELS`: F (position, channel) and G (cell, channel), for large maps;
 - `PLANES`: F (channel, position) and G (channel, cell), for few channels;
@@ -73,6 +73,7 @@ def _added(sums, x, y, rr, rx, ry, xx, xy, yy):
     ax, ay = xx * x, xx * y
     bx, by = xy * x, xy * y
     cx, cy = yy * x, yy * y
+    # a row a block of J^T J, which the formatter would write a line a sum
     return (
         sums[0] + rr,
         sums[1] + rx * x, sums[2] + rx * y, sums[3] + rx,
@@ -91,12 +92,12 @@ _NOTHING = (_0,) * _SUMS
 
 @_loop
 def _sums_of_planes(warp, maps, scale, last, out):
-    target, source, _, points, width = maps
+    target, source, _, points, count, width = maps
     places, most = _places(warp, scale, last), np.int32(source.shape[1] - width - 2)
     sums = _NOTHING
     for k in range(len(target)):
         plane, wanted = source[k], target[k]
-        for i in range(points.shape[1]):
+        for i in range(count):
             x, y = points[0, i], points[1, i]
             at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
             nw, sw = plane[at], plane[at + width]
@@ -112,10 +113,10 @@ def _sums_of_planes(warp, maps, scale, last, out):
 
 @_loop
 def _sums_of_channels(warp, maps, scale, last, out):
-    target, source, _, points, width = maps
+    target, source, _, points, count, width = maps
     places, most = _places(warp, scale, last), np.int32(len(source) - width - 2)
     sums = _NOTHING
-    for i in range(points.shape[1]):
+    for i in range(count):
         x, y = points[0, i], points[1, i]
         at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
         rr = rx = ry = xx = xy = yy = _0
@@ -152,10 +153,10 @@ def _looked_up(cross, gram, squares, i, at, width):
 
 @_loop
 def _sums_of_table(warp, maps, scale, last, out):
-    cross, gram, squares, points, width = maps
+    cross, gram, squares, points, count, width = maps
     places, most = _places(warp, scale, last), np.int32(len(gram) - width - 2)
     sums = _NOTHING
-    for i in range(points.shape[1]):
+    for i in range(count):
         x, y = points[0, i], points[1, i]
         at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
         e, p, q, r, bb, bc, cc, bd, cd, dd = _looked_up(cross, gram, squares, i, at, width)
@@ -315,8 +316,12 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
 
 
 @_step_by_step
-def _search(kind, warps, oracle, look, rounds, bound, maps, scale, last, found):
-    """Search one pair on one level; see `search_pairs`."""
+def search_pair(kind, warps, oracle, look, rounds, bound, maps, scale, last, found):
+    """Search one pair on one level: look at all warps, then take and keep, round by round.
+
+    `rounds` has a row (steps, warps kept) a round; `found` gets, warp by warp, its six numbers, the
+    steps taken, and 1 or 0 for "done" and "brought back into the family".
+    """
     work = np.zeros((6, 6)), np.zeros((6, 6)), np.zeros(6), np.empty(6), np.empty(_SUMS)
     warps, alive = warps.copy(), len(warps)
     sums = np.empty((alive, _SUMS))
@@ -349,23 +354,6 @@ def _search(kind, warps, oracle, look, rounds, bound, maps, scale, last, found):
         j = min(i, alive - 1)
         found[i, :6] = warps[j]
         found[i, 6], found[i, 7], found[i, 8] = taken[j], done[j], limited[j]
-
-
-@_step_by_step
-def search_pairs(
-    first, until, kind, warps, oracles, look, rounds, bound, targets, sources, squares, points,
-    counts, width, scale, last, found,
-):  # fmt: skip
-    """Search pairs one after the other: look at all warps, then take and keep, round by round.
-
-    `rounds` has a row (steps, warps kept) a round; `found` gets, warp by warp, its six numbers, the
-    steps taken, and 1 or 0 for "done" and "brought back into the family".
-    """
-    for b in range(first, until):
-        n = counts[b]
-        target = targets[b, :, :n] if kind == PLANES else targets[b, :n]
-        maps = (target, sources[b], squares[b, :n], points[b, :, :n], width)
-        _search(kind, warps[b], oracles[b], look, rounds, bound, maps, scale, last, found[b])
 
 
 @_loop

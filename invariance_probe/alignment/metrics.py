@@ -121,6 +121,22 @@ class Target:
         return torch.where(defined, part / whole, torch.full_like(part, torch.nan))
 
 
+def finite(maps: Float[Tensor, "map channel height width"]) -> Bool[Tensor, " map"]:
+    """Tell which maps hold neither NaN nor infinity.
+
+    Args:
+        maps: Any.
+
+    Returns:
+        Whether each is finite throughout.
+    """
+    flat = maps.flatten(1)
+    # NaN and infinity outlast a sum, which is quicker than asking each value; large values may add
+    # up to infinity, so that what a sum says no of is asked
+    sound = flat.sum(1).isfinite()
+    return sound if bool(sound.all()) else flat.isfinite().all(1)
+
+
 def region_mean(
     reference: Float[Tensor, "pair channel height width"],
     region: Bool[Tensor, "pair height width"],

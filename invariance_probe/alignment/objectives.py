@@ -32,6 +32,9 @@ from torch import Tensor
 
 from invariance_probe.alignment.solver import Normal
 
+FEW_CHANNELS = 2
+"""Up to so many channels, reading them is cheaper than looking up their inner products, and the
+error has more minima than coarse maps can tell apart."""
 _BLOCK = 2**17
 """Warps x positions evaluated at once: their temporaries stay within a processor's cache."""
 

@@ -31,12 +31,11 @@ MIDDLE_ROUNDS: Rounds = ((5, 2),)
 LAST_LOOK = 6
 LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
 """On the full maps, before the last warps are followed to the end."""
-FEW_CHANNELS = 2
 MANY_STARTS, MANY_SHIFT, MANY_WIDE_SHIFT = 10000, 0.6, 1.2
 MANY_FIRST_ROUNDS: Rounds = ((3, 2000), (4, 800), (4, 200))
 MANY_ROUNDS: Rounds = ((3, 1500), (4, 400), (6, 80), (10, 16))
 FEW_VALUES, MANY_SIDE = 300, 56
-"""Maps of so few channels begin from many random starts instead: half of them on maps of some 300
+"""Maps of few channels begin from many random starts instead: half of them on maps of some 300
 values, the others on the full map, or on one of at most 56 cells. Shifts of the starts reach so far
 in normalised coordinates, every fifth further."""
 DUPLICATES_WITHIN = 32
@@ -54,7 +53,8 @@ class SearchOptions:
             oracle's, and on their reciprocals. A warp that collapses onto a point is no alignment.
         max_steps: Levenberg-Marquardt evaluations at each level.
         angles: Number of rotations, relative to the oracle, among the starts; this and the next two
-            are for maps of more than `FEW_CHANNELS` channels, others have drawn starts.
+            are for maps of more than `objectives.FEW_CHANNELS`
+            channels, others have drawn starts.
         scales: Scalings, relative to the oracle, among the starts.
         shift: Shift of the starts to the four sides, in normalised coordinates.
         mode: Sampler of the reported residual: bilinear or bicubic.
@@ -241,7 +241,7 @@ def _search(
         reference=target, moved=source, mask=mask.to(target), full_size=(height, width)
     )
     steps = _Steps(isotropic(theta0, height, width).to(target), settings)
-    find = _coarse_to_fine if target.shape[1] > FEW_CHANNELS else _among_many
+    find = _coarse_to_fine if target.shape[1] > objectives.FEW_CHANNELS else _among_many
     warps, look, rounds = find(full, steps)
     final = (settings.max_steps, 1)
     if max(height, width) <= TABLE_LEVELS[-1]:
@@ -323,8 +323,8 @@ class _Steps:
         """Begin at the best of warps (pair, rank, 2, 3); keep the best after each round."""
         level = level.widened()
         self.before, self._latest = self.before + self._latest, sum(n for n, _ in rounds)
-        fused = _compiled() if level.reference.device.type == "cpu" else None
-        if fused is None or level.reference.dtype != torch.float32:
+        fused = _compiled(level.reference.device, level.reference.dtype)
+        if fused is None:
             return self._stepwise(level.objective(), warps, look, rounds)
         found = torch.from_numpy(
             fused.search(
@@ -372,8 +372,15 @@ class _Steps:
         )
 
 
-def compile_ahead() -> None:
-    """Compile the search beside other work, if it still has to be; who searches first waits."""
+def compile_ahead(device: torch.device, dtype: torch.dtype) -> None:
+    """Compile the search beside other work, if it still has to be; who searches first waits.
+
+    Args:
+        device: Where maps will be searched.
+        dtype: Their type.
+    """
+    if not _is_compiled(device, dtype):
+        return
     zero = torch.zeros(1, 1, 2, 2)
     level = objectives.Level(reference=zero, moved=zero, mask=zero[0], full_size=(2, 2))
     steps = _Steps(torch.eye(2, 3)[None], SearchOptions())
@@ -381,12 +388,22 @@ def compile_ahead() -> None:
     threading.Thread(target=steps.take, args=once, daemon=True).start()
 
 
+def _is_compiled(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether compiled loops are for maps of this kind."""
+    return device.type == "cpu" and dtype == torch.float32
+
+
+def _compiled(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
+    """The compiled loops, where they are for such maps and numba is there."""
+    return _fused() if _is_compiled(device, dtype) else None
+
+
 @functools.cache
-def _compiled() -> ModuleType | None:
-    """The compiled loops, where numba is installed."""
+def _fused() -> ModuleType | None:
+    # RuntimeError: numba finds no folder in which it may keep what it compiles
     try:
         from invariance_probe.alignment import fused
-    except ImportError:
+    except (ImportError, RuntimeError):
         return None
     return fused
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from invariance_probe import files
-from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors import InvalidInputError, first_line, refusing
 from invariance_probe.errors.checks import check_integer
 
 PHOTOGRAPHS = (
@@ -151,17 +151,11 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     """
     if not path.is_file():  # a pipe would be waited for for ever
         raise InvalidInputError(f"image {str(path)!r} is no file; {way_out}")
-    try:
-        with Image.open(path) as opened:
-            refuse_large(path, *opened.size)
-            opened.load()
-            image: Image.Image = ImageOps.exif_transpose(opened)
-    except InvalidInputError:
-        raise
-    except Exception as error:  # whatever Pillow makes of a damaged file
-        raise InvalidInputError(
-            f"image {str(path)!r} cannot be read ({first_line(error)}); {way_out}"
-        ) from error
+    unreadable = refusing(lambda cause: f"image {str(path)!r} cannot be read ({cause}); {way_out}")
+    with unreadable, Image.open(path) as opened:
+        refuse_large(path, *opened.size)
+        opened.load()
+        image: Image.Image = ImageOps.exif_transpose(opened)
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise InvalidInputError(f"image {str(path)!r} contains NaN or infinity; {way_out}")
     return image

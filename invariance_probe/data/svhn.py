@@ -25,7 +25,7 @@ from torch import Tensor
 from invariance_probe.data.downloads import Progress, RemoteFile
 from invariance_probe.data.formats import AGAIN, check_labels
 from invariance_probe.data.pictures import read_picture
-from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors import InvalidInputError, first_line, refusing
 from invariance_probe.files import refuse_explosion
 
 SIDE, SLOTS, NO_DIGIT = 64, 5, 10
@@ -90,20 +90,16 @@ def read_cropped(
     """
     from scipy.io import loadmat, whosmat
 
-    try:
-        with path.open("rb") as file:
-            shapes = [shape for _, shape, _ in whosmat(file)]
-            refuse_explosion(path, sum(map(math.prod, shapes)))
-            file.seek(0)
-            held = loadmat(file, variable_names=["X", "y"])
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"file {str(path)!r} does not exist") from error
-    except InvalidInputError:
-        raise
-    except Exception as error:  # loadmat lets through whatever a damaged file makes it stumble over
-        raise InvalidInputError(
-            f"file {str(path)!r} is damaged or not a MATLAB 5 file ({first_line(error)}); {AGAIN}"
-        ) from error
+    if not path.exists():
+        raise InvalidInputError(f"file {str(path)!r} does not exist")
+    damaged = refusing(
+        lambda cause: f"file {str(path)!r} is damaged or not a MATLAB 5 file ({cause}); {AGAIN}"
+    )
+    with damaged, path.open("rb") as file:
+        shapes = [shape for _, shape, _ in whosmat(file)]
+        refuse_explosion(path, sum(map(math.prod, shapes)))
+        file.seek(0)
+        held = loadmat(file, variable_names=["X", "y"])
     if not {"X", "y"} <= held.keys():
         raise InvalidInputError(f"file {str(path)!r} contains no X and y; is it one of SVHN's?")
     pixels, digits = held["X"], held["y"].reshape(-1)

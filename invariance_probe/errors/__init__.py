@@ -1,5 +1,8 @@
 """What a user meets: what was given, what rule it breaks, and the way out."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class InvalidInputError(ValueError):
     """Something given to the toolkit cannot be used.
@@ -26,3 +29,25 @@ def first_line(error: BaseException) -> str:
         The first line of its message.
     """
     return str(error).partition("\n")[0]
+
+
+@contextmanager
+def refusing(words: Callable[[str], str]) -> Iterator[None]:
+    """Say in one line of ours what a library, a file or a model stumbled over.
+
+    Args:
+        words: Makes the line of the cause.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidInputError: If anything but an interrupt is raised within; a refusal of ours stays as
+            it is.
+    """
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:  # what others raise at damage, no list of types holds
+        raise InvalidInputError(words(first_line(error) or type(error).__name__)) from error

@@ -105,7 +105,7 @@ def same_randomness() -> Iterator[None]:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numbers)  # noqa: NPY002
+            np.random.set_state(numbers)  # noqa: NPY002  (as above)
 
 
 def _cuda_is_in_use() -> bool:

@@ -13,15 +13,15 @@ Convention:
 import difflib
 import fnmatch
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors import InvalidInputError, refusing
 from invariance_probe.errors.checks import check_tensor
 from invariance_probe.network import receptive
 from invariance_probe.network.copies import working_copy
@@ -129,28 +129,20 @@ def list_layers(
         return listing(find_layers(working_copy(model), images))
 
 
-@contextmanager
-def forwarding(images: Float[Tensor, "batch channel height width"]) -> Iterator[None]:
+def forwarding(
+    images: Float[Tensor, "batch channel height width"],
+) -> AbstractContextManager[None]:
     """Name what a model makes of images where it raises.
 
     Args:
         images: What it is given.
 
-    Yields:
-        Nothing.
-
-    Raises:
-        InvalidInputError: If anything but an interrupt is raised within.
+    Returns:
+        A context in which whatever is raised becomes an `InvalidInputError`.
     """
-    try:
-        yield
-    except InvalidInputError:
-        raise
-    except Exception as error:  # whatever a model raises
-        said = first_line(error) or type(error).__name__
-        raise InvalidInputError(
-            f"the model refuses an image of shape {tuple(images.shape[1:])}: {said}"
-        ) from error
+    return refusing(
+        lambda cause: f"the model refuses an image of shape {tuple(images.shape[1:])}: {cause}"
+    )
 
 
 def listing(layers: Sequence[Layer]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from invariance_probe.alignment import metrics
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
 from invariance_probe.errors.checks import check_tensor
@@ -396,11 +397,7 @@ class ForwardPasses:
             InvalidInputError: If a map holds NaN or infinity.
         """
         for layer, each in maps.items():
-            flat = each.flatten(1)
-            # NaN and infinity outlast a sum, which is quicker than asking each value
-            if flat.sum(1).isfinite().all():
-                continue
-            finite = flat.isfinite().all(1).tolist()
+            finite = metrics.finite(each).tolist()
             if not all(finite):
                 name = self.source.names[numbers[finite.index(False) % len(numbers)]]
                 raise InvalidInputError(

@@ -10,7 +10,6 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.alignment import search
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.files import check_out
@@ -85,7 +84,6 @@ def probe(
     with computing(model, options) as own, Progress(progress) as bar:
         again = any(method.mixing for method in options.compared)
         passes = ForwardPasses(own, source, patterns, transforms, options, keep=again)
-        search.compile_ahead()
         run = _Run(passes, transforms, options)
         permutations = run.measure(bar)
     result = assemble(

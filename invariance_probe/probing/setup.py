@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from invariance_probe.alignment import search
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_tensor
@@ -95,7 +96,10 @@ def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
         if device.type == "cuda"
         else nullcontext(),
     ):
-        yield copies.placed_copy(model, device, options.real)
+        own = copies.placed_copy(model, device, options.real)
+        if any(method.needs_search for method in options.compared):
+            search.compile_ahead(device, options.real)
+        yield own
 
 
 def configuration(

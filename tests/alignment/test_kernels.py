@@ -30,7 +30,7 @@ def _loops(kind: int, level: objectives.Level, warp: np.ndarray) -> np.ndarray:
     else:
         arrays = target.contiguous().numpy(), source.contiguous().numpy()
     points = grid.points[:2, rows].contiguous().numpy()
-    maps = (*arrays, squares.numpy(), points, np.int32(level.mask.shape[2]))
+    maps = (*arrays, squares.numpy(), points, len(rows), np.int32(level.mask.shape[2]))
     out = np.empty(25)
     kernels._evaluate(kind, warp, maps, grid.scale[:, 0].numpy(), grid.last[:, 0].numpy(), out)
     return out
@@ -105,24 +105,30 @@ def test_a_warp_that_is_no_number_reads_inside_the_maps(kind: int, value: float)
 
 def test_the_best_are_kept_as_in_torch() -> None:
     """Order, near duplicates and what is not finite: as in the search of other devices."""
-    generator = torch.Generator().manual_seed(0)
-    points = torch.randn(1, 20, 6, generator=generator)
+    generator, many = torch.Generator().manual_seed(0), 120
+    points = torch.randn(1, many, 6, generator=generator)
     points[0, 10:15] = points[0, 5:10] + 1e-4
-    error = torch.rand(20, generator=generator)
+    error = torch.rand(many, generator=generator)
     error[10:15], error[3] = error[5:10] * 1.0001, math.inf
-    nothing = torch.zeros(20)
+    # duplicates just within reach of each other in the order of errors, and just beyond it
+    order = error.argsort()
+    points[0, order[70]] = points[0, order[70 - search.DUPLICATES_WITHIN + 1]]
+    points[0, order[90]] = points[0, order[90 - search.DUPLICATES_WITHIN]]
+    nothing = torch.zeros(many)
     state = solver.State(
         points=points[0],
         error=error,
-        gradient=torch.zeros(20, 6),
-        matrix=torch.zeros(20, 6, 6),
+        gradient=torch.zeros(many, 6),
+        matrix=torch.zeros(many, 6, 6),
         damping=nothing,
         n_iter=nothing.long(),
         converged=nothing.bool(),
         at_limit=nothing.bool(),
     )
-    for count in (1, 4, 9, 20):
-        order = np.empty(20, np.int64)
-        kept = kernels._best(error.double().numpy(), points[0].double().numpy(), 20, count, order)
+    for count in (1, 4, 9, 20, 60, 110):
+        ranks = np.empty(many, np.int64)
+        arrays = error.double().numpy(), points[0].double().numpy()
+        kept = kernels._best(*arrays, many, count, ranks)
         expected = search._best(state, pairs=1, count=count)
-        assert torch.equal(points[0][torch.from_numpy(order[:kept])], expected.points)
+        assert torch.equal(points[0][torch.from_numpy(ranks[:kept])], expected.points)
+        assert torch.equal(error[torch.from_numpy(ranks[:kept])], expected.error)

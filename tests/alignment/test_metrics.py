@@ -55,3 +55,12 @@ def test_what_cannot_be_told_is_nan() -> None:
         torch.randn(2, 3, 4, 4)
     )
     assert all(math.isnan(v) for v in scores.fvu.tolist())
+
+
+def test_finite_maps_are_told_from_others() -> None:
+    """One value that is not finite tells, and large values are finite though their sum is not."""
+    maps = torch.ones(5, 2, 3, 3)
+    maps[1, 1, 2, 0], maps[2, 0, 0, 0], maps[3] = math.nan, -math.inf, torch.finfo().max
+    maps[4, 0, 0, 0], maps[4, 0, 0, 1] = math.inf, -math.inf
+    assert metrics.finite(maps).tolist() == [True, False, False, True, False]
+    assert metrics.finite(maps[:1]).tolist() == [True]

@@ -1,8 +1,11 @@
 """The search: planted warps, the family, and what it keeps of many candidates."""
 
+import builtins
 import math
 import threading
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,10 +124,32 @@ def test_near_duplicates_make_room_for_others() -> None:
 def test_compiling_ahead_is_waited_for() -> None:
     """A search that comes before the loops are compiled finds what any other does."""
     before = threading.active_count()
-    search.compile_ahead()
+    search.compile_ahead(torch.device("cpu"), torch.float32)
     maps = torch.rand(1, 4, 8, 8)
     assert float(ip.align(maps, maps).fvu) < 1e-9
     for thread in threading.enumerate():
         if thread.daemon and thread is not threading.current_thread():
             thread.join(timeout=60)
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError])
+def test_without_compiled_loops_the_search_is_torchs(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where numba is missing, or may keep nothing that it compiles, maps are searched, too."""
+    usual = builtins.__import__
+
+    def importing(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "invariance_probe.alignment" and args[2] == ("fused",):
+            raise error
+        return usual(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+    search._fused.cache_clear()
+    try:
+        maps = torch.rand(1, 4, 8, 8)
+        assert search._fused() is None
+        assert float(ip.align(maps, maps).fvu) < 1e-9
+    finally:
+        search._fused.cache_clear()

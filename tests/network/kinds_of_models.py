@@ -88,7 +88,7 @@ def _counting() -> nn.Module:
 def _forward_replaced() -> nn.Module:
     net = Writing()
     inner = net.forward
-    net.forward = lambda images: inner(images) * 2  # type: ignore[method-assign]
+    net.forward = lambda images: inner(images) * 2  # type: ignore[method-assign]  (as users patch models)
     return net
 
 

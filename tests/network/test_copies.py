@@ -83,12 +83,12 @@ def test_global_randomness_is_left_as_it_was_found() -> None:
     """What a model draws inside is drawn again outside, of torch, NumPy and Python alike."""
 
     def draw() -> list[float]:
-        return [float(torch.rand(1)), float(np.random.rand()), random.random()]  # noqa: NPY002
+        return [float(torch.rand(1)), float(np.random.rand()), random.random()]  # noqa: NPY002  (a model's, not ours)
 
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002  (a model's, not ours)
     want = draw()
     torch.set_rng_state(states[0])
-    np.random.set_state(states[1])  # noqa: NPY002
+    np.random.set_state(states[1])  # noqa: NPY002  (a model's, not ours)
     random.setstate(states[2])
 
     @copies.same_randomness()

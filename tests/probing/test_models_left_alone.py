@@ -80,7 +80,7 @@ class _Drawing(nn.Module):
         self.second.register_forward_hook(self._tremble)
 
     def _tremble(self, _module: nn.Module, _images: object, maps: Tensor) -> Tensor:
-        drawn = random.random() + float(np.random.rand())  # noqa: NPY002
+        drawn = random.random() + float(np.random.rand())  # noqa: NPY002  (a model's, not ours)
         return maps + drawn + torch.rand_like(maps)
 
     def forward(self, images: Tensor) -> Tensor:

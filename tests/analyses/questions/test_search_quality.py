@@ -38,5 +38,5 @@ def test_quarter_turns_of_large_maps_read_at_cells_centres(
     (pairs,) = efficientnet_pairs(("_blocks.0",), turns_and_scalings((90,), ()), 10)
     arguments = {"oracle": pairs.oracle, "region": pairs.region}
     compiled = ip.align(pairs.reference, pairs.moved, **arguments).fvu
-    monkeypatch.setattr(search, "_compiled", lambda: None)
+    monkeypatch.setattr(search, "_fused", lambda: None)
     assert (compiled <= 1.005 * ip.align(pairs.reference, pairs.moved, **arguments).fvu).all()
