@@ -13,10 +13,10 @@ from invariance_probe import console
 from invariance_probe.data.pictures import ImageFiles, open_images
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer
-from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.plane.transforms import Rotation, Transform, sweep
+from invariance_probe.probing.journal import check_run_folder
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.probing.readout import recover
@@ -64,7 +64,8 @@ Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 Out = Annotated[
     Path | None,
     tyro.conf.arg(
-        help="Folder for the run; by default a new one under runs/, named after model and time."
+        help="Folder for the run; by default a new one under runs/, named after model and time. "
+        "Named again by the same command, a run that was stopped goes on."
     ),
 ]
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")]
@@ -150,7 +151,7 @@ class ProbeCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = check_out(self.out or _new_folder(self.model))
+        out = check_run_folder(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in LITE_CROPS:
@@ -221,8 +222,7 @@ class DemoCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = check_out(self.out or _new_folder("demo"))
-        assert out is not None
+        out = check_run_folder(self.out or _new_folder("demo"))
         probing = ProbeCommand(
             transform=(DEMO_TRANSFORMS,),
             explain=True,
