@@ -85,7 +85,7 @@ class Config(TrainingPlan):
     factors: tuple[float, ...] = (0.6, 1.4)
     shifts: tuple[int, ...] = (4, 6)
     digits: int = 500
-    models: tuple[str, ...] = ("efficientnet-lite0",)
+    models: tuple[str, ...] = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
     blocks: tuple[float, ...] = (0, 0.13, 0.27, 0.47, 0.67, 0.87, 1)
     photographs: int = 10
     photograph_degrees: tuple[float, ...] = (15, 45, 90, 180)
@@ -117,6 +117,7 @@ PRESETS = {
         factors=(0.6,),
         shifts=(4,),
         digits=16,
+        models=("efficientnet-lite0",),
         blocks=(1,),
         photographs=3,
         photograph_degrees=(90,),
@@ -130,7 +131,6 @@ PRESETS = {
         data="mnist",
         width=1.0,
         digits=1000,
-        models=("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"),
     ),
 }
 
