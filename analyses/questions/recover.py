@@ -5,6 +5,9 @@ and put back, and the rest of the network runs. What it *loses* is what the imag
 (``input``) is better by: in accuracy (points) or agreement with the upright answer (points), and in
 Kullback-Leibler divergence from it (nats). Networks that were never trained on such motions: CNNs
 of five layers on upright digits, a seed each, and EfficientNet-Lite with its weights for ImageNet.
+These are what to probe before a transformer is placed: it will hand upright maps on. CNNs that were
+trained on turned digits stand beside them (`TURNED`), apart from all correlations over networks.
+They know turned digits by maps of their own, and warping these back takes away what they know.
 
 Outside the region of the comparison a map holds the upright image's own; the same is asked under
 the other rules of `invariance_probe.probing.readout.Outside`. ``moved`` replaces nothing: it is
@@ -43,8 +46,8 @@ from invariance_probe.probing.readout import Outside
 from invariance_probe.results.methods import Method
 from invariance_probe.statistics import share_interval, t_interval
 
-DIGITS = "digits"
-"""Name of the CNNs that are trained here; the others are models' names."""
+DIGITS, TURNED = CNNS = "digits", "turned digits"
+"""Names of the CNNs that are trained here, by what on; the others are models' names."""
 CANVAS, AROUND = 40, 10
 """Side of what the digits' CNN sees, and what lies around it for motions to bring in, in pixels."""
 KEYS = ("layer", "depth", "motion", "distance")
@@ -97,10 +100,10 @@ class Config(TrainingPlan):
         """List the trainings.
 
         Returns:
-            A CNN on upright digits.
+            A CNN on upright digits, and one on digits turned by up to 90 degrees.
         """
-        upright = f"none=on:{CANVAS}"
-        return (Setup(perturbations=(upright,), variants=("cnn",), network="mnist-five"),)
+        trained = tuple(f"{motion}on:{CANVAS}" for motion in ("none=", "rotation=90,"))
+        return (Setup(perturbations=trained, variants=("cnn",), network="mnist-five"),)
 
     @property
     def kept(self) -> None:
@@ -150,20 +153,23 @@ def measure(config: Config) -> pd.DataFrame:
 
 
 def _digits(config: Config) -> Iterator[pd.DataFrame]:
-    """Put back the maps of each digits' CNN."""
-    finished = {result.config["seed"] for result in config.results()}
+    """Put back the maps of each digits' CNN; of those that know rotations, under rotations."""
+    finished = [result.config for result in config.results()]
+    known = {(each["perturbation"], each["seed"]) for each in finished}
     test = config.dataset.test
     images = test.images[: config.digits].float() / 255
     canvases = F.pad(images, ((CANVAS - images.shape[-1]) // 2 + AROUND,) * 4)
-    moves = _moves(config.degrees, config.factors, config.shifts)
     options = ip.ProbeOptions(crop=CANVAS, fill=0.0, device="cpu", batch_size=64, seed=config.seed)
     for run in config.configs():
-        if run.seed in finished:
+        if (str(run.perturbation), run.seed) in known:
+            upright = not run.perturbation.pose_names
+            others = (config.factors, config.shifts) if upright else ((), ())
             network = Named(config.trained(run).classifier)
             layers = [f"layers.{number}" for number in range(len(network.layers))]
             labels = test.labels[: config.digits, 0]
+            moves = _moves(config.degrees, *others)
             table = _measured(network, canvases, layers, moves, options, labels)
-            yield table.assign(network=DIGITS, unit=str(run.seed))
+            yield table.assign(network=DIGITS if upright else TURNED, unit=str(run.seed))
 
 
 def _photographs(config: Config) -> Iterator[pd.DataFrame]:
@@ -282,19 +288,20 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `measure` returned.
 
     Returns:
-        First a row per ``network``, ``target`` (`TARGETS`, under the exact inverse) and
-        ``predictor`` (`PREDICTORS`): Spearman's ``rho`` over ``points`` cells, the means over a
-        network's units, with ``rho_low`` and ``rho_high`` over motions, ``units_low`` and
-        ``units_high`` over units (seeds, photographs) and ``p_value``, and ``within``, the mean
-        over layers of rho over a layer's motions. Then right answers in per cent by method, with
-        intervals over units: a row per ``network``, rule ``outside`` and ``layer``, means over
-        motions; and a row per ``network``, ``motion`` and ``layer``.
+        First a row per ``network`` (``all`` is without `TURNED`), ``target`` (`TARGETS`, under the
+        exact inverse) and ``predictor`` (`PREDICTORS`): Spearman's ``rho`` over ``points`` cells,
+        the means over a network's units, with ``rho_low`` and ``rho_high`` over motions,
+        ``units_low`` and ``units_high`` over units (seeds, photographs) and ``p_value``, and
+        ``within``, the mean over layers of rho over a layer's motions. Then right answers in per
+        cent by method, with intervals over units: a row per ``network``, rule ``outside`` and
+        ``layer``, means over motions; and a row per ``network``, ``motion`` and ``layer``.
     """
     found = cells(frame)
     networks = list(dict.fromkeys(found["network"]))
     rows = []
-    for network in ("all", *networks) if len(networks) > 1 else networks:
-        part = found if network == "all" else found[found["network"] == network]
+    compared = [network for network in networks if network != TURNED]
+    for network in ("all", *networks) if len(compared) > 1 else networks:
+        part = found[found["network"].isin(compared if network == "all" else [network])]
         for target in TARGETS:
             for predictor in PREDICTORS:
                 column = {"depth": "depth", "motion": "distance"}.get(predictor, f"fvu {predictor}")
@@ -354,7 +361,7 @@ def answers(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     for group, one in each.groupby(level=["network", *keys], sort=False):
         row: dict[str, object] = dict(zip(("network", *keys), group, strict=True))
         for method, values in one.groupby(level="method", sort=False):
-            mean, low, high = _interval(values.to_numpy(float), photographs=group[0] != DIGITS)
+            mean, low, high = _interval(values.to_numpy(float), photographs=group[0] not in CNNS)
             row |= {method: 100 * mean, f"{method}_low": 100 * low, f"{method}_high": 100 * high}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -404,7 +411,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         )
     units = frame.groupby("network", sort=False)["unit"].nunique()
     counted = ", ".join(
-        f"{network}: {count} {'CNNs' if network == DIGITS else 'photographs'}"
+        f"{network}: {count} {'CNNs' if network in CNNS else 'photographs'}"
         for network, count in units.items()
     )
     figure.suptitle(
@@ -419,7 +426,7 @@ def _draw_answers(axes: Axes, said: pd.DataFrame, colours: dict[str, tuple[float
     """Right answers by layer, a colour a motion."""
     for motion, rows in said.groupby("motion", sort=False):
         x, colour = np.arange(len(rows)), colours[str(motion)]
-        if rows["network"].iloc[0] == DIGITS:  # ten photographs' would hide the lines
+        if rows["network"].iloc[0] in CNNS:  # ten photographs' would hide the lines
             reach = [rows["oracle"] - rows["oracle_low"], rows["oracle_high"] - rows["oracle"]]
             axes.errorbar(x, rows["oracle"], reach, color=colour, elinewidth=0.8, capsize=2)
         kind, _, parameter = str(motion).partition("(")
