@@ -21,8 +21,12 @@ layers weigh channels by their variance, which a layer that normalises undoes.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import operator
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,6 +49,8 @@ from invariance_probe.network.models import load_model
 from invariance_probe.probing.readout import Outside
 from invariance_probe.results.methods import Method
 from invariance_probe.statistics import share_interval, t_interval
+from invariance_probe.training import parallel
+from invariance_probe.training.configuration import TrainConfig
 
 DIGITS, TURNED = CNNS = "digits", "turned digits"
 """Names of the CNNs that are trained here, by what on; the others are models' names."""
@@ -139,7 +145,7 @@ PRESETS = {
 
 
 def measure(config: Config) -> pd.DataFrame:
-    """Train what is missing, probe, and put maps back.
+    """Train what is missing, probe, and put maps back, of as many networks at once.
 
     Args:
         config: What to train and put back.
@@ -149,48 +155,60 @@ def measure(config: Config) -> pd.DataFrame:
         (0 to 1), ``motion``, ``distance`` (see `_distance`), ``outside``, ``method`` and ``metric``
         (fvu, and those of `recover`), with ``value``, for digits the mean over them.
     """
-    return pd.concat([*_digits(config), *_photographs(config)], ignore_index=True)
-
-
-def _digits(config: Config) -> Iterator[pd.DataFrame]:
-    """Put back the maps of each digits' CNN; of those that know rotations, under rotations."""
     finished = [result.config for result in config.results()]
     known = {(each["perturbation"], each["seed"]) for each in finished}
+    asked = [
+        *(partial(_digits, config, run) for run in config.configs() if _trained_on(run) in known),
+        *(partial(_photographs, config, name) for name in config.models),
+    ]
+    with ProcessPoolExecutor(
+        config.processes or parallel.default_processes(),
+        # a forked child would inherit locks of torch's threads
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    ) as pool:
+        # the last take longest, and begin first
+        frames = list(pool.map(operator.call, reversed(asked)))
+    return pd.concat(reversed(frames), ignore_index=True)
+
+
+def _trained_on(run: TrainConfig) -> tuple[str, int]:
+    """What distinguishes a run among those of the plan."""
+    return str(run.perturbation), run.seed
+
+
+def _digits(config: Config, run: TrainConfig) -> pd.DataFrame:
+    """Put back the maps of a digits' CNN; of one that knows rotations, under rotations."""
     test = config.dataset.test
     images = test.images[: config.digits].float() / 255
     canvases = F.pad(images, ((CANVAS - images.shape[-1]) // 2 + AROUND,) * 4)
     options = ip.ProbeOptions(crop=CANVAS, fill=0.0, device="cpu", batch_size=64, seed=config.seed)
-    for run in config.configs():
-        if (str(run.perturbation), run.seed) in known:
-            upright = not run.perturbation.pose_names
-            others = (config.factors, config.shifts) if upright else ((), ())
-            network = Named(config.trained(run).classifier)
-            layers = [f"layers.{number}" for number in range(len(network.layers))]
-            labels = test.labels[: config.digits, 0]
-            moves = _moves(config.degrees, *others)
-            table = _measured(network, canvases, layers, moves, options, labels)
-            yield table.assign(network=DIGITS if upright else TURNED, unit=str(run.seed))
+    upright = not run.perturbation.pose_names
+    others = (config.factors, config.shifts) if upright else ((), ())
+    network = Named(config.trained(run).classifier)
+    layers = [f"layers.{number}" for number in range(len(network.layers))]
+    labels = test.labels[: config.digits, 0]
+    table = _measured(network, canvases, layers, _moves(config.degrees, *others), options, labels)
+    return table.assign(network=DIGITS if upright else TURNED, unit=str(run.seed))
 
 
-def _photographs(config: Config) -> Iterator[pd.DataFrame]:
-    """Put back the maps of each pretrained network."""
+def _photographs(config: Config, name: str) -> pd.DataFrame:
+    """Put back the maps of a pretrained network."""
     moves = _moves(config.photograph_degrees, config.factors, config.photograph_shifts)
-    for name in config.models:
-        model = load_model(name)
-        side = model.crop or 224
-        # enough for any rotation of the crop, whose centre stays the canvas's
-        images, names = photographs(config.photographs, side + 2 * math.ceil(0.21 * side))
-        last = max(
-            int(block) for block, _ in model.module.get_submodule("_blocks").named_children()
-        )
-        numbers = dict.fromkeys(round(share * last) for share in config.blocks)
-        layers = ["_conv_stem", *(f"_blocks.{number}" for number in numbers)]
-        options = ip.ProbeOptions(
-            crop=side, mean=model.mean, std=model.std, device="cpu", seed=config.seed
-        )
-        table = _measured(model.module, images, layers, moves, options, searched=config.searched)
-        unit = table["image"].astype(int).map(dict(enumerate(names)))
-        yield table.assign(network=name, unit=unit)
+    model = load_model(name)
+    side = model.crop or 224
+    # enough for any rotation of the crop, whose centre stays the canvas's
+    images, names = photographs(config.photographs, side + 2 * math.ceil(0.21 * side))
+    last = max(int(block) for block, _ in model.module.get_submodule("_blocks").named_children())
+    numbers = dict.fromkeys(round(share * last) for share in config.blocks)
+    layers = ["_conv_stem", *(f"_blocks.{number}" for number in numbers)]
+    options = ip.ProbeOptions(
+        crop=side, mean=model.mean, std=model.std, device="cpu", seed=config.seed
+    )
+    table = _measured(model.module, images, layers, moves, options, searched=config.searched)
+    unit = table["image"].astype(int).map(dict(enumerate(names)))
+    return table.assign(network=name, unit=unit)
 
 
 def _moves(
