@@ -2,7 +2,7 @@
 
 With the true pose fed, no localizer has to learn, and what is left of the error is the map's:
 *price of the map* = error(CX) - error(C0), in points, of networks of the same seed that were
-trained with the inverse of each digit's motion applied after layer X, or to the image. Nine
+trained with the inverse of each digit's motion applied after layer X, or to the image. Ten
 motions, each on the same canvas, three networks.
 
 Against it stands what a CNN of the same shape says that was trained on upright digits alone, and
@@ -55,7 +55,8 @@ PREDICTORS = {
 CELL = ("network", "motion", "depth")
 MOTIONS = (
     *("rotation=30", "rotation=60", "rotation=90", "rotation=180"),
-    *("scaling=-1:0,clean", "scaling=0:0.5,clean", "scaling=-0.5:0.5,clean"),
+    *("scaling=-1:0,clean", "scaling=0:0.5,clean"),
+    *("scaling=-0.5:0.5,clean", "scaling=-1:0.5,clean"),
     *("translation=6,clean", "shear=0.6"),
 )
 _MARKERS = {"mnist-five": "o", "mnist-deep": "^", "mnist": "s"}

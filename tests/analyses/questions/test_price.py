@@ -9,6 +9,7 @@ import pytest
 
 from analyses.questions import price
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.training.runs import TrainResult
 from tests.analyses.trainings import assert_answered
 
@@ -66,7 +67,16 @@ def test_seeds_come_one_after_the_other() -> None:
     """Stopped at any time, the seeds before the last that was begun are whole."""
     seeds = [run.seed for run in price.PRESETS["two-cores"].configs()]
     assert seeds == sorted(seeds)
-    assert len(seeds) == 10 * 9 * (7 + 5 + 4)
+    assert len(seeds) == 10 * 10 * (7 + 5 + 4)
+
+
+def test_two_cores_prices_a_hundred_cells_on_one_canvas_a_network() -> None:
+    """Motions, networks and layers make 100, and no motion asks for a canvas of its own."""
+    config = price.PRESETS["two-cores"]
+    assert len(config.motions) * sum(len(each.depths) for each in config.networks) == 100
+    for each in config.networks:
+        for motion in config.motions:
+            assert parse_perturbation(each.on_canvas(motion)).canvas(28) == each.canvas
 
 
 def test_upright_networks_see_nothing_of_the_motions(folder: Path, frame: pd.DataFrame) -> None:
