@@ -241,7 +241,7 @@ class RandomScaling(Perturbation):
     @property
     def label(self) -> str:
         """Name and range of the factor."""
-        return f"{self.name} {2**self.low:g} to {2**self.high:g}"
+        return f"{self.name} {2**self.low:.3g} to {2**self.high:.3g}"
 
     def sweep(self, count: int, side: int = SIDE) -> list[Transform]:
         """List scalings, evenly spread in the logarithm of their factor."""

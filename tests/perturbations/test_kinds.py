@@ -113,6 +113,7 @@ def test_the_pose_says_where_the_content_went() -> None:
         ("rotation", "rotation ±90°", ("degrees",)),
         ("translation=clean", "translation ±16 px", ("pixels", "pixels")),
         ("scaling=-1:1,clean", "scaling 0.5 to 2", ("octaves",)),
+        ("scaling=0:0.5,clean", "scaling 1 to 1.41", ("octaves",)),
         ("shear=0.3,on:40", "shear ±0.3", ("pixels a pixel",)),
     ],
 )
