@@ -23,6 +23,7 @@ BEARS_ON = {
     "depth": ("P11", "P15"),
     "iterations": ("P16",),
     "consequences": ("P2", "P9", "P15"),
+    "price": ("P2", "P9", "P15"),
     "recover": ("P2", "P3", "P11", "P12"),
     "law": ("P5", "P13"),
     "certificates": ("P9",),
