@@ -30,6 +30,8 @@ from invariance_probe.errors import InvalidInputError, first_line, refusing
 
 _PARTIAL = ".partial-"
 _LOCK = ".lock"
+_PATIENCE = 5.0
+"""Seconds to wait for a lease: processes of a killed parent take some tenths to notice."""
 UNFINISHED = "unfinished"
 """Folder within a run folder that holds what was measured until it is whole."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
@@ -335,6 +337,8 @@ def checked_folder(out: str | Path) -> Path:
         raise InvalidInputError(f"output {out!r}: give the path of a folder")
     path = Path(out)
     with writable(path):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # a name that is too long, or a loop of links, says so here
         existing = path
         while not os.path.lexists(existing):
             existing = existing.parent
@@ -363,6 +367,24 @@ def held_by(folder: Path) -> set[str]:
     """
     with writable(folder):
         return {each.name for each in folder.iterdir() if not each.name.startswith(_PARTIAL)}
+
+
+def check_room(folder: Path, needed: float) -> None:
+    """Refuse a folder on a disk that is nearly full.
+
+    Args:
+        folder: A folder that exists.
+        needed: Bytes that will be written to it.
+
+    Raises:
+        InvalidInputError: If there are less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InvalidInputError(
+            f"the disk of output folder {str(folder)!r} has {free / 1e6:.0f} MB left, and this run "
+            f"may take {needed / 1e6:.0f} MB; free some space, or give a folder elsewhere"
+        )
 
 
 @contextmanager
@@ -401,7 +423,7 @@ def lease(path: Path) -> Iterator[None]:
         InvalidInputError: If somebody else has the lease.
     """
     file = path / _LOCK
-    lock = filelock.FileLock(file, timeout=0)
+    lock = filelock.FileLock(file, timeout=_PATIENCE)
     with writable(path):
         try:
             lock.acquire()

@@ -13,6 +13,7 @@ from invariance_probe import console
 from invariance_probe.data.pictures import ImageFiles, open_images
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer
+from invariance_probe.files import UNFINISHED
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.plane.transforms import Rotation, Transform, sweep
@@ -160,16 +161,21 @@ class ProbeCommand:
                 f"`invariance-probe layers --model {self.model}` lists them"
             )
         model, images, options = self.opened()
-        result = probe(
-            model.module,
-            images,
-            layers=_flat(self.layers) or DEMO_LAYERS,
-            transforms=moves,
-            options=options,
-            out=out,
-            progress=self.progress,
-            name=self.model,
-        )
+        try:
+            result = probe(
+                model.module,
+                images,
+                layers=_flat(self.layers) or DEMO_LAYERS,
+                transforms=moves,
+                options=options,
+                out=out,
+                progress=self.progress,
+                name=self.model,
+            )
+        except KeyboardInterrupt as error:
+            kept = (out / UNFINISHED).is_dir()
+            way = f"the same command with --out {out} goes on" if kept else "nothing was written"
+            raise KeyboardInterrupt(way) from error
         console.report(result, out, as_json=self.json)
 
     def opened(self) -> tuple[LoadedModel, ImageFiles, ProbeOptions]:

@@ -43,12 +43,12 @@ def probe(
 
     Images are read three times, for copies among them, for the mean of each channel and for the
     measurement, and once more if channels are mixed. Each passes through the model once as it is
-    and once under each transform that changes it; maps are made again where `passes.CACHE_BYTES`
-    do not hold them. Some images are shifted for the method ``floor``, about a tenth of the passes
-    more. Memory does not grow with the number of images, but for the table and, until copies among
-    them have been told, 4 KB an image. On the CPU the same seed gives the same table; the last
-    digits may change with `batch_size`, as convolutions choose their kernels by the size of the
-    batch.
+    and once under each transform that changes it; where `passes.CACHE_BYTES` do not hold the maps,
+    images are read and maps made again. Some images are shifted for the method ``floor``, about a
+    tenth of the passes more. Memory does not grow with the number of images, but for the table and,
+    until copies among them have been told, 4 KB an image. On the CPU the same seed gives the same
+    table; the last digits may change with `batch_size`, as convolutions choose their kernels by the
+    size of the batch.
 
     Args:
         model: Any module; it is left as it was found, to the last bit, however the probe ends, as a
