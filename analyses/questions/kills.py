@@ -265,7 +265,7 @@ def _same(one: list[Any], other: list[Any]) -> bool:
 
     def equal(a: Any, b: Any) -> bool:
         if isinstance(a, pd.DataFrame):
-            return a.equals(b)
+            return bool(a.equals(b))
         return np.array_equal(a, b) if isinstance(a, np.ndarray) else bool(a == b)
 
     return len(one) == len(other) and all(map(equal, one, other))

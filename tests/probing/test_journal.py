@@ -177,6 +177,8 @@ def test_a_stopped_run_of_something_else_is_refused(
         _probe(tmp_path / "run", batch_size=5)
     with pytest.raises(ip.InvalidInputError, match="another one than when it was first read"):
         _probe(tmp_path / "run", images=_images().flip(0))
+    with pytest.raises(ip.InvalidInputError, match="holds a run that was stopped; run the same"):
+        ip.ProbeResult.load(tmp_path / "run")
     with pytest.raises(ip.InvalidInputError, match="already contains another run"):
         _whole().save(tmp_path / "run")
     after = sorted(path.name for path in (tmp_path / "run" / files.UNFINISHED).iterdir())
