@@ -62,7 +62,7 @@ def test_weights_of_any_kind_have_a_fingerprint() -> None:
     """Half precision, complex, sparse, quantized, a single number, none at all."""
     model = nn.Module()
     kinds = {
-        "half": torch.rand(3).bfloat16(),
+        "bfloat": torch.rand(3).bfloat16(),
         "complex": torch.rand(2, dtype=torch.complex64).conj(),
         "sparse": torch.eye(3).to_sparse(),
         "quantized": torch.quantize_per_tensor(torch.rand(4), 0.1, 0, torch.qint8),
