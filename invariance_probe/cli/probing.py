@@ -16,6 +16,7 @@ from invariance_probe.errors.checks import check_integer
 from invariance_probe.files import check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
+from invariance_probe.plane.rendering import rotating_canvas
 from invariance_probe.plane.transforms import Rotation, Transform, sweep
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
@@ -30,8 +31,6 @@ DEMO_PUT_BACK = (
     *(method for method in RECOVERY_METHODS if not method.needs_search),
     Method.ORACLE_PERMUTATION,
 )
-CANVAS_PER_CROP = 2**0.5
-"""Side of the canvas per side of the crop: enough for any rotation of the crop."""
 DEFAULT_CROP = 224
 COMMON_TRANSFORMS = ("rotation=-90:90:15",)
 
@@ -182,7 +181,7 @@ class ProbeCommand:
         """
         model = load_model(self.model, self.weights)
         side = self.options.crop or model.crop or DEFAULT_CROP
-        canvas = self.canvas or _canvas_for(side)
+        canvas = self.canvas or rotating_canvas(side)
         if canvas < side:
             raise InvalidInputError(
                 f"canvas {canvas} is smaller than the crop {side}; give a larger --canvas"
@@ -282,12 +281,6 @@ def _flat(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 def _fitting(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     """Values by channel for images of another number of channels."""
     return values if len(values) in {1, channels} else values[:1]
-
-
-def _canvas_for(crop: int) -> int:
-    """Smallest canvas for all rotations whose centre is the crop's."""
-    side = int(-(-crop * CANVAS_PER_CROP // 1))
-    return side + (side - crop) % 2
 
 
 def _new_folder(name: str) -> Path:

@@ -263,6 +263,30 @@ def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Laye
     return [layer for layer in layers if layer.name in chosen]
 
 
+def name_of(model: nn.Module, module: nn.Module) -> str:
+    """Name a module of a model, as `select_layers` takes it.
+
+    Args:
+        model: The whole.
+        module: A part of it.
+
+    Returns:
+        Its name, ``(model)`` if it is the whole.
+
+    Raises:
+        InvalidInputError: If it is no part of the model.
+    """
+    for name, each in model.named_modules():
+        if each is module:
+            # layers of what was compiled are named as in what it was compiled from
+            parts = [part for part in name.split(".") if part != "_orig_mod"]
+            return ".".join(parts) or "(model)"
+    raise InvalidInputError(
+        f"layers: a {type(module).__name__} is no part of the {type(model).__name__} to be "
+        "measured; give one of its own modules, or a name"
+    )
+
+
 def tap(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"],
