@@ -334,12 +334,13 @@ def picture_size(path: Path) -> tuple[tuple[int, int], str]:
     """
     if not path.is_file():  # a pipe would be waited for for ever
         raise InvalidInputError(f"image {str(path)!r} is no file; leave it out")
-    with refusing(lambda cause: f"image {str(path)!r} cannot be read ({cause}); leave it out"):
-        opened = Image.open(path)
-    with opened:
-        width, height = opened.size
+    unreadable = refusing(
+        lambda cause: f"image {str(path)!r} cannot be read ({cause}); leave it out"
+    )
+    with unreadable, Image.open(path) as opened:
+        (width, height), mode = opened.size, opened.mode
         sideways = opened.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
-    return ((height, width) if sideways else (width, height)), opened.mode
+    return ((height, width) if sideways else (width, height)), mode
 
 
 def is_grey(mode: str) -> bool:
