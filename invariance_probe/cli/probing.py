@@ -2,6 +2,7 @@
 
 import math
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -331,9 +332,12 @@ def _seen(
 
 def _own_side(images: str | None) -> int | None:
     """Side of images that are square, of one size and smaller than usual ones."""
-    sizes = {picture_size(path)[0] for path in find_files(images)} if images is not None else set()
-    side = min(next(iter(sizes))) if len(sizes) == 1 else USUAL
-    return side if sizes == {(side, side)} and side < USUAL else None
+    sizes = set()
+    for path in find_files(images) if images is not None else ():
+        with suppress(InvalidInputError):  # said, or passed over, when it is loaded
+            sizes.add(picture_size(path)[0])
+    sides = {side for size in sizes for side in size}
+    return next((side for side in sides if len(sides) == 1 and side < USUAL), None)
 
 
 def _resize(model: LoadedModel, images: str, side: int) -> int | None:

@@ -165,7 +165,7 @@ def test_images_are_resized_and_cut_as_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--interpolation", "sinc"], "interpolation='sinc': choose from nearest, lanczos"),
+        (["--interpolation", "sinc"], "interpolation='sinc': choose from nearest, box"),
         (["--canvas", "64", "--resize", "40"], "resize=40: give at least 64"),
         (["--layers", "conv9"], "unknown layer 'conv9'"),
         (["--layers", "2"], "has no spatial map"),
