@@ -27,7 +27,7 @@ from invariance_probe.errors.checks import check_tensor
 from invariance_probe.network import receptive
 from invariance_probe.network.copies import working_copy
 from invariance_probe.network.hooks import Key, evaluating, record
-from invariance_probe.network.tokens import Grid, Grids, tokens_before
+from invariance_probe.network.tokens import Grid, Grids, covers_evenly, tokens_before
 from invariance_probe.plane import coordinates
 
 _ONE_CELL = "a 1 x 1 map has no position to move"
@@ -356,7 +356,7 @@ def _describe(
     layer: Layer, output: Tensor, size: tuple[int, int], place: receptive.Place | None
 ) -> Layer:
     """Fill in shape, stride and offset."""
-    if output.dim() != 4:
+    if output.dim() != 4 or not output.numel():
         return layer
     shape = tuple(output.shape)
     channels_last = (
@@ -376,6 +376,9 @@ def _describe(
         return layer
     if place is not None:
         stride, offset = place.stride, place.offset
+    elif not covers_evenly(height, width, size):
+        why = f"map of {height} x {width} neither follows the image nor has its proportions"
+        return replace(layer, reason=why)
     else:
         stride = (size[0] / height, size[1] / width)
         offset = ((stride[0] - 1) / 2, (stride[1] - 1) / 2)
@@ -396,6 +399,8 @@ def _why_no_map(output: Tensor, grids: Grids, tokens: Grid | None) -> str:
         return _ONE_CELL if tokens.height * tokens.width == 1 else ""
     if output.dim() == 3 and shape[1] > 1:
         return f"output of shape {shape} is no grid of the image's patches, row by row"
+    if not output.numel():
+        return f"output of shape {shape} is empty"
     if output.dim() != 4:
         return f"output of shape {shape} does not have two spatial dimensions"
     if not output.dtype.is_floating_point:

@@ -51,7 +51,7 @@ many strides as possible: of 64 and 48, of 32, ..."""
 _GUESSES = 3
 """How often a stride is measured anew with a reach that it divides, as the first guess may be off
 by a pixel."""
-_MULTIPLE = 0.02
+_MULTIPLE = 0.05
 """By how much of a stride a reach may miss a multiple of it."""
 _OF_POSITIONS = re.compile(r"(^|[._])pos(_|ition|$)")
 """Names of parameters that are added to tokens, or to their likeness, by position."""
@@ -122,8 +122,11 @@ class _Line:
         Returns:
             Whether it is a multiple of the stride.
         """
-        times = reach / max(1.0, self.stride)
-        return abs(times - round(times)) <= _MULTIPLE
+        if self.stride <= 1:
+            return True
+        times = max(1, round(reach / self.stride))
+        miss = abs(reach / times - self.stride)
+        return miss <= _PRECISION and miss * times <= _MULTIPLE * self.stride
 
 
 def measure_places(
@@ -172,6 +175,8 @@ def _measure_lines(
         for width in dict.fromkeys((narrow, across) if extra else (across,)):
             size = (length, width) if axis == 2 else (width, length)
             left = {key: shapes[key] for key in shapes.keys() - lines.keys() - fixed}
+            if not left:
+                return lines
             answers = _answers(model, images, axis, size, left.keys(), reach)
             if extra:
                 fixed |= {key for key in answers if not _longer(answers[key], left[key])}
@@ -197,8 +202,6 @@ def _measure_lines(
                 }
             if shapes.keys() <= answers.keys() | lines.keys():
                 break
-        if len(lines) == len(shapes):
-            break
     return lines
 
 
@@ -315,8 +318,9 @@ def _answers(
             if key in wanted:
                 outputs[key] = (tensor if tokens is None else tokens.read(tensor)).detach().clone()
             parted = tensor.dim() == 3 and len(tensor) != 1  # the tokens of windows
-            if key.module in contexts and (tokens is not None or parted):
-                # attention adds a context to tokens, which in a copy without norms outgrows them
+            attends = key.module in contexts and (tokens is not None or parted)
+            if attends or grids.is_mixed(tensor.shape):
+                # adds a context to tokens, which in a copy without norms outgrows them
                 return torch.zeros_like(tensor)
             return hold(key, tensor) if tokens is None else None
 

@@ -75,6 +75,20 @@ def tokens_before(model: nn.Module) -> int:
     return sum(each.shape[-2] if each.dim() > 1 else 1 for each in found)
 
 
+def covers_evenly(height: int, width: int, size: tuple[int, int]) -> bool:
+    """Say whether cells that cover an image evenly are as high as they are wide.
+
+    Args:
+        height: Rows of cells.
+        width: Columns of cells.
+        size: Height and width of the image, in pixels.
+
+    Returns:
+        Whether they are, but for a row or a column, as sizes are rounded to whole cells.
+    """
+    return min(height, width) > 0 and abs(height * size[1] - width * size[0]) <= max(size)
+
+
 class Grids:
     """The grids of one pass: which sequences are maps, and which other tensors are sequences.
 
@@ -121,11 +135,20 @@ class Grids:
         """
         return len(shape) == 4 and shape[2] in self._lengths
 
+    def is_mixed(self, shape: tuple[int, ...]) -> bool:
+        """Say whether an output is (batch, channel, token), as where mixers mix tokens.
+
+        Args:
+            shape: Its shape.
+
+        Returns:
+            Whether its columns are as many as the tokens of a sequence that was seen.
+        """
+        return len(shape) == 3 and shape[2] in self._lengths
+
     def _add(self, height: int, width: int) -> None:
         """Remember a grid that covers the image evenly, and those that it may be merged to."""
-        rows, columns = self._size
-        # each may be off by a cell, as sizes are rounded to whole ones
-        if abs(height * columns - width * rows) > max(rows, columns) or min(height, width) < 1:
+        if not covers_evenly(height, width, self._size):
             return
         while height * width > 1:
             self._grids.setdefault(height * width, (height, width))

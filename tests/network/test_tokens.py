@@ -86,7 +86,7 @@ def test_tokens_are_maps_where_the_patches_lie() -> None:
     assert layers["patches"].tokens is None
     for name in ("attn.q_norm", "attn.softmax"):
         assert "is (batch, head, token, ...) of attention" in layers[name].reason
-    with pytest.raises(ip.InvalidInputError, match="'attn.q_norm' has no spatial map .*attention"):
+    with pytest.raises(ip.InvalidInputError, match=r"'attn.q_norm' has no spatial map .*attention"):
         features.select_layers(list(layers.values()), ["attn.q_norm"])
 
 
