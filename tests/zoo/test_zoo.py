@@ -1,15 +1,11 @@
 """Architectures of torchvision, timm, transformers and segmentation-models-pytorch, as they are."""
 
-import warnings
-
+import pandas as pd
 import pytest
-import torch
 
-import invariance_probe as ip
-from invariance_probe.errors import UnmeasuredLayerWarning
-from tests.zoo.architectures import ARCHITECTURES, Architecture
-
-MOVES = [ip.Rotation(30), ip.Rotation(90)]
+from analyses.architectures import ARCHITECTURES, Architecture
+from analyses.questions import zoo
+from invariance_probe.errors import InvalidInputError
 
 
 def test_there_are_forty() -> None:
@@ -24,25 +20,30 @@ def test_listed_and_probed(architecture: Architecture) -> None:
     """Every map has its true stride or a star; two layers are measured under two rotations."""
     if architecture.missing():
         pytest.skip(f"{architecture.library}, which builds it, is missing")
-    torch.manual_seed(0)
-    net, side = architecture.build(), architecture.side
-    frame = ip.list_layers(net, torch.rand(1, 3, side, side)).set_index("name")
-    maps = frame[frame["spatial"]]
-    assert len(maps) > 1
-    # networks shrink and enlarge by two: what is measured lies a power of two from what is known
-    known = next(iter(architecture.layers.values()))
-    ratios = torch.tensor(maps[maps["measured"]]["stride"].to_numpy() / known).log2()
-    assert torch.equal(ratios, ratios.round()), ratios.unique()
-    for layer, stride in architecture.layers.items():
-        assert maps.loc[layer, ["stride_y", "stride_x"]].tolist() == [stride, stride], layer
-    images = torch.nn.functional.interpolate(
-        torch.rand(2, 3, 12, 12), size=round(1.5 * side), mode="bicubic", antialias=True
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnmeasuredLayerWarning)  # a star is allowed
-        result = ip.probe(
-            net, images, layers=list(architecture.layers), transforms=MOVES, crop=side, device="cpu"
-        )
-    rows = result.frame().query("metric == 'fvu' and method in ['oracle', 'affine']")
-    assert len(rows) == 2 * 2 * 2 * 2
-    assert rows["value"].notna().all()
+    row = zoo.look(architecture)
+    assert row["said"] == ""
+    assert row["wrong"] == 0
+    assert row["known"] == len(architecture.layers) == 2
+    assert row["probed"]
+
+
+def test_libraries_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none is installed the question cannot be asked."""
+    monkeypatch.setattr(Architecture, "missing", lambda _: True)
+    with pytest.raises(InvalidInputError, match=r"pip install '.\[zoo\]'"):
+        zoo.measure(zoo.PRESETS["tiny"])
+
+
+def test_a_table_is_summed_up_and_drawn() -> None:
+    """Each library has a row of sums, and a panel; what cannot be probed says so."""
+    row = {"outputs": 10, "maps": 8, "measured": 6, "starred": 2, "wrong": 0, "known": 2}
+    frame = pd.DataFrame([
+        {"library": library, "architecture": name, **row, "probed": name != "c", "affine": 0.5}
+        for library, name in (("timm", "a"), ("timm", "b"), ("transformers", "c"))
+    ])
+    table = zoo.summary(frame).set_index("architecture")
+    assert table.loc["all 2", ["outputs", "measured", "probed"]].tolist() == [20, 12, 2]
+    assert table.loc["all 1", "probed"] == 0
+    figure = zoo.plot(frame)
+    assert len(figure.axes) == 2
+    assert [text.get_text() for text in figure.axes[1].texts] == ["not probed"]
