@@ -1,9 +1,9 @@
 """Which architectures of which libraries can be listed and probed, and are their strides right?
 
 Forty architectures with random weights. Every map is listed with a stride that was measured, or
-with a star, where its cells are taken to cover the image evenly. Networks shrink and enlarge by two,
-so a measured stride is a power of two times one that is known from the architecture; and two layers
-of each have a stride that is known. These two are probed: two images, two rotations.
+with a star, where its cells are taken to cover the image evenly. Networks shrink and enlarge by
+two, so a measured stride is a power of two times one that is known from the architecture; and two
+layers of each have a stride that is known. These two are probed: two images, two rotations.
 
 A library that is not installed is left out; torchvision needs the build of torch that it was made
 for.
