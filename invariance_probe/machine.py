@@ -15,7 +15,7 @@ import torch
 
 from invariance_probe.errors import InvalidInputError
 
-_PACKAGES = ("invariance-probe", "torch", "numpy", "pandas", "scipy")
+_PACKAGES = ("invariance-probe", "torch", "numpy", "pandas", "scipy", "numba")
 """Those whose version a number may depend on."""
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
@@ -110,7 +110,8 @@ def versions() -> dict[str, str]:
     """List the versions of Python and of the packages that a number may depend on.
 
     Returns:
-        By name; ``not installed`` for this package where it runs from a folder alone.
+        By name; ``not installed`` for numba where it is missing, and for this package where it runs
+        from a folder alone.
     """
     found = {"python": platform.python_version()}
     for package in _PACKAGES:

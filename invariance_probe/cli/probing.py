@@ -17,12 +17,13 @@ from invariance_probe import console
 from invariance_probe.data.pictures import ImageFiles, find_files, open_images, picture_size
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer
-from invariance_probe.files import check_out
+from invariance_probe.files import UNFINISHED
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.network.sizes import USUAL, find_image, input_channels
 from invariance_probe.plane.rendering import rotating_canvas
 from invariance_probe.plane.transforms import Rotation, Transform, sweep
+from invariance_probe.probing.journal import check_run_folder
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.probing.readout import recover
@@ -72,7 +73,8 @@ Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 Out = Annotated[
     Path | None,
     tyro.conf.arg(
-        help="Folder for the run; by default a new one under runs/, named after model and time."
+        help="Folder for the run; by default a new one under runs/, named after model and time. "
+        "Named again by the same command, a run that was stopped goes on."
     ),
 ]
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")]
@@ -175,7 +177,7 @@ class ProbeCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = check_out(self.out or _new_folder(self.model))
+        out = check_run_folder(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in LITE_CROPS:
@@ -184,16 +186,21 @@ class ProbeCommand:
                 f"`invariance-probe layers --model {self.model}` lists them"
             )
         model, images, options = self.opened()
-        result = probe(
-            model.module,
-            images,
-            layers=_flat(self.layers) or DEMO_LAYERS,
-            transforms=moves,
-            options=options,
-            out=out,
-            progress=self.progress,
-            name=self.model,
-        )
+        try:
+            result = probe(
+                model.module,
+                images,
+                layers=_flat(self.layers) or DEMO_LAYERS,
+                transforms=moves,
+                options=options,
+                out=out,
+                progress=self.progress,
+                name=self.model,
+            )
+        except KeyboardInterrupt as error:
+            kept = (out / UNFINISHED).is_dir()
+            way = f"the same command with --out {out} goes on" if kept else "nothing was written"
+            raise KeyboardInterrupt(way) from error
         console.report(result, out, as_json=self.json)
 
     def opened(self) -> tuple[LoadedModel, ImageFiles, ProbeOptions]:
@@ -253,8 +260,7 @@ class DemoCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = check_out(self.out or _new_folder("demo"))
-        assert out is not None
+        out = check_run_folder(self.out or _new_folder("demo"))
         probing = ProbeCommand(
             transform=(DEMO_TRANSFORMS,),
             explain=True,

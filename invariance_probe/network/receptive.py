@@ -251,7 +251,7 @@ def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | Non
     weight = profile.sum(1)
     number = torch.arange(cells, dtype=torch.float64, device=profile.device)
     centre = (profile @ number / weight).tolist()
-    if not centre[0] < centre[1] < centre[2]:
+    if not -math.inf < centre[0] < centre[1] < centre[2] < math.inf:
         return None
     tops = _tops(length, reach)
     stride = (tops[2] - tops[0]) / (centre[2] - centre[0])

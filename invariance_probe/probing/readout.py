@@ -5,7 +5,6 @@ equivalence" (CVPR 2015; IJCV 2019), judge learnt transformations of features li
 transformations are spatial warps, beside warping the input, the floor and chance.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +23,6 @@ from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data import inputs
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.files import check_out
 from invariance_probe.machine import memory_kept
 from invariance_probe.network import features
 from invariance_probe.network.hooks import Key
@@ -34,23 +32,25 @@ from invariance_probe.plane.rendering import crop_size
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import Fits, Folds, Sums
 from invariance_probe.probing.floor import Floor
+from invariance_probe.probing.journal import Journal
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import CACHE_BYTES, ForwardPasses
 from invariance_probe.probing.setup import (
     LayerNames,
     computing,
-    configuration,
+    identity,
     motions,
     named,
     opened,
+    seen,
 )
 from invariance_probe.probing.showing import Shown
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import METHODS, RECOVERY_METHODS, Method, Warp
 from invariance_probe.results.recovery import CLASS_METRICS, OUTPUT_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
-from invariance_probe.results.rows import Block
+from invariance_probe.results.rows import Block, wide_table
 
 _PUT_BACK = tuple(method for method in METHODS if method.warp not in {Warp.ANY_WARP, Warp.JOINT})
 """Methods that leave a map to put back."""
@@ -130,7 +130,7 @@ def recover(
             its text.
         options: How to measure, as for `probe`; by default `RECOVERY_METHODS` are compared. All
             methods but ``any-warp`` and ``joint+...`` can be.
-        out: Folder to write the run to; nothing is written by default.
+        out: Folder to write the run to, as of `probe`; a run that was stopped begins anew.
         progress: Whether to show progress and time left on stderr, if that is a terminal.
         name: What to call the model in the table; its class by default.
         **changes: Options by name, such as ``methods=["input", "oracle"]``; before `options`.
@@ -166,35 +166,43 @@ def recover(
     if outside not in set(Outside):
         raise InvalidInputError(f"outside={outside!r}: choose from {', '.join(Outside)}")
     rule = Outside(outside)
-    target = check_out(out)
     transforms = motions(transforms)
     source = opened(model, images, options)
     labels = inputs.labels_of(source) if labels is None else labels
     if rule is Outside.DISC:
         source = _Discs(source, options)
-    began = time.monotonic()
     patterns = named(model, layers)
-    with computing(model, options) as own, Progress(progress) as bar:
+    with (
+        Journal.opened(out) as journal,
+        computing(model, options) as own,
+        Progress(progress) as bar,
+    ):
         passes = ForwardPasses(own, source, patterns, transforms, options, keep=False, whole=True)
         run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
+        about = identity(passes, transforms, options, name or type(model).__name__)
+        about |= {
+            "outside": rule.value,
+            "labels": None if run.labels is None else run.labels.tolist(),
+            "classes": None if classes is None else list(classes),
+        }
+        there = journal.begin(about, lambda: passes.pixels)
+        if there is not None:
+            return there
         run.measure(bar)
-    about = configuration(passes, transforms, options, name or type(model).__name__)
-    about |= run.floor.about
-    result = assemble(
-        run.blocks,
-        config=about | {"outside": rule.value, "replayed": run.replay.replayed},
-        layers=passes.layers,
-        transforms=transforms,
-        region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
-        filled_frac=passes.filled,
-        strips=run.shown.strips,
-        permutations=pd.DataFrame(),
-        wall_time=time.monotonic() - began,
-        metrics=run.metrics,
-        predictions=pd.DataFrame(run.shown.predictions),
-    )
-    if target is not None:
-        result.save(target)
+        result = assemble(
+            wide_table(run.blocks, about["layers"], run.metrics),
+            config=seen(passes) | about | run.floor.about | {"replayed": run.replay.replayed},
+            layers=passes.layers,
+            transforms=transforms,
+            region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
+            filled_frac=passes.filled,
+            strips=run.shown.strips,
+            permutations=pd.DataFrame(),
+            wall_time=journal.seconds,
+            metrics=run.metrics,
+            predictions=pd.DataFrame(run.shown.predictions),
+        )
+        journal.finish(result)
     return result
 
 

@@ -15,8 +15,9 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import pick_device
 from invariance_probe.network import copies
 from invariance_probe.network.features import name_of
+from invariance_probe.network.fingerprints import fingerprint
 from invariance_probe.network.sizes import input_channels
-from invariance_probe.plane.transforms import Transform
+from invariance_probe.plane.transforms import Transform, described
 from invariance_probe.probing.duplicates import alike_in
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import ForwardPasses
@@ -117,32 +118,48 @@ def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
         yield own
 
 
-def configuration(
+def identity(
     passes: ForwardPasses, transforms: Sequence[Transform], options: ProbeOptions, name: str
 ) -> dict[str, Any]:
-    """Write down what was measured, and how.
+    """Write down all that a table depends on but the images' content.
 
     Args:
         passes: Model and images.
-        transforms: What was done to the images.
-        options: How it was measured.
+        transforms: What is done to the images.
+        options: How it is measured.
         name: What to call the model.
 
     Returns:
-        The configuration of the run, before provenance.
+        What `journal.Journal.begin` knows a run by.
     """
     return {
         "model": name,
+        "weights": fingerprint(passes.model),
         "layers": [layer.name for layer in passes.layers],
         "transforms": [repr(transform) for transform in transforms],
+        "moves": described(transforms),
         "images": list(passes.source.names),
+        "canvas": list(passes.canvas),
+        **asdict(options),
+        "device": str(passes.device),
+    }
+
+
+def seen(passes: ForwardPasses) -> dict[str, Any]:
+    """Write down what a run saw in its model and images.
+
+    Args:
+        passes: Model and images, all of which have been read.
+
+    Returns:
+        The part of the configuration that is known afterwards.
+    """
+    return {
         "near_duplicates": [
             [passes.source.names[number] for number in alike] for alike in alike_in(passes.groups)
         ],
         "partners": passes.partners,
         "unmeasured": passes.unmeasured,
-        "canvas": list(passes.canvas),
         **inputs.about(passes.source),
-        **asdict(options),
-        "device": str(passes.device),
+        "pixels": passes.pixels,
     }

@@ -11,7 +11,7 @@ import invariance_probe as ip
 from invariance_probe.data.pictures import TensorImages
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import ForwardPasses
-from invariance_probe.probing.setup import computing, configuration, motions, named, opened
+from invariance_probe.probing.setup import computing, identity, motions, named, opened, seen
 
 MOVES = [ip.Rotation(30)]
 
@@ -66,7 +66,8 @@ def test_the_configuration_tells_the_run() -> None:
     source = TensorImages(torch.rand(2, 3, 9, 9))
     with computing(model, options) as own:
         passes = ForwardPasses(own, source, ["(model)"], MOVES, options, keep=False)
-    said = json.loads(json.dumps(configuration(passes, MOVES, options, "mine")))
+        told = identity(passes, MOVES, options, "mine") | seen(passes)
+    said = json.loads(json.dumps(told))
     assert said["model"] == "mine"
     assert said["layers"] == ["(model)"]
     assert said["images"] == list(source.names)
@@ -76,3 +77,7 @@ def test_the_configuration_tells_the_run() -> None:
     assert said["near_duplicates"] == []
     assert said["seed"] == 5
     assert said["device"] == "cpu"
+    assert said["moves"][0]["parameter"] == 30
+    with computing(nn.Conv2d(3, 2, 3), options) as other:
+        passes = ForwardPasses(other, source, ["(model)"], MOVES, options, keep=False)
+        assert identity(passes, MOVES, options, "mine")["weights"] != said["weights"]
