@@ -34,6 +34,8 @@ _PATIENCE = 5.0
 """Seconds to wait for a lease: processes of a killed parent take some tenths to notice."""
 UNFINISHED = "unfinished"
 """Folder within a run folder that holds what was measured until it is whole."""
+_WEIGHTS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "net")
+"""What a checkpoint calls the state dict that it holds beside other things."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 LIMIT = "INVARIANCE_PROBE_UNPACKED_GB"
@@ -252,7 +254,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: A ``.safetensors`` file, or any other that torch loads with ``weights_only=True``: a
-            state dict, or a dictionary that holds one as ``state_dict``.
+            state dict, or a dictionary that holds one as ``state_dict`` or ``model``.
 
     Returns:
         Tensors by name, on the CPU.
@@ -271,8 +273,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     ):
         refuse_explosion(path, unzipped(path))
         held: object = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
-        held = held["state_dict"]
+    inside = [held[n] for n in _WEIGHTS if isinstance(held, dict) and isinstance(held.get(n), dict)]
+    held = inside[0] if inside else held
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
         raise InvalidInputError(
             f"weights file {str(path)!r} contains no state dict; save module.state_dict()"
