@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 
 # Products may be fused with sums, which errs less than what `hulls.separated` allows for; sums keep
-# their order. Nothing is NaN: maps that are not finite come this far in no case. The global interpreter lock is released, so that threads can take positions.
+# their order. Nothing is NaN, as maps that are not finite do not come this far. The global
+# interpreter lock is released, so that threads can take positions.
 _loop: Any = njit(fastmath={"contract", "nsz", "nnan"}, cache=True, error_model="numpy", nogil=True)
 
 _TINY = 2.2250738585072014e-308
