@@ -30,8 +30,12 @@ from invariance_probe.errors import InvalidInputError, first_line, refusing
 
 _PARTIAL = ".partial-"
 _LOCK = ".lock"
+_PATIENCE = 5.0
+"""Seconds to wait for a lease: processes of a killed parent take some tenths to notice."""
 UNFINISHED = "unfinished"
 """Folder within a run folder that holds what was measured until it is whole."""
+_WEIGHTS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "net")
+"""What a checkpoint calls the state dict that it holds beside other things."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 LIMIT = "INVARIANCE_PROBE_UNPACKED_GB"
@@ -250,7 +254,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: A ``.safetensors`` file, or any other that torch loads with ``weights_only=True``: a
-            state dict, or a dictionary that holds one as ``state_dict``.
+            state dict, or a dictionary that holds one as ``state_dict`` or ``model``.
 
     Returns:
         Tensors by name, on the CPU.
@@ -269,8 +273,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     ):
         refuse_explosion(path, unzipped(path))
         held: object = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
-        held = held["state_dict"]
+    inside = [held[n] for n in _WEIGHTS if isinstance(held, dict) and isinstance(held.get(n), dict)]
+    held = inside[0] if inside else held
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
         raise InvalidInputError(
             f"weights file {str(path)!r} contains no state dict; save module.state_dict()"
@@ -335,6 +339,8 @@ def checked_folder(out: str | Path) -> Path:
         raise InvalidInputError(f"output {out!r}: give the path of a folder")
     path = Path(out)
     with writable(path):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # a name that is too long, or a loop of links, says so here
         existing = path
         while not os.path.lexists(existing):
             existing = existing.parent
@@ -363,6 +369,24 @@ def held_by(folder: Path) -> set[str]:
     """
     with writable(folder):
         return {each.name for each in folder.iterdir() if not each.name.startswith(_PARTIAL)}
+
+
+def check_room(folder: Path, needed: float) -> None:
+    """Refuse a folder on a disk that is nearly full.
+
+    Args:
+        folder: A folder that exists.
+        needed: Bytes that will be written to it.
+
+    Raises:
+        InvalidInputError: If there are less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InvalidInputError(
+            f"the disk of output folder {str(folder)!r} has {free / 1e6:.0f} MB left, and this run "
+            f"may take {needed / 1e6:.0f} MB; free some space, or give a folder elsewhere"
+        )
 
 
 @contextmanager
@@ -401,7 +425,7 @@ def lease(path: Path) -> Iterator[None]:
         InvalidInputError: If somebody else has the lease.
     """
     file = path / _LOCK
-    lock = filelock.FileLock(file, timeout=0)
+    lock = filelock.FileLock(file, timeout=_PATIENCE)
     with writable(path):
         try:
             lock.acquire()

@@ -19,6 +19,13 @@ class UnmeasuredLayerWarning(UserWarning):
     """
 
 
+class ConvertedImagesWarning(UserWarning):
+    """Pixel values given as bytes are measured as parts of 255.
+
+    The message is one line that says so.
+    """
+
+
 def first_line(error: BaseException) -> str:
     """Say what went wrong elsewhere, within one line of ours.
 

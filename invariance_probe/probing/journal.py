@@ -8,6 +8,7 @@ have done, the same additions in the same order, the table ends the same to the 
 """
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -37,6 +38,8 @@ SHARE = 0.05
 _RUN, _STATE = "run.json", "state.json"
 _BYTES_A_SECOND = 5e8
 """A guess at how fast sums are written, until it is known."""
+_PAIR_BYTES, _LEAST_BYTES = 100, 2e7
+"""Disk that a run takes: rows of a pair and a method, as parts and in the table, and figures."""
 _AT_ONCE = 2**26
 """Bytes of sums in one file, as writing a file takes as much memory again."""
 
@@ -135,6 +138,8 @@ class Journal:
         if (self._work / _RUN).is_file():
             self._refuse_other(files.read_json(self._work / _RUN))
             self._resume()
+        pairs = math.prod(len(run[name]) for name in ("images", "moves", "layers", "methods"))
+        files.check_room(self.folder, _LEAST_BYTES + _PAIR_BYTES * pairs)
         return None
 
     def add(self, *blocks: Block) -> None:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from invariance_probe.alignment.outcomes import Outcome
-from invariance_probe.data.pictures import ImageSource
 from invariance_probe.machine import memory_kept
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform
@@ -20,7 +18,15 @@ from invariance_probe.probing.journal import Journal
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import BestWarps, Pairs, Predecessors, View, compare, strips
 from invariance_probe.probing.passes import Chunk, ForwardPasses
-from invariance_probe.probing.setup import computing, identity, named, opened, seen
+from invariance_probe.probing.setup import (
+    LayerNames,
+    computing,
+    identity,
+    motions,
+    named,
+    opened,
+    seen,
+)
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
@@ -29,10 +35,10 @@ from invariance_probe.results.result import ProbeResult, assemble
 @memory_kept()
 def probe(
     model: nn.Module,
-    images: Float[Tensor, "batch channel height width"] | ImageSource,
+    images: object,
     *,
-    layers: str | Sequence[str],
-    transforms: Sequence[Transform],
+    layers: LayerNames,
+    transforms: Transform | Sequence[Transform],
     options: ProbeOptions | None = None,
     out: str | Path | None = None,
     progress: bool = False,
@@ -43,21 +49,22 @@ def probe(
 
     Images are read three times, for copies among them, for the mean of each channel and for the
     measurement, and once more if channels are mixed. Each passes through the model once as it is
-    and once under each transform that changes it; maps are made again where `passes.CACHE_BYTES`
-    do not hold them. Some images are shifted for the method ``floor``, about a tenth of the passes
-    more. Memory does not grow with the number of images, but for the table and, until copies among
-    them have been told, 4 KB an image. On the CPU the same seed gives the same table; the last
-    digits may change with `batch_size`, as convolutions choose their kernels by the size of the
-    batch.
+    and once under each transform that changes it; where `passes.CACHE_BYTES` do not hold the maps,
+    images are read and maps made again. Some images are shifted for the method ``floor``, about a
+    tenth of the passes more. Memory does not grow with the number of images, but for the table and,
+    until copies among them have been told, 4 KB an image. On the CPU the same seed gives the same
+    table; the last digits may change with `batch_size`, as convolutions choose their kernels by the
+    size of the batch.
 
     Args:
         model: Any module; it is left as it was found, to the last bit, however the probe ends, as a
             copy is worked on, which takes the memory of its weights once more. A model that answers
             the same image differently the second time is refused.
-        images: Images of one size, at least the crop; larger ones spare the transforms from
+        images: In any form, see `inputs.as_source`: a tensor, a folder, files, pictures, a data set
+            or a loader. Of one size, at least the crop; larger ones spare the transforms from
             inventing what enters at the border.
-        layers: Names or patterns, see `features.select_layers`.
-        transforms: What is done to the input.
+        layers: Names or patterns, see `features.select_layers`, or modules of the model.
+        transforms: What is done to the input, one or several.
         options: How to measure; the defaults of `ProbeOptions` if not given.
         out: Folder to write the run to, new or empty; nothing is written by default. It is checked
             before anything is computed. A run that was stopped, by whatever, goes on where the
@@ -80,8 +87,9 @@ def probe(
             in more than a few seconds.
     """  # noqa: DOC502  (raised by what is called)
     options = (options or ProbeOptions()).replace(**changes)
-    source = opened(images, transforms)
-    patterns = named(layers)
+    transforms = motions(transforms)
+    source = opened(model, images, options)
+    patterns = named(model, layers)
     with (
         Journal.opened(out) as journal,
         computing(model, options) as own,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from invariance_probe.alignment.aligning import Alignment, align_with
 from invariance_probe.alignment.flow import flow_from
 from invariance_probe.alignment.outcomes import Outcome
+from invariance_probe.data import inputs
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import memory_kept
@@ -35,7 +36,15 @@ from invariance_probe.probing.journal import Journal
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import CACHE_BYTES, ForwardPasses
-from invariance_probe.probing.setup import computing, identity, named, opened, seen
+from invariance_probe.probing.setup import (
+    LayerNames,
+    computing,
+    identity,
+    motions,
+    named,
+    opened,
+    seen,
+)
 from invariance_probe.probing.showing import Shown
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import METHODS, RECOVERY_METHODS, Method, Warp
@@ -73,10 +82,10 @@ class Outside(StrEnum):
 @memory_kept()
 def recover(
     model: nn.Module,
-    images: Float[Tensor, "batch channel height width"] | ImageSource,
+    images: object,
     *,
-    layers: str | Sequence[str],
-    transforms: Sequence[Transform],
+    layers: LayerNames,
+    transforms: Transform | Sequence[Transform],
     labels: Int[Tensor, " batch"] | Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
     outside: Outside | str = Outside.REFERENCE,
@@ -115,10 +124,11 @@ def recover(
         model: Any module; it is left as it was found (see `probe`). Its output counts as a class
             vector, of logits, if it is a single tensor of shape (batch, class) with two classes or
             more.
-        images: Images of one size, at least the crop.
-        layers: Names or patterns, see `features.select_layers`.
+        images: In any form, see `inputs.as_source`; of one size, at least the crop.
+        layers: Names or patterns, see `features.select_layers`, or modules of the model.
         transforms: What is done to the input.
-        labels: Class of each image; adds the metric ``accuracy``.
+        labels: Class of each image, by default as the images bring it; adds the metric
+            ``accuracy``.
         classes: Names of the model's classes, for the picture; their numbers by default.
         outside: What a map that is put back holds outside the region: a member of `Outside`, or
             its text.
@@ -160,10 +170,12 @@ def recover(
     if outside not in set(Outside):
         raise InvalidInputError(f"outside={outside!r}: choose from {', '.join(Outside)}")
     rule = Outside(outside)
-    source = opened(images, transforms)
+    transforms = motions(transforms)
+    source = opened(model, images, options)
+    labels = inputs.labels_of(source) if labels is None else labels
     if rule is Outside.DISC:
         source = _Discs(source, options)
-    patterns = named(layers)
+    patterns = named(model, layers)
     with (
         Journal.opened(out) as journal,
         computing(model, options) as own,
@@ -183,7 +195,7 @@ def recover(
         run.measure(bar)
         result = assemble(
             wide_table(run.blocks, about["layers"], run.metrics),
-            config=about | seen(passes) | run.floor.about | {"replayed": run.replay.replayed},
+            config=seen(passes) | about | run.floor.about | {"replayed": run.replay.replayed},
             layers=passes.layers,
             transforms=transforms,
             region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
