@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analyses import __main__ as command
 from analyses import training_plan
 from analyses.questions import consequences, depth, iterations, placement, price
 from analyses.training_plan import Setup, TrainingPlan, keep, keep_numbers, kept_numbers
@@ -111,6 +112,21 @@ def test_of_many_runs_the_numbers_alone_are_kept(plan: Plan) -> None:
     assert next(plan.results()).numbers["error"] == 0.1
     with pytest.raises(InvalidInputError, match=r"keeps a .*cnn-seed0 of another .*steps"):
         list(replace(again, trainings=plan.root / "none").results())
+
+
+def test_the_command_keeps_many_runs_in_a_table_and_few_in_folders(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder's name says which; kept again, nothing is added."""
+    config = plan.configs()[2]
+    for preset in ("brief", "tiny"):
+        finished(config, 0.3).save(tmp_path / "runs" / preset / config.name)
+    for _ in range(2):
+        command.main(["keep", *(str(tmp_path / "runs" / preset) for preset in ("brief", "tiny"))])
+        assert capsys.readouterr().out.count(": 1 runs") == 2
+    assert [path.name for path in (tmp_path / "kept" / "brief").iterdir()] == ["numbers.parquet"]
+    assert list(kept_numbers(tmp_path / "kept" / "brief")) == [config.name]
+    assert TrainResult.load(tmp_path / "kept" / "tiny" / config.name).numbers["error"] == 0.3
 
 
 def test_kept_runs_belong_to_a_preset_of_today() -> None:
