@@ -32,7 +32,7 @@ KEPT_IMAGES = 1000
 NUMBERS = "numbers.parquet"
 """Table in a folder of `KEPT`, of runs of which the final numbers alone are kept, a row each."""
 MANY = ("brief",)
-"""Presets of so many runs that they are kept as `NUMBERS`: 0.1 kB a run instead of 30."""
+"""Presets of so many runs that they are kept as `NUMBERS`: 0.25 kB a run instead of 30."""
 
 Missing = Literal["train", "refuse", "omit"]
 
