@@ -32,6 +32,8 @@ PHOTOGRAPHS = (
 """Photographs in the wheel of scikit-image: people, animals, things, tissue, sky."""
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "F"})
 """Pillow's modes without colour."""
+_RUNS_PROGRAMS = "EPS"
+"""A format of Pillow's whose files are programs, which Ghostscript runs: for ever, if they say so."""
 
 
 @runtime_checkable
@@ -140,7 +142,7 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     """Read an image file as it is meant to be seen: whole, and turned as its EXIF data say.
 
     Args:
-        path: Any file that Pillow reads.
+        path: Any file that Pillow reads, but for EPS, which is a program.
         way_out: What to do if it cannot be read; ends the error.
 
     Returns:
@@ -152,7 +154,9 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     if not path.is_file():  # a pipe would be waited for for ever
         raise InvalidInputError(f"image {str(path)!r} is no file; {way_out}")
     unreadable = refusing(lambda cause: f"image {str(path)!r} cannot be read ({cause}); {way_out}")
-    with unreadable, Image.open(path) as opened:
+    Image.init()
+    formats = [each for each in Image.ID if each != _RUNS_PROGRAMS]
+    with unreadable, Image.open(path, formats=formats) as opened:
         refuse_large(path, *opened.size)
         opened.load()
         image: Image.Image = ImageOps.exif_transpose(opened)
