@@ -15,7 +15,7 @@ from torch import Tensor
 
 from invariance_probe import files
 from invariance_probe.errors import InvalidInputError, first_line, refusing
-from invariance_probe.errors.checks import check_integer
+from invariance_probe.errors.checks import check_flag, check_integer, check_path
 
 PHOTOGRAPHS = (
     "astronaut",
@@ -33,7 +33,7 @@ PHOTOGRAPHS = (
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "F"})
 """Pillow's modes without colour."""
 _RUNS_PROGRAMS = "EPS"
-"""A format of Pillow's whose files are programs, which Ghostscript runs: for ever, if they say so."""
+"""A format of Pillow's whose files are programs, which Ghostscript runs, for ever if need be."""
 
 
 @runtime_checkable
@@ -278,11 +278,11 @@ def open_images(
         InvalidInputError: If there is no such folder, no image in it, or one cannot be read.
     """
     check_integer("canvas", canvas, 1)
-    if channels not in {1, 3}:
+    if not isinstance(channels, int) or channels not in {1, 3}:
         raise InvalidInputError(f"channels={channels!r}: give 3 for colour or 1 for grey")
-    if not isinstance(images, str | Path) or "\0" in str(images):
-        raise InvalidInputError(f"images={images!r}: give a folder or 'photographs'")
-    paths = photographs() if str(images) == "photographs" else _files_in(Path(images))
+    check_flag("skip_bad", skip_bad)
+    folder = check_path("images", images)
+    paths = photographs() if str(images) == "photographs" else _files_in(folder)
     bad: list[str] = []
     if skip_bad:
         good = []

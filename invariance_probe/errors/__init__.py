@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-
 LONGEST = 1500
 """Characters of a message; values, names and causes that it quotes may be of any length."""
 

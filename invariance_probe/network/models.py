@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors.checks import check_path
 from invariance_probe.files import read_state_dict
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -76,7 +77,7 @@ def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
             "torchvision:NAME or package.module:factory"
         )
     if weights is not None:
-        load_weights(loaded.module, Path(weights))
+        load_weights(loaded.module, check_path("weights file", weights))
     loaded.module.eval()
     _refuse_bad_weights(loaded.module, name)
     return loaded

@@ -78,7 +78,7 @@ def probe(
     """  # noqa: DOC502  (raised by what is called)
     options = (options or ProbeOptions()).replace(**changes)
     target = check_out(out)
-    source = opened(images, transforms)
+    source = opened(images, transforms, name)
     began = time.monotonic()
     patterns = named(layers)
     with computing(model, options) as own, Progress(progress) as bar:

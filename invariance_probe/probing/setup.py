@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from invariance_probe.alignment import search
 from invariance_probe.data.pictures import ImageSource, TensorImages
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import check_tensor
+from invariance_probe.errors.checks import as_list, check_tensor
 from invariance_probe.machine import pick_device
 from invariance_probe.network import copies
 from invariance_probe.plane.transforms import Transform
@@ -27,19 +27,24 @@ IMAGES = ("batch", "channel", "height", "width")
 def opened(
     images: Float[Tensor, "batch channel height width"] | ImageSource,
     transforms: Sequence[Transform],
+    name: str | None = None,
 ) -> ImageSource:
     """Check that there is something to measure.
 
     Args:
         images: Images.
         transforms: What is done to them.
+        name: What to call the model, if anything.
 
     Returns:
         The images, one by one.
 
     Raises:
-        InvalidInputError: If there are no images or no transforms, or they are something else.
+        InvalidInputError: If there are no images or no transforms, or they are something else; if
+            the name is none that files can hold.
     """
+    if not (name is None or (isinstance(name, str) and name.isprintable())):
+        raise InvalidInputError(f"name={name!r}: give a text")
     if not isinstance(images, ImageSource):
         check_tensor("images", images, *IMAGES)
     source = TensorImages(images) if isinstance(images, Tensor) else images
@@ -68,7 +73,7 @@ def named(layers: str | Sequence[str]) -> list[str]:
     Raises:
         InvalidInputError: If there is none, or one is no text.
     """
-    names = [layers] if isinstance(layers, str) else list(layers)
+    names = [layers] if isinstance(layers, str) else as_list(layers)
     if not names or not all(isinstance(name, str) for name in names):
         raise InvalidInputError(
             f"layers={layers!r}: give at least one name or pattern; list_layers lists them"

@@ -1,6 +1,7 @@
 """What may happen to a call: it returns, or is refused in a line; and memory stays bounded."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,7 @@ class Judge:
         Args:
             name: Of what was tried.
         """
-        print(f"fuzz: {name}: {self.counted['done']} done, {self.counted['refused']} refused")
+        said = f"fuzz: {name}: {self.counted['done']} done, {self.counted['refused']} refused"
+        sys.stdout.write(f"{said}\n")
         assert self.counted["done"] > 0, f"{name}: nothing that was drawn could be used"
         assert self.counted["refused"] > 0, f"{name}: nothing that was drawn was refused"

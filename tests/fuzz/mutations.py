@@ -29,7 +29,9 @@ def damaged(draw: DrawFn, content: bytes, changes: int = 3) -> bytes:
     out = bytearray(content)
     for _ in range(draw(st.integers(0, changes))):
         at, to = sorted((_place(draw, len(out)), _place(draw, len(out))))
-        match draw(st.sampled_from("flip cut drop repeat swap blank number insert".split())):
+        match draw(
+            st.sampled_from(["flip", "cut", "drop", "repeat", "swap", "blank", "number", "insert"])
+        ):
             case "flip":
                 for _ in range(draw(st.integers(1, 8))):
                     if out:
@@ -71,7 +73,9 @@ def spoilt(draw: DrawFn, texts: tuple[str, ...]) -> str:
         at, to = (draw(st.integers(0, len(text))) for _ in range(2))
         match draw(st.sampled_from(("insert", "drop", "repeat", "number"))):
             case "insert":
-                text = text[:at] + draw(st.sampled_from([*",:=.-+e_ 0", "\0", "\n", "٣"])) + text[at:]
+                text = (
+                    text[:at] + draw(st.sampled_from([*",:=.-+e_ 0", "\0", "\n", "٣"])) + text[at:]
+                )
             case "drop":
                 text = text[:at] + text[to:]
             case "repeat":

@@ -21,7 +21,7 @@ from invariance_probe.results.strips import Strip, save_strips
 
 def net() -> nn.Module:
     """The network whose weights are read."""
-    return nn.Conv2d(1, 2, 3)
+    return nn.Sequential(nn.Conv2d(1, 2, 3))
 
 
 def idx(*shape: int) -> bytes:
@@ -38,8 +38,11 @@ def images() -> dict[str, bytes]:
     real = Image.fromarray(numbers.random((11, 9)).astype(np.float32))
     found = {}
     for name, image, options in (
-        *((suffix, colour, {}) for suffix in "png gif bmp jpg tif webp tga ppm pcx ico".split()),
-        *((suffix, colour, {}) for suffix in "jp2 avif sgi dds im qoi icns".split()),
+        *(
+            (suffix, colour, {})
+            for suffix in ["png", "gif", "bmp", "jpg", "tif", "webp", "tga", "ppm", "pcx", "ico"]
+        ),
+        *((suffix, colour, {}) for suffix in ["jp2", "avif", "sgi", "dds", "im", "qoi", "icns"]),
         ("deep.png", deep, {}),
         ("real.tif", real, {}),
         ("clear.png", colour.convert("RGBA"), {}),
@@ -93,13 +96,13 @@ def strips(folder: Path) -> bytes:
     return _written(lambda path: save_strips(path, [one]), folder)
 
 
-def matlab(folder: Path, *, packed: bool) -> bytes:
+def matlab(folder: Path) -> bytes:
     """Cropped digits, as SVHN publishes them."""
-    held = {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((4, 1), np.uint8)}
+    held = {"X": np.zeros((32, 32, 3, 20), np.uint8), "y": np.ones((20, 1), np.uint8)}
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
-            savemat(file, held, do_compression=packed)
+            savemat(file, held, do_compression=True)
 
     return _written(write, folder)
 
