@@ -692,14 +692,9 @@ def judge(case: Case) -> Seen:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder, told = Path(name, "in"), Path(name, "told")
         folder.mkdir()
-        case.make(folder)
+        os.waitpid(_forked(lambda: case.make(folder)), 0)
         began = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            try:
-                _read(case, folder, told)
-            finally:
-                os._exit(0)
+        child = _forked(lambda: _read(case, folder, told))
         while os.waitpid(child, os.WNOHANG) == (0, 0):
             if time.monotonic() - began > LONGEST:
                 os.kill(child, signal.SIGKILL)
@@ -711,6 +706,19 @@ def judge(case: Case) -> Seen:
         return Seen(*json.loads(told.read_text(encoding="utf-8")))
 
 
+def _forked(call: Callable[[], object]) -> int:
+    """Have a process of its own do something, whatever memory that takes; returns its number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            call()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    return child
+
+
 def main() -> None:
     """Judge every so manieth case, and print what was seen, by name."""
     step, wanted = int(sys.argv[1]), sys.argv[2:]
@@ -719,7 +727,10 @@ def main() -> None:
         every = cases(Runs(Path(folder)))
     assert len({case.name for case in every}) == len(every)
     chosen = [c for c in every if any(w in c.name for w in wanted)] if wanted else every[::step]
-    seen = {case.name: judge(case)._asdict() for case in chosen}
+    seen = {}
+    for case in chosen:
+        seen[case.name] = judge(case)._asdict()
+        sys.stderr.write(f"{seen[case.name]['outcome']}: {case.name}\n")
     sys.stdout.write(json.dumps({"cases": len(every), "most": MOST, "seen": seen}))
 
 

@@ -138,7 +138,8 @@ def as_number(value: object) -> float:
         The number; NaN for anything else, texts and what no float can hold among it.
     """
     with suppress(TypeError, ValueError, RuntimeError, OverflowError):
-        if isinstance(value, Real) or getattr(value, "ndim", None) == 0:
+        dense = getattr(value, "layout", torch.strided) is torch.strided
+        if isinstance(value, Real) or (dense and getattr(value, "ndim", None) == 0):
             return float(value)  # type: ignore[arg-type]  # (so much is known of it)
     return math.nan
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import torch
 from jaxtyping import Float
@@ -35,12 +36,16 @@ class Transform:
     def __post_init__(self) -> None:
         """Refuse numbers that no motion has."""
         for field in dataclasses.fields(self):
+            if field.type is not float:
+                continue
             value = getattr(self, field.name)
-            if field.type is float and not math.isfinite(as_number(value)):
+            if not math.isfinite(number := as_number(value)):
                 raise InvalidInputError(
                     f"{type(self).__name__}({field.name}={value}): the value must be a finite "
                     "number"
                 )
+            if not isinstance(value, Real):  # a tensor without dimensions
+                object.__setattr__(self, field.name, number)
 
     @property
     def kind(self) -> str:
