@@ -23,7 +23,11 @@ def test_only_refusals_come_out() -> None:
         [sys.executable, "-m", "pytest", *plain, "-o", "timeout=3600", *paths],
         cwd=ROOT,
         env=os.environ
-        | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HYPOTHESIS_PROFILE": NAME},
+        | {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OMP_NUM_THREADS": "1",
+            "HYPOTHESIS_PROFILE": NAME,
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,7 @@ def test_hostile_files_are_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.hostile_files", str(EVERY)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
