@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -275,7 +276,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     ):
         refuse_explosion(path, unzipped(path))
-        held: object = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what is refused is told once
+            held: object = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
         held = held["state_dict"]
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):

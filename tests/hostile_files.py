@@ -559,8 +559,8 @@ def _matlab() -> dict[str, Content]:
         return stream.getvalue()
 
     return {
-        "zeros that explode": lambda: held(X=np.zeros((32, 32, 3, 10**5)), y=np.ones((1, 1))),
-        "a cell that explodes": lambda: held(X=np.array([np.zeros(10**8)], dtype=object), y=1),
+        "zeros that explode": lambda: held(X=np.zeros((32, 32, 3, 10**4)), y=np.ones((1, 1))),
+        "a cell that explodes": lambda: held(X=np.array([np.zeros(3 * 10**7)], dtype=object), y=1),
         "nothing": b"",
     }
 

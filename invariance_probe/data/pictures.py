@@ -32,6 +32,8 @@ PHOTOGRAPHS = (
 """Photographs in the wheel of scikit-image: people, animals, things, tissue, sky."""
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "F"})
 """Pillow's modes without colour."""
+_AT_ONCE = 2**20
+"""Pixels of an image that are worked on at a time."""
 _RUNS_PROGRAMS = "EPS"
 """A format of Pillow's whose files are programs, which Ghostscript runs, for ever if need be."""
 
@@ -159,7 +161,8 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     with unreadable, Image.open(path, formats=formats) as opened:
         refuse_large(path, *opened.size)
         opened.load()
-        image: Image.Image = ImageOps.exif_transpose(opened)
+        ImageOps.exif_transpose(opened, in_place=True)  # a copy would take as much once more
+        image: Image.Image = opened
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise InvalidInputError(f"image {str(path)!r} contains NaN or infinity; {way_out}")
     return image
@@ -197,15 +200,32 @@ def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
         The image, in mode L or RGB.
     """
     mode = "L" if image.mode in GREY_MODES else "RGB"
+    top = 255.0
+    if image.mode.startswith("I"):
+        top = 65535.0
+    elif image.mode == "F":
+        top = max(1.0, float(image.getextrema()[1]))  # type: ignore[arg-type]  (of one band)
+    elif not image.has_transparency_data:
+        return image if image.mode == mode else image.convert(mode)
+    whole = Image.new(mode, image.size)
+    # a few rows at a time: what is between would take several times the memory of the image
+    rows = max(1, _AT_ONCE // image.width)
+    for first in range(0, image.height, rows):
+        part = image.crop((0, first, image.width, min(image.height, first + rows)))
+        whole.paste(_opaque(part, top, shade).convert(mode), (0, first))
+    return whole
+
+
+def _opaque(image: Image.Image, top: float, shade: int) -> Image.Image:
+    """Some rows of an image, of which `top` is white, over a grey."""
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
         image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        ground = Image.new("RGBA", colour.size, (shade, shade, shade, 255))
-        image = Image.alpha_composite(ground, colour)
-    return image.convert(mode)
+    if not image.has_transparency_data:
+        return image
+    colour = image.convert("RGBA")
+    ground = Image.new("RGBA", colour.size, (shade, shade, shade, 255))
+    return Image.alpha_composite(ground, colour)
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
@@ -247,8 +267,9 @@ def load_image(
         Pixel values in [0, 1]; a file that is no image, or broken off, is refused with an
         `InvalidInputError`.
     """
-    image = read_picture(path, "remove it, or go on without it with --skip-bad")
-    pixels = opaque(image).convert("L" if channels == 1 else "RGB")
+    pixels = opaque(read_picture(path, "remove it, or go on without it with --skip-bad"))
+    if pixels.mode != (mode := "L" if channels == 1 else "RGB"):
+        pixels = pixels.convert(mode)
     scale = canvas / min(pixels.size)
     size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))
     refuse_large(path, *size)

@@ -43,6 +43,7 @@ _LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "nothing": lambda t: t.float() * 0,
     "numpy": lambda t: t.numpy(),  # type: ignore[return-value]  (bad on purpose)
 }
+_NO_TENSORS = ("sparse", "hollow", "numpy", "strided")
 _TYPES = (
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn),
     *(torch.uint8, torch.int64, torch.bool, torch.complex64),
@@ -219,14 +220,36 @@ CALLS: dict[str, Call] = {
 }
 
 
+def _like(good: object) -> st.SearchStrategy[object]:
+    """Values of the kind of a good one, most of which can be used."""
+    if isinstance(good, Tensor):
+        kinds = st.sampled_from((good.dtype, good.dtype, *_TYPES))
+        changes = st.sampled_from([each for each in _LAYOUTS if each not in _NO_TENSORS])
+        return st.builds(lambda kind, change: _LAYOUTS[change](good.to(kind)), kinds, changes)
+    if isinstance(good, bool):
+        return st.booleans()
+    if isinstance(good, int):
+        return st.integers(0, 2 * good + 1)
+    if isinstance(good, float):
+        return st.floats(0, 2 * good)
+    return ANYTHING
+
+
+@st.composite
+def others(draw: st.DrawFn, good: Mapping[str, Any]) -> dict[str, object]:
+    """Draw values to stand in the place of up to three good ones."""
+    names = draw(st.lists(st.sampled_from(list(good)), max_size=3, unique=True))
+    return {name: draw(st.one_of(_like(good[name]), ANYTHING)) for name in names}
+
+
 def fuzz(judge: Judge, call: Callable[..., object], good: Mapping[str, Any]) -> None:
     """Put other values in the place of up to three good ones."""
 
     @share(4)
-    @given(st.dictionaries(st.sampled_from(list(good)), ANYTHING, max_size=3))
-    def values_are_taken_or_refused(others: dict[str, object]) -> None:
+    @given(others(good))
+    def values_are_taken_or_refused(given_instead: dict[str, object]) -> None:
         torch.manual_seed(0)
-        judge(lambda: call(**{**good, **others}))
+        judge(lambda: call(**{**good, **given_instead}))
 
     values_are_taken_or_refused()
 
