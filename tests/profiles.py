@@ -22,7 +22,7 @@ def load() -> None:
         "thorough",
         settings.get_profile("ci"),
         derandomize=False,
-        max_examples=2000,
+        max_examples=800,
     )
     settings.load_profile(NAME)
 

@@ -146,7 +146,7 @@ def prepared(
     device = reference.device
     theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
     if oracle is not None:
-        theta0 = oracle.to(device, torch.float64).expand(pairs, 2, 3)
+        theta0 = oracle.detach().to(device, torch.float64).expand(pairs, 2, 3)
     if region is not None:
         mask = region.to(device).expand(pairs, height, width)
     elif oracle is not None:
@@ -158,7 +158,7 @@ def prepared(
         channel_mean = metrics.pooled_mean(
             reference, mask, metrics.finite(reference) & metrics.finite(moved)
         )
-    return metrics.Target(reference, mask, channel_mean), moved, theta0
+    return metrics.Target(reference, mask, channel_mean.detach()), moved, theta0
 
 
 def align_with(

@@ -137,7 +137,9 @@ def certify(
                 f"{len(reference)} channels"
             )
     height, width = reference.shape[-2:]
-    theta = torch.eye(2, 3, dtype=torch.float64) if oracle is None else oracle.double().cpu()
+    theta = (
+        torch.eye(2, 3, dtype=torch.float64) if oracle is None else oracle.detach().double().cpu()
+    )
     if region is None:
         region = (
             torch.ones(height, width, dtype=torch.bool)
@@ -149,7 +151,7 @@ def certify(
     F = F.masked_fill(~region, 0)
     if channel_mean is None:
         channel_mean = metrics.region_mean(F[None], region[None])[0]
-    target = metrics.Target(F[None], region[None], channel_mean[None].cpu())
+    target = metrics.Target(F[None], region[None], channel_mean[None].detach().cpu())
     outcome = _hopeless(F, G, region, target)
     if outcome is not None:
         return _certificate(theta, math.nan, math.nan, target, 0, outcome)
