@@ -204,7 +204,7 @@ def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
     if image.mode.startswith("I"):
         top = 65535.0
     elif image.mode == "F":
-        top = max(1.0, float(image.getextrema()[1]))  # type: ignore[arg-type]  (of one band)
+        top = max(1.0, float(image.getextrema()[1]))  # type: ignore[arg-type]  # (one band)
     elif not image.has_transparency_data:
         return image if image.mode == mode else image.convert(mode)
     whole = Image.new(mode, image.size)

@@ -180,7 +180,7 @@ def read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str] = ()) ->
         InvalidInputError: If it is damaged.
     """  # noqa: DOC502  (raised by what is called)
     with reading(path):
-        _refuse_explosion(path)
+        _check_text(path)
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=_TEXTS)
         texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
         table[texts] = table[texts].fillna("")
@@ -205,12 +205,16 @@ def check_columns(
     _refuse_unless(not odd, path, f"its column {', '.join(odd)} holds no numbers")
 
 
-def _refuse_explosion(path: Path) -> None:
-    """Refuse a table that would fill the memory: a cell of a character takes 60 bytes."""
-    refuse_explosion(path, 30.0 * path.stat().st_size)
+def _check_text(path: Path) -> None:
+    """Refuse a table that breaks off, or would fill the memory."""
+    size = path.stat().st_size
+    refuse_explosion(path, 30.0 * size)  # a cell of a character takes 60 bytes
     with path.open("rb") as file:
         if file.readline(_MOST).count(b",") >= _MOST // 100:
             raise ValueError("too many columns")
+        file.seek(max(0, size - 1))
+        if file.read() not in {b"\n", b"\r"}:
+            raise ValueError("it breaks off within a line")
 
 
 def _all(values: object, kind: type, *, some: bool = True) -> bool:
