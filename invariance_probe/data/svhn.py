@@ -209,6 +209,9 @@ def numbers_in(file: Any) -> Iterator[Number]:
 
     Yields:
         The numbers, in the order of the file.
+
+    Raises:
+        ValueError: If two photographs have one name, or a set holds more than it should.
     """
     names, boxes = (_few(file[f"digitStruct/{each}"], _MOST) for each in ("name", "bbox"))
     seen: set[str] = set()

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
 
+LARGEST = 1e6
+"""Entries of a warp; where positions are larger, single precision tells no cells apart."""
 MAPS = ("pair", "channel", "height", "width")
 """Dimensions of maps that are compared pair by pair."""
 
@@ -83,9 +85,12 @@ def check_warp(name: str, value: object, pairs: int | None = None) -> None:
             + ("" if pairs is None else f", or {pairs} of them")
         )
     wide = value.detach().double()
-    if not bool(wide.isfinite().all()) or not bool((wide[..., :2].det().abs() > 1e-12).all()):
+    if not bool((wide.abs() < LARGEST).all()) or not bool(
+        (wide[..., :2].det().abs() > 1e-12).all()
+    ):
         raise InvalidInputError(
-            f"{name}: a matrix is singular or not finite; give warps that can be undone"
+            f"{name}: a matrix is singular or not finite, or holds numbers beyond {LARGEST:g}; "
+            "give warps that can be undone"
         )
 
 
