@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 import invariance_probe as ip
 from invariance_probe.data.pictures import open_images
-from invariance_probe.network.models import LITE_MEAN, LITE_STD, load_model
+from invariance_probe.network.models import load_model
+from invariance_probe.network.preprocessing import LITE_MEAN, LITE_STD
 
 
 def blocks(*numbers: int) -> tuple[str, ...]:

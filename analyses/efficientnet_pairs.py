@@ -8,7 +8,7 @@ from torch import Tensor
 
 from analyses.efficientnet import normalised, photographs, trained
 from invariance_probe.network import features, hooks
-from invariance_probe.network.models import LITE_MEAN
+from invariance_probe.network.preprocessing import LITE_MEAN
 from invariance_probe.plane import regions, transforms
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pandas as pd
 import torch
 from pyarrow import parquet
@@ -26,9 +27,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from invariance_probe.errors import InvalidInputError, refusing
+from invariance_probe.errors import InvalidInputError, first_line, refusing
 
 _PARTIAL = ".partial-"
+_LOCK = ".lock"
+_PATIENCE = 5.0
+"""Seconds to wait for a lease: processes of a killed parent take some tenths to notice."""
+UNFINISHED = "unfinished"
+"""Folder within a run folder that holds what was measured until it is whole."""
+_WEIGHTS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "net")
+"""What a checkpoint calls the state dict that it holds beside other things."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 LIMIT = "INVARIANCE_PROBE_UNPACKED_GB"
@@ -258,7 +266,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: A ``.safetensors`` file, or any other that torch loads with ``weights_only=True``: a
-            state dict, or a dictionary that holds one as ``state_dict``.
+            state dict, or a dictionary that holds one as ``state_dict`` or ``model``.
 
     Returns:
         Tensors by name, on the CPU.
@@ -278,8 +286,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         refuse_explosion(path, unzipped(path))
         with warnings.catch_warnings(action="ignore"):  # what is refused is told once
             held: object = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
-        held = held["state_dict"]
+    inside = [held[n] for n in _WEIGHTS if isinstance(held, dict) and isinstance(held.get(n), dict)]
+    held = inside[0] if inside else held
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
         raise InvalidInputError(
             f"weights file {str(path)!r} contains no state dict; save module.state_dict()"
@@ -305,30 +313,144 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 
 def check_out(out: str | Path | None) -> Path | None:
-    """Refuse an output folder that something else lies in.
+    """Refuse an output folder that something else lies in, or that cannot be made.
 
     Args:
         out: Where a run is to be written.
 
     Returns:
-        The folder, which does not exist or is empty.
+        The folder, which does not exist or is empty; it may be a link to an empty one.
 
     Raises:
-        InvalidInputError: If it holds anything, or is a file.
+        InvalidInputError: If it holds anything, is a file, or is no name of a folder.
     """
     if out is None:
         return None
-    path = Path(out)
-    if path.is_file():
-        raise InvalidInputError(
-            f"output {str(path)!r} is a file; give a folder that does not exist"
-        )
-    if path.is_dir() and any(path.iterdir()):
-        what = "another run" if (path / "config.json").is_file() else "other files"
+    path = checked_folder(out)
+    if path.is_dir() and (held := held_by(path)):
+        what = "another run" if {"config.json", UNFINISHED} & held else "other files"
         raise InvalidInputError(
             f"output folder {str(path)!r} already contains {what}; give a new one, or remove it"
         )
     return path
+
+
+def checked_folder(out: str | Path) -> Path:
+    """Refuse a folder that can neither be made nor be written to, before anything is computed.
+
+    Args:
+        out: A path.
+
+    Returns:
+        The path; nothing has been made.
+
+    Raises:
+        InvalidInputError: If it is no path, too long, or a file, or if it, or the folder that it
+            would lie in, is a file or may not be written to.
+    """
+    if not isinstance(out, str | Path) or not str(out) or "\0" in str(out):
+        raise InvalidInputError(f"output {out!r}: give the path of a folder")
+    path = Path(out)
+    with writable(path):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # a name that is too long, or a loop of links, says so here
+        existing = path
+        while not os.path.lexists(existing):
+            existing = existing.parent
+        if not existing.is_dir():
+            what = "is a file" if existing == path else f"cannot lie in the file {str(existing)!r}"
+            raise InvalidInputError(
+                f"output {str(path)!r} {what}; give a folder that does not exist"
+            )
+        may_write = os.access(existing, os.W_OK | os.X_OK)
+    if not may_write:
+        raise InvalidInputError(
+            f"output folder {str(path)!r} cannot be written to (no permission in "
+            f"{str(existing)!r}); give another one"
+        )
+    return path
+
+
+def held_by(folder: Path) -> set[str]:
+    """List what lies in a folder, but for what a killed process left half written.
+
+    Args:
+        folder: A folder.
+
+    Returns:
+        Names.
+    """
+    with writable(folder):
+        return {each.name for each in folder.iterdir() if not each.name.startswith(_PARTIAL)}
+
+
+def check_room(folder: Path, needed: float) -> None:
+    """Refuse a folder on a disk that is nearly full.
+
+    Args:
+        folder: A folder that exists.
+        needed: Bytes that will be written to it.
+
+    Raises:
+        InvalidInputError: If there are less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InvalidInputError(
+            f"the disk of output folder {str(folder)!r} has {free / 1e6:.0f} MB left, and this run "
+            f"may take {needed / 1e6:.0f} MB; free some space, or give a folder elsewhere"
+        )
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Name a folder, and the cause, where it cannot be written to.
+
+    Args:
+        path: The folder.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidInputError: If the system refuses something within.
+    """
+    try:
+        yield
+    except OSError as error:
+        cause = error.strerror or first_line(error)
+        raise InvalidInputError(
+            f"output folder {str(path)!r} cannot be written to ({cause}); give another one"
+        ) from error
+
+
+@contextmanager
+def lease(path: Path) -> Iterator[None]:
+    """Be the only one who writes to a folder; the system ends a lease with its process.
+
+    Args:
+        path: The folder, which exists.
+
+    Yields:
+        Nothing; the file of the lease is gone afterwards.
+
+    Raises:
+        InvalidInputError: If somebody else has the lease.
+    """
+    file = path / _LOCK
+    lock = filelock.FileLock(file, timeout=_PATIENCE)
+    with writable(path):
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise InvalidInputError(
+                f"another process is writing to folder {str(path)!r}; wait for it, or give another"
+            ) from error
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # while it is ours: afterwards it might be somebody's
+        lock.release()
 
 
 @contextmanager
@@ -336,12 +458,17 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Make a folder that appears with all that is written to it, or not at all.
 
     Args:
-        path: Where to. What lies there must be an empty folder, if anything.
+        path: Where to. What lies there must be an empty folder, if anything; as it may be a link or
+            the mount point of a disk, it is not replaced, but filled as `fill_folder` does.
 
     Yields:
         Another folder of the same name, to be filled within the context. A full disk becomes an
         `InvalidInputError`.
     """
+    if path.is_dir():
+        with fill_folder(path, last="config.json") as partial:
+            yield partial
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with _beside(path) as partial:
         partial.mkdir()
@@ -350,6 +477,30 @@ def new_folder(path: Path) -> Iterator[Path]:
             _flush(written)
         partial.replace(path)
         _flush(path.parent)
+
+
+@contextmanager
+def fill_folder(path: Path, *, last: str) -> Iterator[Path]:
+    """Move what is written into a folder that exists, all of it flushed to the disk before.
+
+    Args:
+        path: The folder; what it holds under the same names is replaced.
+        last: Name of the file that comes last: where it is, all is.
+
+    Yields:
+        Another folder, to be filled within the context. A full disk becomes an
+        `InvalidInputError`.
+    """
+    with _beside(path / last) as file:
+        partial = file.parent
+        yield partial
+        for written in (*partial.rglob("*"), partial):
+            _flush(written)
+        for each in sorted(partial.iterdir(), key=lambda each: (each.name == last, each.name)):
+            if (path / each.name).is_dir():
+                shutil.rmtree(path / each.name)  # no file system replaces a folder that holds any
+            each.replace(path / each.name)
+        _flush(path)
 
 
 def discard_partial(folder: Path) -> None:

@@ -1,10 +1,12 @@
 """The machine: its devices and cores, and what a result made on it came from."""
 
 import ctypes
+import functools
 import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,7 +17,7 @@ import torch
 
 from invariance_probe.errors import InvalidInputError
 
-_PACKAGES = ("invariance-probe", "torch", "numpy", "pandas", "scipy")
+_PACKAGES = ("invariance-probe", "torch", "numpy", "pandas", "scipy", "numba")
 """Those whose version a number may depend on."""
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
@@ -66,6 +68,19 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+@functools.cache
+def workers(threads: int) -> ThreadPoolExecutor:
+    """Keep threads for loops that release the interpreter's lock.
+
+    Args:
+        threads: How many.
+
+    Returns:
+        The same pool each time.
+    """
+    return ThreadPoolExecutor(threads)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Have torch compute on one thread within the context.
@@ -110,7 +125,8 @@ def versions() -> dict[str, str]:
     """List the versions of Python and of the packages that a number may depend on.
 
     Returns:
-        By name; ``not installed`` for this package where it runs from a folder alone.
+        By name; ``not installed`` for numba where it is missing, and for this package where it runs
+        from a folder alone.
     """
     found = {"python": platform.python_version()}
     for package in _PACKAGES:

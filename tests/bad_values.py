@@ -7,11 +7,12 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset, IterableDataset
 
 import invariance_probe as ip
 
@@ -42,6 +43,26 @@ class Raising(nn.Module):
         raise KeyError("a key\nof two lines")
 
 
+class _Stream(IterableDataset[torch.Tensor]):
+    """Images without a length."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        """Give them."""
+        return iter(IMAGES)
+
+
+class _Raising(Dataset[torch.Tensor]):
+    """Two images that cannot be loaded."""
+
+    def __len__(self) -> int:
+        """Count them."""
+        return 2
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """Fail."""
+        raise KeyError("a key\nof two lines")
+
+
 def _probe(**given: object) -> object:
     usual: dict[str, object] = {
         "model": NET,
@@ -64,9 +85,9 @@ def cases() -> dict[str, Callable[[], object]]:
         "mean": (NAN, "a", [0.1, 0.2]),
         "std": (0.0, NAN, -1),
         "fill": (INF,),
-        "layers": ([], [3], "nope"),
+        "layers": ([], [3], "nope", nn.ReLU()),
         "methods": ([], ["nope"]),
-        "transforms": ([], ["rotation"], ip.Rotation(90), None),
+        "transforms": ([], ["rotation"], 90, None),
         "images": (IMAGES[0], IMAGES[:0], IMAGES[..., :0], IMAGES * NAN, IMAGES * INF, [1], None),
         "model": (None, nn.Conv2d(3, 4, 3, device="meta"), Raising()),
     }
@@ -76,6 +97,21 @@ def cases() -> dict[str, Callable[[], object]]:
     for name, value in UNFIT.items():
         found[f"probe images {name}"] = lambda v=value: _probe(images=v)
         found[f"list_layers {name}"] = lambda v=value: ip.list_layers(NET, v)
+    for kind, value in {
+        "a generator": iter(IMAGES),
+        "a dict": {"images": IMAGES},
+        "an array": MAPS.numpy(),
+        "arrays": list(MAPS.numpy()),
+        "dicts": [{"image": IMAGES[0]}],
+        "no files": ["/nope/a.png"],
+        "no folder": "/nope",
+        "a stream": _Stream(),
+        "batches of vectors": [IMAGES, torch.rand(2, 3)],
+        "batches of two sizes": [IMAGES, IMAGES[..., :9]],
+        "a data set that raises": _Raising(),
+        "a number": 3,
+    }.items():
+        found[f"probe images of {kind}"] = lambda v=value: _probe(images=v)
     found["list_layers channels"] = lambda: ip.list_layers(NET, IMAGES[:, :1])
     found["list_layers model"] = lambda: ip.list_layers(None, IMAGES)
     found["recover labels"] = lambda: ip.recover(

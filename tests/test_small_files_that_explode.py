@@ -18,7 +18,7 @@ from scipy.io import savemat
 import invariance_probe as ip
 from invariance_probe import files
 from invariance_probe.data import formats, svhn
-from invariance_probe.network.models import load_weights
+from invariance_probe.network.weights import load_weights
 from invariance_probe.results.strips import load_strips
 
 HUGE = 1_200_000_000

@@ -28,6 +28,7 @@ NAMES = (
     "coverage",
     "training_speed",
     "device",
+    "zoo",
     "kills",
 )
 """The questions, in the order in which they are listed."""

@@ -16,7 +16,7 @@ import invariance_probe as ip
 from analyses.efficientnet import blocks, fvu_rows, normalised, photographs, trained
 from analyses.questions import trained_against_random as networks
 from invariance_probe import controls
-from invariance_probe.network.models import LITE_MEAN, LITE_STD
+from invariance_probe.network.preprocessing import LITE_MEAN, LITE_STD
 from invariance_probe.results import decomposition
 from invariance_probe.statistics import by_image, statistic_interval
 

@@ -36,7 +36,7 @@ from invariance_probe.data.pictures import TensorImages
 from invariance_probe.errors import first_line
 from invariance_probe.machine import pick_device
 from invariance_probe.network import features
-from invariance_probe.network.models import LITE_MEAN, LITE_STD
+from invariance_probe.network.preprocessing import LITE_MEAN, LITE_STD
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.plane import sampling
 from invariance_probe.probing.passes import ForwardPasses

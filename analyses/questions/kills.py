@@ -1,169 +1,308 @@
-"""Does a training that is killed again and again end with the numbers of one that is not?"""
+"""Does what is killed again and again end with the numbers of what is not, and leave nothing lying?
+
+A probe that explains itself, and two trainings side by side (``processes=2``), are started again by
+the same call until they are done, and ended with SIGKILL, SIGTERM or SIGINT in turn: every second
+one at a random moment from its start, the others from its first save. What is done before enough
+kills is compared and begun anew.
+"""
 
 import multiprocessing
+import os
+import signal
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 
-from analyses.noise import noise_dataset
+import invariance_probe as ip
+from invariance_probe import files
 from invariance_probe.perturbations.kinds import RandomRotation
+from invariance_probe.probing import journal
+from invariance_probe.probing.probe import probe
+from invariance_probe.results.methods import EXPLAINING_METHODS
 from invariance_probe.stn.variants import parse_variant
-from invariance_probe.training import checkpoints
-from invariance_probe.training.configuration import Execution, TrainConfig
+from invariance_probe.training import parallel, presets
+from invariance_probe.training.configuration import Execution
 from invariance_probe.training.runs import TrainResult
-from invariance_probe.training.trainer import train
 
 TIMES = ("seconds", "images_per_second")
 """Numbers that no two runs share."""
-FILES = {"result.json", "curve.parquet", "images.parquet", "model.safetensors"}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+_GONE_SECONDS = 20.0
+"""Time that processes of a killed one have to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What to do to it.
+    """What to do to what.
 
     Attributes:
-        kills: How often the process is killed with SIGKILL, at random moments.
-        steps: Batches to learn from.
-        longest: Seconds until a kill, at most, counted from the first new checkpoint or from the
-            start, whichever comes first.
-        variant: What is trained.
+        kills: How often each is killed.
+        images: Images of the probe.
+        steps: Batches that each training learns from.
+        longest: Seconds until a kill, at most.
         seed: Root of the random moments.
     """
 
-    kills: int = 20
-    steps: int = 4_000
-    longest: float = 1.0
-    variant: str = "sl1"
+    kills: int = 50
+    images: int = 120
+    steps: int = 600
+    longest: float = 2.0
     seed: int = 0
 
 
-PRESETS = {"quick": Config(), "tiny": Config(kills=2, steps=200, longest=0.2)}
+PRESETS = {
+    "quick": Config(),
+    "tiny": Config(kills=2, images=12, steps=60, longest=0.5),
+}
 
 
-def _train(config: Config, folder: str) -> None:
-    """Train, or go on; the target of the processes."""
+def _begin() -> None:
+    """Prepare a process that will be killed."""
+    os.setpgrp()  # so that what it starts can be told from everything else
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # tracebacks of interrupts
     torch.set_num_threads(1)
-    train(
-        TrainConfig(
-            data="noise",
-            perturbation=RandomRotation(),
-            variant=parse_variant(config.variant),
-            network="mnist",
-            width=0.1,
-            steps=config.steps,
-            batch=16,
-            evaluate_every=20,
-        ),
-        folder,
-        dataset=noise_dataset((200, 40, 60), side=24, classes=3, seed=0),
-        execution=Execution(device="cpu", checkpoint_steps=1),
+
+
+def _probe(config: Config, out: str) -> None:
+    """Probe, or go on; the target of a process."""
+    _begin()
+    # saved after every step, so that kills meet as many states as there are
+    journal.PAUSE, journal.SHARE = 0.0, 1.0
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.ReLU(), nn.Conv2d(8, 12, 3, stride=2))
+    probe(
+        net,
+        torch.rand(config.images, 3, 40, 40),
+        layers=["0", "2"],
+        transforms=ip.sweep("rotation", 0, 90, 15),
+        methods=(*ip.ProbeOptions().methods, *EXPLAINING_METHODS),
+        crop=28,
+        batch_size=8,
+        device="cpu",
+        out=out,
     )
+
+
+def _train(config: Config, out: str) -> None:
+    """Train two networks, or go on; the target of a process."""
+    _begin()
+    runs = [
+        presets.configured(
+            "tiny",
+            data="mnist-5k",
+            perturbation=RandomRotation(),
+            variant=parse_variant(variant),
+            seed=0,
+            choices={"steps": config.steps},
+        )
+        for variant in ("cnn", "sl1")
+    ]
+    how = Execution(device="cpu", checkpoint_steps=5)
+    parallel.train_all(runs, Path(out), processes=2, execution=how)
+
+
+def _probe_saved(_: Config, out: Path) -> float:
+    """How often a probe has saved what it measured; infinity if it is done."""
+    states = (out / files.UNFINISHED).glob("state-*")
+    done = np.inf if (out / "config.json").is_file() else 0
+    return max((int(state.name.partition("-")[2]) for state in states), default=done)
+
+
+def _train_saved(config: Config, out: Path) -> float:
+    """Steps in the newest checkpoints of trainings, added up."""
+    steps = 0
+    for run in out.glob("*"):
+        saved = [int(path.name.partition("-")[2]) for path in run.glob("checkpoint-*")]
+        done = (run / "result.json").is_file()
+        steps += config.steps if done else max(saved, default=0)
+    return steps
+
+
+def _probed(out: Path) -> list[Any]:
+    """All numbers of a probe."""
+    result = ip.ProbeResult.load(out)
+    config = {name: value for name, value in result.config.items() if name != "provenance"}
+    maps = [strip.maps for strip in result.strips]
+    return [result.table, result.channels, result.layers, config, *maps]
+
+
+def _trained(out: Path) -> list[Any]:
+    """All numbers of trainings but their times."""
+    results = [TrainResult.load(run) for run in sorted(out.iterdir())]
+    return [
+        each
+        for result in results
+        for each in (
+            repr([(k, v) for k, v in result.numbers.items() if k not in TIMES]),
+            result.curve.drop(columns="seconds"),
+            result.images,
+        )
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What is killed: how it is started, how far it has come, and what it ends with."""
+
+    name: str
+    start: Callable[[Config, str], None]
+    saved: Callable[[Config, Path], float]
+    numbers: Callable[[Path], list[Any]]
+
+
+_WORKS = (
+    _Work(name="probe", start=_probe, saved=_probe_saved, numbers=_probed),
+    _Work(name="train", start=_train, saved=_train_saved, numbers=_trained),
+)
 
 
 def measure(config: Config) -> pd.DataFrame:
-    """Train once undisturbed, and once under fire.
+    """Do each work once undisturbed, and then under fire.
 
     Args:
-        config: What to do to it.
+        config: What to do to what.
 
     Returns:
-        A row for each process of the second training: ``process``, ``killed``, the ``step`` of the
-        newest whole checkpoint afterwards, ``partial``, how many half-written files lay there under
-        their other name; and, the same in all rows, ``same_numbers`` and ``files_left``, names of
-        files in the finished folder that do not belong there.
+        A row for each process under fire: ``work``; ``round``, how often the work had been done
+        before; ``process``; ``signal`` (empty if it was let go); ``killed``, whether it still ran
+        then; ``saved``, how far the newest whole save is afterwards; ``partial``, half-written
+        files under their other name; ``processes_left``, whether any it had started lived on; and
+        for each round ``same_numbers`` and ``files_left``, names of files in the finished folder
+        that do not belong there.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    rng = np.random.default_rng(config.seed)
-    rows = []
-    with tempfile.TemporaryDirectory() as top:
-        whole, cut = Path(top) / "whole", Path(top) / "cut"
-        _finish(context.Process(target=_train, args=(config, str(whole))))
-        for number in range(config.kills + 1):
-            process = context.Process(target=_train, args=(config, str(cut)))
-            if number < config.kills:
-                killed = _kill(process, cut, rng.uniform(0, config.longest))
-            else:
-                killed = _finish(process)
-            kept = checkpoints.newest(cut)
-            rows.append({
-                "process": number,
-                "killed": killed,
-                "step": config.steps if kept is None and not killed else kept and kept.step,
-                "partial": len(list(cut.glob(".partial-*"))),
-            })
-            if not killed:
-                break
-        same = _same(TrainResult.load(whole), TrainResult.load(cut))
-        left = sorted({path.name for path in cut.iterdir()} - FILES)
-    return pd.DataFrame(rows).assign(same_numbers=same, files_left=" ".join(left))
+    rows: list[dict[str, Any]] = []
+    for work in _WORKS:
+        rng = np.random.default_rng(config.seed)
+        with tempfile.TemporaryDirectory() as top:
+            whole = Path(top) / "whole"
+            process = context.Process(target=work.start, args=(config, str(whole)))
+            process.start()
+            process.join()
+            kills, number = 0, 0
+            while kills < config.kills:
+                cut = Path(top) / f"cut {number}"
+                done = [
+                    row | {"work": work.name, "round": number}
+                    for row in _under_fire(context, work, config, cut, config.kills - kills, rng)
+                ]
+                kills += sum(row["killed"] for row in done)
+                same = _same(work.numbers(whole), work.numbers(cut))
+                left = " ".join(sorted(_names(cut) - _names(whole)))
+                rows += [row | {"same_numbers": same, "files_left": left} for row in done]
+                number += 1
+    return pd.DataFrame(rows)
 
 
-def _finish(process: ForkServerProcess) -> bool:
-    process.start()
-    process.join()
+def _under_fire(
+    context: Any, work: _Work, config: Config, cut: Path, kills: int, rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """Start work until it is done; a row a process."""
+    number = 0
+    while True:
+        process = context.Process(target=work.start, args=(config, str(cut)))
+        process.start()
+        name = SIGNALS[number % len(SIGNALS)] if number < kills else None
+        killed = False
+        if name is not None:
+            if number % 2:
+                _wait_for_save(process, work, config, cut)
+            process.join(rng.uniform(0, config.longest))
+            killed = process.is_alive()
+            if killed:
+                os.kill(process.pid, name)
+        process.join()
+        yield {
+            "process": number,
+            "signal": "" if name is None else name.name,
+            "killed": killed,
+            "saved": work.saved(config, cut),
+            "partial": len(list(cut.rglob(".partial-*"))),
+            "processes_left": not _gone(process.pid),
+        }
+        if not killed:
+            return
+        number += 1
+
+
+def _wait_for_save(process: ForkServerProcess, work: _Work, config: Config, cut: Path) -> None:
+    """Wait until a process has saved something new, or is done."""
+    before = work.saved(config, cut)
+    while process.is_alive() and work.saved(config, cut) == before:
+        time.sleep(0.002)
+
+
+def _gone(group: int) -> bool:
+    """Wait for all that a process had started; False if some of it lives on."""
+    deadline = time.monotonic() + _GONE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
     return False
 
 
-def _kill(process: ForkServerProcess, folder: Path, wait: float) -> bool:
-    """Kill a process some time after it has saved something new; False if it was done before."""
-    process.start()
-    before, deadline = set(folder.glob("checkpoint-*")), time.monotonic() + 30
-    while process.is_alive() and time.monotonic() < deadline:
-        if set(folder.glob("checkpoint-*")) - before:
-            break
-        time.sleep(0.002)
-    process.join(wait)
-    alive = process.is_alive()
-    process.kill()
-    process.join()
-    return alive
+def _names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def _same(one: TrainResult, other: TrainResult) -> bool:
-    """Whether all numbers but times are equal, bit for bit."""
-    timeless = [
-        repr([(k, v) for k, v in result.numbers.items() if k not in TIMES])
-        for result in (one, other)
-    ]
-    curves = [result.curve.drop(columns="seconds") for result in (one, other)]
-    return (
-        timeless[0] == timeless[1]
-        and curves[0].equals(curves[1])
-        and one.images.equals(other.images)
-    )
+def _same(one: list[Any], other: list[Any]) -> bool:
+    """Whether all numbers are equal, bit for bit."""
+
+    def equal(a: Any, b: Any) -> bool:
+        if isinstance(a, pd.DataFrame):
+            return bool(a.equals(b))
+        return np.array_equal(a, b) if isinstance(a, np.ndarray) else bool(a == b)
+
+    return len(one) == len(other) and all(map(equal, one, other))
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Condense to one row.
+    """Condense to a row a work.
 
     Args:
         frame: What `measure` returned.
 
     Returns:
-        ``kills``, how often one hit a half-written file (``amid_writing``), ``same_numbers`` and
-        ``files_left``.
+        ``work``; ``kills``, by signal as well; how often one hit a half-written file
+        (``amid_writing``); ``rounds``; ``lost``, how often a save was there before and not after;
+        ``same_numbers``, ``files_left`` and ``processes_left`` over all rounds.
     """
-    return pd.DataFrame([
-        {
-            "kills": int(frame["killed"].sum()),
-            "amid_writing": int((frame["partial"][frame["killed"]] > 0).sum()),
-            "same_numbers": bool(frame["same_numbers"].all()),
-            "files_left": frame["files_left"].iloc[0],
-        }
-    ])
+    rows = []
+    for work, part in frame.groupby("work", sort=False):
+        killed = part[part["killed"]]
+        steps = part.groupby("round")["saved"].diff()
+        rows.append(
+            {"work": work, "kills": len(killed)}
+            | {name.name: int((killed["signal"] == name.name).sum()) for name in SIGNALS}
+            | {
+                "amid_writing": int((killed["partial"] > 0).sum()),
+                "rounds": part["round"].nunique(),
+                "lost": int((steps < 0).sum()),
+                "same_numbers": bool(part["same_numbers"].all()),
+                "files_left": " ".join(sorted(set(part["files_left"]) - {""})),
+                "processes_left": int(part["processes_left"].sum()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def plot(frame: pd.DataFrame) -> Figure:
-    """Draw how far the run had come after each kill.
+    """Draw how far each work had come after each kill.
 
     Args:
         frame: What `measure` returned.
@@ -171,9 +310,27 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
-    axes = figure.subplots()
-    axes.step(frame["process"], frame["step"], where="post", marker="o")
-    axes.set_xlabel("process")
-    axes.set_ylabel("step of the newest checkpoint")
+    said = summary(frame).set_index("work")
+    units = {"probe": "saves of the probe", "train": "steps in checkpoints, both trainings"}
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    for axes, (work, part) in zip(
+        figure.subplots(1, len(said)), frame.groupby("work", sort=False), strict=True
+    ):
+        killed = part[part["killed"]].reset_index(drop=True)
+        killed = killed.assign(kill=killed.index + 1)
+        sns.lineplot(
+            killed, x="kill", y="saved", units="round", estimator=None, color="#999999", ax=axes
+        )
+        sns.scatterplot(
+            killed, x="kill", y="saved", hue="signal", style="signal", s=40, ax=axes, zorder=3
+        )
+        row = said.loc[work]
+        axes.set_title(
+            f"{work}: {row['kills']} kills, {row['rounds']} times to the end,\n"
+            f"{'the same numbers' if row['same_numbers'] else 'OTHER NUMBERS'} as undisturbed",
+            fontsize=11,
+        )
+        axes.set_ylabel(units[str(work)])
+        axes.set_ylim(bottom=0)
+        axes.legend(title=None, frameon=False, fontsize=9)
     return figure

@@ -1,22 +1,29 @@
 """The commands ``layers``, ``probe`` and ``demo``."""
 
+import math
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import tyro
+from jaxtyping import Float
+from torch import Tensor
 
 from invariance_probe import console
-from invariance_probe.data.pictures import ImageFiles, open_images
+from invariance_probe.data.pictures import ImageFiles, find_files, open_images, picture_size
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer
-from invariance_probe.files import check_out
+from invariance_probe.files import UNFINISHED
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
+from invariance_probe.network.sizes import USUAL, find_image, input_channels
+from invariance_probe.plane.rendering import rotating_canvas
 from invariance_probe.plane.transforms import Rotation, Transform, sweep
+from invariance_probe.probing.journal import check_run_folder
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.probing.readout import recover
@@ -30,16 +37,13 @@ DEMO_PUT_BACK = (
     *(method for method in RECOVERY_METHODS if not method.needs_search),
     Method.ORACLE_PERMUTATION,
 )
-CANVAS_PER_CROP = 2**0.5
-"""Side of the canvas per side of the crop: enough for any rotation of the crop."""
-DEFAULT_CROP = 224
 COMMON_TRANSFORMS = ("rotation=-90:90:15",)
 
 ModelName = Annotated[
     str,
     tyro.conf.arg(
-        help="efficientnet-lite0, -lite1, -lite2, timm:NAME, torchvision:NAME, or "
-        "package.module:factory."
+        help="efficientnet-lite0, -lite1, -lite2, timm:NAME, torchvision:NAME, transformers:NAME "
+        "or :FOLDER, or package.module:factory."
     ),
 ]
 Weights = Annotated[
@@ -52,19 +56,25 @@ Images = Annotated[
 Crop = Annotated[
     int | None,
     tyro.conf.arg(
-        help="Side of the square the model sees, in pixels; by default what it was trained on, or "
-        f"{DEFAULT_CROP}."
+        help="Side of the square the model sees, in pixels; by default what it was trained on; "
+        f"where that is unknown, that of the images if it is less than {USUAL}, or the first of "
+        "usual sides that it takes."
     ),
 ]
 Channels = Annotated[
-    Literal[1, 3], tyro.conf.arg(help="Channels of the model's input: 3 for colour, 1 for grey.")
+    int | None,
+    tyro.conf.arg(
+        help="Channels of the model's input: 3 for colour, 1 for grey; by default as its first "
+        "layer reads."
+    ),
 ]
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 """Options that take several words and may be repeated."""
 Out = Annotated[
     Path | None,
     tyro.conf.arg(
-        help="Folder for the run; by default a new one under runs/, named after model and time."
+        help="Folder for the run; by default a new one under runs/, named after model and time. "
+        "Named again by the same command, a run that was stopped goes on."
     ),
 ]
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")]
@@ -82,7 +92,10 @@ class LayersCommand:
     model: ModelName = "efficientnet-lite0"
     weights: Weights = None
     crop: Crop = None
-    channels: Channels = 3
+    channels: Channels = None
+    images: Annotated[
+        str | None, tyro.conf.arg(help="A folder of images whose size the model is asked for.")
+    ] = None
     pattern: Annotated[
         str | None, tyro.conf.arg(help="Show only layers whose name matches, e.g. '_blocks.*'.")
     ] = None
@@ -91,9 +104,8 @@ class LayersCommand:
     def run(self) -> None:
         """List them."""
         model = load_model(self.model, self.weights)
-        side = self.crop or model.crop or DEFAULT_CROP
-        check_integer("crop", side, 1)
-        image = torch.rand(1, self.channels, side, side)
+        image = _seen(model, self.images, self.crop, self.channels)
+        side = image.shape[-1]
         patterns = None if self.pattern is None else [self.pattern]
         with features.forwarding(image):
             frame = features.listing(features.find_layers(model.module, image, patterns))
@@ -137,10 +149,25 @@ class ProbeCommand:
         int | None,
         tyro.conf.arg(
             help="Side to which images are resized and cut before they are transformed, in pixels; "
-            "by default 1.41 times the crop, so that no rotation has to invent content."
+            "by default 1.41 times the crop, so that no rotation has to invent content, or less "
+            "where what they are resized to is less."
         ),
     ] = None
-    channels: Channels = 3
+    resize: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="What the shorter side of images becomes before they are cut to the canvas, in "
+            "pixels; by default what the model was evaluated with, where it says so, or the canvas."
+        ),
+    ] = None
+    interpolation: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="How pixels are read then: nearest, box, bilinear, hamming, bicubic or lanczos; "
+            "by default as the model was evaluated, or bicubic."
+        ),
+    ] = None
+    channels: Channels = None
     skip_bad: SkipBad = False
     out: Out = None
     json: Json = False
@@ -150,7 +177,7 @@ class ProbeCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = check_out(self.out or _new_folder(self.model))
+        out = check_run_folder(self.out or _new_folder(self.model))
         words = _flat(self.transform) or COMMON_TRANSFORMS
         moves = [move for text in words for move in parse_transform(text)]
         if not self.layers and self.model not in LITE_CROPS:
@@ -159,16 +186,21 @@ class ProbeCommand:
                 f"`invariance-probe layers --model {self.model}` lists them"
             )
         model, images, options = self.opened()
-        result = probe(
-            model.module,
-            images,
-            layers=_flat(self.layers) or DEMO_LAYERS,
-            transforms=moves,
-            options=options,
-            out=out,
-            progress=self.progress,
-            name=self.model,
-        )
+        try:
+            result = probe(
+                model.module,
+                images,
+                layers=_flat(self.layers) or DEMO_LAYERS,
+                transforms=moves,
+                options=options,
+                out=out,
+                progress=self.progress,
+                name=self.model,
+            )
+        except KeyboardInterrupt as error:
+            kept = (out / UNFINISHED).is_dir()
+            way = f"the same command with --out {out} goes on" if kept else "nothing was written"
+            raise KeyboardInterrupt(way) from error
         console.report(result, out, as_json=self.json)
 
     def opened(self) -> tuple[LoadedModel, ImageFiles, ProbeOptions]:
@@ -181,28 +213,35 @@ class ProbeCommand:
             InvalidInputError: If they do not go together.
         """
         model = load_model(self.model, self.weights)
-        side = self.options.crop or model.crop or DEFAULT_CROP
-        canvas = self.canvas or _canvas_for(side)
+        image = _seen(model, self.images, self.options.crop, self.channels)
+        channels, side = image.shape[1], image.shape[-1]
+        resize = self.resize or self.canvas or _resize(model, self.images, side)
+        canvas = self.canvas or min(rotating_canvas(side), resize or math.inf)
         if canvas < side:
             raise InvalidInputError(
                 f"canvas {canvas} is smaller than the crop {side}; give a larger --canvas"
             )
         images, bad = open_images(
-            self.images, canvas, channels=self.channels, skip_bad=self.skip_bad
+            self.images,
+            int(canvas),
+            channels=channels,
+            skip_bad=self.skip_bad,
+            resize=resize,
+            interpolation=self.interpolation or model.interpolation,
         )
         if bad:
             print(f"skipped {len(bad)} unreadable images: {', '.join(bad[:5])}", file=sys.stderr)
-        return model, images, self._options_for(model).replace(crop=side)
+        return model, images, self._options_for(model, channels).replace(crop=side)
 
-    def _options_for(self, model: LoadedModel) -> ProbeOptions:
+    def _options_for(self, model: LoadedModel, channels: int) -> ProbeOptions:
         """What was asked for, completed by what the model was trained with."""
         options = self.options
         if self.explain:
             options = options.replace(methods=(*options.methods, *EXPLAINING_METHODS))
         if options.mean is None:
-            options = options.replace(mean=_fitting(model.mean, self.channels))
+            options = options.replace(mean=_fitting(model.mean, channels))
         if options.std is None:
-            options = options.replace(std=_fitting(model.std, self.channels))
+            options = options.replace(std=_fitting(model.std, channels))
         return options
 
 
@@ -221,8 +260,7 @@ class DemoCommand:
 
     def run(self) -> None:
         """Probe, save and print."""
-        out = check_out(self.out or _new_folder("demo"))
-        assert out is not None
+        out = check_run_folder(self.out or _new_folder("demo"))
         probing = ProbeCommand(
             transform=(DEMO_TRANSFORMS,),
             explain=True,
@@ -284,10 +322,36 @@ def _fitting(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values if len(values) in {1, channels} else values[:1]
 
 
-def _canvas_for(crop: int) -> int:
-    """Smallest canvas for all rotations whose centre is the crop's."""
-    side = int(-(-crop * CANVAS_PER_CROP // 1))
-    return side + (side - crop) % 2
+def _seen(
+    model: LoadedModel, images: str | None, crop: int | None, channels: int | None
+) -> Float[Tensor, "1 channel side side"]:
+    """A random image as a model takes it."""
+    if channels is not None:
+        check_integer("channels", channels, 1)
+    count = channels or input_channels(model.module)
+    if crop is not None or model.crop is not None:
+        side = model.crop if crop is None else crop
+        check_integer("crop", side, 1)
+        return torch.rand(1, count or 3, side, side)
+    return find_image(model.module, channels=count, sides=(_own_side(images),))
+
+
+def _own_side(images: str | None) -> int | None:
+    """Side of images that are square, of one size and smaller than usual ones."""
+    sizes = set()
+    for path in find_files(images) if images is not None else ():
+        with suppress(InvalidInputError):  # said, or passed over, when it is loaded
+            sizes.add(picture_size(path)[0])
+    sides = {side for size in sizes for side in size}
+    return next((side for side in sides if len(sides) == 1 and side < USUAL), None)
+
+
+def _resize(model: LoadedModel, images: str, side: int) -> int | None:
+    """What the shorter side of images becomes: as much of them is seen as the model was shown."""
+    if model.resize is not None and model.crop is not None:
+        return max(side, round(model.resize * side / model.crop))
+    # small images that fit are not enlarged
+    return side if model.crop is None and _own_side(images) == side else None
 
 
 def _new_folder(name: str) -> Path:

@@ -5,12 +5,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image, ImageOps
+from jaxtyping import Float, Real
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from invariance_probe import files
@@ -30,7 +30,11 @@ PHOTOGRAPHS = (
     "rocket",
 )
 """Photographs in the wheel of scikit-image: people, animals, things, tissue, sky."""
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "F"})
+Interpolation = Image.Resampling
+"""How pixels are read between those of a picture."""
+COLOUR = {1: "L", 3: "RGB"}
+"""Pillow's modes by the number of channels."""
+_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "F"})
 """Pillow's modes without colour."""
 _AT_ONCE = 2**20
 """Pixels of an image that are worked on at a time."""
@@ -69,9 +73,11 @@ class TensorImages:
 
     Attributes:
         images: All of them.
+        labels: Class of each, where it is known.
     """
 
-    images: Float[Tensor, "batch channel height width"]
+    images: Real[Tensor, "batch channel height width"]
+    labels: tuple[int, ...] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -89,28 +95,44 @@ class TensorImages:
             index: Its number.
 
         Returns:
-            Its pixel values.
+            Its pixel values, bytes as parts of 255.
         """
-        return self.images[index]
+        return as_parts(self.images[index])
+
+
+def as_parts(image: Real[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Bring bytes to pixel values in [0, 1].
+
+    Args:
+        image: Pixel values of any real type.
+
+    Returns:
+        Bytes divided by 255 in float32; anything else as it is.
+    """
+    return image.float() / 255 if image.dtype == torch.uint8 else image
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFiles:
     """Image files, each brought to one square canvas when it is loaded.
 
-    The shorter side is resized to the canvas (Pillow, bicubic, antialiased) and the middle cut out.
+    The shorter side is resized (Pillow, antialiased) and the middle cut out.
     Grey, palette, RGBA (over grey, as transparency has no colour of its own) and 16-bit files
     become RGB in [0, 1]; the orientation in the EXIF data is applied.
 
     Attributes:
         paths: The files.
-        canvas: Side of the canvas, in pixels.
+        canvas: Side of the canvas, in pixels; None leaves every image its own size.
         channels: 3 for colour, 1 for grey.
+        resize: What the shorter side becomes, in pixels; the canvas by default.
+        interpolation: How pixels are read when they are resized.
     """
 
     paths: tuple[Path, ...]
-    canvas: int
+    canvas: int | None
     channels: int = 3
+    resize: int | None = None
+    interpolation: Interpolation = Interpolation.BICUBIC
     _names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -137,7 +159,18 @@ class ImageFiles:
         Returns:
             Pixel values in [0, 1].
         """
-        return load_image(self.paths[index], self.canvas, self.channels)
+        return load_image(
+            self.paths[index], self.canvas, self.channels, self.resize, self.interpolation
+        )
+
+    def about(self) -> dict[str, Any]:
+        """Say how the files are read.
+
+        Returns:
+            What JSON holds.
+        """
+        resize = self.resize or self.canvas
+        return {"resize": resize, "interpolation": self.interpolation.name.lower()}
 
 
 def read_picture(path: Path, way_out: str) -> Image.Image:
@@ -156,9 +189,7 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     if not path.is_file():  # a pipe would be waited for for ever
         raise InvalidInputError(f"image {str(path)!r} is no file; {way_out}")
     unreadable = refusing(lambda cause: f"image {str(path)!r} cannot be read ({cause}); {way_out}")
-    Image.init()
-    formats = [each for each in Image.ID if each != _RUNS_PROGRAMS]
-    with unreadable, Image.open(path, formats=formats) as opened:
+    with unreadable, _opened(path) as opened:
         refuse_large(path, *opened.size)
         opened.load()
         ImageOps.exif_transpose(opened, in_place=True)  # a copy would take as much once more
@@ -166,6 +197,12 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise InvalidInputError(f"image {str(path)!r} contains NaN or infinity; {way_out}")
     return image
+
+
+def _opened(path: Path) -> Image.Image:
+    """An image that is not read yet, and no program."""
+    Image.init()
+    return Image.open(path, formats=[each for each in Image.ID if each != _RUNS_PROGRAMS])
 
 
 def refuse_large(path: Path, width: int, height: int) -> None:
@@ -199,14 +236,14 @@ def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
     Returns:
         The image, in mode L or RGB.
     """
-    mode = "L" if image.mode in GREY_MODES else "RGB"
+    mode = "L" if is_grey(image.mode) else "RGB"
     top = 255.0
     if image.mode.startswith("I"):
         top = 65535.0
     elif image.mode == "F":
         top = max(1.0, float(image.getextrema()[1]))  # type: ignore[arg-type]  # (one band)
     elif not image.has_transparency_data:
-        return image if image.mode == mode else image.convert(mode)
+        return _in_mode(image, mode)
     whole = Image.new(mode, image.size)
     # a few rows at a time: what is between would take several times the memory of the image
     rows = max(1, _AT_ONCE // image.width)
@@ -214,6 +251,11 @@ def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
         part = image.crop((0, first, image.width, min(image.height, first + rows)))
         whole.paste(_opaque(part, top, shade).convert(mode), (0, first))
     return whole
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image itself where it has the mode: a conversion to the same would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _opaque(image: Image.Image, top: float, shade: int) -> Image.Image:
@@ -254,34 +296,121 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def load_image(
-    path: Path, canvas: int, channels: int = 3
-) -> Float[Tensor, "channel canvas canvas"]:
+    path: Path,
+    canvas: int | None,
+    channels: int = 3,
+    resize: int | None = None,
+    interpolation: Interpolation = Interpolation.BICUBIC,
+) -> Float[Tensor, "channel height width"]:
     """Load an image file onto a square canvas; see `ImageFiles`.
 
     Args:
         path: Any file that Pillow reads.
-        canvas: Side of the canvas, in pixels.
+        canvas: Side of the canvas, in pixels; None for the size of the image.
         channels: 3 for colour, 1 for grey.
+        resize: What the shorter side becomes, in pixels; the canvas by default.
+        interpolation: How pixels are read when they are resized.
 
     Returns:
         Pixel values in [0, 1]; a file that is no image, or broken off, is refused with an
         `InvalidInputError`.
     """
-    pixels = opaque(read_picture(path, "remove it, or go on without it with --skip-bad"))
-    if pixels.mode != (mode := "L" if channels == 1 else "RGB"):
-        pixels = pixels.convert(mode)
-    scale = canvas / min(pixels.size)
-    size = (max(canvas, round(pixels.width * scale)), max(canvas, round(pixels.height * scale)))
-    refuse_large(path, *size)
-    resized = pixels.resize(size, Image.Resampling.BICUBIC)
+    image = read_picture(path, "remove it, or go on without it with --skip-bad")
+    if canvas is not None:
+        refuse_large(path, *_resized(image.size, resize or canvas))
+        image = on_canvas(image, canvas, channels, resize, interpolation)
+    return pixel_values(image, channels)
+
+
+def _resized(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Width and height once the shorter one is of that many pixels."""
+    scale = side / min(size)
+    return max(side, round(size[0] * scale)), max(side, round(size[1] * scale))
+
+
+def on_canvas(
+    image: Image.Image,
+    canvas: int,
+    channels: int,
+    resize: int | None = None,
+    interpolation: Interpolation = Interpolation.BICUBIC,
+) -> Image.Image:
+    """Bring a picture to a square; see `load_image`.
+
+    Args:
+        image: In any mode of Pillow.
+        canvas: Side of the canvas, in pixels.
+        channels: 3 for colour, 1 for grey.
+        resize: What the shorter side becomes, in pixels; the canvas by default.
+        interpolation: How pixels are read when they are resized.
+
+    Returns:
+        The picture, in the mode L or RGB.
+    """
+    size = _resized(image.size, resize or canvas)
+    resized = _in_mode(opaque(image), COLOUR[channels]).resize(size, interpolation)
     left, top = (size[0] - canvas) // 2, (size[1] - canvas) // 2
-    cut = np.asarray(resized.crop((left, top, left + canvas, top + canvas)))
-    values = torch.from_numpy(cut.astype(np.float32) / 255)
+    return resized.crop((left, top, left + canvas, top + canvas))
+
+
+def picture_size(path: Path) -> tuple[tuple[int, int], str]:
+    """Look at the size of a picture without reading it.
+
+    Args:
+        path: Any file that Pillow reads.
+
+    Returns:
+        Width and height as it is meant to be seen, and Pillow's mode.
+
+    Raises:
+        InvalidInputError: If the file is no image.
+    """
+    if not path.is_file():  # a pipe would be waited for for ever
+        raise InvalidInputError(f"image {str(path)!r} is no file; leave it out")
+    unreadable = refusing(
+        lambda cause: f"image {str(path)!r} cannot be read ({cause}); leave it out"
+    )
+    with unreadable, _opened(path) as opened:
+        (width, height), mode = opened.size, opened.mode
+        sideways = opened.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
+    return ((height, width) if sideways else (width, height)), mode
+
+
+def is_grey(mode: str) -> bool:
+    """Say whether pictures of a mode have no colour.
+
+    Args:
+        mode: Pillow's name of it.
+
+    Returns:
+        Whether there is one channel, beside transparency.
+    """
+    return mode in _GREY_MODES
+
+
+def pixel_values(image: Image.Image, channels: int) -> Float[Tensor, "channel height width"]:
+    """Read an image as a tensor.
+
+    Args:
+        image: In any mode of Pillow.
+        channels: 3 for colour, 1 for grey.
+
+    Returns:
+        Pixel values in [0, 1].
+    """
+    pixels = np.array(_in_mode(opaque(image), COLOUR[channels]), dtype=np.float32)
+    values = torch.from_numpy(pixels / 255)
     return values[None] if channels == 1 else values.permute(2, 0, 1).contiguous()
 
 
 def open_images(
-    images: str | Path, canvas: int, *, channels: int = 3, skip_bad: bool = False
+    images: str | Path,
+    canvas: int,
+    *,
+    channels: int = 3,
+    skip_bad: bool = False,
+    resize: int | None = None,
+    interpolation: Interpolation | str = Interpolation.BICUBIC,
 ) -> tuple[ImageFiles, list[str]]:
     """Find images by name.
 
@@ -291,6 +420,8 @@ def open_images(
         canvas: Side of the square canvas, in pixels.
         channels: 3 for colour, 1 for grey.
         skip_bad: Go on without images that cannot be read.
+        resize: What the shorter side becomes, in pixels; the canvas by default.
+        interpolation: How pixels are read when they are resized, as Pillow names it.
 
     Returns:
         The images, and the names of those that were left out.
@@ -299,17 +430,18 @@ def open_images(
         InvalidInputError: If there is no such folder, no image in it, or one cannot be read.
     """
     check_integer("canvas", canvas, 1)
-    if not isinstance(channels, int) or channels not in {1, 3}:
+    check_integer("resize", canvas if resize is None else resize, canvas)
+    if not isinstance(channels, int) or channels not in COLOUR:
         raise InvalidInputError(f"channels={channels!r}: give 3 for colour or 1 for grey")
     check_flag("skip_bad", skip_bad)
-    folder = check_path("images", images)
-    paths = photographs() if str(images) == "photographs" else _files_in(folder)
+    reading = _interpolation(interpolation)
+    paths = find_files(images)
     bad: list[str] = []
     if skip_bad:
         good = []
         for path in paths:
             try:
-                load_image(path, canvas=canvas, channels=channels)
+                load_image(path, canvas, channels)
             except InvalidInputError:
                 bad.append(path.name)
             else:
@@ -319,10 +451,36 @@ def open_images(
             raise InvalidInputError(
                 f"folder {str(images)!r}: none of the {len(bad)} images can be read"
             )
-    return ImageFiles(paths=tuple(paths), canvas=canvas, channels=channels), bad
+    found = ImageFiles(
+        paths=tuple(paths), canvas=canvas, channels=channels, resize=resize, interpolation=reading
+    )
+    return found, bad
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _interpolation(name: Interpolation | str) -> Interpolation:
+    if isinstance(name, str) and name.upper() in Interpolation.__members__:
+        return Interpolation[name.upper()]
+    if isinstance(name, Interpolation):
+        return name
+    known = ", ".join(Interpolation.__members__).lower()
+    raise InvalidInputError(f"interpolation={name!r}: choose from {known}")
+
+
+def find_files(images: str | Path) -> list[Path]:
+    """Find image files.
+
+    Args:
+        images: ``photographs`` or a folder, see `open_images`.
+
+    Returns:
+        The files, in the order of their names.
+
+    Raises:
+        InvalidInputError: If there is no such folder, or no image in it.
+    """
+    folder = check_path("images", images)
+    if str(images) == "photographs":
+        return photographs()
     if not folder.is_dir():
         raise InvalidInputError(
             f"images {str(folder)!r}: not a folder; give a folder or 'photographs'"

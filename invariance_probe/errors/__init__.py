@@ -32,6 +32,13 @@ class UnmeasuredLayerWarning(UserWarning):
     """
 
 
+class ConvertedImagesWarning(UserWarning):
+    """Pixel values given as bytes are measured as parts of 255.
+
+    The message is one line that says so.
+    """
+
+
 def _shown(character: str) -> str:
     """A character as it is if a terminal shows it; line breaks and controls do more than that."""
     if character.isprintable():

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import pandas as pd
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,7 +27,10 @@ from invariance_probe.errors.checks import check_tensor
 from invariance_probe.network import receptive
 from invariance_probe.network.copies import working_copy
 from invariance_probe.network.hooks import Key, evaluating, record
+from invariance_probe.network.tokens import Grid, Grids, covers_evenly, tokens_before
 from invariance_probe.plane import coordinates
+
+_ONE_CELL = "a 1 x 1 map has no position to move"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class Layer:
         height: Height, in cells.
         width: Width, in cells.
         channels_last: Whether the module returns (batch, height, width, channel).
+        tokens: Where the map stands in a sequence (batch, token, channel), if it does.
         stride_y: Distance of rows, in input pixels.
         stride_x: Distance of columns, in input pixels.
         offset_y: Position of the first row, in input pixels.
@@ -61,6 +66,7 @@ class Layer:
     height: int
     width: int
     channels_last: bool = False
+    tokens: Grid | None = None
     stride_y: float = math.nan
     stride_x: float = math.nan
     offset_y: float = math.nan
@@ -72,6 +78,38 @@ class Layer:
     def spatial(self) -> bool:
         """Whether there is a map to align."""
         return not self.reason
+
+    def read(self, output: Float[Tensor, "..."]) -> Float[Tensor, "batch channel height width"]:
+        """Find the map in what the module returned.
+
+        Args:
+            output: Of its call.
+
+        Returns:
+            The map, channels first, in memory of the output.
+        """
+        if self.tokens is not None:
+            return self.tokens.read(output)
+        return output.movedim(-1, 1) if self.channels_last else output
+
+    def write(
+        self,
+        maps: Float[Tensor, "batch channel height width"],
+        output: Float[Tensor, "..."],
+    ) -> Float[Tensor, "..."]:
+        """Put a map into what the module returned.
+
+        Args:
+            maps: Channels first.
+            output: Of the module; tokens beside the map's stay as they are in it.
+
+        Returns:
+            A copy like it, in its strides, which decide on the kernels that follow.
+        """
+        new = maps.movedim(1, -1) if self.channels_last else maps
+        if self.tokens is not None:
+            new = self.tokens.write(maps, output)
+        return torch.empty_like(output).copy_(new)
 
     def pixel_from_cell(self) -> Float[Tensor, "3 3"]:
         """Map cell indices to input index coordinates.
@@ -200,6 +238,8 @@ def find_layers(
     types = {name: type(module).__name__ for name, module in model.named_modules()}
     size = (images.shape[-2], images.shape[-1])
     bare = {}
+    grids = Grids(tokens_before(model), *size)
+    found = {key: grids.see(output) for key, output in outputs.items()}
     for key, output in outputs.items():
         name = key.module or "(model)"
         if calls[key.module] > 1:
@@ -215,15 +255,20 @@ def find_layers(
             channels=0,
             height=0,
             width=0,
-            reason=_why_no_map(output),
+            tokens=found[key],
+            reason=_why_no_map(output, grids, found[key]),
         )
     layers = list(bare.values())
     if patterns is not None:
         layers = select_layers(layers, patterns)
     wanted = {Key(layer.module, layer.call, layer.path): layer for layer in layers}
-    shapes = {key: outputs[key].shape for key, layer in wanted.items() if layer.spatial}
+    maps = {key: layer.read(outputs[key]) for key, layer in wanted.items() if layer.spatial}
+    shapes = {key: each.shape for key, each in maps.items()}
     places = receptive.measure_places(model, images[:1], shapes)
-    return [_describe(layer, outputs[key], size, places.get(key)) for key, layer in wanted.items()]
+    return [
+        _describe(layer, maps.get(key, outputs[key]), size, places.get(key))
+        for key, layer in wanted.items()
+    ]
 
 
 def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Layer]:
@@ -263,6 +308,30 @@ def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Laye
     return [layer for layer in layers if layer.name in chosen]
 
 
+def name_of(model: nn.Module, module: nn.Module) -> str:
+    """Name a module of a model, as `select_layers` takes it.
+
+    Args:
+        model: The whole.
+        module: A part of it.
+
+    Returns:
+        Its name, ``(model)`` if it is the whole.
+
+    Raises:
+        InvalidInputError: If it is no part of the model.
+    """
+    for name, each in model.named_modules():
+        if each is module:
+            # layers of what was compiled are named as in what it was compiled from
+            parts = [part for part in name.split(".") if part != "_orig_mod"]
+            return ".".join(parts) or "(model)"
+    raise InvalidInputError(
+        f"layers: a {type(module).__name__} is no part of the {type(model).__name__} to be "
+        "measured; give one of its own modules, or a name"
+    )
+
+
 def tap(
     model: nn.Module,
     images: Float[Tensor, "batch channel height width"],
@@ -280,17 +349,14 @@ def tap(
     """
     wanted = {Key(layer.module, layer.call, layer.path): layer for layer in layers}
     outputs = record(model, images, set(wanted))
-    return {
-        layer.name: outputs[key].movedim(-1, 1) if layer.channels_last else outputs[key]
-        for key, layer in wanted.items()
-    }
+    return {layer.name: layer.read(outputs[key]) for key, layer in wanted.items()}
 
 
 def _describe(
     layer: Layer, output: Tensor, size: tuple[int, int], place: receptive.Place | None
 ) -> Layer:
     """Fill in shape, stride and offset."""
-    if output.dim() != 4:
+    if output.dim() != 4 or not output.numel():
         return layer
     shape = tuple(output.shape)
     channels_last = (
@@ -310,6 +376,9 @@ def _describe(
         return layer
     if place is not None:
         stride, offset = place.stride, place.offset
+    elif not covers_evenly(height, width, size):
+        why = f"map of {height} x {width} neither follows the image nor has its proportions"
+        return replace(layer, reason=why)
     else:
         stride = (size[0] / height, size[1] / width)
         offset = ((stride[0] - 1) / 2, (stride[1] - 1) / 2)
@@ -323,12 +392,23 @@ def _describe(
     )
 
 
-def _why_no_map(output: Tensor) -> str:
+def _why_no_map(output: Tensor, grids: Grids, tokens: Grid | None) -> str:
     """Why an output is not a map to align; empty if it is one."""
+    shape = tuple(output.shape)
+    if tokens is not None:
+        return _ONE_CELL if tokens.height * tokens.width == 1 else ""
+    if output.dim() == 3 and shape[1] > 1:
+        return f"output of shape {shape} is no grid of the image's patches, row by row"
+    if not output.numel():
+        return f"output of shape {shape} is empty"
     if output.dim() != 4:
-        return f"output of shape {tuple(output.shape)} does not have two spatial dimensions"
+        return f"output of shape {shape} does not have two spatial dimensions"
     if not output.dtype.is_floating_point:
         return f"output of type {output.dtype} is not a map of real numbers"
-    if sum(n > 1 for n in output.shape[1:]) < 2 or output.shape[-1] * output.shape[-2] == 1:
-        return "a 1 x 1 map has no position to move"
+    if grids.is_of_tokens(shape):
+        return f"output of shape {shape} is (batch, head, token, ...) of attention, not a map"
+    if shape[0] != 1:
+        return f"output of shape {shape} for one image: windows or parts, not a map of the image"
+    if sum(n > 1 for n in shape[1:]) < 2 or shape[-1] * shape[-2] == 1:
+        return _ONE_CELL
     return ""

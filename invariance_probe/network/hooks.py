@@ -154,7 +154,9 @@ def map_tensors(
         new = {key: map_tensors(value, visit, f"{dot}{key}") for key, value in output.items()}
         if any(value is not None for value in new.values()):
             changed = copy.copy(output)  # the model goes on with a dict of the same kind
-            changed.update((key, value) for key, value in new.items() if value is not None)
+            for key, value in new.items():
+                if value is not None:
+                    changed[key] = value  # outputs of transformers refuse `update`
             return changed
     elif isinstance(output, tuple | list):
         items = [map_tensors(value, visit, f"{dot}{i}") for i, value in enumerate(output)]

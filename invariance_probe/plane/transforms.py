@@ -360,5 +360,20 @@ def is_identity(transform: Transform) -> bool:
     return bool(torch.equal(transform.matrix, torch.eye(3, dtype=torch.float64)))
 
 
+def described(transforms: Sequence[Transform]) -> list[dict[str, object]]:
+    """Write transforms down for a file.
+
+    Args:
+        transforms: Some transforms.
+
+    Returns:
+        Kind, parameter and matrix of each, as JSON holds them.
+    """
+    return [
+        {"kind": one.kind, "parameter": one.parameter, "matrix": one.matrix.tolist()}
+        for one in transforms
+    ]
+
+
 def _linear(xx: float, xy: float, yx: float, yy: float) -> Tensor:
     return torch.tensor([[xx, xy, 0.0], [yx, yy, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)

@@ -6,7 +6,8 @@ where warp and mixing are found in turns; `HeldOut` scores them in the last read
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -187,6 +188,11 @@ class Sums:
         """
         if warp in self._moments:
             self._folds.add(self._moments[warp][pairs.view.layer.name], pairs, theta)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All sums, by a name of their own."""
+        return _named(self._moments)
 
     def fit(self) -> "Fits":
         """Fit all mixings.
@@ -376,6 +382,11 @@ class Turn:
             _, theta = self._fits.search(method, pairs)
             self._folds.add(layers[pairs.view.layer.name], pairs, theta)
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All sums, by a name of their own."""
+        return _named(self._moments)
+
     def fit(self) -> tuple[Fits, bool]:
         """Fit the mixings of the joint methods anew.
 
@@ -467,6 +478,15 @@ class HeldOut:
             scores, theta = self._fits.search(method, pairs)
             yield pairs.block(method, scores, theta)
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All counts, by a name of their own."""
+        return {
+            f"{method}/{name}": counts
+            for method, layers in self._better.items()
+            for name, counts in layers.items()
+        }
+
     def permutations(self) -> pd.DataFrame:
         """Describe which channel took whose place.
 
@@ -503,6 +523,16 @@ def _places(
         # better with probability 1/2, and P(X >= better) = sf(better - 1) of Bin(better + worse).
         "p_value": scipy.stats.binom.sf(better - 1, better + worse, 0.5),
     })
+
+
+def _named(moments: Mapping[Any, Mapping[str, Moments]]) -> dict[str, Tensor]:
+    """Sums by name, of what they are summed over and of what they sum."""
+    return {
+        f"{key}/{name}/{of.name}": getattr(each, of.name)
+        for key, layers in moments.items()
+        for name, each in layers.items()
+        for of in fields(each)
+    }
 
 
 def _better(

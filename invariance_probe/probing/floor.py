@@ -76,9 +76,17 @@ class Floor:
         allowed = max(1, int(COST * images * (2 + len(passes.moves))))
         copies = min(allowed, max(images, COPIES)) if wanted else 0
         self._shifts: dict[int, list[Translation]] = {}
+        self._rows: dict[int, list[int]] = {}
         for place, shift in enumerate(shifts(views, copies)):
-            self._shifts.setdefault(passes.shuffled[place % images], []).append(shift)
-        self._copies: dict[str, list[_Copy]] = {view.layer.name: [] for view in views}
+            number = passes.shuffled[place % images]
+            self._shifts.setdefault(number, []).append(shift)
+            self._rows.setdefault(number, []).append(place)
+        made = sum(map(len, self._shifts.values()))
+        # a row a copy, NaN until it is made, or where it shows nothing
+        self.copies = {
+            view.layer.name: torch.full((made, 2 + len(EXPONENTS)), torch.nan, dtype=torch.float64)
+            for view in views
+        }
         self._exponents: dict[str, float | None] = {}
         self._errors: dict[str, float] = {}
 
@@ -115,6 +123,7 @@ class Floor:
             for place, number in enumerate(numbers)
             for shift in self._shifts.get(number, [])
         ]
+        rows = [row for number in numbers for row in self._rows.get(number, [])]
         if not chosen:
             return
         passes = self._passes
@@ -126,7 +135,7 @@ class Floor:
                 view.add_to_mean(reference)
                 pair = Pairs(view, [0], [0], reference, moved[layer.name][None, copy : copy + 1])
                 seen = _Copy.of(pair, passes.options.search.mode, passes.options.antialias)
-                self._copies[layer.name] += [seen] if math.isfinite(seen.left) else []
+                self.copies[layer.name][rows[copy]] = seen.row
 
     def settle(self) -> None:
         """Write the factors of all transforms into the views, when all images have been seen."""
@@ -134,7 +143,8 @@ class Floor:
         for view in self._views:
             name = view.layer.name
             self._exponents[name], self._errors[name] = None, 0.0
-            copies = self._copies[name]
+            rows = self.copies[name]
+            copies = [_Copy.from_row(row) for row in rows[rows[:, 0].isfinite()]]
             if any(copy.shown for copy in copies):
                 fit = _Fit(copies)
                 self._exponents[name] = float(fit.weights @ EXPONENTS)
@@ -157,6 +167,16 @@ class _Copy:
     left: float
     shown: float
     factors: Float[Tensor, " exponent"]
+
+    @property
+    def row(self) -> Float[Tensor, " number"]:
+        """All of it, side by side."""
+        return torch.cat([torch.tensor([self.left, self.shown]).to(self.factors), self.factors])
+
+    @classmethod
+    def from_row(cls, row: Float[Tensor, " number"]) -> "_Copy":
+        """Read what `row` wrote."""
+        return cls(left=float(row[0]), shown=float(row[1]), factors=row[2:])
 
     @classmethod
     def of(cls, pair: Pairs, mode: str, antialias: bool) -> "_Copy":

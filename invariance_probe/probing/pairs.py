@@ -39,6 +39,8 @@ class View:
         region: Where a comparison is fair.
         factor: How many times what a map's own spline shows a perfect layer leaves, by transform;
             1 until `floor.Floor` has measured it.
+        total: Sums of the reference maps over the region, by transform and channel.
+        count: Number of these maps.
     """
 
     def __init__(
@@ -56,8 +58,8 @@ class View:
             self.oracle, layer.height, layer.width, margin
         )
         self.factor: Float[Tensor, " transform"] = oracle.new_ones(len(moves))
-        self._total: Tensor | None = None
-        self._count = 0
+        self.total = torch.zeros(len(moves), layer.channels, dtype=torch.float64, device=device)
+        self.count = torch.zeros(1, dtype=torch.int64)
 
     def add_to_mean(self, maps: Float[Tensor, "image channel height width"]) -> None:
         """Take reference maps into the channel means.
@@ -66,16 +68,14 @@ class View:
             maps: Maps of some images.
         """
         flat = maps.flatten(2).double().sum(0)  # the mean over images is all that is needed
-        total = self.region.flatten(1).double() @ flat.T
-        self._total = total if self._total is None else self._total + total
-        self._count += len(maps)
+        self.total += self.region.flatten(1).double() @ flat.T
+        self.count += len(maps)
 
     @property
     def mean(self) -> Float[Tensor, "transform channel"]:
         """Channel means of all reference maps over the region."""
-        assert self._total is not None
         cells = self.region.flatten(1).sum(1, keepdim=True).clamp(min=1)
-        return self._total / (cells * self._count)
+        return self.total / (cells * int(self.count))
 
     def pairs(self, chunk: Chunk) -> Iterator["Pairs"]:
         """Pair the images of a chunk with themselves, transformed.
@@ -286,10 +286,14 @@ class BestWarps:
     Args:
         views: The layers.
         images: Number of images.
+
+    Attributes:
+        theta: The warps by layer, with the axes transform, image, row and column; the oracle's
+            until others are kept.
     """
 
     def __init__(self, views: Iterable[View], images: int) -> None:
-        self._theta = {
+        self.theta = {
             view.layer.name: view.oracle[:, None].repeat(1, images, 1, 1) for view in views
         }
 
@@ -300,7 +304,7 @@ class BestWarps:
             pairs: The pairs.
             theta: Their warps.
         """
-        stored = self._theta[pairs.view.layer.name]
+        stored = self.theta[pairs.view.layer.name]
         for transform, rows in pairs.rows():
             stored[transform, pairs.numbers] = theta[rows].to(stored)
 
@@ -313,7 +317,7 @@ class BestWarps:
         Returns:
             What was kept for them.
         """
-        stored = self._theta[pairs.view.layer.name]
+        stored = self.theta[pairs.view.layer.name]
         return torch.cat([stored[transform, pairs.numbers] for transform, _ in pairs.rows()])
 
 
@@ -350,18 +354,29 @@ class Predecessors:
             for group in view.groups(reference):
                 yield Pairs(view, group, numbers, reference, others[group])
 
-    def closing(self, view: View) -> Pairs:
+    def go_on(self, first: Chunk, last: Chunk) -> None:
+        """Begin after some chunks, and not before the first.
+
+        Args:
+            first: The first chunk of the run.
+            last: The chunk before the next one; it may be the same.
+        """
+        for name, maps in last.moved.items():
+            self._first[name] = (first.numbers[:1], first.reference[name][:1].clone())
+            self._last[name] = maps[:, -1:].clone()
+
+    def closing(self, view: View) -> Iterator[Pairs]:
         """Pair the first image with the last one.
 
         Args:
             view: The layer.
 
-        Returns:
+        Yields:
             The pair under each transform.
         """
         numbers, reference = self._first[view.layer.name]
         others = self._last[view.layer.name]
-        return Pairs(view, range(len(others)), numbers, reference, others)
+        yield Pairs(view, range(len(others)), numbers, reference, others)
 
 
 def found_warps(

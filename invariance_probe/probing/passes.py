@@ -1,6 +1,8 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
+import hashlib
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +20,7 @@ from invariance_probe.network import features, hooks
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
-from invariance_probe.probing.duplicates import apart, near_duplicates, pattern
+from invariance_probe.probing import duplicates
 from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.results.methods import Method
 from invariance_probe.results.notes import assumed_places
@@ -117,7 +119,8 @@ class ForwardPasses:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
         self.shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
-        self._patterns: dict[int, Tensor] = {}
+        self.patterns = torch.full((len(source), duplicates.SIDE**2), torch.nan)
+        self.checks = torch.full((len(source),), -1)
         index_from_centred = coordinates.index_from_centred(*self.size)
         self._undo = torch.stack([
             coordinates.theta_from_index_matrix(
@@ -128,6 +131,7 @@ class ForwardPasses:
         self._keep, self._room = keep, CACHE_BYTES
         self._kept: dict[int, Chunk] = {}
         self._originals: dict[int, dict[str, Tensor]] = {}
+        self._anew: dict[int, dict[str, Tensor]] = {}
 
     @property
     def unmeasured(self) -> list[str]:
@@ -138,16 +142,23 @@ class ForwardPasses:
     def groups(self) -> list[int]:
         """Group of near duplicates of each image; images that were not yet read are read for it."""
         for number in self.shuffled:
-            if number not in self._patterns:
-                self._patterns[number] = pattern(self.source[number])
-        seen = [self._patterns[number] for number in range(len(self.source))]
-        self._patterns.clear()
-        return near_duplicates(torch.stack(seen))
+            if self.patterns[number].isnan().any():
+                self.patterns[number] = duplicates.pattern(self._load(number))
+        found = duplicates.near_duplicates(self.patterns)
+        self.patterns = torch.empty(0)  # 4 KB an image, and of no more use
+        return found
 
     @cached_property
     def order(self) -> list[int]:
         """Numbers of the images as chunks bring them, near duplicates apart."""
-        return apart(self.shuffled, self.groups)
+        return duplicates.apart(self.shuffled, self.groups)
+
+    @property
+    def pixels(self) -> str:
+        """Digest of the images' content; images that were not yet read are read for it."""
+        for number in (self.checks < 0).nonzero().flatten().tolist():
+            self._load(number)
+        return hashlib.blake2b(self.checks.numpy().tobytes(), digest_size=16).hexdigest()
 
     @property
     def partners(self) -> list[int | None]:
@@ -213,30 +224,34 @@ class ForwardPasses:
         return last if all(same) else plain
 
     def originals(
-        self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None
+        self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None, done: int = 0
     ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Pass the images through the model as they are, as they were shuffled.
 
         Args:
             forward: From images to the maps of all layers; by default a pass as far as these.
+            done: Batches to leave out.
 
         Yields:
             Numbers of some images, and their maps by layer.
         """
-        for numbers in _chunks(self.shuffled, self.options.batch_size):
+        for numbers in self.batches[done:]:
             canvases = self._canvases(numbers)
             if "groups" not in vars(self):
                 # which are near duplicates is asked later, and then needs no reading of its own
-                seen = map(pattern, canvases.cpu())
-                self._patterns.update(zip(numbers, seen, strict=True))
+                self.patterns[numbers] = torch.stack(list(map(duplicates.pattern, canvases.cpu())))
             maps = (forward or self._forward)(next(self._render(canvases, [_STAY])))
             self.refuse_non_finite(maps, numbers)
             size = sum(each.numel() * each.element_size() for each in maps.values())
             if forward is None and size <= self._room:
                 self._room -= size
-                for place, number in enumerate(numbers):
-                    self._originals[number] = {name: each[place] for name, each in maps.items()}
+                self._originals |= _by_image(maps, numbers)
             yield numbers, maps
+
+    @cached_property
+    def batches(self) -> list[list[int]]:
+        """Numbers of the images that pass through the model together as they are."""
+        return list(_chunks(self.shuffled, self.options.batch_size))
 
     def shifted(self, numbers: Sequence[int], moves: Sequence[Transform]) -> dict[str, Tensor]:
         """Pass images through the model, each under a transform of its own.
@@ -255,20 +270,38 @@ class ForwardPasses:
         self.refuse_non_finite(maps, numbers)
         return maps
 
-    def chunks(self) -> Iterator[Chunk]:
+    @cached_property
+    def chunk_numbers(self) -> list[list[int]]:
+        """Numbers of the images of each chunk; always the same together, in the same order."""
+        # enough pairs for the search to work on many at once
+        return list(_chunks(self.order, max(1, PAIRS_AT_ONCE // (len(self.moves) + 1))))
+
+    def chunks(self, done: int = 0) -> Iterator[Chunk]:
         """Pass the images through the model as they are and under each transform.
 
+        Args:
+            done: Chunks to leave out.
+
         Yields:
-            The maps of some images; always the same images together, in the same order.
+            The maps of some images.
         """
-        views = len(self.moves) + 1
-        # enough pairs for the search to work on many at once
-        for start, numbers in enumerate(_chunks(self.order, max(1, PAIRS_AT_ONCE // views))):
-            chunk = self._kept.get(start) or self._read(numbers)
-            if self._keep and start not in self._kept and chunk.bytes <= self._room:
-                self._room -= chunk.bytes
-                self._kept[start] = chunk
-            yield chunk
+        for place in range(done, len(self.chunk_numbers)):
+            yield self.chunk(place)
+
+    def chunk(self, place: int) -> Chunk:
+        """Pass the images of one chunk through the model, unless its maps were kept.
+
+        Args:
+            place: Which chunk.
+
+        Returns:
+            Its maps: the same to the last bit, whatever was read before it.
+        """
+        chunk = self._kept.get(place) or self._read(self.chunk_numbers[place])
+        if self._keep and place not in self._kept and chunk.bytes <= self._room:
+            self._room -= chunk.bytes
+            self._kept[place] = chunk
+        return chunk
 
     def _read(self, numbers: list[int]) -> Chunk:
         images = self.inputs(numbers)
@@ -293,27 +326,35 @@ class ForwardPasses:
         """Maps of images as they are, and of all other views; what is the same passes once."""
         views = range(1, len(images))
         anew = [view for view in views if not torch.equal(images[view], images[0])]
-        known = self._passed_before(numbers)
-        passed = anew if known else [0, *anew]
-        maps = self._forward_views(images[passed], numbers) if passed else {}
-        reference = known or {name: each[0] for name, each in maps.items()}
-        place = {view: number for number, view in enumerate(passed)}
+        reference = self._as_they_are(numbers)
+        maps = self._forward_views(images[anew], numbers) if anew else {}
         moved = {
-            name: maps[name][-len(anew) :]
+            name: maps[name]
             if len(anew) == len(views)
-            else torch.stack([maps[name][place[v]] if v in anew else own for v in views])
+            else torch.stack([maps[name][anew.index(v)] if v in anew else own for v in views])
             for name, own in reference.items()
         }
         return reference, moved
 
-    def _passed_before(self, numbers: Sequence[int]) -> dict[str, Tensor] | None:
-        """Maps of images as they are, and no longer kept; None if some were not."""
-        found = [self._originals.pop(number, None) for number in numbers]
-        kept = [maps for maps in found if maps is not None]
-        self._room += sum(m.numel() * m.element_size() for maps in kept for m in maps.values())
-        if len(kept) < len(numbers):
-            return None
-        return {name: torch.stack([maps[name] for maps in kept]) for name in kept[0]}
+    def _as_they_are(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Maps of images as they are, those of the first reading, which are then no longer kept."""
+        # Where they were not kept, whole batches pass again: convolutions choose their kernels by
+        # the size of the batch, so that the same image in another one has other last digits.
+        found = []
+        for number in numbers:
+            if number in self._originals:
+                maps = self._originals.pop(number)
+                self._room += sum(m.numel() * m.element_size() for m in maps.values())
+            else:
+                if number not in self._anew:
+                    if len(self._anew) > 2 * self.options.batch_size:
+                        self._anew.clear()  # left over where the order parts near duplicates
+                    batch = self.batches[self.shuffled.index(number) // self.options.batch_size]
+                    views = next(self._render(self._canvases(batch), [_STAY]))
+                    self._anew |= _by_image(self._forward(views), batch)
+                maps = self._anew.pop(number)
+            found.append(maps)
+        return {name: torch.stack([maps[name] for maps in found]) for name in found[0]}
 
     def inputs(
         self, numbers: Sequence[int]
@@ -364,14 +405,25 @@ class ForwardPasses:
             yield (moved - self.mean) / self.std
 
     def _canvases(self, numbers: Sequence[int]) -> Tensor:
-        loaded = [self.source[i] for i in numbers]
-        for i, image in zip(numbers, loaded, strict=True):
-            if tuple(image.shape[-2:]) != self.canvas:
-                raise InvalidInputError(
-                    f"image {self.source.names[i]!r} is {tuple(image.shape[-2:])} pixels, the "
-                    f"first one {self.canvas}; give images of one size"
-                )
-        return torch.stack(loaded).to(self.device, self.dtype)
+        return torch.stack(list(map(self._load, numbers))).to(self.device, self.dtype)
+
+    def _load(self, number: int) -> Tensor:
+        """Read an image, which must be the same each time."""
+        image, name = self.source[number], self.source.names[number]
+        if tuple(image.shape[-2:]) != self.canvas:
+            raise InvalidInputError(
+                f"image {name!r} is {tuple(image.shape[-2:])} pixels, the first one {self.canvas}; "
+                "give images of one size"
+            )
+        flat = image.detach().cpu().contiguous().flatten().view(torch.uint8)
+        check = zlib.crc32(flat.numpy().data)
+        if int(self.checks[number]) not in {-1, check}:
+            raise InvalidInputError(
+                f"image {name!r} is another one than when it was first read; leave out random "
+                "augmentation, and files alone while a run goes on"
+            )
+        self.checks[number] = check
+        return image
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
         """Tap all layers, in passes of at most the batch size."""
@@ -404,6 +456,14 @@ class ForwardPasses:
                     f"layer {layer!r}: image {name!r} gives NaN or infinite activations; check the "
                     "weights and the image, or use --dtype float64"
                 )
+
+
+def _by_image(maps: Mapping[str, Tensor], numbers: Sequence[int]) -> dict[int, dict[str, Tensor]]:
+    """Maps of each image, by its number."""
+    return {
+        number: {name: each[place] for name, each in maps.items()}
+        for place, number in enumerate(numbers)
+    }
 
 
 def _chunks(numbers: list[int], size: int) -> Iterator[list[int]]:

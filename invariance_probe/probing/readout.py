@@ -5,7 +5,6 @@ equivalence" (CVPR 2015; IJCV 2019), judge learnt transformations of features li
 transformations are spatial warps, beside warping the input, the floor and chance.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,10 +20,10 @@ from torch import Tensor, nn
 from invariance_probe.alignment.aligning import Alignment, align_with
 from invariance_probe.alignment.flow import flow_from
 from invariance_probe.alignment.outcomes import Outcome
+from invariance_probe.data import inputs
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_choice, check_tensor
-from invariance_probe.files import check_out
 from invariance_probe.machine import memory_kept
 from invariance_probe.network import features
 from invariance_probe.network.hooks import Key
@@ -34,16 +33,25 @@ from invariance_probe.plane.rendering import crop_size
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.crossfit import Fits, Folds, Sums
 from invariance_probe.probing.floor import Floor
+from invariance_probe.probing.journal import Journal
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import CACHE_BYTES, ForwardPasses
-from invariance_probe.probing.setup import computing, configuration, named, opened
+from invariance_probe.probing.setup import (
+    LayerNames,
+    computing,
+    identity,
+    motions,
+    named,
+    opened,
+    seen,
+)
 from invariance_probe.probing.showing import Shown
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import METHODS, RECOVERY_METHODS, Method, Warp
 from invariance_probe.results.recovery import CLASS_METRICS, OUTPUT_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
-from invariance_probe.results.rows import Block
+from invariance_probe.results.rows import Block, wide_table
 
 _PUT_BACK = tuple(method for method in METHODS if method.warp not in {Warp.ANY_WARP, Warp.JOINT})
 """Methods that leave a map to put back."""
@@ -75,10 +83,10 @@ class Outside(StrEnum):
 @memory_kept()
 def recover(
     model: nn.Module,
-    images: Float[Tensor, "batch channel height width"] | ImageSource,
+    images: object,
     *,
-    layers: str | Sequence[str],
-    transforms: Sequence[Transform],
+    layers: LayerNames,
+    transforms: Transform | Sequence[Transform],
     labels: Int[Tensor, " batch"] | Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
     outside: Outside | str = Outside.REFERENCE,
@@ -100,6 +108,10 @@ def recover(
     as large as a perfect layer's. What goes around the layer, such as a skip connection, carries
     the transformed image: choose layers that everything passes through.
 
+    Recover a network that was never trained on such transforms: a transformer would let it see
+    none. One that was trained on them knows transformed images by maps of their own; to warp these
+    back takes away what it knows, and says nothing of a transformer.
+
     Each image passes once as it is, once under each transform, and once more under each for
     ``input``; the rest of the network runs for each layer and method (see `network.replay`, which
     says what is kept for that: what modules return for one batch). The floor takes shifted copies
@@ -113,16 +125,17 @@ def recover(
         model: Any module; it is left as it was found (see `probe`). Its output counts as a class
             vector, of logits, if it is a single tensor of shape (batch, class) with two classes or
             more.
-        images: Images of one size, at least the crop.
-        layers: Names or patterns, see `features.select_layers`.
+        images: In any form, see `inputs.as_source`; of one size, at least the crop.
+        layers: Names or patterns, see `features.select_layers`, or modules of the model.
         transforms: What is done to the input.
-        labels: Class of each image; adds the metric ``accuracy``.
+        labels: Class of each image, by default as the images bring it; adds the metric
+            ``accuracy``.
         classes: Names of the model's classes, for the picture; their numbers by default.
         outside: What a map that is put back holds outside the region: a member of `Outside`, or
             its text.
         options: How to measure, as for `probe`; by default `RECOVERY_METHODS` are compared. All
             methods but ``any-warp`` and ``joint+...`` can be.
-        out: Folder to write the run to; nothing is written by default.
+        out: Folder to write the run to, as of `probe`; a run that was stopped begins anew.
         progress: Whether to show progress and time left on stderr, if that is a terminal.
         name: What to call the model in the table; its class by default.
         **changes: Options by name, such as ``methods=["input", "oracle"]``; before `options`.
@@ -159,33 +172,43 @@ def recover(
     if not (classes is None or (isinstance(classes, Sequence) and {*map(type, classes)} <= {str})):
         raise InvalidInputError(f"classes={classes!r}: give a list of names")
     rule = Outside(outside)
-    target = check_out(out)
-    source = opened(images, transforms, name)
+    transforms = motions(transforms)
+    source = opened(model, images, options)
+    labels = inputs.labels_of(source) if labels is None else labels
     if rule is Outside.DISC:
         source = _Discs(source, options)
-    began = time.monotonic()
-    patterns = named(layers)
-    with computing(model, options) as own, Progress(progress) as bar:
+    patterns = named(model, layers)
+    with (
+        Journal.opened(out) as journal,
+        computing(model, options) as own,
+        Progress(progress) as bar,
+    ):
         passes = ForwardPasses(own, source, patterns, transforms, options, keep=False, whole=True)
         run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
+        about = identity(passes, transforms, options, name or type(model).__name__)
+        about |= {
+            "outside": rule.value,
+            "labels": None if run.labels is None else run.labels.tolist(),
+            "classes": None if classes is None else list(classes),
+        }
+        there = journal.begin(about, lambda: passes.pixels)
+        if there is not None:
+            return there
         run.measure(bar)
-    about = configuration(passes, transforms, options, name or type(model).__name__)
-    about |= run.floor.about
-    result = assemble(
-        run.blocks,
-        config=about | {"outside": rule.value, "replayed": run.replay.replayed},
-        layers=passes.layers,
-        transforms=transforms,
-        region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
-        filled_frac=passes.filled,
-        strips=run.shown.strips,
-        permutations=pd.DataFrame(),
-        wall_time=time.monotonic() - began,
-        metrics=run.metrics,
-        predictions=pd.DataFrame(run.shown.predictions),
-    )
-    if target is not None:
-        result.save(target)
+        result = assemble(
+            wide_table(run.blocks, about["layers"], run.metrics),
+            config=seen(passes) | about | run.floor.about | {"replayed": run.replay.replayed},
+            layers=passes.layers,
+            transforms=transforms,
+            region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
+            filled_frac=passes.filled,
+            strips=run.shown.strips,
+            permutations=pd.DataFrame(),
+            wall_time=journal.seconds,
+            metrics=run.metrics,
+            predictions=pd.DataFrame(run.shown.predictions),
+        )
+        journal.finish(result)
     return result
 
 

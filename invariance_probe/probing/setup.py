@@ -3,53 +3,64 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from invariance_probe.alignment import search
-from invariance_probe.data.pictures import ImageSource, TensorImages
+from invariance_probe.data import inputs
+from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import as_list, check_tensor
+from invariance_probe.errors.checks import as_list
 from invariance_probe.machine import pick_device
 from invariance_probe.network import copies
-from invariance_probe.plane.transforms import Transform
+from invariance_probe.network.features import name_of
+from invariance_probe.network.fingerprints import fingerprint
+from invariance_probe.network.sizes import input_channels
+from invariance_probe.plane.transforms import Transform, described
 from invariance_probe.probing.duplicates import alike_in
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import ForwardPasses
 
-IMAGES = ("batch", "channel", "height", "width")
-"""Dimensions of images."""
+LayerNames: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
+"""Names or patterns of layers, or modules of the model themselves."""
 
 
-def opened(
-    images: Float[Tensor, "batch channel height width"] | ImageSource,
-    transforms: Sequence[Transform],
-    name: str | None = None,
-) -> ImageSource:
-    """Check that there is something to measure.
+def opened(model: nn.Module, images: object, options: ProbeOptions) -> ImageSource:
+    """Take images in any form.
 
     Args:
-        images: Images.
-        transforms: What is done to them.
-        name: What to call the model, if anything.
+        model: What sees them; pictures become grey or colour as its first layer takes them.
+        images: See `inputs.as_source`.
+        options: How it is measured.
 
     Returns:
         The images, one by one.
 
     Raises:
-        InvalidInputError: If there are no images or no transforms, or they are something else; if
-            the name is none that files can hold.
+        InvalidInputError: If there are none, or they are something else.
+    """  # noqa: DOC502  (raised by what is called)
+    channels = input_channels(model)
+    return inputs.as_source(
+        images, crop=options.crop, channels=channels if channels in {1, 3} else None
+    )
+
+
+def motions(transforms: Transform | Sequence[Transform]) -> Sequence[Transform]:
+    """Check that there is something to do to images.
+
+    Args:
+        transforms: One transform or several.
+
+    Returns:
+        A sequence of them.
+
+    Raises:
+        InvalidInputError: If there are none, or they are something else.
     """
-    if not (name is None or (isinstance(name, str) and name.isprintable())):
-        raise InvalidInputError(f"name={name!r}: give a text")
-    if not isinstance(images, ImageSource):
-        check_tensor("images", images, *IMAGES)
-    source = TensorImages(images) if isinstance(images, Tensor) else images
-    if len(source) == 0:
-        raise InvalidInputError("there are no images; give at least one")
+    if isinstance(transforms, Transform):
+        return [transforms]
     if not isinstance(transforms, Sequence) or not all(
         isinstance(t, Transform) for t in transforms
     ):
@@ -58,27 +69,28 @@ def opened(
         )
     if not transforms:
         raise InvalidInputError("there are no transforms; give at least one")
-    return source
+    return transforms
 
 
-def named(layers: str | Sequence[str]) -> list[str]:
+def named(model: nn.Module, layers: LayerNames) -> list[str]:
     """Check that there is a layer to measure.
 
     Args:
-        layers: Names or patterns.
+        model: The model.
+        layers: Names, patterns or modules of the model.
 
     Returns:
-        A list of them.
+        A list of names and patterns.
 
     Raises:
-        InvalidInputError: If there is none, or one is no text.
+        InvalidInputError: If there is none, or one is no text and no module of the model.
     """
-    names = [layers] if isinstance(layers, str) else as_list(layers)
-    if not names or not all(isinstance(name, str) for name in names):
+    several = [layers] if isinstance(layers, str | nn.Module) else as_list(layers)
+    if not several or not all(isinstance(one, str | nn.Module) for one in several):
         raise InvalidInputError(
-            f"layers={layers!r}: give at least one name or pattern; list_layers lists them"
+            f"layers={layers!r}: give at least one name, pattern or module; list_layers lists them"
         )
-    return names
+    return [one if isinstance(one, str) else name_of(model, one) for one in several]
 
 
 @contextmanager
@@ -107,31 +119,53 @@ def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
         yield own
 
 
-def configuration(
+def identity(
     passes: ForwardPasses, transforms: Sequence[Transform], options: ProbeOptions, name: str
 ) -> dict[str, Any]:
-    """Write down what was measured, and how.
+    """Write down all that a table depends on but the images' content.
 
     Args:
         passes: Model and images.
-        transforms: What was done to the images.
-        options: How it was measured.
+        transforms: What is done to the images.
+        options: How it is measured.
         name: What to call the model.
 
     Returns:
-        The configuration of the run, before provenance.
+        What `journal.Journal.begin` knows a run by.
+
+    Raises:
+        InvalidInputError: If the name is none that files can hold.
     """
+    if not isinstance(name, str) or not name.isprintable():
+        raise InvalidInputError(f"name={name!r}: give a text")
     return {
         "model": name,
+        "weights": fingerprint(passes.model),
         "layers": [layer.name for layer in passes.layers],
         "transforms": [repr(transform) for transform in transforms],
+        "moves": described(transforms),
         "images": list(passes.source.names),
+        "canvas": list(passes.canvas),
+        **asdict(options),
+        "device": str(passes.device),
+    }
+
+
+def seen(passes: ForwardPasses) -> dict[str, Any]:
+    """Write down what a run saw in its model and images.
+
+    Args:
+        passes: Model and images, all of which have been read.
+
+    Returns:
+        The part of the configuration that is known afterwards.
+    """
+    return {
         "near_duplicates": [
             [passes.source.names[number] for number in alike] for alike in alike_in(passes.groups)
         ],
         "partners": passes.partners,
         "unmeasured": passes.unmeasured,
-        "canvas": list(passes.canvas),
-        **asdict(options),
-        "device": str(passes.device),
+        **inputs.about(passes.source),
+        "pixels": passes.pixels,
     }

@@ -11,7 +11,7 @@ from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
-from invariance_probe.plane.transforms import Transform
+from invariance_probe.plane.transforms import Transform, described
 from invariance_probe.results import decomposition, recovery, rows
 from invariance_probe.results.reading import FORMAT
 from invariance_probe.results.strips import Strip
@@ -79,24 +79,32 @@ class ProbeResult(ProbeTables):
             ``maps.npz``, ``figures/`` (PNG and SVG) and, where channels were permuted,
             ``channels.parquet``; of a run of `recover` ``predictions.csv`` and ``recovered.csv``.
         """
-        from invariance_probe.results import figures, style  # slow to import, see above
-
         target = check_out(out)
         assert target is not None
         with new_folder(target) as partial:
-            self.write(partial)
-            shares = [self.recovered_share(metric) for metric in recovery.measured(self)]
-            if shares:
-                recovered = pd.concat(shares, ignore_index=True)
-                recovered.to_csv(partial / recovery.RECOVERED, index=False, float_format="%.6g")
-            (partial / "figures").mkdir()
-            for kind in figures.kinds(self):
-                style.save(self.plot(kind), partial / "figures" / kind)
+            self.fill(partial)
         return target
+
+    def fill(self, folder: Path) -> None:
+        """Write all files of a run folder.
+
+        Args:
+            folder: An empty folder.
+        """
+        from invariance_probe.results import figures, style  # slow to import, see above
+
+        self.write(folder)
+        shares = [self.recovered_share(metric) for metric in recovery.measured(self)]
+        if shares:
+            recovered = pd.concat(shares, ignore_index=True)
+            recovered.to_csv(folder / recovery.RECOVERED, index=False, float_format="%.6g")
+        (folder / "figures").mkdir()
+        for kind in figures.kinds(self):
+            style.save(self.plot(kind), folder / "figures" / kind)
 
 
 def assemble(
-    blocks: Sequence[rows.Block],
+    wide: pd.DataFrame,
     *,
     config: dict[str, Any],
     layers: Sequence[Layer],
@@ -109,10 +117,10 @@ def assemble(
     metrics: Sequence[str] = METRICS,
     predictions: pd.DataFrame | None = None,
 ) -> ProbeResult:
-    """Put a probe's blocks together.
+    """Put together what a probe measured.
 
     Args:
-        blocks: All results.
+        wide: All rows, see `rows.wide_table`.
         config: Resolved configuration.
         layers: The probed layers.
         transforms: The transforms.
@@ -127,15 +135,17 @@ def assemble(
     Returns:
         The result.
     """
-    table = rows.long_table(blocks, config, layers, transforms, region_frac, filled_frac, metrics)
-    moves = [
-        {"kind": t.kind, "parameter": t.parameter, "matrix": t.matrix.tolist()} for t in transforms
-    ]
+    table = rows.long_table(wide, config, layers, transforms, region_frac, filled_frac, metrics)
     listing = pd.DataFrame(
         {"name": [one.name for one in layers], "type": [one.type for one in layers]}
         | {n: [getattr(one, n) for one in layers] for n in (*rows.SHAPE, *_PLACE)}
     )
-    full = {"format": FORMAT, **config, "moves": moves, "provenance": provenance(wall_time)}
+    full = {
+        "format": FORMAT,
+        **config,
+        "moves": described(transforms),
+        "provenance": provenance(wall_time),
+    }
     # through JSON, so that a result is the same before saving and after loading
     full = json.loads(json.dumps(full))
     return ProbeResult(

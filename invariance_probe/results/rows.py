@@ -45,8 +45,41 @@ class Block:
     n_iter: list[int]
 
 
+def wide_table(
+    blocks: Sequence[Block], layers: Sequence[str], names: Sequence[str] = metrics.METRICS
+) -> pd.DataFrame:
+    """Lay out some blocks, a row a pair, as short as they can be kept.
+
+    Args:
+        blocks: Results, some at least.
+        layers: Names of the run's layers.
+        names: Of the metrics, in the order of the blocks' values.
+
+    Returns:
+        Columns ``layer``, ``method``, ``image`` and ``transform``, numbers (methods as in
+        `methods.METHODS`); ``outcome``, a text; ``n_iter``; the warp; the metrics.
+    """
+    place = {name: number for number, name in enumerate(layers)}
+    sizes = [len(block.images) for block in blocks]
+    said = [outcome.value if outcome else "" for block in blocks for outcome in block.outcome]
+    numbers = {
+        "layer": np.repeat([place[block.layer] for block in blocks], sizes),
+        "method": np.repeat([METHODS.index(block.method) for block in blocks], sizes),
+        "image": np.concatenate([block.images for block in blocks]),
+        "transform": np.concatenate([block.transforms for block in blocks]),
+        "n_iter": np.concatenate([block.n_iter for block in blocks]),
+    }
+    theta = torch.cat([block.theta for block in blocks]).double().numpy()
+    values = torch.cat([block.values for block in blocks]).double().numpy()
+    return pd.DataFrame(
+        {name: each.astype(np.int32) for name, each in numbers.items()}
+        | {"outcome": pd.Categorical(said)}
+        | dict(zip((*THETA, *names), (*theta.T, *values.T), strict=True))
+    )
+
+
 def long_table(
-    blocks: Sequence[Block],
+    wide: pd.DataFrame,
     config: dict[str, Any],
     layers: Sequence[Layer],
     transforms: Sequence[Transform],
@@ -54,35 +87,30 @@ def long_table(
     filled_frac: Sequence[float],
     names: Sequence[str] = metrics.METRICS,
 ) -> pd.DataFrame:
-    """Lay out a probe's blocks as the tidy long table.
+    """Lay out what a probe measured as the tidy long table.
 
     Args:
-        blocks: All results.
+        wide: All results, see `wide_table`.
         config: Resolved configuration.
         layers: The probed layers.
         transforms: The transforms.
         region_frac: Share of the map that was compared, by layer and transform.
         filled_frac: Share of the crop that had to be filled, by transform.
-        names: Of the metrics, in the order of the blocks' values.
+        names: Of the metrics.
 
     Returns:
         See `tables.ProbeTables.frame`.
     """
-    place = {one.name: number for number, one in enumerate(layers)}
-    layer = np.concatenate([np.full(len(block.images), place[block.layer]) for block in blocks])
-    image = np.concatenate([block.images for block in blocks])
-    move = np.concatenate([block.transforms for block in blocks])
     methods = [m for m in METHODS if m in config["methods"]]
-    method = np.concatenate([
-        np.full(len(block.images), methods.index(block.method)) for block in blocks
-    ])
-    order = np.lexsort((method, image, move, layer))
-    said = [outcome.value if outcome else "" for block in blocks for outcome in block.outcome]
-    outcome = np.asarray(said, dtype=object)[order]
-    n_iter = np.concatenate([block.n_iter for block in blocks])[order]
-    values = torch.cat([block.values for block in blocks]).double().numpy()[order]
-    theta = torch.cat([block.theta for block in blocks]).double().numpy()[order]
-    layer, image, move, method = layer[order], image[order], move[order], method[order]
+    place = np.zeros(len(METHODS), dtype=int)
+    place[[METHODS.index(m) for m in methods]] = range(len(methods))
+    wide = wide.iloc[np.lexsort([wide[n] for n in ("method", "image", "transform", "layer")])]
+    layer, image, move, method, n_iter = (
+        wide[n].to_numpy(dtype=int) for n in ("layer", "image", "transform", "method", "n_iter")
+    )
+    method = place[method]
+    outcome = wide["outcome"].to_numpy(dtype=object)
+    values, theta = (wide[list(some)].to_numpy() for some in (names, THETA))
     kinds = list(dict.fromkeys(t.kind for t in transforms))
     rows = len(layer)
 

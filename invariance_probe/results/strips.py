@@ -89,7 +89,8 @@ def load_strips(path: Path) -> list[Strip]:
     strips = []
     with reading(path):
         refuse_explosion(path, unzipped(path))
-    with reading(path), np.load(path, allow_pickle=False) as arrays:
+    # numpy leaves a file open that it opened itself and finds damaged
+    with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         for i in range(sum(name.startswith("about/") for name in arrays.files)):
             layer, transform, channels = json.loads(arrays[f"about/{i}"].tobytes())
             strips.append(

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from invariance_probe.alignment.metrics import BEST_HIGH
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_path
+from invariance_probe.files import UNFINISHED
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
 from invariance_probe.results.reading import (
     read_channels,
@@ -221,6 +222,11 @@ class ProbeTables:
         """
         path = check_path("folder", folder)
         missing = [name for name in (CONFIG, TABLE, LAYERS) if not (path / name).is_file()]
+        if missing and (path / UNFINISHED).is_dir():
+            raise InvalidInputError(
+                f"folder {str(path)!r} holds a run that was stopped; run the same command again, "
+                "and it goes on"
+            )
         if missing:
             raise InvalidInputError(
                 f"folder {str(path)!r} holds no run that can be loaded: {', '.join(missing)} is "

@@ -65,18 +65,32 @@ def train(
 
     Raises:
         InvalidInputError: If the configuration cannot be met, the folder holds another run, its
-            checkpoint is damaged, or the disk is full.
-    """
-    folder = Path(out)
-    for path in (folder, *folder.parents):
-        if path.is_file():
-            raise InvalidInputError(f"output {str(path)!r} is a file; give a folder")
+            checkpoint is damaged, another process trains in it, or the disk is full.
+    """  # noqa: DOC502  (raised by what is called)
+    folder = files.checked_folder(out)
     # refused or read before any data is opened: a finished run needs none
     if runs.is_finished(folder):
-        finished = TrainResult.load(folder)
-        _refuse_another(config, finished.config, folder)
-        checkpoints.discard(folder)
-        return finished
+        return _finished(config, folder)
+    with files.writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with files.lease(folder):
+        if runs.is_finished(folder):  # by the process that had the lease before
+            return _finished(config, folder)
+        return _trained(config, folder, dataset, execution)
+
+
+def _finished(config: TrainConfig, folder: Path) -> TrainResult:
+    """Read a run that is whole."""
+    finished = TrainResult.load(folder)
+    _refuse_another(config, finished.config, folder)
+    checkpoints.discard(folder)
+    return finished
+
+
+def _trained(
+    config: TrainConfig, folder: Path, dataset: Dataset | None, execution: Execution
+) -> TrainResult:
+    """Train in a folder that nobody else writes to."""
     place = pick_device(execution.device)
     data = dataset or open_dataset(
         config.data,
@@ -93,7 +107,6 @@ def train(
     with LiveLine(execution.progress) as line:
         run.go(folder, execution, line)
     result = run.result()
-    folder.mkdir(parents=True, exist_ok=True)
     # weights before the result, which says that the folder is whole; checkpoints go last
     files.write_tensors(folder / runs.MODEL, run.network.state_dict())
     result.save(folder)

@@ -3,7 +3,7 @@
 import torch
 
 from analyses.efficientnet import blocks, normalised, photographs
-from invariance_probe.network.models import LITE_MEAN, LITE_STD
+from invariance_probe.network.preprocessing import LITE_MEAN, LITE_STD
 
 
 def test_photographs_are_square_and_as_many_as_asked() -> None:

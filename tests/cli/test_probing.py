@@ -20,6 +20,10 @@ from torch import nn
 def net():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+
+def digits():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(288, 10))
 """
 
 
@@ -121,9 +125,48 @@ def test_layers_lists_names_shapes_and_strides(capsys: pytest.CaptureFixture[str
     assert [row["name"] for row in rows] == ["1"]
 
 
+@pytest.mark.usefixtures("workplace")
+def test_a_network_of_grey_digits_needs_no_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    """Channels are read from it, the size from it or from the images; wrong ones are one line."""
+    Path("digits").mkdir()
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(0, 255, (28, 28), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"digits/{i}.png")
+    cli.main(["layers", "--model", "my_net:digits"])
+    assert "my_net:digits at 28 x 28 pixels" in capsys.readouterr().out
+    net = ["--model", "my_net:digits", "--images", "digits"]
+    cli.main(["layers", *net, "--pattern", "0"])
+    assert "24 x 24" in capsys.readouterr().out
+    cli.main(["probe", *net, "--layers", "0", "--transform", "rotation=90", "--out", "run"])
+    config = json.loads(Path("run/config.json").read_text(encoding="utf-8"))
+    assert config["canvas"] == [28, 28]
+    assert (config["crop"], config["resize"], config["interpolation"]) == (28, 28, "bicubic")
+    capsys.readouterr()
+    for command in (["layers"], ["probe", "--layers", "0"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([*command, *net, "--channels", "3"])
+        assert caught.value.code == 2
+        err = capsys.readouterr().err
+        assert "its first layer reads 1" in err
+        assert "--channels 1 --crop 28" in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("workplace")
+def test_images_are_resized_and_cut_as_is_asked_for() -> None:
+    """--resize, --canvas and --interpolation reach the run's configuration."""
+    words = ["--transform", "rotation=90", "--resize", "48", "--canvas", "40"]
+    cli.main([*PROBE, *words, "--interpolation", "lanczos", "--out", "run"])
+    config = json.loads(Path("run/config.json").read_text(encoding="utf-8"))
+    assert (config["canvas"], config["resize"]) == ([40, 40], 48)
+    assert config["interpolation"] == "lanczos"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--interpolation", "sinc"], "interpolation='sinc': choose from nearest, box"),
+        (["--canvas", "64", "--resize", "40"], "resize=40: give at least 64"),
         (["--layers", "conv9"], "unknown layer 'conv9'"),
         (["--layers", "2"], "has no spatial map"),
         (["--transform", "rotation"], "transform 'rotation' is malformed; write KIND=START"),

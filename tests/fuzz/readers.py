@@ -17,7 +17,7 @@ from invariance_probe import files
 from invariance_probe.data import formats, svhn
 from invariance_probe.data.datasets import open_dataset
 from invariance_probe.data.pictures import load_image
-from invariance_probe.network.models import load_weights
+from invariance_probe.network.weights import load_weights
 from invariance_probe.report.blocks import Drawing
 from invariance_probe.report.inline_figures import markup
 from invariance_probe.results.reading import read_csv

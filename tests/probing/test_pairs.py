@@ -109,7 +109,7 @@ def test_each_image_is_paired_with_the_one_before_it(dealt: list[list[int]]) -> 
     """Once for each transform, however the images are dealt out; the first follows on the last."""
     view, before = _ready(_view()), Predecessors()
     pairs = [one for some in dealt for one in before.pairs(view, _chunk(some))]
-    pairs.append(before.closing(view))
+    pairs.extend(before.closing(view))
     met = {}
     for one in pairs:
         for transform, rows in one.rows():

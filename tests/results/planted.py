@@ -14,7 +14,7 @@ from invariance_probe.results import predictions
 from invariance_probe.results.methods import RECOVERY_METHODS, Method
 from invariance_probe.results.recovery import CLASS_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
-from invariance_probe.results.rows import Block
+from invariance_probe.results.rows import Block, wide_table
 from invariance_probe.results.strips import Strip, shown_transforms
 
 QUARTER = (Rotation(90),)
@@ -88,7 +88,7 @@ def planted(
     ]
     images = len(next(iter(left.values())))
     return assemble(
-        blocks,
+        wide_table(blocks, layers),
         config={
             "model": "planted",
             "layers": list(layers),
@@ -169,7 +169,7 @@ def put_back(
         strips += [strip(name, number) for name in layers]
     three = [replace(one, images=np.concatenate([one.images, one.images[:1]])) for one in strips]
     return assemble(
-        blocks,
+        wide_table(blocks, layers, metrics),
         config={
             "model": "planted",
             "layers": list(layers),

@@ -1,0 +1,1 @@
+"""Real architectures of four libraries, with random weights."""
