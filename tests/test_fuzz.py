@@ -13,7 +13,7 @@ PARTS = ("languages", "arguments", "readers", "folders", "commands")
 """Files of `tests.fuzz`."""
 
 
-@pytest.mark.timeout(3600 if THOROUGH else 240)
+@pytest.mark.timeout(3600 if THOROUGH else 900)
 def test_only_refusals_come_out() -> None:
     """Drawn texts, arguments, files, folders and commands are taken, or refused in a line."""
     paths = [f"tests/fuzz/{part}.py" for part in PARTS]

@@ -248,7 +248,7 @@ def others(draw: st.DrawFn, good: Mapping[str, Any]) -> dict[str, object]:
 def fuzz(judge: Judge, call: Callable[..., object], good: Mapping[str, Any]) -> None:
     """Put other values in the place of up to three good ones."""
 
-    @share(4)
+    @share(8)
     @given(others(good))
     def values_are_taken_or_refused(given_instead: dict[str, object]) -> None:
         torch.manual_seed(0)

@@ -108,7 +108,7 @@ NAMES = [
 def _fuzz(
     judge: Judge, read: Reader, path: Path, content: bytes, how: settings | None = None
 ) -> None:
-    @(how or share(2))
+    @(how or share(4))
     @given(damaged(content))
     def files_are_read_or_refused(held: bytes) -> None:
         path.write_bytes(held)
