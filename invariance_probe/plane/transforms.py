@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import as_number
+from invariance_probe.errors.checks import as_number, check_tensor
 from invariance_probe.plane import coordinates
 from invariance_probe.plane.rendering import render
 
@@ -287,6 +287,7 @@ class Affine(Transform):
             given = torch.as_tensor(self.affine_matrix, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InvalidInputError(f"Affine: {self.affine_matrix!r} is no matrix") from error
+        check_tensor("Affine", given, "row", "column")
         if tuple(given.shape) not in {(2, 2), (2, 3), (3, 3)}:
             raise InvalidInputError(
                 f"Affine: a matrix of shape {tuple(given.shape)} was given; give 2 x 2, 2 x 3 or "

@@ -35,7 +35,7 @@ _LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "hollow": lambda t: t.to("meta"),
     "strided": lambda t: t.mT,
     "expanded": lambda t: t[:1].expand(t.shape) if t.dim() else t,
-    "with gradient": lambda t: t.float().requires_grad_(),
+    "with gradient": lambda t: t.float().clone().requires_grad_(),
     "not finite": lambda t: t.float() * NAN,
     "endless": lambda t: t.float() + INF,
     "tiny": lambda t: t.float() * 1e-40,
