@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.machine import memory_kept
