@@ -167,7 +167,12 @@ ARCHITECTURES = (
             64,
             _SMALL | {"patch_size": 8},
         ),
-        ("Swin", {"encoder.layers.0.blocks.0": 4, "encoder.layers.1.blocks.1": 8}, 64, _SWIN),
+        (
+            "Swin",
+            {"encoder.layers.0.blocks.0:out.0": 4, "encoder.layers.1.blocks.1:out.0": 8},
+            64,
+            _SWIN,
+        ),
         ("Segformer", {"stages.0.blocks.1": 4, "stages.1.blocks.1": 8}),
         ("ConvNext", {"encoder.stages.0": 4, "encoder.stages.1": 8}, 96, {"depths": [1] * 4}),
     ),
