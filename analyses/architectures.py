@@ -123,12 +123,7 @@ ARCHITECTURES = (
         ("efficientnet_b0", {"features.2": 4, "features.3": 8}),
         ("regnet_y_400mf", {"trunk_output.block1": 4, "trunk_output.block2": 8}),
         ("convnext_tiny", {"features.1": 4, "features.3": 8}),
-        (
-            "vit_b_32",
-            {"conv_proj": 32, "encoder.layers.encoder_layer_11": 32},
-            192,
-            {"image_size": 192},
-        ),
+        ("vit_b_32", {"conv_proj": 32, "encoder.layers.encoder_layer_11": 32}, 224),
         ("swin_t", {"features.1": 4, "features.3": 8}, 112),
         ("maxvit_t", {"stem": 2, "blocks.0": 4}, 224),
         ("fcn_resnet50", {"backbone.layer1": 4, "backbone.layer4": 8}, 96, _BACKBONE),
