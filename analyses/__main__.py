@@ -86,11 +86,15 @@ class KeepCommand:
         """Copy what questions ask of each run, and count."""
         for folder in self.folders:
             done = [path for path in sorted(folder.iterdir()) if runs.is_finished(path)]
-            for path in done:
-                training_plan.keep(
-                    TrainResult.load(path), training_plan.KEPT / folder.name / path.name
+            place = training_plan.KEPT / folder.name
+            if folder.name in training_plan.MANY:
+                training_plan.keep_numbers(
+                    {path.name: TrainResult.load(path) for path in done}, place
                 )
-            print(f"{training_plan.KEPT / folder.name}: {len(done)} runs")
+            else:
+                for path in done:
+                    training_plan.keep(TrainResult.load(path), place / path.name)
+            print(f"{place}: {len(done)} runs")
 
 
 @dataclass(frozen=True, kw_only=True)

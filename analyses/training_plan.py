@@ -1,9 +1,10 @@
 """The trainings that questions rest on: found where they exist, trained where they do not."""
 
 import dataclasses
+import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.files import read_tensors
+from invariance_probe.files import read_parquet, read_tensors, write_file
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.statistics import t_interval
 from invariance_probe.stn.variants import VariantNetwork, parse_variant
@@ -28,7 +29,10 @@ KEPT = Path(__file__).parent / "trainings"
 """Numbers of trainings that took hours: folders of run folders without weights, by preset."""
 KEPT_IMAGES = 1000
 """Test images of which a kept run still knows the poses, the first ones."""
-
+NUMBERS = "numbers.parquet"
+"""Table in a folder of `KEPT`, of runs of which the final numbers alone are kept, a row each."""
+MANY = ("brief",)
+"""Presets of so many runs that they are kept as `NUMBERS`: 0.1 kB a run instead of 30."""
 
 Missing = Literal["train", "refuse", "omit"]
 
@@ -110,6 +114,11 @@ class TrainingPlan(ABC):
         return KEPT / self._name
 
     @cached_property
+    def _numbers(self) -> dict[str, TrainResult]:
+        """Runs by name of which the numbers alone are kept."""
+        return {} if self.kept is None else kept_numbers(self.kept)
+
+    @cached_property
     def files(self) -> Path | None:
         """Folder of the data's files; None where nobody names one."""
         if self.data_root is not None or self.data not in {"auto", "mnist"}:
@@ -177,12 +186,20 @@ class TrainingPlan(ABC):
         Returns:
             Those that `results` would train.
         """
-        return [each for each in self.configs() if self._folder(each) is None]
+        return [each for each in self.configs() if self._read(each) is None]
 
-    def _folder(self, config: TrainConfig) -> Path | None:
-        """Where a run is finished, its own folder before the kept numbers."""
-        places = [place / config.name for place in (self.root, self.kept) if place is not None]
-        return next((place for place in places if runs.is_finished(place)), None)
+    def _read(self, config: TrainConfig) -> TrainResult | None:
+        """Read a run if it is finished, from its own folder before the kept numbers."""
+        for place in (self.root, self.kept):
+            if place is not None and runs.is_finished(place / config.name):
+                return trainer.train(config, place / config.name)
+        kept = self._numbers.get(config.name)
+        if kept is not None and (differs := config.difference(kept.config)):
+            raise InvalidInputError(
+                f"{str(KEPT)!r} keeps a {config.name} of another configuration ({differs}); remove "
+                "it there, or name your own trainings"
+            )
+        return kept
 
     def results(self) -> Iterator[TrainResult]:
         """Train what is missing and read all: stopped, the same call goes on where it was.
@@ -194,6 +211,7 @@ class TrainingPlan(ABC):
             InvalidInputError: If runs are missing and must not be trained, or a folder holds a run
                 of another configuration.
         """
+        # reads what is there: what does not belong is refused before the first hour, not after it
         unfinished = self.unfinished()
         left_out = len(unfinished) == len(self.configs()) or self.missing == "refuse"
         if unfinished and left_out and self.missing != "train":
@@ -201,12 +219,6 @@ class TrainingPlan(ABC):
                 f"{len(unfinished)} of {len(self.configs())} trainings are not in "
                 f"{str(self.root)!r} (the first is {unfinished[0].name}); train them"
             )
-        # what is there and does not belong is refused before the first hour, and not after it
-        found = {
-            config.name: trainer.train(config, folder)
-            for config in self.configs()
-            if (folder := self._folder(config)) is not None
-        }
         if self.missing == "omit":
             unfinished = []
         parallel.train_all(
@@ -216,10 +228,9 @@ class TrainingPlan(ABC):
             execution=Execution(data_root=self.files, progress=True),
         )
         for config in self.configs():
-            read = found.pop(config.name, None)
-            if read is None and self.missing == "omit":
-                continue
-            yield read or trainer.train(config, self.root / config.name)
+            read = self._read(config)
+            if read is not None:
+                yield read
 
     def stored(self, config: TrainConfig) -> TrainResult | None:
         """Read a run that is no part of the plan, if it is there.
@@ -264,6 +275,44 @@ def keep(result: TrainResult, folder: Path) -> None:
     posed = [name for name in images if str(name).startswith(("applied_", "predicted_"))]
     poses = images[["image", *posed]].astype(dict.fromkeys(posed, "float32"))
     dataclasses.replace(result, images=poses).save(folder)
+
+
+def keep_numbers(results: Mapping[str, TrainResult], folder: Path) -> None:
+    """Keep the final numbers of runs, beside those that are kept already.
+
+    Args:
+        results: Finished runs by name.
+        folder: One of `KEPT`.
+    """
+    together = {**results, **kept_numbers(folder)}
+    parts = ("config", "numbers", "provenance")
+    table = pd.DataFrame([
+        {"name": name, **{part: json.dumps(getattr(each, part)) for part in parts}}
+        for name, each in sorted(together.items())
+    ])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / NUMBERS, lambda path: table.to_parquet(path, index=False))
+
+
+def kept_numbers(folder: Path) -> dict[str, TrainResult]:
+    """Read what `keep_numbers` wrote.
+
+    Args:
+        folder: One of `KEPT`.
+
+    Returns:
+        Runs by name, their curves and images empty; none where nothing is kept so.
+    """
+    if not (folder / NUMBERS).is_file():
+        return {}
+    return {
+        str(line.pop("name")): TrainResult(
+            **{part: json.loads(text) for part, text in line.items()},
+            curve=pd.DataFrame(),
+            images=pd.DataFrame(),
+        )
+        for line in read_parquet(folder / NUMBERS).to_dict("records")
+    }
 
 
 def row(result: TrainResult, preset: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The machine: its devices and cores, and what a result made on it came from."""
 
 import ctypes
+import functools
 import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -64,6 +66,19 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux tells which cores a process may use
         return os.cpu_count() or 1
+
+
+@functools.cache
+def workers(threads: int) -> ThreadPoolExecutor:
+    """Keep threads for loops that release the interpreter's lock.
+
+    Args:
+        threads: How many.
+
+    Returns:
+        The same pool each time.
+    """
+    return ThreadPoolExecutor(threads)
 
 
 @contextmanager

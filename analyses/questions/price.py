@@ -2,7 +2,7 @@
 
 With the true pose fed, no localizer has to learn, and what is left of the error is the map's:
 *price of the map* = error(CX) - error(C0), in points, of networks of the same seed that were
-trained with the inverse of each digit's motion applied after layer X, or to the image. Nine
+trained with the inverse of each digit's motion applied after layer X, or to the image. Ten
 motions, each on the same canvas, three networks.
 
 Against it stands what a CNN of the same shape says that was trained on upright digits alone, and
@@ -21,6 +21,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -36,11 +38,13 @@ from analyses.rank_correlation import Cloud
 from analyses.trained_maps import Named, on_canvas
 from analyses.training_figures import spoken
 from analyses.training_plan import Setup, TrainingPlan, row
+from invariance_probe import files
+from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method
 from invariance_probe.training import trainer
-from invariance_probe.training.configuration import Execution, Network
+from invariance_probe.training.configuration import Execution, Network, TrainConfig
 
 PREDICTORS = {
     "residual": "residual after the exact inverse warp (fvu)",
@@ -51,7 +55,8 @@ PREDICTORS = {
 CELL = ("network", "motion", "depth")
 MOTIONS = (
     *("rotation=30", "rotation=60", "rotation=90", "rotation=180"),
-    *("scaling=-1:0,clean", "scaling=0:0.5,clean", "scaling=-0.5:0.5,clean"),
+    *("scaling=-1:0,clean", "scaling=0:0.5,clean"),
+    *("scaling=-0.5:0.5,clean", "scaling=-1:0.5,clean"),
     *("translation=6,clean", "shear=0.6"),
 )
 _MARKERS = {"mnist-five": "o", "mnist-deep": "^", "mnist": "s"}
@@ -115,9 +120,10 @@ class Config(TrainingPlan):
         """
         return tuple(setup for each in self.networks for setup in each.setups(self.motions))
 
-    @property
-    def kept(self) -> None:
-        """None: the answer's own table holds each run's error."""
+    @cached_property
+    def upright(self) -> "Config":
+        """The same with a folder of its own for upright CNNs, which are no part of the plan."""
+        return dataclasses.replace(self, trainings=self.root / "upright")
 
 
 _FIVE = Priced(network="mnist-five", depths=(1, 2, 3, 4, 5), canvas=40, width=1.0)
@@ -153,7 +159,11 @@ def measure(config: Config) -> pd.DataFrame:
         and ``error_cnn``, fractions of the test images; ``price``, the first less the second, in
         points; of the upright CNN of this seed ``residual``, ``lost`` (points) and ``kl``, means
         over images and motions; ``share``, the depth over the network's layers; ``standard_error``
-        of `error`, in points; ``preset``, ``machine``, ``data``.
+        of `error`, in points; ``preset``, ``machine``, ``data``. Seeds of which runs are left out
+        are no part of it.
+
+    Raises:
+        InvalidInputError: If there is no seed of which all runs are there.
     """
     errors, machines = {}, set()
     for result in config.results():
@@ -161,25 +171,33 @@ def measure(config: Config) -> pd.DataFrame:
         key = (about["network"], about["perturbation"], about["variant"], about["seed"])
         errors[key] = (float(about["error"]), int(about["test_images"]))
         machines.add(about["machine"])
+    # so that all cells are means of as many
+    lacking = {run.seed for run in config.configs() if _key(run) not in errors}
+    whole = [seed for seed in range(config.seeds) if seed not in lacking]
+    if not whole:
+        raise InvalidInputError(
+            f"{len(errors)} trainings are there, of no seed all; train on, or wait for the first"
+        )
     rows = []
     with Progress(True, doing="putting maps back", units="networks") as bar:
-        bar.start(len(config.networks) * config.seeds)
-        for each in config.networks:
-            for seed in range(config.seeds):
-                foretold = _foretold(config, each, seed)
-                for motion in config.motions:
-                    keys = {
-                        variant: (each.network, each.on_canvas(motion), variant, seed)
-                        for variant in ("cnn", "c0", *(f"c{depth}" for depth in each.depths))
-                    }
-                    # a motion counts when all its runs are there
-                    if errors.keys() >= set(keys.values()):
-                        found = {variant: errors[key] for variant, key in keys.items()}
-                        rows += _rows(each, motion, seed, found, foretold[motion])
-                bar.advance(1)
+        bar.start(len(whole) * len(config.networks))
+        for seed, each in product(whole, config.networks):
+            foretold = _foretold(config.upright, each, seed)
+            for motion in config.motions:
+                found = {
+                    variant: errors[each.network, each.on_canvas(motion), variant, seed]
+                    for variant in ("cnn", "c0", *(f"c{depth}" for depth in each.depths))
+                }
+                rows += _rows(each, motion, seed, found, foretold.loc[motion])
+            bar.advance(1)
     return pd.DataFrame(rows).assign(
         preset=config.preset, machine="; ".join(sorted(machines)), data=config.source
     )
+
+
+def _key(run: TrainConfig) -> tuple[str, str, str, int]:
+    """What distinguishes a run among those of the plan."""
+    return run.network, str(run.perturbation), run.variant.name, run.seed
 
 
 def _rows(
@@ -187,7 +205,7 @@ def _rows(
     motion: str,
     seed: int,
     found: dict[str, tuple[float, int]],
-    foretold: dict[int, dict[str, float]],
+    foretold: pd.DataFrame,
 ) -> list[dict[str, object]]:
     """A row a layer."""
     layers = max(priced.depths)
@@ -205,28 +223,28 @@ def _rows(
             "error_cnn": found["cnn"][0],
             "price": 100 * (error - found["c0"][0]),
             "standard_error": 100 * math.sqrt(error * (1 - error) / images),
-            **foretold[depth],
+            **foretold.loc[depth].to_dict(),
         })
     return out
 
 
-def _foretold(config: Config, priced: Priced, seed: int) -> dict[str, dict[int, dict[str, float]]]:
-    """What an upright CNN says of each motion, by layer."""
-    (setup,) = (
-        dataclasses.replace(each, perturbations=(priced.on_canvas("none"),))
-        for each in priced.setups(config.motions)
-        if each.variants == ("cnn",)
-    )
+def _foretold(config: Config, priced: Priced, seed: int) -> pd.DataFrame:
+    """What an upright CNN says, by motion and layer: asked once, and kept beside its weights."""
+    _, setup = priced.setups(config.motions)
     run = config.config(setup, priced.on_canvas("none"), "cnn", _UPRIGHT + seed)
-    trainer.train(
-        run, config.root / run.name, execution=Execution(data_root=config.files, device="cpu")
-    )
+    folder = config.root / run.name
+    kept = folder / f"foretold-{config.images}x{config.sweep}.parquet"
+    if kept.is_file():
+        found = files.read_parquet(kept)
+        if set(config.motions) <= set(found.index.get_level_values("motion")):
+            return found
+    trainer.train(run, folder, execution=Execution(data_root=config.files, device="cpu"))
     network = Named(config.trained(run).classifier)
     test = config.dataset.test
     images = test.images[: config.images].float() / 255
     labels = test.labels[: config.images, 0]
     names = {depth: f"layers.{depth - 1}" for depth in priced.depths}
-    out = {}
+    rows = []
     for motion in config.motions:
         perturbation = parse_perturbation(priced.on_canvas(motion))
         canvases = on_canvas(images, perturbation, 0.0)
@@ -244,15 +262,19 @@ def _foretold(config: Config, priced: Priced, seed: int) -> dict[str, dict[int, 
         )
         left = _means(probed, "fvu")
         right, away = _means(put_back, "accuracy"), _means(put_back, "kl")
-        out[motion] = {
-            depth: {
+        rows += [
+            {
+                "motion": motion,
+                "depth": depth,
                 "residual": left[name, "oracle"],
                 "lost": 100 * (right[name, "input"] - right[name, "oracle"]),
                 "kl": away[name, "oracle"],
             }
             for depth, name in names.items()
-        }
-    return out
+        ]
+    found = pd.DataFrame(rows).set_index(["motion", "depth"])
+    files.write_file(kept, found.to_parquet)
+    return found
 
 
 def _means(result: ip.ProbeResult, metric: str) -> dict[tuple[str, str], float]:

@@ -5,6 +5,9 @@ and put back, and the rest of the network runs. What it *loses* is what the imag
 (``input``) is better by: in accuracy (points) or agreement with the upright answer (points), and in
 Kullback-Leibler divergence from it (nats). Networks that were never trained on such motions: CNNs
 of five layers on upright digits, a seed each, and EfficientNet-Lite with its weights for ImageNet.
+These are what to probe before a transformer is placed: it will hand upright maps on. CNNs that were
+trained on turned digits stand beside them (`TURNED`), apart from all correlations over networks.
+They know turned digits by maps of their own, and warping these back takes away what they know.
 
 Outside the region of the comparison a map holds the upright image's own; the same is asked under
 the other rules of `invariance_probe.probing.readout.Outside`. ``moved`` replaces nothing: it is
@@ -18,8 +21,12 @@ layers weigh channels by their variance, which a layer that normalises undoes.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import operator
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,9 +49,11 @@ from invariance_probe.network.models import load_model
 from invariance_probe.probing.readout import Outside
 from invariance_probe.results.methods import Method
 from invariance_probe.statistics import share_interval, t_interval
+from invariance_probe.training import parallel
+from invariance_probe.training.configuration import TrainConfig
 
-DIGITS = "digits"
-"""Name of the CNNs that are trained here; the others are models' names."""
+DIGITS, TURNED = CNNS = "digits", "turned digits"
+"""Names of the CNNs that are trained here, by what on; the others are models' names."""
 CANVAS, AROUND = 40, 10
 """Side of what the digits' CNN sees, and what lies around it for motions to bring in, in pixels."""
 KEYS = ("layer", "depth", "motion", "distance")
@@ -85,7 +94,7 @@ class Config(TrainingPlan):
     factors: tuple[float, ...] = (0.6, 1.4)
     shifts: tuple[int, ...] = (4, 6)
     digits: int = 500
-    models: tuple[str, ...] = ("efficientnet-lite0",)
+    models: tuple[str, ...] = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
     blocks: tuple[float, ...] = (0, 0.13, 0.27, 0.47, 0.67, 0.87, 1)
     photographs: int = 10
     photograph_degrees: tuple[float, ...] = (15, 45, 90, 180)
@@ -97,10 +106,10 @@ class Config(TrainingPlan):
         """List the trainings.
 
         Returns:
-            A CNN on upright digits.
+            A CNN on upright digits, and one on digits turned by up to 90 degrees.
         """
-        upright = f"none=on:{CANVAS}"
-        return (Setup(perturbations=(upright,), variants=("cnn",), network="mnist-five"),)
+        trained = tuple(f"{motion}on:{CANVAS}" for motion in ("none=", "rotation=90,"))
+        return (Setup(perturbations=trained, variants=("cnn",), network="mnist-five"),)
 
     @property
     def kept(self) -> None:
@@ -117,6 +126,7 @@ PRESETS = {
         factors=(0.6,),
         shifts=(4,),
         digits=16,
+        models=("efficientnet-lite0",),
         blocks=(1,),
         photographs=3,
         photograph_degrees=(90,),
@@ -130,13 +140,12 @@ PRESETS = {
         data="mnist",
         width=1.0,
         digits=1000,
-        models=("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"),
     ),
 }
 
 
 def measure(config: Config) -> pd.DataFrame:
-    """Train what is missing, probe, and put maps back.
+    """Train what is missing, probe, and put maps back, of as many networks at once.
 
     Args:
         config: What to train and put back.
@@ -146,45 +155,60 @@ def measure(config: Config) -> pd.DataFrame:
         (0 to 1), ``motion``, ``distance`` (see `_distance`), ``outside``, ``method`` and ``metric``
         (fvu, and those of `recover`), with ``value``, for digits the mean over them.
     """
-    return pd.concat([*_digits(config), *_photographs(config)], ignore_index=True)
+    finished = [result.config for result in config.results()]
+    known = {(each["perturbation"], each["seed"]) for each in finished}
+    asked = [
+        *(partial(_digits, config, run) for run in config.configs() if _trained_on(run) in known),
+        *(partial(_photographs, config, name) for name in config.models),
+    ]
+    with ProcessPoolExecutor(
+        config.processes or parallel.default_processes(),
+        # a forked child would inherit locks of torch's threads
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    ) as pool:
+        # the last take longest, and begin first
+        frames = list(pool.map(operator.call, reversed(asked)))
+    return pd.concat(reversed(frames), ignore_index=True)
 
 
-def _digits(config: Config) -> Iterator[pd.DataFrame]:
-    """Put back the maps of each digits' CNN."""
-    finished = {result.config["seed"] for result in config.results()}
+def _trained_on(run: TrainConfig) -> tuple[str, int]:
+    """What distinguishes a run among those of the plan."""
+    return str(run.perturbation), run.seed
+
+
+def _digits(config: Config, run: TrainConfig) -> pd.DataFrame:
+    """Put back the maps of a digits' CNN; of one that knows rotations, under rotations."""
     test = config.dataset.test
     images = test.images[: config.digits].float() / 255
     canvases = F.pad(images, ((CANVAS - images.shape[-1]) // 2 + AROUND,) * 4)
-    moves = _moves(config.degrees, config.factors, config.shifts)
     options = ip.ProbeOptions(crop=CANVAS, fill=0.0, device="cpu", batch_size=64, seed=config.seed)
-    for run in config.configs():
-        if run.seed in finished:
-            network = Named(config.trained(run).classifier)
-            layers = [f"layers.{number}" for number in range(len(network.layers))]
-            labels = test.labels[: config.digits, 0]
-            table = _measured(network, canvases, layers, moves, options, labels)
-            yield table.assign(network=DIGITS, unit=str(run.seed))
+    upright = not run.perturbation.pose_names
+    others = (config.factors, config.shifts) if upright else ((), ())
+    network = Named(config.trained(run).classifier)
+    layers = [f"layers.{number}" for number in range(len(network.layers))]
+    labels = test.labels[: config.digits, 0]
+    table = _measured(network, canvases, layers, _moves(config.degrees, *others), options, labels)
+    return table.assign(network=DIGITS if upright else TURNED, unit=str(run.seed))
 
 
-def _photographs(config: Config) -> Iterator[pd.DataFrame]:
-    """Put back the maps of each pretrained network."""
+def _photographs(config: Config, name: str) -> pd.DataFrame:
+    """Put back the maps of a pretrained network."""
     moves = _moves(config.photograph_degrees, config.factors, config.photograph_shifts)
-    for name in config.models:
-        model = load_model(name)
-        side = model.crop or 224
-        # enough for any rotation of the crop, whose centre stays the canvas's
-        images, names = photographs(config.photographs, side + 2 * math.ceil(0.21 * side))
-        last = max(
-            int(block) for block, _ in model.module.get_submodule("_blocks").named_children()
-        )
-        numbers = dict.fromkeys(round(share * last) for share in config.blocks)
-        layers = ["_conv_stem", *(f"_blocks.{number}" for number in numbers)]
-        options = ip.ProbeOptions(
-            crop=side, mean=model.mean, std=model.std, device="cpu", seed=config.seed
-        )
-        table = _measured(model.module, images, layers, moves, options, searched=config.searched)
-        unit = table["image"].astype(int).map(dict(enumerate(names)))
-        yield table.assign(network=name, unit=unit)
+    model = load_model(name)
+    side = model.crop or 224
+    # enough for any rotation of the crop, whose centre stays the canvas's
+    images, names = photographs(config.photographs, side + 2 * math.ceil(0.21 * side))
+    last = max(int(block) for block, _ in model.module.get_submodule("_blocks").named_children())
+    numbers = dict.fromkeys(round(share * last) for share in config.blocks)
+    layers = ["_conv_stem", *(f"_blocks.{number}" for number in numbers)]
+    options = ip.ProbeOptions(
+        crop=side, mean=model.mean, std=model.std, device="cpu", seed=config.seed
+    )
+    table = _measured(model.module, images, layers, moves, options, searched=config.searched)
+    unit = table["image"].astype(int).map(dict(enumerate(names)))
+    return table.assign(network=name, unit=unit)
 
 
 def _moves(
@@ -282,19 +306,20 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         frame: What `measure` returned.
 
     Returns:
-        First a row per ``network``, ``target`` (`TARGETS`, under the exact inverse) and
-        ``predictor`` (`PREDICTORS`): Spearman's ``rho`` over ``points`` cells, the means over a
-        network's units, with ``rho_low`` and ``rho_high`` over motions, ``units_low`` and
-        ``units_high`` over units (seeds, photographs) and ``p_value``, and ``within``, the mean
-        over layers of rho over a layer's motions. Then right answers in per cent by method, with
-        intervals over units: a row per ``network``, rule ``outside`` and ``layer``, means over
-        motions; and a row per ``network``, ``motion`` and ``layer``.
+        First a row per ``network`` (``all`` is without `TURNED`), ``target`` (`TARGETS`, under the
+        exact inverse) and ``predictor`` (`PREDICTORS`): Spearman's ``rho`` over ``points`` cells,
+        the means over a network's units, with ``rho_low`` and ``rho_high`` over motions,
+        ``units_low`` and ``units_high`` over units (seeds, photographs) and ``p_value``, and
+        ``within``, the mean over layers of rho over a layer's motions. Then right answers in per
+        cent by method, with intervals over units: a row per ``network``, rule ``outside`` and
+        ``layer``, means over motions; and a row per ``network``, ``motion`` and ``layer``.
     """
     found = cells(frame)
     networks = list(dict.fromkeys(found["network"]))
     rows = []
-    for network in ("all", *networks) if len(networks) > 1 else networks:
-        part = found if network == "all" else found[found["network"] == network]
+    compared = [network for network in networks if network != TURNED]
+    for network in ("all", *networks) if len(compared) > 1 else networks:
+        part = found[found["network"].isin(compared if network == "all" else [network])]
         for target in TARGETS:
             for predictor in PREDICTORS:
                 column = {"depth": "depth", "motion": "distance"}.get(predictor, f"fvu {predictor}")
@@ -354,7 +379,7 @@ def answers(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     for group, one in each.groupby(level=["network", *keys], sort=False):
         row: dict[str, object] = dict(zip(("network", *keys), group, strict=True))
         for method, values in one.groupby(level="method", sort=False):
-            mean, low, high = _interval(values.to_numpy(float), photographs=group[0] != DIGITS)
+            mean, low, high = _interval(values.to_numpy(float), photographs=group[0] not in CNNS)
             row |= {method: 100 * mean, f"{method}_low": 100 * low, f"{method}_high": 100 * high}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -404,7 +429,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         )
     units = frame.groupby("network", sort=False)["unit"].nunique()
     counted = ", ".join(
-        f"{network}: {count} {'CNNs' if network == DIGITS else 'photographs'}"
+        f"{network}: {count} {'CNNs' if network in CNNS else 'photographs'}"
         for network, count in units.items()
     )
     figure.suptitle(
@@ -419,7 +444,7 @@ def _draw_answers(axes: Axes, said: pd.DataFrame, colours: dict[str, tuple[float
     """Right answers by layer, a colour a motion."""
     for motion, rows in said.groupby("motion", sort=False):
         x, colour = np.arange(len(rows)), colours[str(motion)]
-        if rows["network"].iloc[0] == DIGITS:  # ten photographs' would hide the lines
+        if rows["network"].iloc[0] in CNNS:  # ten photographs' would hide the lines
             reach = [rows["oracle"] - rows["oracle_low"], rows["oracle_high"] - rows["oracle"]]
             axes.errorbar(x, rows["oracle"], reach, color=colour, elinewidth=0.8, capsize=2)
         kind, _, parameter = str(motion).partition("(")

@@ -5,15 +5,13 @@ by between them. `kernels` does it in one loop over the positions. A pair is sea
 from its first look to its last step, so that nothing depends on how many threads there are.
 """
 
-import functools
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from invariance_probe.alignment import kernels, objectives
+from invariance_probe.machine import workers
 
 _TABLE_BYTES = 2**23
 """Tables of inner products made at once: they stay in a processor's cache."""
@@ -69,7 +67,7 @@ def search(
 
         threads = torch.get_num_threads()
         # a call a pair: an interrupt is heard between two, and no thread waits for another's share
-        spread = _pool(threads).map if threads > 1 and len(targets) > 1 else map
+        spread = workers(threads).map if threads > 1 and len(targets) > 1 else map
         list(spread(pair, range(len(targets))))
 
     if channels <= objectives.FEW_CHANNELS:
@@ -87,8 +85,3 @@ def search(
             kernels.grams(level.moved[rows].contiguous().numpy(), gram)
             run(start, kernels.TABLE, cross.numpy(), gram)
     return found
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)

@@ -10,8 +10,11 @@ negative weights leave the hulls, and padding with zeros, which beyond the borde
 and mixtures of it with border cells. Nearest-*vector* distances are no bound: mixtures come closer.
 """
 
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +24,7 @@ from torch import Tensor
 from invariance_probe.certificates import hulls
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_maps, check_tensor
+from invariance_probe.machine import workers
 
 EXACT_UP_TO = 2**20
 """Positions times cells of a pair that are looked at, unless a caller spends more: all positions of
@@ -87,7 +91,8 @@ def any_warp_bound(
     Sums are taken in float64, and what rounding in reading and scoring maps of their dtype could
     hide is subtracted, so that no real warp's residual falls below the bound. The cells of each
     position are sieved by one separating plane each, at the price of a few operations; about one
-    in fifteen is left for the 15 faces of its hull.
+    in fifteen is left for the 15 faces of its hull. On the CPU numba's loops do it, where it is
+    installed.
 
     Args:
         reference: Reference maps F.
@@ -239,8 +244,48 @@ _SIDES = (slice(None, -1), slice(1, None))
 def _to_nearest_hull(cells: Cells, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distances (pair, row) to the nearest hull, from below and from above."""
     size = max(1, _BLOCK // (cells.pairs * cells.height * cells.width))
-    blocks = [_sieved(cells, *cells.distances(rows)) for rows in torch.split(wanted, size, dim=1)]
+    loops = _loops() if wanted.device.type == "cpu" else None
+    sieved = _sieved if loops is None else partial(_sieved_by, loops)
+    blocks = [sieved(cells, *cells.distances(rows)) for rows in torch.split(wanted, size, dim=1)]
     low, high = (torch.cat(side, dim=1) for side in zip(*blocks, strict=True))
+    return low, high
+
+
+@functools.cache
+def _loops() -> ModuleType | None:
+    """The compiled loops, where numba is there."""
+    # RuntimeError: numba finds no folder in which it may keep what it compiles
+    try:
+        from invariance_probe.certificates import sieve
+    except (ImportError, RuntimeError):
+        return None
+    return sieve
+
+
+def _sieved_by(
+    loops: ModuleType, cells: Cells, to_vectors: Tensor, rounding: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Do what `_sieved` does in compiled loops, some positions a thread."""
+    low, high = (to_vectors.new_empty(to_vectors.shape[:2]) for _ in range(2))
+    between = torch.stack(cells.between, dim=1).flatten(2)
+    threads = torch.get_num_threads()
+
+    def some(pair: int, rows: slice) -> None:
+        arrays = (to_vectors[pair, rows].numpy(), between[pair].numpy(), spread[pair].numpy())
+        out = (low[pair, rows].numpy(), high[pair, rows].numpy())
+        loops.sieve(*arrays, cells.width, float(rounding[pair]), *out)
+
+    spread = between.new_empty(cells.pairs, 5, between.shape[2])
+    for pair in range(cells.pairs):
+        loops.spreads(between[pair].numpy(), spread[pair].numpy())
+    size = -(-to_vectors.shape[1] // threads)
+    parts = [
+        (pair, slice(start, start + size))
+        for pair in range(cells.pairs)
+        for start in range(0, to_vectors.shape[1], size)
+    ]
+    at_once = workers(threads).map if threads > 1 and len(parts) > 1 else map
+    list(at_once(some, *zip(*parts, strict=True)))
     return low, high
 
 

@@ -107,6 +107,10 @@ def recover(
     as large as a perfect layer's. What goes around the layer, such as a skip connection, carries
     the transformed image: choose layers that everything passes through.
 
+    Recover a network that was never trained on such transforms: a transformer would let it see
+    none. One that was trained on them knows transformed images by maps of their own; to warp these
+    back takes away what it knows, and says nothing of a transformer.
+
     Each image passes once as it is, once under each transform, and once more under each for
     ``input``; the rest of the network runs for each layer and method (see `network.replay`, which
     says what is kept for that: what modules return for one batch). The floor takes shifted copies

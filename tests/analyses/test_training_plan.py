@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from analyses import training_plan
-from analyses.questions import consequences, depth, iterations, placement
-from analyses.training_plan import Setup, TrainingPlan, keep
+from analyses.questions import consequences, depth, iterations, placement, price
+from analyses.training_plan import Setup, TrainingPlan, keep, keep_numbers, kept_numbers
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.training import runs
 from invariance_probe.training.command import TrainCommand
@@ -97,11 +97,27 @@ def test_what_is_kept_is_numbers_curve_and_some_poses(plan: Plan) -> None:
     assert TrainResult.load(folder).numbers["error"] == 0.2
 
 
+def test_of_many_runs_the_numbers_alone_are_kept(plan: Plan) -> None:
+    """They are found like others, added to, written once, and refused if of another plan."""
+    assert plan.kept is not None
+    *_, third, last = plan.configs()
+    keep_numbers({third.name: finished(third, math.nan)}, plan.kept)
+    keep_numbers({third.name: finished(third, 0.9), last.name: finished(last, 0.4)}, plan.kept)
+    again = replace(plan, missing="refuse")
+    errors = [result.numbers["error"] for result in again.results()]
+    assert errors == pytest.approx([0.1, 0.2, math.nan, 0.4], nan_ok=True)
+    first = plan.configs()[0]
+    keep_numbers({first.name: finished(replace(first, steps=7), 0.5)}, plan.kept)
+    assert next(plan.results()).numbers["error"] == 0.1
+    with pytest.raises(InvalidInputError, match=r"keeps a .*cnn-seed0 of another .*steps"):
+        list(replace(again, trainings=plan.root / "none").results())
+
+
 def test_kept_runs_belong_to_a_preset_of_today() -> None:
     """Every kept run is one that today's presets would train, by name and configuration."""
     plans = [
         question.PRESETS[preset]
-        for question in (placement, depth, iterations)
+        for question in (placement, depth, iterations, price)
         for preset in question.PRESETS
         if preset.startswith("two-cores")
     ]
@@ -111,6 +127,9 @@ def test_kept_runs_belong_to_a_preset_of_today() -> None:
     for folder in kept:
         config = wanted[folder.parent, folder.name]
         assert not config.difference(TrainResult.load(folder).config), folder.name
+    for table in training_plan.KEPT.glob(f"*/{training_plan.NUMBERS}"):
+        for name, result in kept_numbers(table.parent).items():
+            assert not wanted[table.parent, name].difference(result.config), name
 
 
 FILES = ("result.json", "curve.parquet", "images.parquet", "model.safetensors")

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from analyses.questions import price
+from invariance_probe.errors import InvalidInputError
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.training.runs import TrainResult
 from tests.analyses.trainings import assert_answered
 
@@ -44,10 +46,43 @@ def test_prices_are_differences_of_the_stored_errors(folder: Path, frame: pd.Dat
         assert line["price"] == pytest.approx(100 * (errors[0] - errors[1]))
 
 
+def test_a_seed_of_which_a_run_is_missing_is_no_part_of_an_interim_answer(
+    folder: Path, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The rest is the same numbers; what upright CNNs said is read again, not measured again."""
+    tiny = replace(price.PRESETS["tiny"], trainings=tmp_path, missing="omit")
+    for path in folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / tiny.configs()[-1].name).unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    found = price.measure(tiny)
+    pd.testing.assert_frame_equal(found, frame[frame["seed"] == 0].reset_index(drop=True))
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    (tmp_path / tiny.configs()[0].name).unlink()
+    with pytest.raises(InvalidInputError, match="22 trainings are there, of no seed all"):
+        price.measure(tiny)
+
+
+def test_seeds_come_one_after_the_other() -> None:
+    """Stopped at any time, the seeds before the last that was begun are whole."""
+    seeds = [run.seed for run in price.PRESETS["two-cores"].configs()]
+    assert seeds == sorted(seeds)
+    assert len(seeds) == 10 * 10 * (7 + 5 + 4)
+
+
+def test_two_cores_prices_a_hundred_cells_on_one_canvas_a_network() -> None:
+    """Motions, networks and layers make 100, and no motion asks for a canvas of its own."""
+    config = price.PRESETS["two-cores"]
+    assert len(config.motions) * sum(len(each.depths) for each in config.networks) == 100
+    for each in config.networks:
+        for motion in config.motions:
+            assert parse_perturbation(each.on_canvas(motion)).canvas(28) == each.canvas
+
+
 def test_upright_networks_see_nothing_of_the_motions(folder: Path, frame: pd.DataFrame) -> None:
     """They were trained on digits as they are, from seeds that nothing else has."""
     del frame
-    found = sorted(path.name for path in folder.glob("*none*"))
+    found = sorted(path.name for path in folder.glob("upright/*none*"))
     assert found == [f"mnist-5k-none-on-40-cnn-mnist-five-seed{seed}" for seed in (50, 51)]
 
 

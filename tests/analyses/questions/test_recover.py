@@ -22,17 +22,28 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def test_the_tiny_preset_is_answered_and_drawn(frame: pd.DataFrame) -> None:
-    """Three CNNs and three photographs, four rules, and a figure with a row a network."""
-    assert set(frame[frame["network"] == recover.DIGITS]["unit"]) == {"0", "1", "2"}
-    assert frame[frame["network"] != recover.DIGITS]["unit"].nunique() == 3
+    """Three CNNs of either kind, three photographs, four rules, and a row a network drawn."""
+    for network in recover.CNNS:
+        assert set(frame[frame["network"] == network]["unit"]) == {"0", "1", "2"}
+    assert frame[frame["network"] == "efficientnet-lite0"]["unit"].nunique() == 3
     assert set(frame["outside"]) == {"reference", "mean", "moved", "disc"}
     table = recover.summary(frame)
-    assert {"all", recover.DIGITS, "efficientnet-lite0"} == set(table["network"])
+    assert {"all", *recover.CNNS, "efficientnet-lite0"} == set(table["network"])
     assert set(table["target"].dropna()) == set(recover.TARGETS)
     figure = recover.plot(frame)
     assert isinstance(figure, Figure)
-    assert len(figure.axes) == 2 * 3
+    assert len(figure.axes) == 3 * 3
     figure.canvas.draw()  # type: ignore[attr-defined]  # of the default canvas
+
+
+def test_networks_that_know_rotations_are_no_part_of_the_correlation(frame: pd.DataFrame) -> None:
+    """They are asked about rotations alone, and counted apart."""
+    turned = frame[frame["network"] == recover.TURNED]
+    assert turned["motion"].str.startswith("Rotation").all()
+    table = recover.summary(frame).query("target == 'kl' and predictor == 'oracle'")
+    points = table.set_index("network")["points"]
+    assert points["all"] == points[recover.DIGITS] + points["efficientnet-lite0"]
+    assert points[recover.TURNED] == 2 * 5
 
 
 def test_a_warp_of_the_image_loses_nothing_of_itself(frame: pd.DataFrame) -> None:
