@@ -459,7 +459,7 @@ def open_images(
 
 def _interpolation(name: Interpolation | str) -> Interpolation:
     if isinstance(name, str) and name.upper() in Interpolation.__members__:
-        return Interpolation[name.upper()]
+        return Image.Resampling[name.upper()]
     if isinstance(name, Interpolation):
         return name
     known = ", ".join(Interpolation.__members__).lower()
