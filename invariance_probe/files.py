@@ -12,9 +12,10 @@ import math
 import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,20 +127,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def reading(path: Path) -> AbstractContextManager[None]:
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
     """Name a file, and the cause, where it cannot be read.
 
     Args:
         path: The file.
 
-    Returns:
-        A context in which whatever is raised becomes an `InvalidInputError`.
+    Yields:
+        Nothing; whatever is raised within becomes an `InvalidInputError`.
+
+    Raises:
+        OSError: Within, if it is a pipe, a device or a folder.
     """
-    return refusing(
+    with refusing(
         lambda cause: (
             f"file {str(path)!r} is damaged or missing ({cause}); restore it, or make the run again"
         )
-    )
+    ):
+        if path.exists() and not path.is_file():  # a pipe would be waited for for ever
+            raise OSError("it is no file")
+        yield
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -155,6 +163,8 @@ def read_json(path: Path) -> dict[str, Any]:
         InvalidInputError: If it is damaged, or holds something else.
     """
     with reading(path):
+        # an empty list, three characters, takes 64 bytes
+        refuse_explosion(path, 25.0 * path.stat().st_size)
         held: object = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(held, dict):
         raise InvalidInputError(
@@ -190,7 +200,8 @@ def limit() -> float:
         Bytes: `UNPACKED`, or what the environment variable `LIMIT` says in GB.
     """
     with suppress(ValueError):
-        return 1e9 * float(os.environ.get(LIMIT, ""))
+        told = 1e9 * float(os.environ.get(LIMIT, ""))
+        return UNPACKED if math.isnan(told) else told
     return UNPACKED
 
 
@@ -244,7 +255,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
         groups = range(about.num_row_groups)
         encoded = sum(about.row_group(number).total_byte_size for number in groups)
         # tables of measurements grow threefold from how they are encoded, names being repeated
-        refuse_explosion(path, 8.0 * about.num_rows * about.num_columns - 10 * encoded)
+        cells = 8.0 * about.num_rows * about.num_columns
+        refuse_explosion(path, max(encoded, cells - 10 * encoded))
         table: pd.DataFrame = pd.read_parquet(path)
         return table
 
@@ -272,7 +284,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     ):
         refuse_explosion(path, unzipped(path))
-        held: object = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what is refused is told once
+            held: object = torch.load(path, map_location="cpu", weights_only=True)
     inside = [held[n] for n in _WEIGHTS if isinstance(held, dict) and isinstance(held.get(n), dict)]
     held = inside[0] if inside else held
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):

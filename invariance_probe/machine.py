@@ -44,7 +44,7 @@ def pick_device(name: str) -> torch.device:
     unknown = InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise unknown from error
     if device.type not in {"cpu", "cuda"}:
         raise unknown

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-from tests import typechecking
+from tests import profiles, typechecking
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,20 +30,12 @@ install_import_hook(["invariance_probe", "proofs", "analyses"], f"{typechecking.
 # ruff: noqa: E402  (the hook has to be in place before the packages are imported)
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import LoadedModel, load_model
 
-settings.register_profile(
-    "ci",
-    deadline=None,  # a shared machine's hiccup is no failure
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],  # the first torch call warms up
-    print_blob=True,
-)
-settings.load_profile("ci")
+profiles.load()
 
 
 def pytest_runtest_setup() -> None:

@@ -1,6 +1,5 @@
 """Damaged run folders are read, or refused in one line that names a path."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from invariance_probe.results.figures import kinds
 from invariance_probe.training import runs, trainer
 from invariance_probe.training.runs import TrainResult
 from tests import damage
+from tests.profiles import THOROUGH
 from tests.training import interrupting, tiny
 
 PROBE_KEYS = (
@@ -116,7 +116,6 @@ def _damages() -> Iterator[tuple[str, str, str, damage.Damage]]:
 
 
 CASES = list(_damages())
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 PARTS = 32
 """Of the cases; all of them take minutes, and are tried where there is time."""
 

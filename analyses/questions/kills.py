@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import invariance_probe as ip
+from analyses.legends import shared_legend
 from invariance_probe import files
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.probing import journal
@@ -70,6 +71,8 @@ PRESETS = {
 def _begin() -> None:
     """Prepare a process that will be killed."""
     os.setpgrp()  # so that what it starts can be told from everything else
+    # a shell that starts jobs in the background has them ignore interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # tracebacks of interrupts
     torch.set_num_threads(1)
 
@@ -175,8 +178,8 @@ def measure(config: Config) -> pd.DataFrame:
 
     Returns:
         A row for each process under fire: ``work``; ``round``, how often the work had been done
-        before; ``process``; ``signal`` (empty if it was let go); ``killed``, whether it still ran
-        then; ``saved``, how far the newest whole save is afterwards; ``partial``, half-written
+        before; ``process``; ``signal`` (empty if it was let go); ``killed``, whether that ended
+        it; ``saved``, how far the newest whole save is afterwards; ``partial``, half-written
         files under their other name; ``processes_left``, whether any it had started lived on; and
         for each round ``same_numbers`` and ``files_left``, names of files in the finished folder
         that do not belong there.
@@ -220,9 +223,10 @@ def _under_fire(
             if number % 2:
                 _wait_for_save(process, work, config, cut)
             process.join(rng.uniform(0, config.longest))
-            killed = process.is_alive()
-            if killed:
+            if process.is_alive():
                 os.kill(process.pid, name)
+                process.join()
+                killed = process.exitcode != 0  # not, if it was done before it could hear
         process.join()
         yield {
             "process": number,
@@ -322,7 +326,15 @@ def plot(frame: pd.DataFrame) -> Figure:
             killed, x="kill", y="saved", units="round", estimator=None, color="#999999", ax=axes
         )
         sns.scatterplot(
-            killed, x="kill", y="saved", hue="signal", style="signal", s=40, ax=axes, zorder=3
+            killed,
+            x="kill",
+            y="saved",
+            hue="signal",
+            style="signal",
+            hue_order=[name.name for name in SIGNALS],
+            s=40,
+            ax=axes,
+            zorder=3,
         )
         row = said.loc[work]
         axes.set_title(
@@ -332,5 +344,6 @@ def plot(frame: pd.DataFrame) -> Figure:
         )
         axes.set_ylabel(units[str(work)])
         axes.set_ylim(bottom=0)
-        axes.legend(title=None, frameon=False, fontsize=9)
+        axes.get_legend().remove()
+    shared_legend(figure, axes, ncols=len(SIGNALS))
     return figure

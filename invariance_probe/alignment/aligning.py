@@ -11,7 +11,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import check_maps, check_warp
+from invariance_probe.errors.checks import MAPS, check_maps, check_tensor, check_warp
 from invariance_probe.plane import regions, sampling
 
 
@@ -146,7 +146,7 @@ def prepared(
     device = reference.device
     theta0 = torch.eye(2, 3, dtype=torch.float64, device=device).expand(pairs, 2, 3)
     if oracle is not None:
-        theta0 = oracle.to(device, torch.float64).expand(pairs, 2, 3)
+        theta0 = oracle.detach().to(device, torch.float64).expand(pairs, 2, 3)
     if region is not None:
         mask = region.to(device).expand(pairs, height, width)
     elif oracle is not None:
@@ -158,7 +158,7 @@ def prepared(
         channel_mean = metrics.pooled_mean(
             reference, mask, metrics.finite(reference) & metrics.finite(moved)
         )
-    return metrics.Target(reference, mask, channel_mean), moved, theta0
+    return metrics.Target(reference, mask, channel_mean.detach()), moved, theta0
 
 
 def align_with(
@@ -249,6 +249,11 @@ def _check(
     pairs, channels, *size = reference.shape
     if oracle is not None:
         check_warp("oracle", oracle, pairs)
+    if region is not None:
+        each = isinstance(region, Tensor) and region.dim() == len(MAPS) - 1
+        check_tensor("region", region, *(MAPS[:1] if each else ()), *MAPS[2:])
+    if channel_mean is not None:
+        check_maps("channel_mean", channel_mean, "pair", "channel")
     if region is not None and (
         region.dtype != torch.bool or list(region.shape) not in ([pairs, *size], size)
     ):

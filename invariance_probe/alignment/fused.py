@@ -62,7 +62,7 @@ def search(
             b = first + number
             arrays = targets[number], sources[number], squares[b], points[b]
             maps = (*arrays, counts[b], np.int32(width))
-            told = starts[b], oracles[b], least, order, max_distortion
+            told = starts[b], oracles[b], least, order, float(max_distortion)
             kernels.search_pair(kind, *told, maps, scale, last, found[b])
 
         threads = torch.get_num_threads()

@@ -3,6 +3,7 @@
 import functools
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from invariance_probe.alignment import distortion, metrics, objectives, solver
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_choice, check_integer, check_number
 from invariance_probe.plane import coordinates
 
 Rounds = tuple[tuple[int, int], ...]
@@ -40,6 +42,8 @@ values, the others on the full map, or on one of at most 56 cells. Shifts of the
 in normalised coordinates, every fifth further."""
 DUPLICATES_WITHIN = 32
 """How far apart, in the order of errors, near duplicates are sought."""
+MOST = 10_000
+"""Steps, angles of starts, factors of stretching: beyond, a search takes minutes, or gigabytes."""
 SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
 """Positions of a large map on which warps are compared, and on which the last one is polished."""
 
@@ -74,18 +78,19 @@ class SearchOptions:
             InvalidInputError: If a value is out of range.
         """
         # not on construction, where the command line's parser would frame the message
-        if not self.max_distortion >= 1:
+        check_integer("max_steps", self.max_steps, 1, MOST)
+        check_integer("angles", self.angles, 1, MOST)
+        check_number("shift", self.shift)
+        check_choice("mode", self.mode, ("bilinear", "bicubic"))
+        if not isinstance(self.scales, Sequence):
+            raise InvalidInputError(f"scales={self.scales!r}: give a list of factors")
+        if not 1 <= check_number("max_distortion", self.max_distortion) <= MOST:
             raise InvalidInputError(
-                f"max_distortion={self.max_distortion:g}: a bound on stretching is at least 1"
+                f"max_distortion={self.max_distortion:g}: a bound on stretching is at least 1, and "
+                f"at most {MOST}"
             )
-        if self.max_steps < 1:
-            raise InvalidInputError(f"max_steps={self.max_steps}: give at least 1")
-        if self.angles < 1:
-            raise InvalidInputError(f"angles={self.angles}: give at least 1, the oracle's own")
-        if not all(scale > 0 for scale in self.scales):
+        if not self.scales or not all(check_number("scales", each) > 0 for each in self.scales):
             raise InvalidInputError(f"scales={list(self.scales)}: give positive factors")
-        if self.mode not in {"bilinear", "bicubic"}:
-            raise InvalidInputError(f"mode={self.mode!r}: choose 'bilinear' or 'bicubic'")
 
 
 @dataclass

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from invariance_probe.certificates import hulls
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import check_maps, check_tensor
+from invariance_probe.errors.checks import check_integer, check_maps, check_tensor
 from invariance_probe.machine import workers
 
 EXACT_UP_TO = 2**20
@@ -108,6 +108,7 @@ def any_warp_bound(
         InvalidInputError: If there is nothing to read, or the shapes do not fit.
     """  # noqa: DOC502  (raised by `_check`)
     _check(reference, moved, region)
+    check_integer("exact_up_to", exact_up_to, 1)
     pairs, _, height, width = reference.shape
     cells = max(1, moved.shape[-2] - 1) * max(1, moved.shape[-1] - 1)
     # what lies outside the region must not matter, NaN included

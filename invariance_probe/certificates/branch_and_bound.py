@@ -25,7 +25,16 @@ from invariance_probe.alignment import aligning, metrics, search, solver
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.certificates import any_warp, families, minorants
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import MAPS, check_maps, check_warp
+from invariance_probe.errors.checks import (
+    MAPS,
+    as_number,
+    check_choice,
+    check_integer,
+    check_maps,
+    check_number,
+    check_tensor,
+    check_warp,
+)
 from invariance_probe.plane import regions, sampling
 
 LARGEST = 2**24
@@ -115,13 +124,22 @@ def certify(
 
     Raises:
         InvalidInputError: If an option is out of range or shapes do not fit.
-    """  # noqa: DOC502  (raised by `_check`)
+    """
     asked = options or CertificateOptions()
     if oracle is not None:
         check_warp("oracle", oracle)
     _check(reference, moved, region, asked)
+    if channel_mean is not None:
+        check_maps("channel_mean", channel_mean, "channel")
+        if len(channel_mean) != len(reference):
+            raise InvalidInputError(
+                f"channel_mean of {len(channel_mean)} values: give one for each of the "
+                f"{len(reference)} channels"
+            )
     height, width = reference.shape[-2:]
-    theta = torch.eye(2, 3, dtype=torch.float64) if oracle is None else oracle.double().cpu()
+    theta = (
+        torch.eye(2, 3, dtype=torch.float64) if oracle is None else oracle.detach().double().cpu()
+    )
     if region is None:
         region = (
             torch.ones(height, width, dtype=torch.bool)
@@ -133,7 +151,7 @@ def certify(
     F = F.masked_fill(~region, 0)
     if channel_mean is None:
         channel_mean = metrics.region_mean(F[None], region[None])[0]
-    target = metrics.Target(F[None], region[None], channel_mean[None].cpu())
+    target = metrics.Target(F[None], region[None], channel_mean[None].detach().cpu())
     outcome = _hopeless(F, G, region, target)
     if outcome is not None:
         return _certificate(theta, math.nan, math.nan, target, 0, outcome)
@@ -188,6 +206,8 @@ def _check(
             f"reference {tuple(reference.shape)} and moved {tuple(moved.shape)} differ; give maps "
             "of one shape."
         )
+    if region is not None:
+        check_tensor("region", region, *MAPS[2:])
     if region is not None and (region.shape, region.dtype) != (reference.shape[-2:], torch.bool):
         raise InvalidInputError(
             f"region {tuple(region.shape)} of {region.dtype} does not fit maps of "
@@ -198,20 +218,20 @@ def _check(
             f"maps of {tuple(reference.shape[-2:])} are too large for a certificate's table of "
             f"positions times cells (at most {LARGEST}): choose a deeper layer, or average down."
         )
-    if asked.family not in families.PARAMETERS:
-        raise InvalidInputError(
-            f"family={asked.family!r} is not known; use one of {tuple(families.PARAMETERS)}."
-        )
+    check_choice("family", asked.family, families.PARAMETERS)
+    for name in ("gap", "floor", "max_distortion"):
+        check_number(name, getattr(asked, name))
+    if math.isnan(as_number(asked.time_limit_s)):
+        raise InvalidInputError(f"time_limit_s={asked.time_limit_s!r}: give a number of seconds")
+    check_integer("max_boxes", asked.max_boxes, 1)
     if not 0 < asked.gap < 1:
         raise InvalidInputError(f"gap={asked.gap} must lie between 0 and 1, such as 0.01.")
     if asked.floor < 0:
         raise InvalidInputError(f"floor={asked.floor} must not be negative; 1e-4 is the default.")
-    if asked.max_boxes < 1:
-        raise InvalidInputError(f"max_boxes={asked.max_boxes} must be at least 1.")
-    if not asked.max_distortion >= 1:
+    if not 1 <= asked.max_distortion <= search.MOST:
         raise InvalidInputError(
-            f"max_distortion={asked.max_distortion} must be at least 1: it bounds the singular "
-            "values and their reciprocals."
+            f"max_distortion={asked.max_distortion} must be at least 1 and at most {search.MOST}: "
+            "it bounds the singular values and their reciprocals."
         )
 
 

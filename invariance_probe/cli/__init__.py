@@ -1,6 +1,7 @@
 """The command line: ``invariance-probe layers | probe | demo | train | report``.
 
-What a command computes with is imported when it is asked for, so that help comes at once.
+What a command computes with is imported when it is asked for, so that help comes at once, and that
+Ctrl-C meanwhile ends in a line.
 """
 
 import sys
@@ -10,10 +11,6 @@ from functools import reduce
 from importlib import metadata
 from operator import or_
 from typing import Annotated, Any
-
-import tyro
-
-from invariance_probe.commands import run_command
 
 PROGRAM = "invariance-probe"
 DESCRIPTION = (
@@ -29,9 +26,6 @@ COMMANDS = {
     "report": "Make one HTML page from the run folders of probes and trainings.",
 }
 """The commands and the first lines of their docstrings."""
-Version = Annotated[
-    bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Print the version and exit.")
-]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,8 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: Words after the command's name; those of the process by default.
+
+    Raises:
+        SystemExit: With status 2 on bad usage, 130 if interrupted.
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        _run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt as error:  # amid imports, which take seconds; commands say more
+        sys.stderr.write(f"{PROGRAM}: interrupted; nothing was written\n")
+        raise SystemExit(130) from error
+
+
+def _run(words: list[str]) -> None:
+    """Run what the words ask for."""
+    from invariance_probe.commands import run_command
+
     if words == ["--version"]:
         print(f"{PROGRAM} {metadata.version(PROGRAM)}")
     elif words and words[0] in COMMANDS:
@@ -78,9 +85,14 @@ def load(name: str) -> Any:
 
 def _overview() -> Any:
     """A class with the commands as empty subcommands, for the help."""
+    import tyro
+
+    version = Annotated[
+        bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Print the version and exit.")
+    ]
     empty = [
         Annotated[make_dataclass(name, ()), tyro.conf.subcommand(name, description=about)]
         for name, about in COMMANDS.items()
     ]
-    whole = make_dataclass("_", [("command", reduce(or_, empty)), ("version", Version, False)])
+    whole = make_dataclass("_", [("command", reduce(or_, empty)), ("version", version, False)])
     return Annotated[whole, tyro.conf.OmitSubcommandPrefixes]

@@ -329,8 +329,8 @@ def _seen(
     if channels is not None:
         check_integer("channels", channels, 1)
     count = channels or input_channels(model.module)
-    if crop is not None or model.crop is not None:
-        side = model.crop if crop is None else crop
+    side = model.crop if crop is None else crop
+    if side is not None:
         check_integer("crop", side, 1)
         return torch.rand(1, count or 3, side, side)
     return find_image(model.module, channels=count, sides=(_own_side(images),))

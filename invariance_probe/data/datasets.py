@@ -17,6 +17,7 @@ from invariance_probe.data.catalogue import SOURCES, source_of
 from invariance_probe.data.sources import Dataset, Parts, Request, Source
 from invariance_probe.data.splits import Split
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_path
 
 __all__ = ["Dataset", "Parts", "Source", "Split", "open_dataset"]
 
@@ -54,6 +55,7 @@ def open_dataset(
             than `train` images are there.
     """
     source = source_of(name)
+    root = None if root is None else check_path("data root", root)
     if train is not None and train < 1:
         raise InvalidInputError(f"data set {name!r}: train={train}; give at least 1")
     if side is not None and not (source.resizable and side >= LEAST_SIDE):

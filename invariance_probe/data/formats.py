@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, refusing
 from invariance_probe.files import refuse_explosion
 
 _UNSIGNED_BYTE = 0x08
@@ -79,7 +79,8 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
             f"header promises {expected} bytes ({' x '.join(map(str, shape))} values), and it has "
             f"{'more' if len(content) > expected else len(content)}; {AGAIN}"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    with refusing(lambda cause: f"file {str(path)!r} holds no array ({cause}); {AGAIN}"):
+        return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
 def sha256_of_idx(array: UInt8[np.ndarray, "..."]) -> str:

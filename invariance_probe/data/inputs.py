@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -243,7 +243,7 @@ class _Chained:
 
     batches: Iterable[Iterable[int]]
 
-    def __iter__(self) -> Iterable[int]:
+    def __iter__(self) -> Iterator[int]:
         return chain.from_iterable(self.batches)
 
 

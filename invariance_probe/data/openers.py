@@ -135,8 +135,9 @@ def svhn_cropped(request: Request) -> Parts:
     splits = []
     for remote in svhn.CROPPED.values():
         path = request.file(remote)
-        images, labels = svhn.read_cropped(path)
+        # first, as scipy's reader of MATLAB files crashes the process on some damaged ones
         _refuse_other_files(path, remote)
+        images, labels = svhn.read_cropped(path)
         splits.append(Split(images=images, labels=labels))
     everything, test = splits
     train, validation, _ = stratified(everything.labels[:, 0], shares=(0.1, 0.0))

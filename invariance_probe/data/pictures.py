@@ -15,7 +15,7 @@ from torch import Tensor
 
 from invariance_probe import files
 from invariance_probe.errors import InvalidInputError, first_line, refusing
-from invariance_probe.errors.checks import check_integer
+from invariance_probe.errors.checks import check_flag, check_integer, check_path
 
 PHOTOGRAPHS = (
     "astronaut",
@@ -36,6 +36,10 @@ COLOUR = {1: "L", 3: "RGB"}
 """Pillow's modes by the number of channels."""
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "F"})
 """Pillow's modes without colour."""
+_AT_ONCE = 2**20
+"""Pixels of an image that are worked on at a time."""
+_RUNS_PROGRAMS = "EPS"
+"""A format of Pillow's whose files are programs, which Ghostscript runs, for ever if need be."""
 
 
 @runtime_checkable
@@ -173,7 +177,7 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     """Read an image file as it is meant to be seen: whole, and turned as its EXIF data say.
 
     Args:
-        path: Any file that Pillow reads.
+        path: Any file that Pillow reads, but for EPS, which is a program.
         way_out: What to do if it cannot be read; ends the error.
 
     Returns:
@@ -185,13 +189,20 @@ def read_picture(path: Path, way_out: str) -> Image.Image:
     if not path.is_file():  # a pipe would be waited for for ever
         raise InvalidInputError(f"image {str(path)!r} is no file; {way_out}")
     unreadable = refusing(lambda cause: f"image {str(path)!r} cannot be read ({cause}); {way_out}")
-    with unreadable, Image.open(path) as opened:
+    with unreadable, _opened(path) as opened:
         refuse_large(path, *opened.size)
         opened.load()
-        image: Image.Image = ImageOps.exif_transpose(opened)
+        ImageOps.exif_transpose(opened, in_place=True)  # a copy would take as much once more
+        image: Image.Image = opened
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise InvalidInputError(f"image {str(path)!r} contains NaN or infinity; {way_out}")
     return image
+
+
+def _opened(path: Path) -> Image.Image:
+    """An image that is not read yet, and no program."""
+    Image.init()
+    return Image.open(path, formats=[each for each in Image.ID if each != _RUNS_PROGRAMS])
 
 
 def refuse_large(path: Path, width: int, height: int) -> None:
@@ -226,15 +237,37 @@ def opaque(image: Image.Image, shade: int = 128) -> Image.Image:
         The image, in mode L or RGB.
     """
     mode = "L" if is_grey(image.mode) else "RGB"
+    top = 255.0
+    if image.mode.startswith("I"):
+        top = 65535.0
+    elif image.mode == "F":
+        top = max(1.0, float(image.getextrema()[1]))  # type: ignore[arg-type]  # (one band)
+    elif not image.has_transparency_data:
+        return _in_mode(image, mode)
+    whole = Image.new(mode, image.size)
+    # a few rows at a time: what is between would take several times the memory of the image
+    rows = max(1, _AT_ONCE // image.width)
+    for first in range(0, image.height, rows):
+        part = image.crop((0, first, image.width, min(image.height, first + rows)))
+        whole.paste(_opaque(part, top, shade).convert(mode), (0, first))
+    return whole
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image itself where it has the mode: a conversion to the same would copy it."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _opaque(image: Image.Image, top: float, shade: int) -> Image.Image:
+    """Some rows of an image, of which `top` is white, over a grey."""
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
         image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        ground = Image.new("RGBA", colour.size, (shade, shade, shade, 255))
-        image = Image.alpha_composite(ground, colour)
-    return image.convert(mode)
+    if not image.has_transparency_data:
+        return image
+    colour = image.convert("RGBA")
+    ground = Image.new("RGBA", colour.size, (shade, shade, shade, 255))
+    return Image.alpha_composite(ground, colour)
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
@@ -315,7 +348,7 @@ def on_canvas(
         The picture, in the mode L or RGB.
     """
     size = _resized(image.size, resize or canvas)
-    resized = opaque(image).convert(COLOUR[channels]).resize(size, interpolation)
+    resized = _in_mode(opaque(image), COLOUR[channels]).resize(size, interpolation)
     left, top = (size[0] - canvas) // 2, (size[1] - canvas) // 2
     return resized.crop((left, top, left + canvas, top + canvas))
 
@@ -337,7 +370,7 @@ def picture_size(path: Path) -> tuple[tuple[int, int], str]:
     unreadable = refusing(
         lambda cause: f"image {str(path)!r} cannot be read ({cause}); leave it out"
     )
-    with unreadable, Image.open(path) as opened:
+    with unreadable, _opened(path) as opened:
         (width, height), mode = opened.size, opened.mode
         sideways = opened.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
     return ((height, width) if sideways else (width, height)), mode
@@ -365,7 +398,7 @@ def pixel_values(image: Image.Image, channels: int) -> Float[Tensor, "channel he
     Returns:
         Pixel values in [0, 1].
     """
-    pixels = np.array(opaque(image).convert(COLOUR[channels]), dtype=np.float32)
+    pixels = np.array(_in_mode(opaque(image), COLOUR[channels]), dtype=np.float32)
     values = torch.from_numpy(pixels / 255)
     return values[None] if channels == 1 else values.permute(2, 0, 1).contiguous()
 
@@ -398,8 +431,9 @@ def open_images(
     """
     check_integer("canvas", canvas, 1)
     check_integer("resize", canvas if resize is None else resize, canvas)
-    if channels not in COLOUR:
+    if not isinstance(channels, int) or channels not in COLOUR:
         raise InvalidInputError(f"channels={channels!r}: give 3 for colour or 1 for grey")
+    check_flag("skip_bad", skip_bad)
     reading = _interpolation(interpolation)
     paths = find_files(images)
     bad: list[str] = []
@@ -425,7 +459,7 @@ def open_images(
 
 def _interpolation(name: Interpolation | str) -> Interpolation:
     if isinstance(name, str) and name.upper() in Interpolation.__members__:
-        return Interpolation[name.upper()]
+        return Image.Resampling[name.upper()]
     if isinstance(name, Interpolation):
         return name
     known = ", ".join(Interpolation.__members__).lower()
@@ -444,11 +478,9 @@ def find_files(images: str | Path) -> list[Path]:
     Raises:
         InvalidInputError: If there is no such folder, or no image in it.
     """
-    if not isinstance(images, str | Path) or "\0" in str(images):
-        raise InvalidInputError(f"images={images!r}: give a folder or 'photographs'")
+    folder = check_path("images", images)
     if str(images) == "photographs":
         return photographs()
-    folder = Path(images)
     if not folder.is_dir():
         raise InvalidInputError(
             f"images {str(folder)!r}: not a folder; give a folder or 'photographs'"

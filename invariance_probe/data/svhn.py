@@ -186,11 +186,11 @@ def read_digit_struct(path: Path) -> list[Number]:
             f"{str(path)!r} is a MATLAB 7.3 file, which h5py reads; install it with `pip install "
             "h5py`, or use --data svhn-cropped"
         ) from error
+    if not path.is_file():  # a pipe would be waited for for ever
+        raise InvalidInputError(f"file {str(path)!r} does not exist, or is none")
     try:
         with h5py.File(path, "r") as file:
             return list(numbers_in(file))
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"file {str(path)!r} does not exist") from error
     except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError) as error:
         raise InvalidInputError(
             f"file {str(path)!r} is damaged or not a digitStruct ({first_line(error)}); {AGAIN}"
@@ -209,9 +209,17 @@ def numbers_in(file: Any) -> Iterator[Number]:
 
     Yields:
         The numbers, in the order of the file.
+
+    Raises:
+        ValueError: If two photographs have one name, or a set holds more than it should.
     """
     names, boxes = (_few(file[f"digitStruct/{each}"], _MOST) for each in ("name", "bbox"))
-    for name, box in zip(names.flat, boxes.flat, strict=True):
+    seen: set[str] = set()
+    for reference, box in zip(names.flat, boxes.flat, strict=True):
+        name = "".join(chr(int(c)) for c in _few(file[reference]).reshape(-1))
+        if name in seen:  # a few bytes could say so a million times
+            raise ValueError(f"two photographs are called {name!r}")
+        seen.add(name)
         fields = file[box]
 
         def values(field: str, fields: Any = fields) -> tuple[float, ...]:
@@ -221,7 +229,7 @@ def numbers_in(file: Any) -> Iterator[Number]:
             return tuple(float(_few(file[reference]).reshape(-1)[0]) for reference in held)
 
         yield Number(
-            name="".join(chr(int(c)) for c in _few(file[name]).reshape(-1)),
+            name=name,
             labels=tuple(int(label) for label in values("label")),
             left=values("left"),
             top=values("top"),

@@ -3,13 +3,26 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LONGEST = 1500
+"""Characters of a message; values, names and causes that it quotes may be of any length."""
+
 
 class InvalidInputError(ValueError):
     """Something given to the toolkit cannot be used.
 
     The message is one line that names the value, the rule and the way out; the command line
-    prints it and exits with status 2.
+    prints it and exits with status 2. Whatever it quotes, it stays one line, which a terminal shows
+    as text, and which somebody reads: the middle of a long one is left out.
+
+    Args:
+        message: What to say.
     """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(map(_shown, message))
+        if len(line) > LONGEST:
+            line = f"{line[: LONGEST - 406]} [...] {line[-400:]}"
+        super().__init__(line)
 
 
 class UnmeasuredLayerWarning(UserWarning):
@@ -24,6 +37,13 @@ class ConvertedImagesWarning(UserWarning):
 
     The message is one line that says so.
     """
+
+
+def _shown(character: str) -> str:
+    """A character as it is if a terminal shows it; line breaks and controls do more than that."""
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else character.encode("unicode_escape").decode("ascii")
 
 
 def first_line(error: BaseException) -> str:

@@ -2,13 +2,19 @@
 
 import math
 import operator
-from typing import SupportsIndex
+from collections.abc import Collection
+from contextlib import suppress
+from numbers import Real
+from pathlib import Path
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
 
+LARGEST = 1e6
+"""Entries of a warp; where positions are larger, single precision tells no cells apart."""
 MAPS = ("pair", "channel", "height", "width")
 """Dimensions of maps that are compared pair by pair."""
 
@@ -79,9 +85,12 @@ def check_warp(name: str, value: object, pairs: int | None = None) -> None:
             + ("" if pairs is None else f", or {pairs} of them")
         )
     wide = value.detach().double()
-    if not bool(wide.isfinite().all()) or not bool((wide[..., :2].det().abs() > 1e-12).all()):
+    if not bool((wide.abs() < LARGEST).all()) or not bool(
+        (wide[..., :2].det().abs() > 1e-12).all()
+    ):
         raise InvalidInputError(
-            f"{name}: a matrix is singular or not finite; give warps that can be undone"
+            f"{name}: a matrix is singular or not finite, or holds numbers beyond {LARGEST:g}; "
+            "give warps that can be undone"
         )
 
 
@@ -119,10 +128,88 @@ def check_number(name: str, value: object) -> float:
     Raises:
         InvalidInputError: If it is something else.
     """
-    try:
-        number = float(value)  # type: ignore[arg-type]  # (whatever else was given is refused)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
+    if not math.isfinite(number := as_number(value)):
         raise InvalidInputError(f"{name}={value!r}: the value must be a finite number")
     return number
+
+
+def as_number(value: object) -> float:
+    """Read one real number, or what holds one.
+
+    Args:
+        value: A number, or a tensor or array without dimensions.
+
+    Returns:
+        The number; NaN for anything else, texts and what no float can hold among it.
+    """
+    with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+        dense = getattr(value, "layout", torch.strided) is torch.strided
+        if isinstance(value, Real) or (dense and getattr(value, "ndim", None) == 0):
+            return float(value)  # type: ignore[arg-type]  # (so much is known of it)
+    return math.nan
+
+
+def as_list(value: object) -> list[Any] | None:
+    """List what something holds.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Its items; None for a text, and for what holds none.
+    """
+    with suppress(TypeError, RuntimeError):
+        return None if isinstance(value, str | bytes) else list(value)  # type: ignore[call-overload]
+    return None
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse what is none of a few words.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        choices: The words.
+
+    Raises:
+        InvalidInputError: If it is something else.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidInputError(f"{name}={value!r}: choose from {', '.join(choices)}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+
+    Raises:
+        InvalidInputError: If it is something else.
+    """
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name}={value!r}: give True or False")
+
+
+def check_path(name: str, value: object) -> Path:
+    """Refuse what no file system can hold.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+
+    Returns:
+        The path; nothing need be there.
+
+    Raises:
+        InvalidInputError: If it is no path, too long, holds a NUL, or may not be looked at.
+    """
+    if not isinstance(value, str | Path):
+        raise InvalidInputError(f"{name}={value!r}: give a path")
+    path = Path(value)
+    try:
+        path.exists()  # a NUL is no name, and so nowhere
+    except OSError as error:
+        raise InvalidInputError(f"{name} {str(value)!r}: {error.strerror}; give another") from error
+    return path

@@ -377,8 +377,8 @@ def _describe(
     if place is not None:
         stride, offset = place.stride, place.offset
     elif not covers_evenly(height, width, size):
-        why = f"map of {height} x {width} neither follows the image nor has its proportions"
-        return replace(layer, reason=why)
+        why = "neither follows the image nor has its proportions"
+        return replace(layer, reason=f"output of shape {shape} {why}")
     else:
         stride = (size[0] / height, size[1] / width)
         offset = ((stride[0] - 1) / 2, (stride[1] - 1) / 2)

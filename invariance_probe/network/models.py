@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from invariance_probe.errors import InvalidInputError, first_line
+from invariance_probe.errors.checks import check_path
 from invariance_probe.network.preprocessing import (
     LITE_MEAN,
     LITE_STD,
@@ -78,7 +79,7 @@ def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
             f"{', '.join(f'{library}:NAME' for library in LIBRARIES)} or package.module:factory"
         )
     if weights is not None:
-        load_weights(loaded.module, Path(weights))
+        load_weights(loaded.module, check_path("weights file", weights))
     loaded.module.eval()
     _refuse_bad_weights(loaded.module, name)
     return loaded

@@ -43,7 +43,9 @@ class Grid:
         Returns:
             The patches' tokens as a map, in memory of the sequence.
         """
-        return tokens[:, self.before :].unflatten(1, (self.height, self.width)).movedim(-1, 1)
+        patches = tokens[:, self.before :]
+        shape = (len(tokens), self.height, self.width, tokens.shape[2])
+        return patches.reshape(shape).movedim(-1, 1)
 
     def write(
         self,

@@ -52,7 +52,7 @@ def parse_perturbation(text: str) -> Perturbation:
     Raises:
         InvalidInputError: If there is no such perturbation, or its value cannot be used.
     """
-    name, equals, rest = text.strip().partition("=")
+    name, equals, rest = str(text).strip().partition("=")
     words = rest.split(",") if equals else []
     try:
         kind = _CLASSES[name]

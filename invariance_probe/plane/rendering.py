@@ -5,12 +5,14 @@ Transforms come as their matrices: motions, in centred coordinates (see `coordin
 
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import as_list, check_maps, check_number
 from invariance_probe.plane import coordinates, sampling
 
 NOMINAL_BLUR = 0.5
@@ -37,10 +39,17 @@ def render(
 
     Yields:
         The transformed images, in the order of `matrices`.
+
+    Raises:
+        InvalidInputError: If the images are no floats of single precision or more, or the crop or
+            the fill does not fit them.
     """
+    check_maps("images", images, "batch", "channel", "height", "width")
+    if images.dtype.itemsize < 4:  # splines are fitted by factorising a matrix
+        raise InvalidInputError(f"images of {images.dtype} were given; give images.float()")
     height, width = images.shape[-2:]
     size = crop_size(crop, height, width)
-    fill_values = images.new_tensor(fill).reshape(1, -1, 1, 1)
+    fill_values = images.new_tensor(_filled(fill, images.shape[1])).reshape(1, -1, 1, 1)
     pull_backs = [_canvas_from_crop(matrix, size, (height, width)) for matrix in matrices]
     blurs = [shrinking_blur(each[:2, :2]) if antialias else None for each in pull_backs]
     for moved, pull_back in zip(read(images, pull_backs, size, blurs), pull_backs, strict=True):
@@ -85,6 +94,17 @@ def read(
         yield sampling.sample_spline(coefficients, x, y)
 
 
+def _filled(fill: float | Sequence[float], channels: int) -> list[float]:
+    """The values by channel."""
+    listed = as_list(fill)
+    values = [check_number("fill", value) for value in ([fill] if listed is None else listed)]
+    if len(values) not in {1, channels}:
+        raise InvalidInputError(
+            f"fill={values}: give one value, or one for each of the {channels} channels"
+        )
+    return values
+
+
 def filled_fraction(
     matrix: Float[Tensor, "3 3"],
     canvas: tuple[int, int],
@@ -121,7 +141,9 @@ def crop_size(crop: int | tuple[int, int] | None, height: int, width: int) -> tu
     """
     if crop is None:
         return height, width
-    size = (crop, crop) if isinstance(crop, int) else crop
+    size = (crop, crop) if isinstance(crop, Integral) else crop
+    if not isinstance(size, Sequence) or [isinstance(n, Integral) for n in size] != [True, True]:
+        raise InvalidInputError(f"crop={crop!r}: give a side, or height and width, in pixels")
     if min(size) < 1 or size[0] > height or size[1] > width:
         raise InvalidInputError(
             f"an image of {height} x {width} pixels is too small for a crop of {size[0]} x "

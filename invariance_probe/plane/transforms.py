@@ -3,16 +3,19 @@
 A transform is a motion of the content about the centre of the image, as of `coordinates`.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import as_number, check_tensor
 from invariance_probe.plane import coordinates
 from invariance_probe.plane.rendering import render
 
@@ -29,6 +32,20 @@ class Transform:
         parameter: The value that says which member of the family, as in the column ``parameter``;
             NaN where one number cannot say it.
     """
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no motion has."""
+        for field in dataclasses.fields(self):
+            if field.type is not float:
+                continue
+            value = getattr(self, field.name)
+            if not math.isfinite(number := as_number(value)):
+                raise InvalidInputError(
+                    f"{type(self).__name__}({field.name}={value}): the value must be a finite "
+                    "number"
+                )
+            if not isinstance(value, Real):  # a tensor without dimensions
+                object.__setattr__(self, field.name, number)
 
     @property
     def kind(self) -> str:
@@ -99,7 +116,7 @@ class Rotation(Transform):
     @cached_property
     def matrix(self) -> Float[Tensor, "3 3"]:
         """Where content moves to; quarter turns hold exact zeros and ones."""
-        quarters, rest = divmod(_finite(self, "degrees", self.degrees), 90)
+        quarters, rest = divmod(float(self.degrees), 90)
         if rest == 0:
             cos, sin = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][int(quarters) % 4]
         else:
@@ -130,18 +147,22 @@ class Scaling(Transform):
         """The factor."""
         return float(self.factor)
 
-    @cached_property
-    def matrix(self) -> Float[Tensor, "3 3"]:
-        """Where content moves to.
+    def __post_init__(self) -> None:
+        """Refuse what is no factor.
 
         Raises:
-            InvalidInputError: If the factor is not positive.
+            InvalidInputError: If it is not positive.
         """
-        if _finite(self, "factor", self.factor) <= 0:
+        super().__post_init__()
+        if self.factor <= 0:
             raise InvalidInputError(
                 f"Scaling(factor={self.factor:g}): a factor must be positive; use Reflection to "
                 "mirror the content"
             )
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "3 3"]:
+        """Where content moves to."""
         return _linear(self.factor, 0.0, 0.0, self.factor)
 
     def inverse(self) -> "Scaling":
@@ -177,7 +198,7 @@ class Shear(Transform):
         Raises:
             InvalidInputError: If the two shears make the matrix singular.
         """
-        x, y = _finite(self, "x", self.x), _finite(self, "y", self.y)
+        x, y = float(self.x), float(self.y)
         if x * y == 1:
             raise InvalidInputError(f"Shear(x={x:g}, y={y:g}) is singular; x * y must not be 1")
         return _linear(1.0, x, y, 1.0)
@@ -203,8 +224,7 @@ class Translation(Transform):
     @cached_property
     def matrix(self) -> Float[Tensor, "3 3"]:
         """Where content moves to."""
-        dx, dy = _finite(self, "dx", self.dx), _finite(self, "dy", self.dy)
-        return coordinates.scale_and_shift(1.0, 1.0, dx, dy)
+        return coordinates.scale_and_shift(1.0, 1.0, float(self.dx), float(self.dy))
 
     def inverse(self) -> "Translation":
         """Return the shift back.
@@ -234,7 +254,7 @@ class Reflection(Transform):
     @cached_property
     def matrix(self) -> Float[Tensor, "3 3"]:
         """Where content moves to; axes at multiples of 45 degrees hold exact zeros and ones."""
-        turn = Rotation(2 * _finite(self, "axis_degrees", self.axis_degrees)).matrix
+        turn = Rotation(2 * self.axis_degrees).matrix
         return turn @ coordinates.scale_and_shift(1.0, -1.0, 0.0, 0.0)
 
     def inverse(self) -> "Reflection":
@@ -267,6 +287,7 @@ class Affine(Transform):
             given = torch.as_tensor(self.affine_matrix, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InvalidInputError(f"Affine: {self.affine_matrix!r} is no matrix") from error
+        check_tensor("Affine", given, "row", "column")
         if tuple(given.shape) not in {(2, 2), (2, 3), (3, 3)}:
             raise InvalidInputError(
                 f"Affine: a matrix of shape {tuple(given.shape)} was given; give 2 x 2, 2 x 3 or "
@@ -305,9 +326,9 @@ def sweep(kind: str, start: float, stop: float, step: float) -> list[Transform]:
         family.__name__.lower(): family
         for family in (Rotation, Scaling, Shear, Translation, Reflection)
     }
-    if kind not in families:
+    if not isinstance(kind, str) or kind not in families:
         raise InvalidInputError(f"unknown transform {kind!r}; choose from {', '.join(families)}")
-    start, stop, step = map(_number, (start, stop, step))
+    start, stop, step = map(as_number, (start, stop, step))
     if not all(map(math.isfinite, (start, stop, step))) or step <= 0 or stop < start:
         raise InvalidInputError(
             f"sweep {kind}={start:g}:{stop:g}:{step:g} is empty; give START:STOP:STEP with "
@@ -357,19 +378,3 @@ def described(transforms: Sequence[Transform]) -> list[dict[str, object]]:
 
 def _linear(xx: float, xy: float, yx: float, yy: float) -> Tensor:
     return torch.tensor([[xx, xy, 0.0], [yx, yy, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-
-
-def _finite(transform: Transform, name: str, value: float) -> float:
-    if not math.isfinite(number := _number(value)):
-        raise InvalidInputError(
-            f"{type(transform).__name__}({name}={value}): the value must be a finite number"
-        )
-    return number
-
-
-def _number(value: float) -> float:
-    """A number; NaN for what is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        return math.nan

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import check_integer, check_number
+from invariance_probe.errors.checks import as_list, check_flag, check_integer, check_number
 from invariance_probe.plane import regions
 from invariance_probe.results.methods import DEFAULT_METHODS, Method, parse_methods
 
@@ -70,22 +71,32 @@ class ProbeOptions:
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)  # the way for a frozen dataclass
+        if not isinstance(self.search, SearchOptions):
+            raise InvalidInputError(f"search={self.search!r}: give SearchOptions(...)")
         self.search.check()
-        if self.dtype not in {"float32", "float64"}:
+        if not isinstance(self.dtype, str) or self.dtype not in {"float32", "float64"}:
             raise InvalidInputError(
                 f"dtype={self.dtype!r}: choose float32 or float64, in which models of half "
                 "precision are probed as well"
             )
-        check_integer("batch_size", self.batch_size, 1)
+        check_integer("batch_size", self.batch_size, 1, 2**31 - 1)
         check_integer("seed", self.seed, 0)
         if self.crop is not None:
             check_integer("crop", self.crop, 1)
         for name in ("mean", "std", "fill"):
-            for value in getattr(self, name) or ():
-                check_number(name, value)
+            if getattr(self, name) is not None:
+                values = tuple(check_number(name, value) for value in getattr(self, name))
+                object.__setattr__(self, name, values)
         if self.std is not None and not all(value > 0 for value in by_channel(self.std)):
             raise InvalidInputError(f"std={self.std}: give positive numbers")
-        if check_number("margin", self.margin) < 0:
+        for name in ("batch_size", "seed", "crop"):  # JSON holds Python's numbers alone
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+        check_flag("antialias", self.antialias)
+        if not isinstance(self.device, str):
+            raise InvalidInputError(f"device={self.device!r}: choose auto, cpu, cuda or cuda:K")
+        object.__setattr__(self, "margin", check_number("margin", self.margin))
+        if self.margin < 0:
             raise InvalidInputError(f"margin={self.margin:g}: give 0 or more cells")
 
     def replace(self, **changes: Any) -> "ProbeOptions":
@@ -138,4 +149,5 @@ def by_channel(values: float | Sequence[float]) -> tuple[float, ...]:
     Returns:
         One value, or one for each channel.
     """
-    return (values,) if isinstance(values, int | float) else tuple(values)
+    listed = as_list(values)
+    return (values,) if listed is None else tuple(listed)  # type: ignore[return-value]

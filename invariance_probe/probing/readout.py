@@ -23,6 +23,7 @@ from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.data import inputs
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_choice, check_tensor
 from invariance_probe.machine import memory_kept
 from invariance_probe.network import features
 from invariance_probe.network.hooks import Key
@@ -167,8 +168,9 @@ def recover(
         raise InvalidInputError(
             f"methods={unknown}: no map to put back; choose from {', '.join(_PUT_BACK)}"
         )
-    if outside not in set(Outside):
-        raise InvalidInputError(f"outside={outside!r}: choose from {', '.join(Outside)}")
+    check_choice("outside", outside, [*Outside])
+    if not (classes is None or (isinstance(classes, Sequence) and {*map(type, classes)} <= {str})):
+        raise InvalidInputError(f"classes={classes!r}: give a list of names")
     rule = Outside(outside)
     transforms = motions(transforms)
     source = opened(model, images, options)
@@ -539,6 +541,7 @@ def _checked_labels(
         given = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(f"labels={labels!r}: give class numbers") from error
+    check_tensor("labels", given, "image")
     if given.shape != (images,) or given.is_floating_point() or given.dtype == torch.bool:
         raise InvalidInputError(
             f"labels of shape {tuple(given.shape)} and type {given.dtype}: give one class number "

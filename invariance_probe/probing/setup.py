@@ -12,6 +12,7 @@ from invariance_probe.alignment import search
 from invariance_probe.data import inputs
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import as_list
 from invariance_probe.machine import pick_device
 from invariance_probe.network import copies
 from invariance_probe.network.features import name_of
@@ -84,7 +85,7 @@ def named(model: nn.Module, layers: LayerNames) -> list[str]:
     Raises:
         InvalidInputError: If there is none, or one is no text and no module of the model.
     """
-    several = [layers] if isinstance(layers, str | nn.Module) else list(layers)
+    several = [layers] if isinstance(layers, str | nn.Module) else as_list(layers)
     if not several or not all(isinstance(one, str | nn.Module) for one in several):
         raise InvalidInputError(
             f"layers={layers!r}: give at least one name, pattern or module; list_layers lists them"
@@ -131,7 +132,12 @@ def identity(
 
     Returns:
         What `journal.Journal.begin` knows a run by.
+
+    Raises:
+        InvalidInputError: If the name is none that files can hold.
     """
+    if not isinstance(name, str) or not name.isprintable():
+        raise InvalidInputError(f"name={name!r}: give a text")
     return {
         "model": name,
         "weights": fingerprint(passes.model),

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors import InvalidInputError, refusing
+from invariance_probe.errors.checks import check_path
 
 DEEPEST = 4
 """Levels of folders that are searched below one that is no result itself."""
@@ -35,10 +36,10 @@ def find(named: Sequence[Path], signs: Mapping[str, Callable[[Path], bool]]) -> 
     Raises:
         InvalidInputError: If one of the folders named is none, or holds no result.
     """
-    if not named:
+    if not isinstance(named, Sequence) or not named:
         raise InvalidInputError("nothing to report; name one or more result folders")
     out: dict[Path, ResultFolder] = {}
-    for top in named:
+    for top in (check_path("folder", each) for each in named):
         if not top.is_dir():
             raise InvalidInputError(f"{str(top)!r} is not a folder; name result folders")
         below = _below(top, signs, DEEPEST)
@@ -61,5 +62,6 @@ def _below(
             return [ResultFolder(kind, top)]
     if levels == 0:
         return []
-    inner = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
+    with refusing(lambda cause: f"folder {str(top)!r} cannot be searched ({cause}); name others"):
+        inner = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
     return [one for path in inner for one in _below(path, signs, levels - 1)]

@@ -184,7 +184,7 @@ def pixels(drawing: Drawing, widest: int = WIDEST) -> str:
     """
     kind, content = "png", drawing.png
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
             width, height = opened.size
             if len(content) > LARGEST_PNG or width > widest:
                 image = opened.convert("RGB")

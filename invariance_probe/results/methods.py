@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from invariance_probe.alignment.mixing import Kind
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import as_list
 
 
 class Warp(StrEnum):
@@ -178,9 +179,8 @@ def parse_methods(texts: str | Iterable[str]) -> tuple[Method, ...]:
     Raises:
         InvalidInputError: If there is none, or a text is none of `METHODS`.
     """
-    given = [texts] if isinstance(texts, str) else list(texts)
-    if not given or not set(given) <= set(METHODS):
-        raise InvalidInputError(
-            f"methods={[str(text) for text in given]}: choose from {', '.join(METHODS)}"
-        )
+    given = [texts] if isinstance(texts, str) else as_list(texts)
+    if not given or not all(isinstance(text, str) and text in METHODS for text in given):
+        shown = texts if given is None else [str(text) for text in given]
+        raise InvalidInputError(f"methods={shown}: choose from {', '.join(METHODS)}")
     return tuple(dict.fromkeys(map(Method, given)))

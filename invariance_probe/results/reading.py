@@ -8,13 +8,21 @@ import numpy as np
 import pandas as pd
 
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.files import check_format, read_json, read_parquet, reading
+from invariance_probe.files import (
+    check_format,
+    read_json,
+    read_parquet,
+    reading,
+    refuse_explosion,
+)
 from invariance_probe.results.methods import METHODS, Warp
 from invariance_probe.results.predictions import UPRIGHT
 from invariance_probe.results.rows import SHAPE, THETA
 
 FORMAT = 2
 """Of run folders, in their `config.json`; those of version 0.1.0 name none, and are read."""
+_MOST = 100_000
+"""Bytes of the first line of a small table, of which at most one in a hundred is a comma."""
 _TEXTS = dict.fromkeys(("name", "type", "layer", "method", "image"), str)
 """Columns of names, some of which look like numbers."""
 _NUMBERS = ("parameter", "transform_number", "value", "n_iter", "region_frac", "filled_frac")
@@ -172,6 +180,7 @@ def read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str] = ()) ->
         InvalidInputError: If it is damaged.
     """  # noqa: DOC502  (raised by what is called)
     with reading(path):
+        _check_text(path)
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=_TEXTS)
         texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
         table[texts] = table[texts].fillna("")
@@ -194,6 +203,18 @@ def check_columns(
     _refuse_unless(not missing, path, f"it has no column {', '.join(missing)}")
     odd = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
     _refuse_unless(not odd, path, f"its column {', '.join(odd)} holds no numbers")
+
+
+def _check_text(path: Path) -> None:
+    """Refuse a table that breaks off, or would fill the memory."""
+    size = path.stat().st_size
+    refuse_explosion(path, 30.0 * size)  # a cell of a character takes 60 bytes
+    with path.open("rb") as file:
+        if file.readline(_MOST).count(b",") >= _MOST // 100:
+            raise ValueError("too many columns")
+        file.seek(max(0, size - 1))
+        if file.read() not in {b"\n", b"\r"}:
+            raise ValueError("it breaks off within a line")
 
 
 def _all(values: object, kind: type, *, some: bool = True) -> bool:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from invariance_probe.alignment.metrics import BEST_HIGH
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_path
 from invariance_probe.files import UNFINISHED
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
 from invariance_probe.results.reading import (
@@ -219,7 +220,7 @@ class ProbeTables:
         Raises:
             InvalidInputError: If the folder holds no run, or a file of it is damaged.
         """
-        path = Path(folder)
+        path = check_path("folder", folder)
         missing = [name for name in (CONFIG, TABLE, LAYERS) if not (path / name).is_file()]
         if missing and (path / UNFINISHED).is_dir():
             raise InvalidInputError(

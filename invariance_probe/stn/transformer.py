@@ -13,9 +13,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_choice, check_integer, check_number
 from invariance_probe.plane.sampling import MODES, PADDINGS, resample
 
 Matrices = Callable[[Tensor, float], Tensor]
+
+MOST_FEATURES = 10**6
+"""That a localizer can return; a slip of the pen would fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +150,18 @@ class SpatialTransformer(nn.Module):
         gradient_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        if not 0 < output_share <= 1:
+        if not isinstance(localizer, nn.Module):
+            raise InvalidInputError(f"localizer={localizer!r}: give a torch.nn.Module")
+        check_integer("features", features, 1, MOST_FEATURES)
+        if not 0 < check_number("output_share", output_share) <= 1:
             raise InvalidInputError(f"output_share={output_share:g}: give a share in (0, 1]")
+        check_number("gradient_scale", gradient_scale)
         for what, given, known in (
             ("parametrisation", parametrisation, tuple(PARAMETRISATIONS)),
             ("mode", mode, MODES),
             ("padding", padding, PADDINGS),
         ):
-            if given not in known:
-                raise InvalidInputError(f"{what}={given!r}: choose from {', '.join(known)}")
+            check_choice(what, given, known)
         self.localizer = localizer
         self.parametrisation = PARAMETRISATIONS[parametrisation]
         self.mode, self.padding = mode, padding

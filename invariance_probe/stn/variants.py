@@ -106,6 +106,8 @@ def parse_variant(text: str) -> Variant:
     Raises:
         InvalidInputError: If it cannot be read, or asks for what the papers do not have.
     """
+    if not isinstance(text, str):
+        raise InvalidInputError(f"variant {text!r} is no text; {_HOW}")
     name = text.strip().lower()
     if name == "cnn":
         return Variant(name=name, placements=())

@@ -4,11 +4,17 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+)
 from invariance_probe.files import difference
 from invariance_probe.perturbations.perturbation import Perturbation
 from invariance_probe.stn.variants import Variant
@@ -93,18 +99,21 @@ class TrainOptions:
     test_poses: int = 1
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(TrainOptions):
+            if get_origin(field.type) is Literal:
+                check_choice(field.name, getattr(self, field.name), get_args(field.type))
+        check_flag("compiled", self.compiled)
         for name in ("steps", "batch", "evaluate_every", "validation_images", "test_poses"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}={getattr(self, name)}: give at least 1")
+            check_integer(name, getattr(self, name), 1)
+        if self.train_images is not None:
+            check_integer("train_images", self.train_images, 1)
         for name in ("width", "localizer_width", "rate"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if check_number(name, value := getattr(self, name)) <= 0:
                 raise InvalidInputError(f"{name}={value:g}: give a positive number")
-        if not 0 < self.output_share <= 1:
+        if not 0 < check_number("output_share", self.output_share) <= 1:
             raise InvalidInputError(f"output_share={self.output_share:g}: give a share in (0, 1]")
         for name in ("localizer_rate", "gradient_scale", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if check_number(name, value := getattr(self, name)) < 0:
                 raise InvalidInputError(f"{name}={value:g}: give 0 or more")
 
 
@@ -126,8 +135,11 @@ class TrainConfig(TrainOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seed < 0:
-            raise InvalidInputError(f"seed={self.seed}: give at least 0")
+        check_integer("seed", self.seed, 0)
+        kinds = {"data": str, "perturbation": Perturbation, "variant": Variant}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInputError(f"{name}={getattr(self, name)!r}: give a {kind.__name__}")
 
     @property
     def name(self) -> str:

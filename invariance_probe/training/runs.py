@@ -11,6 +11,7 @@ import pandas as pd
 
 from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.errors.checks import check_path
 from invariance_probe.statistics import t_interval
 
 RESULT, CURVE, IMAGES, MODEL = "result.json", "curve.parquet", "images.parquet", "model.safetensors"
@@ -88,7 +89,7 @@ class TrainResult:
         Raises:
             InvalidInputError: If the folder holds no finished training, or a file is damaged.
         """
-        path = Path(folder)
+        path = check_path("folder", folder)
         if not is_finished(path):
             raise InvalidInputError(
                 f"folder {str(path)!r} contains no finished training; give one with {RESULT}, "

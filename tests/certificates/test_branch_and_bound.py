@@ -163,10 +163,10 @@ def test_reasons_are_given() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"family": "rigid"}, "family='rigid' is not known"),
+        ({"family": "rigid"}, "family='rigid': choose from"),
         ({"gap": 0.0}, "gap=0.0 must lie between"),
         ({"floor": -1.0}, "floor=-1.0 must not be negative"),
-        ({"max_boxes": 0}, "max_boxes=0 must be at least 1"),
+        ({"max_boxes": 0}, "max_boxes=0: give at least 1"),
         ({"max_distortion": 0.5}, "max_distortion=0.5 must be at least 1"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_what_needs_no_number_imports_nothing_slow(
     assert said in done.stdout + done.stderr
     assert "invariance_probe.cli" in imported(done)
     assert imported(done).isdisjoint(SLOW)
+
+
+def test_an_interrupt_while_a_command_is_imported_is_one_line(tmp_path: Path) -> None:
+    """Ctrl-C in the seconds in which torch is loaded ends as it does later, without a traceback."""
+    (tmp_path / "torch.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "invariance_probe.cli", "layers"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        timeout=120,
+        check=False,
+    )
+    said = "invariance-probe: interrupted; nothing was written\n"
+    assert (done.returncode, done.stderr) == (130, said)
 
 
 @pytest.mark.parametrize("name", ["layers", "probe", "demo", "train"])

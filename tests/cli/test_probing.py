@@ -186,7 +186,7 @@ def test_images_are_resized_and_cut_as_is_asked_for() -> None:
         (["--methods", "guess"], "choose from identity"),
         (["--dtype", "float16"], "dtype='float16': choose float32 or float64"),
         (["--batch-size", "0"], "batch_size=0: give at least 1"),
-        (["--search.mode", "lanczos"], "mode='lanczos': choose 'bilinear' or 'bicubic'"),
+        (["--search.mode", "lanczos"], "mode='lanczos': choose from bilinear, bicubic"),
         (["--margin", "-1"], "margin=-1: give 0 or more cells"),
         (["--transform", "rotation=1", "--nonsense", "3"], "nrecognized"),
     ],

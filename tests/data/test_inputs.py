@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -29,7 +28,7 @@ class Photographs(Dataset[tuple[Image.Image, int]]):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Return a picture and its class."""
-        return _picture(BYTES[index]), LABELS[index]
+        return picture(BYTES[index]), LABELS[index]
 
 
 class Batches:
@@ -44,7 +43,8 @@ class Batches:
         return iter([(IMAGES[:3], torch.tensor(LABELS[:3])), (IMAGES[3:], torch.tensor([1]))])
 
 
-def _picture(pixels: Tensor) -> Image.Image:
+def picture(pixels: Tensor) -> Image.Image:
+    """Bytes as a picture."""
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
@@ -53,7 +53,7 @@ def paths(tmp_path: Path) -> list[str]:
     """The images as files."""
     names = [str(tmp_path / f"{i}.png") for i in range(len(BYTES))]
     for pixels, name in zip(BYTES, names, strict=True):
-        _picture(pixels).save(name)
+        picture(pixels).save(name)
     return names
 
 
@@ -63,8 +63,8 @@ def test_every_form_gives_the_same_pixels(paths: list[str]) -> None:
     forms = {
         "paths": paths,
         "folder": str(Path(paths[0]).parent),
-        "pictures": [_picture(pixels) for pixels in BYTES],
-        "both": [paths[0], *(_picture(pixels) for pixels in BYTES[1:])],
+        "pictures": [picture(pixels) for pixels in BYTES],
+        "both": [paths[0], *(picture(pixels) for pixels in BYTES[1:])],
         "tensors": list(IMAGES),
         "data set": labelled,
         "pictures with classes": Photographs(),
@@ -199,20 +199,3 @@ def test_what_is_refused_names_the_way_out(given: object, way_out: str) -> None:
     with pytest.raises(ip.InvalidInputError, match=way_out) as caught:
         as_source(given)[0]
     assert "\n" not in str(caught.value)
-
-
-def test_a_probe_takes_them_all(paths: list[str]) -> None:
-    """The table of files is that of the tensor, one transform and one module given as objects."""
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU())
-    names = [Path(path).stem for path in paths]
-
-    def table(images: object) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
-        result = ip.probe(net, images, layers=[net[1]], transforms=ip.Rotation(90), device="cpu")
-        frame = result.frame()
-        assert set(frame["image"]) == set(names)
-        values: np.ndarray[tuple[int, int], np.dtype[np.float64]] = frame["value"].to_numpy()
-        return values
-
-    want = table(IMAGES)
-    for form in (paths, [_picture(pixels) for pixels in BYTES], Photographs(), Batches()):
-        np.testing.assert_array_equal(table(form), want)

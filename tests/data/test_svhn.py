@@ -277,7 +277,7 @@ def test_a_digit_struct_in_matlabs_layout(tmp_path: Path) -> None:
     content = path.read_bytes()
     for damaged in (content[: len(content) // 2], b"MATLAB 5.0 MAT-file" * 40, b""):
         path.write_bytes(damaged)
-        with pytest.raises(ip.InvalidInputError, match="damaged or no digitStruct") as caught:
+        with pytest.raises(ip.InvalidInputError, match="damaged or not a digitStruct") as caught:
             svhn.read_digit_struct(path)
         assert "\n" not in str(caught.value)
 

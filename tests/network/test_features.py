@@ -267,3 +267,33 @@ def test_enlarged_maps_have_strides_below_one(mode: str, factor: int) -> None:
     assert layer.measured
     assert layer.stride_x == pytest.approx(1 / factor, abs=1e-3)
     assert layer.offset_x == pytest.approx((1 / factor - 1) / 2, abs=0.05)
+
+
+class Parts(nn.Module):
+    """Returns windows of the map, nothing, and a map of another shape than the image's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.windows, self.nothing, self.strip = nn.Identity(), nn.Identity(), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Cut into four windows, and sort the values of each."""
+        maps = self.conv(x)
+        cut = maps.unflatten(3, (2, 8)).unflatten(2, (2, 8)).permute(0, 2, 4, 1, 3, 5)
+        self.windows(cut.flatten(0, 2))
+        self.nothing(maps[:, :0])
+        return self.strip(maps.flatten(2).sort().values.unflatten(2, (2, 128)))
+
+
+def test_what_only_looks_like_a_map_is_refused_with_the_reason() -> None:
+    """Windows, empty outputs, and what neither follows the image nor has its proportions."""
+    frame = ip.list_layers(Parts(), torch.rand(1, 3, 16, 16)).set_index("name")
+    for name, reason in {
+        "windows": "windows or parts, not a map of the image",
+        "nothing": "is empty",
+        "strip": "(1, 4, 2, 128) neither follows the image nor has its proportions",
+    }.items():
+        assert not frame.loc[name, "spatial"]
+        assert reason in str(frame.loc[name, "reason"])
+    assert frame.loc["conv", "spatial"]

@@ -230,6 +230,23 @@ def test_fixed_size_models_are_measured_where_they_answer() -> None:
     assert _places(net, torch.rand(1, 1, 28, 28)) == {"0": _square(1, 4), "1": _square(2, 4.5)}
 
 
+@pytest.mark.parametrize(("patch", "side"), [(14, 140), (16, 224), (32, 224), (8, 72)])
+def test_patches_of_models_of_one_size_are_measured_to_the_pixel(patch: int, side: int) -> None:
+    """Where the canvas has no room for a reach that the stride divides, one is found in turns."""
+
+    class OneSize(nn.Conv2d):
+        """Refuses other sizes, as vision transformers do."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            """Cut into patches."""
+            if images.shape[2:] != (side, side):
+                raise ValueError("another size")
+            return super().forward(images)
+
+    places = _places(nn.Sequential(OneSize(3, 2, patch, patch)), torch.rand(1, 3, side, side))
+    assert places["0"] == _square(patch, (patch - 1) / 2)
+
+
 def test_cells_whose_number_is_fixed_have_no_place() -> None:
     """A map that does not grow with the input is not given a stride."""
     net = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.AdaptiveAvgPool2d(4))

@@ -119,19 +119,6 @@ def test_a_map_is_put_back_beside_the_other_tokens() -> None:
         assert not torch.allclose(outputs_with(model, IMAGES, layer, maps.flip(-1) * 3)[""], said)
 
 
-def test_a_probe_of_tokens() -> None:
-    """The first norm of tokens is probed as the patches' map is, but for the embedding."""
-    model, options = Transformer(), {"transforms": ip.Rotation(180), "device": "cpu"}
-    with torch.no_grad():
-        model.pos_embed.zero_()
-    model.norm = nn.Identity()  # type: ignore[assignment]  (so that both maps are the same)
-    result = ip.probe(model, IMAGES, layers=["patches", "norm"], methods=["oracle"], **options)
-    values = result.frame().pivot_table("value", ["image", "metric"], "layer")
-    torch.testing.assert_close(
-        torch.tensor(values["norm"].to_numpy()), torch.tensor(values["patches"].to_numpy())
-    )
-
-
 @pytest.mark.parametrize(
     ("shape", "grid"),
     [

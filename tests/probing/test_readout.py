@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 import invariance_probe as ip
 from invariance_probe.alignment import mixing
@@ -514,3 +515,14 @@ def test_cpu_and_gpu_agree() -> None:
     ]
     one, other = (each[each["metric"] != "agreement"]["value"] for each in frames)
     assert (one - other).abs().max() < SEARCHED * max(1.0, float(one.abs().max()))
+
+
+def test_classes_that_come_with_the_images_are_scored() -> None:
+    """A data set of images and classes gives the accuracy that labels of one's own do."""
+    net, images, labels = _net(), _images(), torch.tensor([0, 3, 1, 4])
+    given: dict[str, Any] = {"layers": "2", "transforms": ip.Rotation(90), "methods": ["identity"]}
+    wanted = ip.recover(net, images, labels=labels, device="cpu", **given)
+    found = ip.recover(net, TensorDataset(images, labels), device="cpu", **given)
+    assert found.config["labels"] == labels.tolist()
+    assert _means(found) == _means(wanted)
+    assert ("identity", "accuracy") in _means(found)

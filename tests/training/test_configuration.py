@@ -28,7 +28,7 @@ def test_schedules() -> None:
     [
         ({"steps": 0}, "steps=0: give at least 1"),
         ({"width": -1.0}, "width=-1: give a positive number"),
-        ({"rate": math.nan}, "rate=nan: give a positive"),
+        ({"rate": math.nan}, "rate=nan: the value must be a finite number"),
         ({"localizer_rate": -0.5}, "localizer_rate=-0.5: give 0 or more"),
         ({"output_share": 0.0}, "output_share=0: give a share in"),
         ({"seed": -1}, "seed=-1: give at least 0"),
