@@ -29,6 +29,7 @@ NAMES = (
     "training_speed",
     "device",
     "zoo",
+    "atlas",
     "kills",
 )
 """The questions, in the order in which they are listed."""
