@@ -17,6 +17,7 @@ KIND = "answer of an analysis"
 
 BEARS_ON = {
     "residual_by_layer": ("P5", "P6", "P7", "P9", "P11"),
+    "atlas": ("P5", "P7", "P11"),
     "channel_shift": ("P7", "P8", "P14"),
     "trained_against_random": ("P5", "P7"),
     "placement": ("P1", "P2", "P15"),
