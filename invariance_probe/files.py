@@ -425,6 +425,32 @@ def writable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Make a folder and be the only one who writes to it.
+
+    Args:
+        path: The folder; it may exist.
+
+    Yields:
+        Nothing. The folder, and those that were made to hold it, are gone afterwards if nothing was
+        written.
+
+    Raises:
+        InvalidInputError: If it cannot be made, or somebody else writes to it.
+    """  # noqa: DOC502  (raised by what is called)
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        with writable(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with lease(path):
+            yield
+    finally:
+        with suppress(OSError):  # which holds something
+            for each in made:
+                each.rmdir()
+
+
+@contextmanager
 def lease(path: Path) -> Iterator[None]:
     """Be the only one who writes to a folder; the system ends a lease with its process.
 

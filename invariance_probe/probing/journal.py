@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,14 +90,9 @@ class Journal:
             yield cls(None)
             return
         folder = check_run_folder(out)
-        with ExitStack() as last:
-            for each in (work := folder / files.UNFINISHED, folder, *folder.parents):
-                if not each.exists():
-                    last.callback(_remove_if_empty, each)
-            last.callback(_remove_if_empty, work)
-            with files.writable(folder):
-                work.mkdir(parents=True, exist_ok=True)
-            with files.lease(work):
+        work = folder / files.UNFINISHED
+        try:
+            with files.claimed(work):
                 journal = cls(folder)
                 try:
                     yield journal
@@ -105,6 +100,9 @@ class Journal:
                     if journal.seconds < PAUSE:
                         _clear(work)
                     raise
+        finally:
+            with suppress(OSError):  # which holds what was measured, or is gone
+                work.rmdir()
 
     @property
     def seconds(self) -> float:
@@ -379,8 +377,3 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name == _RUN or path.suffix in {".parquet", ".npz"}:
             path.unlink()
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

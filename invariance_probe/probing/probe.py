@@ -97,7 +97,9 @@ def probe(
     ):
         again = any(method.mixing for method in options.compared)
         passes = ForwardPasses(own, source, patterns, transforms, options, keep=again)
-        about = identity(passes, transforms, options, name or type(model).__name__)
+        about = identity(
+            passes, transforms, options, type(model).__name__ if name is None else name
+        )
         there = journal.begin(about, lambda: passes.pixels)
         if there is not None:
             return there

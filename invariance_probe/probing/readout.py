@@ -185,7 +185,9 @@ def recover(
     ):
         passes = ForwardPasses(own, source, patterns, transforms, options, keep=False, whole=True)
         run = _Run(passes, options, _checked_labels(labels, len(source)), rule, classes)
-        about = identity(passes, transforms, options, name or type(model).__name__)
+        about = identity(
+            passes, transforms, options, type(model).__name__ if name is None else name
+        )
         about |= {
             "outside": rule.value,
             "labels": None if run.labels is None else run.labels.tolist(),

@@ -120,7 +120,7 @@ def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
 
 
 def identity(
-    passes: ForwardPasses, transforms: Sequence[Transform], options: ProbeOptions, name: str
+    passes: ForwardPasses, transforms: Sequence[Transform], options: ProbeOptions, name: str | None
 ) -> dict[str, Any]:
     """Write down all that a table depends on but the images' content.
 
@@ -128,7 +128,7 @@ def identity(
         passes: Model and images.
         transforms: What is done to the images.
         options: How it is measured.
-        name: What to call the model.
+        name: What to call the model; its class by default.
 
     Returns:
         What `journal.Journal.begin` knows a run by.
@@ -136,6 +136,7 @@ def identity(
     Raises:
         InvalidInputError: If the name is none that files can hold.
     """
+    name = type(passes.model).__name__ if name is None else name
     if not isinstance(name, str) or not name.isprintable():
         raise InvalidInputError(f"name={name!r}: give a text")
     return {

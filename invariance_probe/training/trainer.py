@@ -71,9 +71,7 @@ def train(
     # refused or read before any data is opened: a finished run needs none
     if runs.is_finished(folder):
         return _finished(config, folder)
-    with files.writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with files.lease(folder):
+    with files.claimed(folder):
         if runs.is_finished(folder):  # by the process that had the lease before
             return _finished(config, folder)
         return _trained(config, folder, dataset, execution)

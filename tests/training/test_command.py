@@ -139,7 +139,7 @@ def test_every_option_of_a_run_is_a_flag(capsys: pytest.CaptureFixture[str]) -> 
         (["--steps", "0"], "steps=0: give at least 1"),
         (["--width", "-1"], "width=-1: give a positive number"),
         (["--device", "tpu"], "device='tpu': choose auto"),
-        (["--out", "taken"], "is a file; give a folder"),
+        (["--out", "taken"], "cannot lie in the file 'taken'; give a folder"),
         (["--optimizer", "adam"], "invalid choice|Parsing"),
     ],
 )
