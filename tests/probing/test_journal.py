@@ -202,8 +202,11 @@ def test_images_that_change_are_refused() -> None:
         ip.probe(_net(), Augmented(), layers="0", transforms=[ip.Rotation(90)])
 
 
-def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
-    """The second is told in one line, whether it is another process or another thread."""
+def test_two_processes_do_not_write_to_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is told in one line."""
+    monkeypatch.setattr(files, "_PATIENCE", 0.2)
     script = (
         "import sys, time; from invariance_probe.probing.journal import Journal\n"
         f"with Journal.opened({str(tmp_path / 'run')!r}): print('mine', flush=True); time.sleep(60)"

@@ -14,7 +14,7 @@ from invariance_probe.results.methods import METHODS
 from invariance_probe.results.rows import Block
 from tests.probing.weighing import weight
 
-FEW, MANY, SIDE = 24, 72, 12
+FEW, MANY, SIDE = 16, 40, 12
 MOVES = [*ip.sweep("rotation", 30, 90, 30), *ip.sweep("scaling", 0.7, 1.3, 0.3)]
 LAYERS = ["0", "1"]
 AT_HAND = (Pairs, passes.Chunk, Replay, readout._Batch)
