@@ -62,6 +62,7 @@ def read_config(path: Path) -> dict[str, Any]:
     alike, unmeasured = config.get("near_duplicates", []), config.get("unmeasured", [])
     good &= _all(unmeasured, str, some=False) and _all(alike, list, some=False)
     good = good and all(_all(names, str) for names in alike)
+    good = good and _knows_its_images(config)
     for move in moves if good and isinstance(moves, list) else ():
         with reading(path):
             good &= isinstance(move["kind"], str) and isinstance(move["parameter"], int | float)
@@ -69,6 +70,22 @@ def read_config(path: Path) -> dict[str, Any]:
             good &= matrix.shape == (3, 3) and bool(np.isfinite(matrix).all())
     _refuse_unless(good, path, "it is not the configuration of a probe")
     return config
+
+
+def _knows_its_images(config: Mapping[str, Any]) -> bool:
+    """Whether partners are images of the run, and the floor's copies and errors are told whole."""
+    partners, images = config.get("partners", []), len(config["images"])
+    floor = config.get("floor", {"shifts": [], "errors": {}})
+    if not isinstance(partners, list) or not isinstance(floor, dict):
+        return False
+    errors = floor.get("errors")
+    return (
+        len(partners) in {0, images}
+        and all(one is None or (type(one) is int and 0 <= one < images) for one in partners)
+        and isinstance(floor.get("shifts"), list)
+        and isinstance(errors, dict)
+        and all(isinstance(one, int | float) for one in errors.values())
+    )
 
 
 def read_table(path: Path, config: Mapping[str, Any]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import invariance_probe as ip
-from invariance_probe.results.reading import FORMAT
+from invariance_probe.results.reading import FORMAT, read_config
 from tests.results.planted import EXPLAINED, planted
 
 
@@ -33,3 +33,28 @@ def _saved(root: Path, told: object) -> Path:
     result.config["format"] = told
     result.write(root)
     return root
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"partners": None},
+        {"partners": ["1", "0"]},
+        {"partners": [5, 0]},
+        {"partners": [None] * 9},
+        {"floor": 3},
+        {"floor": {"shifts": []}},
+        {"floor": {"shifts": [], "errors": {"a": "x"}}},
+    ],
+    ids=str,
+)
+def test_what_a_configuration_says_of_its_images_is_read_on_no_trust(
+    other: dict[str, object], tmp_path: Path
+) -> None:
+    """Partners that are no images of the run, a floor that is told in part: damaged, in a line."""
+    path = _saved(tmp_path, FORMAT) / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    assert read_config(path) == config
+    path.write_text(json.dumps(config | other), encoding="utf-8")
+    with pytest.raises(ip.InvalidInputError, match="not the configuration of a probe"):
+        read_config(path)
