@@ -32,7 +32,8 @@ from invariance_probe.errors import InvalidInputError, first_line, refusing
 _PARTIAL = ".partial-"
 _LOCK = ".lock"
 _PATIENCE = 5.0
-"""Seconds to wait for a lease: processes of a killed parent take some tenths to notice."""
+"""Seconds to wait for a folder that another process writes to: those of a killed parent take some
+tenths to notice."""
 UNFINISHED = "unfinished"
 """Folder within a run folder that holds what was measured until it is whole."""
 _WEIGHTS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "net")
@@ -426,7 +427,7 @@ def writable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Make a folder and be the only one who writes to it.
+    """Make a folder and be the only one who writes to it, until the context or the process ends.
 
     Args:
         path: The folder; it may exist.
@@ -437,46 +438,29 @@ def claimed(path: Path) -> Iterator[None]:
 
     Raises:
         InvalidInputError: If it cannot be made, or somebody else writes to it.
-    """  # noqa: DOC502  (raised by what is called)
+    """
     made = [each for each in (path, *path.parents) if not each.exists()]
+    file = path / _LOCK
+    lock = filelock.FileLock(file, timeout=_PATIENCE)
     try:
         with writable(path):
             path.mkdir(parents=True, exist_ok=True)
-        with lease(path):
+            try:
+                lock.acquire()
+            except filelock.Timeout as error:
+                raise InvalidInputError(
+                    f"another process is writing to folder {str(path)!r}; wait for it, or give "
+                    "another"
+                ) from error
+        try:
             yield
+        finally:
+            file.unlink(missing_ok=True)  # while it is ours: afterwards it might be somebody's
+            lock.release()
     finally:
         with suppress(OSError):  # which holds something
             for each in made:
                 each.rmdir()
-
-
-@contextmanager
-def lease(path: Path) -> Iterator[None]:
-    """Be the only one who writes to a folder; the system ends a lease with its process.
-
-    Args:
-        path: The folder, which exists.
-
-    Yields:
-        Nothing; the file of the lease is gone afterwards.
-
-    Raises:
-        InvalidInputError: If somebody else has the lease.
-    """
-    file = path / _LOCK
-    lock = filelock.FileLock(file, timeout=_PATIENCE)
-    with writable(path):
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise InvalidInputError(
-                f"another process is writing to folder {str(path)!r}; wait for it, or give another"
-            ) from error
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)  # while it is ours: afterwards it might be somebody's
-        lock.release()
 
 
 @contextmanager

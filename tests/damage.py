@@ -7,6 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import invariance_probe as ip
+from invariance_probe.training import trainer
+from tests.training import interrupting, tiny
 
 Damage = Callable[[Path], object]
 _VALUES: tuple[object, ...] = (None, True, -1, 1e999, "x", [], {}, [None], {"a": 1}, [[1]])
@@ -95,3 +102,19 @@ def tables(columns: tuple[str, ...]) -> Iterator[tuple[str, Damage]]:
                 lambda path, n=name, v=value: change(path, lambda t: t.assign(**{n: v})),
             )
     yield "without rows", lambda path: change(path, lambda table: table.iloc[:0])
+
+
+def make_run_folders(root: Path) -> dict[str, Path]:
+    """Write a probe, maps put back, a finished and an interrupted training."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 4))
+    images = torch.rand(3, 3, 16, 16)
+    moves = [ip.Rotation(90), ip.Rotation(30)]
+    methods = ["oracle", "oracle+permutation"]
+    ip.probe(net, images, layers="0", transforms=moves, methods=methods, out=root / "probe")
+    methods = ["identity", "input", "oracle"]
+    ip.recover(net, images, layers="0", transforms=moves, methods=methods, out=root / "put back")
+    trainer.train(tiny.config(), root / "training", dataset=tiny.dataset())
+    with pytest.MonkeyPatch.context() as patch:
+        interrupting.interrupted(root / "interrupted", patch)
+    return {path.name: path for path in root.iterdir()}

@@ -4,6 +4,8 @@ Run as a program. Each file is read in a process of its own, a fork of one that 
 that one that crashes, hangs or fills the memory is seen.
 """
 
+# ruff: noqa: E731  (a name for how a file is made, in the loop that varies it)
+
 import gzip
 import io
 import json
@@ -317,7 +319,7 @@ class Runs:
         methods = ["oracle", "oracle+permutation"]
         model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         options = {"layers": "0", "transforms": moves, "methods": methods}
-        ip.probe(model, torch.rand(3, 3, 16, 16), out=folder / "probe", **options)  # type: ignore[arg-type]
+        ip.probe(model, torch.rand(3, 3, 16, 16), out=folder / "probe", **options)  # type: ignore[arg-type]  # (by name)
         trainer.train(tiny.config(), folder / "training", dataset=tiny.dataset())
         self.probe, self.training = (_held(folder / name) for name in ("probe", "training"))
         weights = {"0.weight": torch.zeros(2)}
@@ -450,7 +452,7 @@ def _weights(runs: Runs) -> Iterator[Case]:
         "a name\nof lines.pt": b"",
     }
     for name, content in special.items():
-        make = lambda folder, n=name, c=content: _write(folder / n, c)  # noqa: E731
+        make = lambda folder, n=name, c=content: _write(folder / n, c)
         yield Case(f"weights: {name}", make, _layers(name))
 
 
@@ -470,7 +472,7 @@ def _images(runs: Runs) -> Iterator[Case]:
             change = _replaced(f"images/x.{kind}", lambda path, held=held: path.write_bytes(held))
             yield Case(f"image.{kind}: {name}", change, _PROBE)
     for name, content in _pictures().items():
-        make = lambda folder, n=name, c=content: _write(folder / "images" / n, c)  # noqa: E731
+        make = lambda folder, n=name, c=content: _write(folder / "images" / n, c)
         yield Case(f"image: {name}", make, _PROBE)
     named = os.fsdecode(b"\xff\xfe.png")
     good = samples.images()["png"]
@@ -521,25 +523,25 @@ def _data(runs: Runs) -> Iterator[Case]:
     for name, held in heads.items():
         for packed in (False, True):
             part = gzip.compress(held) if packed else held
-            make = lambda f, p=part: _idx_set(f, **{"train-images-idx3-ubyte": p})  # noqa: E731
+            make = lambda f, p=part: _idx_set(f, **{"train-images-idx3-ubyte": p})
             yield Case(f"idx{'.gz' * packed}: {name}", make, _train("idx"))
-    bombed = lambda f: _idx_set(f, **{"train-labels-idx1-ubyte": _packed_zeros})  # noqa: E731
+    bombed = lambda f: _idx_set(f, **{"train-labels-idx1-ubyte": _packed_zeros})
     yield Case("idx.gz: a bomb", bombed, _train("idx"))
     yield Case("idx taken for mnist", _idx_set, _train("mnist"))
     for name, held in damages(samples.archive()).items():
-        make = lambda f, h=held: _write(f / "data" / "train.tar.gz", h)  # noqa: E731
+        make = lambda f, h=held: _write(f / "data" / "train.tar.gz", h)
         yield Case(f"svhn archive: {name}", make, _train("svhn"))
     slip = _archive(**{"../../../escaped": b"x", "/tmp/escaped": b"x"})
     yield Case("svhn slip", lambda f: _write(f / "data/train.tar.gz", slip), _train("svhn"))
     for name, held in _matlab().items():
-        make = lambda f, h=held: _write(f / "data" / "train_32x32.mat", h)  # noqa: E731
+        make = lambda f, h=held: _write(f / "data" / "train_32x32.mat", h)
         yield Case(f"svhn-cropped: {name}", make, _train("svhn-cropped"))
     with suppress(ImportError):
         with tempfile.TemporaryDirectory() as folder:
             whole = samples.digit_struct(Path(folder))
         yield from _each("digitStruct.mat", whole, _read_digits)
         for name, make in _digit_structs().items():
-            change = lambda f, m=make: m(f / "digitStruct.mat")  # noqa: E731
+            change = lambda f, m=make: m(f / "digitStruct.mat")
             yield Case(f"digitStruct: {name}", change, _read_digits)
 
 

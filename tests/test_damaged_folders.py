@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 import invariance_probe as ip
 from invariance_probe import report
@@ -16,7 +14,7 @@ from invariance_probe.training import runs, trainer
 from invariance_probe.training.runs import TrainResult
 from tests import damage
 from tests.profiles import THOROUGH
-from tests.training import interrupting, tiny
+from tests.training import tiny
 
 PROBE_KEYS = (
     *((name,) for name in ("model", "layers", "images", "methods", "moves", "provenance")),
@@ -36,19 +34,7 @@ TRAIN_KEYS = (
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A probe, maps put back, a finished and an interrupted training."""
-    root = tmp_path_factory.mktemp("runs")
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 4))
-    images = torch.rand(3, 3, 16, 16)
-    moves = [ip.Rotation(90), ip.Rotation(30)]
-    methods = ["oracle", "oracle+permutation"]
-    ip.probe(net, images, layers="0", transforms=moves, methods=methods, out=root / "probe")
-    methods = ["identity", "input", "oracle"]
-    ip.recover(net, images, layers="0", transforms=moves, methods=methods, out=root / "put back")
-    trainer.train(tiny.config(), root / "training", dataset=tiny.dataset())
-    with pytest.MonkeyPatch.context() as patch:
-        interrupting.interrupted(root / "interrupted", patch)
-    return {path.name: path for path in root.iterdir()}
+    return damage.make_run_folders(tmp_path_factory.mktemp("runs"))
 
 
 def _read_probe(folder: Path) -> None:
@@ -126,6 +112,7 @@ def test_damages_are_many() -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS) if THOROUGH else (0, 13))
+# what damaged numbers overflow to is no concern here
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_folders_are_refused_in_a_line_or_read(
     folders: dict[str, Path], tmp_path: Path, part: int

@@ -66,12 +66,12 @@ def test_neighbours_draw_other_numbers(draw: Callable[..., float]) -> None:
 
 def test_drawing_leaves_global_randomness_alone() -> None:
     """Neither torch's nor numpy's global generator is read or moved."""
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  # is it touched?
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  (the old state is what is asked about)  # is it touched?
     for purpose in PURPOSES:
         statistics.numpy_generator(0, purpose).random()
         torch.rand(1, generator=statistics.torch_generator(0, purpose))
     assert torch.equal(states[0], torch.get_rng_state())
-    assert (states[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert (states[1] == np.random.get_state()[1]).all()  # noqa: NPY002  (the old state is what is asked about)
 
 
 def test_repeated_measures_of_an_image_are_averaged() -> None:

@@ -143,11 +143,16 @@ def _any_warp(
         tallies = {kind: _Tally(kind, "real") for kind in attacks.KINDS}
         left = [
             _attack(
-                pairs.reference[i], pairs.moved[i], pairs.region[i], float(bound.error[i]),
-                config.warps, generator, tallies,
+                pairs.reference[i],
+                pairs.moved[i],
+                pairs.region[i],
+                float(bound.error[i]),
+                config.warps,
+                generator,
+                tallies,
             )
             for i in range(len(pairs))
-        ]  # fmt: skip
+        ]
         adversary = target.bound(torch.tensor(left, dtype=torch.float64)).fvu
         attacked = [{"layer": pairs.layer, **tally.row()} for tally in tallies.values()]
     return [

@@ -390,10 +390,10 @@ class _Warps(solver.Problem):
     family: families.Family
     minorants: minorants.Minorants
 
-    def normal(self, points: Tensor, starts: Tensor) -> solver.Normal:  # noqa: ARG002
+    def normal(self, points: Tensor, starts: Tensor) -> solver.Normal:  # noqa: ARG002  (`Objective`'s)
         return self.minorants.at(points)
 
-    def confine(self, points: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def confine(self, points: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002  (`Objective`'s)
         return self.family.confine(points)
 
 

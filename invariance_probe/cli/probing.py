@@ -104,7 +104,7 @@ class LayersCommand:
     def run(self) -> None:
         """List them."""
         model = load_model(self.model, self.weights)
-        image = _seen(model, self.images, self.crop, self.channels)
+        image = _seen(model, _own_side(model, self.images), self.crop, self.channels)
         side = image.shape[-1]
         patterns = None if self.pattern is None else [self.pattern]
         with features.forwarding(image):
@@ -213,9 +213,10 @@ class ProbeCommand:
             InvalidInputError: If they do not go together.
         """
         model = load_model(self.model, self.weights)
-        image = _seen(model, self.images, self.options.crop, self.channels)
+        own = _own_side(model, self.images)
+        image = _seen(model, own, self.options.crop, self.channels)
         channels, side = image.shape[1], image.shape[-1]
-        resize = self.resize or self.canvas or _resize(model, self.images, side)
+        resize = self.resize or self.canvas or _resize(model, own, side)
         canvas = self.canvas or min(rotating_canvas(side), resize or math.inf)
         if canvas < side:
             raise InvalidInputError(
@@ -323,7 +324,7 @@ def _fitting(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 
 
 def _seen(
-    model: LoadedModel, images: str | None, crop: int | None, channels: int | None
+    model: LoadedModel, own: int | None, crop: int | None, channels: int | None
 ) -> Float[Tensor, "1 channel side side"]:
     """A random image as a model takes it."""
     if channels is not None:
@@ -333,25 +334,26 @@ def _seen(
     if side is not None:
         check_integer("crop", side, 1)
         return torch.rand(1, count or 3, side, side)
-    return find_image(model.module, channels=count, sides=(_own_side(images),))
+    return find_image(model.module, channels=count, sides=(own,))
 
 
-def _own_side(images: str | None) -> int | None:
+def _own_side(model: LoadedModel, images: str | None) -> int | None:
     """Side of images that are square, of one size and smaller than usual ones."""
     sizes = set()
-    for path in find_files(images) if images is not None else ():
+    # they are looked at only where the model does not say what it was trained on
+    for path in find_files(images) if images is not None and model.crop is None else ():
         with suppress(InvalidInputError):  # said, or passed over, when it is loaded
             sizes.add(picture_size(path)[0])
     sides = {side for size in sizes for side in size}
     return next((side for side in sides if len(sides) == 1 and side < USUAL), None)
 
 
-def _resize(model: LoadedModel, images: str, side: int) -> int | None:
+def _resize(model: LoadedModel, own: int | None, side: int) -> int | None:
     """What the shorter side of images becomes: as much of them is seen as the model was shown."""
     if model.resize is not None and model.crop is not None:
         return max(side, round(model.resize * side / model.crop))
     # small images that fit are not enlarged
-    return side if model.crop is None and _own_side(images) == side else None
+    return side if own == side else None
 
 
 def _new_folder(name: str) -> Path:

@@ -159,7 +159,7 @@ def as_list(value: object) -> list[Any] | None:
         Its items; None for a text, and for what holds none.
     """
     with suppress(TypeError, RuntimeError):
-        return None if isinstance(value, str | bytes) else list(value)  # type: ignore[call-overload]
+        return None if isinstance(value, str | bytes) else list(value)  # type: ignore[call-overload]  # (tried)
     return None
 
 

@@ -150,4 +150,4 @@ def by_channel(values: float | Sequence[float]) -> tuple[float, ...]:
         One value, or one for each channel.
     """
     listed = as_list(values)
-    return (values,) if listed is None else tuple(listed)  # type: ignore[return-value]
+    return (values,) if listed is None else tuple(listed)  # type: ignore[return-value]  # (checked later)

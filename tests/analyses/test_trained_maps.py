@@ -26,7 +26,7 @@ def test_motions_lie_in_the_range_and_show_nothing_invented(name: str) -> None:
     }[perturbation.name]
     for move in [*moves, extreme]:
         if isinstance(move, ip.Rotation) and move is not extreme:
-            assert abs(move.degrees) < perturbation.limit  # type: ignore[attr-defined]
+            assert abs(move.degrees) < perturbation.limit  # type: ignore[attr-defined]  # (a rotation)
         if isinstance(move, ip.Scaling):
             assert 0.5 <= move.factor < 4
         if isinstance(move, ip.Translation):

@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 import invariance_probe as ip
 from invariance_probe import report
 from invariance_probe.report.html import render
 from invariance_probe.training import runs, trainer
 from invariance_probe.training.runs import TrainResult
+from tests.damage import make_run_folders
 from tests.fuzz.judging import Judge
 from tests.fuzz.mutations import damaged
 from tests.profiles import share
-from tests.training import interrupting, tiny
+from tests.training import tiny
 
 Reader = Callable[[Path], object]
 ODD = st.one_of(
@@ -63,19 +62,7 @@ READERS: dict[str, tuple[Reader, ...]] = {
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A probe, maps put back, a finished and an interrupted training."""
-    root = tmp_path_factory.mktemp("runs")
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 4))
-    images = torch.rand(3, 3, 16, 16)
-    moves = [ip.Rotation(90), ip.Rotation(30)]
-    methods = ["oracle", "oracle+permutation"]
-    ip.probe(net, images, layers="0", transforms=moves, methods=methods, out=root / "probe")
-    methods = ["identity", "input", "oracle"]
-    ip.recover(net, images, layers="0", transforms=moves, methods=methods, out=root / "put back")
-    trainer.train(tiny.config(), root / "training", dataset=tiny.dataset())
-    with pytest.MonkeyPatch.context() as patch:
-        interrupting.interrupted(root / "interrupted", patch)
-    return {path.name: path for path in root.iterdir()}
+    return make_run_folders(tmp_path_factory.mktemp("runs"))
 
 
 def _spoil_json(data: st.DataObject, path: Path) -> None:

@@ -22,10 +22,10 @@ def _next_float(net: nn.Module) -> None:
 
 CHANGES: dict[str, Callable[[nn.Module], object]] = {
     "the last bit of a weight": _next_float,
-    "a buffer": lambda net: net[1].running_mean.add_(1),  # type: ignore[index]
+    "a buffer": lambda net: net[1].running_mean.add_(1),  # type: ignore[index]  # a Sequential
     "a type": lambda net: net.double(),
     "a module without weights": lambda net: setattr(net, "2", nn.GELU()),
-    "a stride": lambda net: setattr(net, "0", _strided(net[0])),  # type: ignore[index]
+    "a stride": lambda net: setattr(net, "0", _strided(net[0])),  # type: ignore[index]  # the same
     "a name": lambda net: net.add_module("3", nn.Identity()),
 }
 
@@ -50,9 +50,9 @@ def test_how_weights_lie_in_memory_does_not_matter() -> None:
     """Channels last, a view of something larger, a mode or a gradient: the same model."""
     net = _net()
     before = fingerprint(net)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own
     net.train().requires_grad_(False)
-    weight = net[0].weight  # type: ignore[index]
+    weight = net[0].weight  # type: ignore[index]  # a Sequential
     weight.data = torch.cat([weight.data, weight.data])[:4]
     assert fingerprint(net) == before
 

@@ -25,8 +25,9 @@ def test_checks_chosen_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert verdict["evidence"]["cases"] == 10
     checked = found["claims"][0]["machine_checked"]
     assert (checked["word"], checked["theorem"]) == (
-        "in part", "p05_linear_criterion.P5_linear_criterion",
-    )  # fmt: skip
+        "in part",
+        "p05_linear_criterion.P5_linear_criterion",
+    )
     assert "continuous filters of bounded support, continuous images" in checked["assumptions"]
     assert found["main_theorem"]["word"] == "yes"
     assert "machine-checked: 0 of them, 2 more in part; the main theorem: yes" in printed

@@ -109,8 +109,10 @@ def test_sources_come_after_what_they_require() -> None:
     """The order of compilation respects what is required; a circle is refused."""
     after = "From Formal Require Import b c.\n"
     assert coq.in_order({"a.v": after, "b.v": "", "c.v": "From Formal Require Import b.\n"}) == [
-        "b.v", "c.v", "a.v",
-    ]  # fmt: skip
+        "b.v",
+        "c.v",
+        "a.v",
+    ]
     with pytest.raises(InvalidInputError, match="require each other"):
         coq.in_order({"a.v": "From Formal Require Import a.\n"})
 
