@@ -12,7 +12,10 @@ import torch
 from torch import nn
 
 import invariance_probe as ip
-from invariance_probe.training import trainer
+from invariance_probe import report
+from invariance_probe.report.html import render
+from invariance_probe.training import runs, trainer
+from invariance_probe.training.runs import TrainResult
 from tests.training import interrupting, tiny
 
 Damage = Callable[[Path], object]
@@ -118,3 +121,29 @@ def make_run_folders(root: Path) -> dict[str, Path]:
     with pytest.MonkeyPatch.context() as patch:
         interrupting.interrupted(root / "interrupted", patch)
     return {path.name: path for path in root.iterdir()}
+
+
+def report_of(folder: Path) -> None:
+    """Make the page of a run folder."""
+    render(report.page(report.find([folder], report.SIGNS)))
+
+
+def read_training(folder: Path) -> None:
+    """Read a training, and the table of it."""
+    TrainResult.load(folder)
+    runs.table(runs.read_runs(folder))
+
+
+def go_on(folder: Path) -> None:
+    """Go on with a training that was interrupted."""
+    trainer.train(tiny.config(), folder, dataset=tiny.dataset())
+
+
+def readers(read_probe: Callable[[Path], None]) -> dict[str, tuple[Callable[[Path], None], ...]]:
+    """List what is done with each of `make_run_folders`."""
+    return {
+        "probe": (read_probe, report_of),
+        "put back": (read_probe, report_of),
+        "training": (read_training, report_of),
+        "interrupted": (go_on,),
+    }

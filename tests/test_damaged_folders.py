@@ -1,20 +1,15 @@
 """Damaged run folders are read, or refused in one line that names a path."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import invariance_probe as ip
-from invariance_probe import report
-from invariance_probe.report.html import render
 from invariance_probe.results.figures import kinds
-from invariance_probe.training import runs, trainer
-from invariance_probe.training.runs import TrainResult
 from tests import damage
 from tests.profiles import THOROUGH
-from tests.training import tiny
 
 PROBE_KEYS = (
     *((name,) for name in ("model", "layers", "images", "methods", "moves", "provenance")),
@@ -47,25 +42,7 @@ def _read_probe(folder: Path) -> None:
         assert strip.maps.shape[1] == len(strip.channels)
 
 
-def _report(folder: Path) -> None:
-    render(report.page(report.find([folder], report.SIGNS)))
-
-
-def _read_training(folder: Path) -> None:
-    TrainResult.load(folder)
-    runs.table(runs.read_runs(folder))
-
-
-def _go_on(folder: Path) -> None:
-    trainer.train(tiny.config(), folder, dataset=tiny.dataset())
-
-
-READERS: dict[str, tuple[Callable[[Path], None], ...]] = {
-    "probe": (_read_probe, _report),
-    "put back": (_read_probe, _report),
-    "training": (_read_training, _report),
-    "interrupted": (_go_on,),
-}
+READERS = damage.readers(_read_probe)
 
 
 def _damages() -> Iterator[tuple[str, str, str, damage.Damage]]:

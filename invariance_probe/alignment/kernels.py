@@ -74,33 +74,18 @@ def _added(sums, x, y, rr, rx, ry, xx, xy, yy):
     bx, by = xy * x, xy * y
     cx, cy = yy * x, yy * y
     # a row a block of J^T J, which the formatter would write a line a sum
+    # a row of three is (x, y, 1) times one number: the formatter is kept from parting them
     return (
         sums[0] + rr,
-        sums[1] + rx * x,
-        sums[2] + rx * y,
-        sums[3] + rx,
-        sums[4] + ry * x,
-        sums[5] + ry * y,
-        sums[6] + ry,
-        sums[7] + ax * x,
-        sums[8] + ax * y,
-        sums[9] + ax,
-        sums[10] + ay * y,
-        sums[11] + ay,
-        sums[12] + xx,
-        sums[13] + bx * x,
-        sums[14] + bx * y,
-        sums[15] + bx,
-        sums[16] + by * y,
-        sums[17] + by,
-        sums[18] + xy,
-        sums[19] + cx * x,
-        sums[20] + cx * y,
-        sums[21] + cx,
-        sums[22] + cy * y,
-        sums[23] + cy,
-        sums[24] + yy,
-    )  # fmt: skip  (a block of the matrix a line)
+        sums[1] + rx * x, sums[2] + rx * y, sums[3] + rx,
+        sums[4] + ry * x, sums[5] + ry * y, sums[6] + ry,
+        sums[7] + ax * x, sums[8] + ax * y, sums[9] + ax,
+        sums[10] + ay * y, sums[11] + ay, sums[12] + xx,
+        sums[13] + bx * x, sums[14] + bx * y, sums[15] + bx,
+        sums[16] + by * y, sums[17] + by, sums[18] + xy,
+        sums[19] + cx * x, sums[20] + cx * y, sums[21] + cx,
+        sums[22] + cy * y, sums[23] + cy, sums[24] + yy,
+    )  # fmt: skip
 
 
 _NOTHING = (_0,) * _SUMS

@@ -1,6 +1,5 @@
 """The search for affine warps: starts, coarse to fine, and the steps between."""
 
-import functools
 import math
 import threading
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from torch import Tensor
 from invariance_probe.alignment import distortion, metrics, objectives, solver
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_choice, check_integer, check_number
+from invariance_probe.machine import where_numba_is
 from invariance_probe.plane import coordinates
 
 Rounds = tuple[tuple[int, int], ...]
@@ -403,13 +403,11 @@ def _compiled(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
     return _fused() if _is_compiled(device, dtype) else None
 
 
-@functools.cache
-def _fused() -> ModuleType | None:
-    # RuntimeError: numba finds no folder in which it may keep what it compiles
-    try:
-        from invariance_probe.alignment import fused
-    except (ImportError, RuntimeError):
-        return None
+@where_numba_is
+def _fused() -> ModuleType:
+    """The compiled search."""
+    from invariance_probe.alignment import fused
+
     return fused
 
 

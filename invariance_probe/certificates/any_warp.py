@@ -10,7 +10,6 @@ negative weights leave the hulls, and padding with zeros, which beyond the borde
 and mixtures of it with border cells. Nearest-*vector* distances are no bound: mixtures come closer.
 """
 
-import functools
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -24,7 +23,7 @@ from torch import Tensor
 from invariance_probe.certificates import hulls
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer, check_maps, check_tensor
-from invariance_probe.machine import workers
+from invariance_probe.machine import where_numba_is, workers
 
 EXACT_UP_TO = 2**20
 """Positions times cells of a pair that are looked at, unless a caller spends more: all positions of
@@ -252,14 +251,11 @@ def _to_nearest_hull(cells: Cells, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-@functools.cache
-def _loops() -> ModuleType | None:
-    """The compiled loops, where numba is there."""
-    # RuntimeError: numba finds no folder in which it may keep what it compiles
-    try:
-        from invariance_probe.certificates import sieve
-    except (ImportError, RuntimeError):
-        return None
+@where_numba_is
+def _loops() -> ModuleType:
+    """The compiled loops."""
+    from invariance_probe.certificates import sieve
+
     return sieve
 
 

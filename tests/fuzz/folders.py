@@ -13,15 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import invariance_probe as ip
-from invariance_probe import report
-from invariance_probe.report.html import render
-from invariance_probe.training import runs, trainer
-from invariance_probe.training.runs import TrainResult
-from tests.damage import make_run_folders
+from tests.damage import make_run_folders, readers
 from tests.fuzz.judging import Judge
 from tests.fuzz.mutations import damaged
 from tests.profiles import share
-from tests.training import tiny
 
 Reader = Callable[[Path], object]
 ODD = st.one_of(
@@ -38,25 +33,7 @@ def _read_probe(folder: Path) -> None:
         result.moving()
 
 
-def _report(folder: Path) -> None:
-    render(report.page(report.find([folder], report.SIGNS)))
-
-
-def _read_training(folder: Path) -> None:
-    TrainResult.load(folder)
-    runs.table(runs.read_runs(folder))
-
-
-def _go_on(folder: Path) -> None:
-    trainer.train(tiny.config(), folder, dataset=tiny.dataset())
-
-
-READERS: dict[str, tuple[Reader, ...]] = {
-    "probe": (_read_probe, _report),
-    "put back": (_read_probe, _report),
-    "training": (_read_training, _report),
-    "interrupted": (_go_on,),
-}
+READERS = readers(_read_probe)
 
 
 @pytest.fixture(scope="module")

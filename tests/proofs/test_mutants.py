@@ -72,6 +72,7 @@ right_pose = P15.predicted_pose
 right_mean = P7.symmetric_part
 
 # module of the claim, number of the setting, where the formula is, its name, the broken formula
+# one mutant lies on a line or two: the formatter is kept from parting them
 MUTANTS = {
     "P1 wrong sign": (P1, 0, P1, "position_in_unshifted", lambda x, d: x + d),
     "P1 no shift": (P1, 0, P1, "position_in_unshifted", lambda x, d: x),
@@ -81,83 +82,47 @@ MUTANTS = {
     "P2 h for its inverse": (P2, 0, P2, "undoing", lambda h: h),
     "P2 transpose for inverse": (P2, 0, P2, "undoing", lambda h: h.T),
     "P2 adjugate for inverse": (
-        P2,
-        0,
-        P2,
-        "undoing",
-        lambda h: plane_maps.inverse(h) * plane_maps.determinant(h),
+        P2, 0, P2, "undoing", lambda h: plane_maps.inverse(h) * plane_maps.determinant(h)
     ),
     "P2 turned on": (P2, 1, P2, "undoing_symmetry", lambda h: h),
     "P2 flip forgotten": (P2, 1, P2, "undoing_symmetry", lambda h: Symmetry(-h.turns % 4)),
     "P3 inverse": (
-        P3,
-        0,
-        P3,
-        "predicted_displacement",
-        lambda h, x: plane_maps.move(plane_maps.inverse(h), x),
+        P3, 0, P3, "predicted_displacement", lambda h, x: plane_maps.move(plane_maps.inverse(h), x)
     ),
     "P3 identity": (P3, 0, P3, "predicted_displacement", lambda h, x: x),
     "P3 transpose": (P3, 0, P3, "predicted_displacement", lambda h, x: plane_maps.move(h.T, x)),
     "P4 shift forgotten": (P4, 0, P4, "moved_maps", lambda m, h, b: tuple(f.moved(h) for f in m)),
     "P4 shift before": (
-        P4,
-        0,
-        P4,
-        "moved_maps",
-        lambda m, h, b: tuple(f.shifted(b).moved(h) for f in m),
+        P4, 0, P4, "moved_maps", lambda m, h, b: tuple(f.shifted(b).moved(h) for f in m)
     ),
     "P4 inverse": (
-        P4,
-        0,
-        P4,
-        "moved_maps",
+        P4, 0, P4, "moved_maps",
         lambda m, h, b: tuple(f.moved(plane_maps.inverse(h)).shifted(b) for f in m),
     ),
     "P5 no determinant": (
-        P5,
-        0,
-        P5,
-        "seen_filter",
+        P5, 0, P5, "seen_filter",
         lambda f, h, b: 1 / abs(plane_maps.determinant(h)) * warped_back(f, h, b),
     ),
     "P5 inverse": (
-        P5,
-        0,
-        P5,
-        "seen_filter",
+        P5, 0, P5, "seen_filter",
         lambda f, h, b: warped_back(f, plane_maps.inverse(h), b),
     ),
     "P5 shift forgotten": (P5, 0, P5, "seen_filter", lambda f, h, b: warped_back(f, h)),
     "P5 signed determinant": (
-        P5,
-        0,
-        P5,
-        "seen_filter",
+        P5, 0, P5, "seen_filter",
         lambda f, h, b: np.sign(plane_maps.determinant(h)) * warped_back(f, h, b),
     ),
     "P5 kernel moved the wrong way": (P5, 1, P5, "seen_kernel", lambda k, h: h(k)),
     "P6 areas only": (P6, 0, P6, "forced_defect", lambda f, h: defects.norm_bound(h)),
     "P6 determinant without root": (
-        P6,
-        0,
-        defects,
-        "norm_bound",
-        lambda h: abs(abs(plane_maps.determinant(h)) - 1),
+        P6, 0, defects, "norm_bound", lambda h: abs(abs(plane_maps.determinant(h)) - 1)
     ),
     "P6 steps not counted": (P6, 0, defects, "orbit_bound", lambda f, h: math.sqrt(2)),
     "P6 norms added": (
-        P6,
-        0,
-        defects,
-        "norm_bound",
-        lambda h: math.sqrt(abs(plane_maps.determinant(h))) + 1,
+        P6, 0, defects, "norm_bound", lambda h: math.sqrt(abs(plane_maps.determinant(h))) + 1
     ),
     "P7 one element short": (
-        P7,
-        0,
-        P7,
-        "symmetric_part",
-        lambda f, h, q: right_mean(f, h, max(1, q - 1)),
+        P7, 0, P7, "symmetric_part", lambda f, h, q: right_mean(f, h, max(1, q - 1))
     ),
     "P7 pair only": (P7, 0, P7, "symmetric_part", lambda f, h, q: right_mean(f, h, 2)),
     "P7 not averaged": (P7, 0, P7, "symmetric_part", lambda f, h, q: q * right_mean(f, h, q)),
@@ -182,35 +147,21 @@ MUTANTS = {
     "P12 difference": (P12, 2, P12, "pooled", lambda m, q: m[:, ::q] - 2 * m[:, 1::q]),
     "P13 h": (P13, 0, spectral, "transported", lambda w, h: plane_maps.move(h, w)),
     "P13 inverse": (
-        P13,
-        0,
-        spectral,
-        "transported",
+        P13, 0, spectral, "transported",
         lambda w, h: plane_maps.move(plane_maps.inverse(h), w),
     ),
     "P13 transpose": (P13, 0, spectral, "transported", lambda w, h: plane_maps.move(h.T, w)),
     "P13 normalised by the other": (
-        P13,
-        0,
-        spectral,
-        "linear_residual",
+        P13, 0, spectral, "linear_residual",
         lambda m: (m[..., 0] + m[..., 1] - 2 * m[..., 2]) / m[..., 1],
     ),
     "P13 as if uncorrelated": (
-        P13,
-        0,
-        spectral,
-        "rectified_product",
-        lambda v, w, c: np.sqrt(v * w) / (2 * np.pi),
+        P13, 0, spectral, "rectified_product", lambda v, w, c: np.sqrt(v * w) / (2 * np.pi)
     ),
     "P13 half the covariance": (P13, 0, spectral, "rectified_product", lambda v, w, c: c / 2),
     "P13 nearest sample": (P13, 2, sampled_spectral, "cubic", lambda d: np.abs(d) < 0.5),
     "P13 read as a line": (
-        P13,
-        2,
-        sampled_spectral,
-        "cubic",
-        lambda d: np.maximum(1 - np.abs(d), 0),
+        P13, 2, sampled_spectral, "cubic", lambda d: np.maximum(1 - np.abs(d), 0)
     ),
     "P14 stride forgotten": (P14, 0, P14, "pixels_for", lambda coarse, stride: coarse),
     "P14 wrong sign": (P14, 0, P14, "pixels_for", lambda coarse, stride: -coarse * stride),
@@ -219,23 +170,15 @@ MUTANTS = {
     "P15 transposed": (P15, 0, P15, "predicted_pose", lambda m, g: right_pose(m, g).T),
     "P15 filters ignored": (P15, 0, P15, "predicted_pose", pose_without_correction),
     "P15 inverse": (
-        P15,
-        0,
-        P15,
-        "predicted_pose",
-        lambda m, g: plane_maps.inverse(right_pose(m, g)),
+        P15, 0, P15, "predicted_pose", lambda m, g: plane_maps.inverse(right_pose(m, g))
     ),
     "P16 reversed": (P16, 0, P16, "composed", lambda hs: np.linalg.multi_dot([*hs, np.eye(2)])),
     "P16 last step only": (P16, 0, P16, "composed", lambda hs: hs[-1]),
     "P16 no blur": (P16, 1, P16, "gain", lambda shift, w: 1.0),
     "P16 whole part counted": (
-        P16,
-        1,
-        P16,
-        "gain",
-        lambda shift, w: abs((1 - shift) + shift * np.exp(-1j * w)),
+        P16, 1, P16, "gain", lambda shift, w: abs((1 - shift) + shift * np.exp(-1j * w))
     ),
-}  # fmt: skip  (a mutant a line)
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
