@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import metrics
+from invariance_probe.alignment import glance, metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
@@ -39,6 +40,25 @@ class Alignment:
     n_iter: Int[Tensor, " pair"]
     region: Bool[Tensor, "pair height width"]
     mode: str = "bilinear"
+
+    def __repr__(self) -> str:
+        """One screen: the tensors' own would be pages."""
+        return glance.text(*self._glance())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return glance.page(*self._glance())
+
+    def _glance(self) -> tuple[str, pd.DataFrame]:
+        """What both show."""
+        return glance.title("Alignment", self.region), glance.table(
+            self.left, self.outcome, self.n_iter
+        )
+
+    @property
+    def left(self) -> dict[str, Float[Tensor, " pair"]]:
+        """Fraction of variance unexplained by warp: without one, the oracle's, the best found."""
+        return {"identity": self.identity.fvu, "oracle": self.oracle.fvu, "affine": self.fvu}
 
     @property
     def fvu(self) -> Float[Tensor, " pair"]:

@@ -13,11 +13,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import distortion, metrics, objectives, search, solver
+from invariance_probe.alignment import distortion, glance, metrics, objectives, search, solver
 from invariance_probe.alignment.aligning import Alignment, align_with, prepared
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
@@ -71,6 +72,21 @@ class Flow:
     outcome: list[Outcome]
     n_iter: Int[Tensor, " pair"]
     mode: str = "bilinear"
+
+    def __repr__(self) -> str:
+        """One screen: the tensors' own would be pages."""
+        return glance.text(*self._glance())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return glance.page(*self._glance())
+
+    def _glance(self) -> tuple[str, pd.DataFrame]:
+        """What both show."""
+        left = self.affine.left | {"flow": self.fvu}
+        return glance.title("Flow", self.affine.region), glance.table(
+            left, self.outcome, self.n_iter
+        )
 
     @property
     def fvu(self) -> Float[Tensor, " pair"]:

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import METHODS, Method
-from invariance_probe.results.style import AXIS_LABELS, RESIDUAL, caption
+from invariance_probe.results.style import AXIS_LABELS, RESIDUAL, Figure, caption
 from invariance_probe.results.tables import ProbeTables
 
 

@@ -2,15 +2,13 @@
 
 import difflib
 
-from matplotlib.figure import Figure
-
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.curves import plot_depth, plot_parameter
 from invariance_probe.results.maps import plot_maps
 from invariance_probe.results.methods import Method
 from invariance_probe.results.recovery_figures import plot_predictions, plot_recovery
 from invariance_probe.results.shares import plot_channels, plot_parts
-from invariance_probe.results.style import figure_style
+from invariance_probe.results.style import Figure, figure_style
 from invariance_probe.results.tables import ProbeTables
 
 _DRAWN = {

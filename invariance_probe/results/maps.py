@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from invariance_probe.results.strips import Strip
+from invariance_probe.results.style import Figure
 from invariance_probe.results.tables import ProbeTables
 
 STAGES = ("reference", "moved", "oracle-warped", "best-warped", "difference")

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.maps import picture, show
 from invariance_probe.results.methods import METHODS, Method
 from invariance_probe.results.predictions import TOP, UPRIGHT
 from invariance_probe.results.strips import Strip
-from invariance_probe.results.style import caption
+from invariance_probe.results.style import Figure, caption
 from invariance_probe.results.tables import ProbeTables
 
 _LABELS = {

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from invariance_probe.alignment.metrics import METRICS
+from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform, described
-from invariance_probe.results import decomposition, recovery, rows
+from invariance_probe.results import decomposition, glance, recovery, rows
+from invariance_probe.results.methods import Method
 from invariance_probe.results.reading import FORMAT
 from invariance_probe.results.strips import Strip
-from invariance_probe.results.tables import ProbeTables
+from invariance_probe.results.tables import ProbeTables, best_is_high
+from invariance_probe.statistics import by_image
 
 if TYPE_CHECKING:
+    import matplotlib.axes
     import matplotlib.figure  # slow to import, and measuring draws nothing
 
 _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
@@ -25,6 +29,68 @@ _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
 
 class ProbeResult(ProbeTables):
     """A probe's tables, and what they say: summed up, explained, drawn, written."""
+
+    def __repr__(self) -> str:
+        """One screen: the dataclass's own would hold every table in full."""
+        return glance.text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table and a small figure."""
+        from invariance_probe.results import figures  # slow to import, see above
+
+        likely = [k for k in figures.kinds(self) if k in {"depth", "recovery"}]
+        return glance.page(self, likely[0] if likely else None)
+
+    def per_image(
+        self, by: Sequence[str] = ("layer", "transform", "method", "metric")
+    ) -> pd.DataFrame:
+        """List what `summary` averages: one value an image.
+
+        Args:
+            by: Columns that make a group, as of `summary`.
+
+        Returns:
+            These columns, ``image`` and ``value``, the mean over a family's parameters, NaN where
+            an image has none.
+        """
+        wide = by_image(*self.grouped(by))
+        stacked = wide.stack(future_stack=True)  # keeps NaN, and what belongs to a group together
+        listed: pd.DataFrame = stacked.rename("value").reset_index()
+        return listed
+
+    def worst(self, count: int = 5, *, method: str | None = None) -> pd.DataFrame:
+        """List the pairs that are aligned worst, for a look at their images.
+
+        Args:
+            count: How many.
+            method: Which method's; ``"affine"`` by default, or the likeliest that was measured.
+
+        Returns:
+            ``image``, ``layer``, ``transform``, ``parameter`` and, of the run's first metric, the
+            ``value`` beside the pair's own ``floor`` and ``unrelated`` where they were measured.
+
+        Raises:
+            InvalidInputError: If the run has no such method.
+        """
+        chosen = glance.best_warp(self) if method is None else method
+        if chosen not in self.methods:
+            raise InvalidInputError(
+                f"method {chosen!r} was not measured; this run has {', '.join(self.methods)}"
+            )
+        metric = glance.headline_metric(self)
+        rows_ = self.moving()
+        rows_ = rows_[rows_["metric"] == metric]
+        keys = ["image", "layer", "transform", "parameter", "transform_number"]
+        listed = rows_[rows_["method"] == chosen][[*keys, "value"]]
+        for other in (Method.FLOOR, Method.UNRELATED):
+            if other in self.methods and other != chosen:
+                beside = rows_[rows_["method"] == other][[*keys, "value"]]
+                beside = beside.rename(columns={"value": str(other)}).drop(columns="parameter")
+                listed = listed.merge(beside, on=[k for k in keys if k != "parameter"], how="left")
+        ordered = listed.sort_values(
+            "value", ascending=best_is_high(metric), kind="stable", na_position="last"
+        )
+        return ordered.head(count).drop(columns="transform_number").reset_index(drop=True)
 
     def decomposition(self, by: Sequence[str] = ("layer", "transform")) -> pd.DataFrame:
         """Split what the oracle warp leaves into its parts: see `decomposition.decomposition`.
@@ -51,8 +117,10 @@ class ProbeResult(ProbeTables):
         """
         return recovery.recovered_share(self, metric, by)
 
-    def plot(self, kind: str) -> "matplotlib.figure.Figure":
-        """Draw a figure.
+    def plot(
+        self, kind: str, ax: "matplotlib.axes.Axes | None" = None
+    ) -> "matplotlib.figure.Figure":
+        """Draw a figure, which a notebook shows.
 
         Args:
             kind: A family of the run (``"rotation"``, ``"scaling"``, ...) for the residual against
@@ -60,13 +128,15 @@ class ProbeResult(ProbeTables):
                 themselves, ``"parts"`` for the decomposition of the residual, ``"channels"`` for
                 which channel took whose place; of a run of `recover` ``"recovery"`` for its first
                 metric by layer, ``"predictions"`` for what the network says of one image.
+            ax: Axes of your own figure, for one panel of a family or of ``"depth"``, see
+                `panels.draw`; by default a new figure with all panels.
 
         Returns:
-            A matplotlib figure.
+            A matplotlib figure: the new one, or that of `ax`.
         """
-        from invariance_probe.results import figures  # slow to import, see above
+        from invariance_probe.results import figures, panels  # slow to import, see above
 
-        return figures.plot(self, kind)
+        return figures.plot(self, kind) if ax is None else panels.draw(self, kind, ax)
 
     def save(self, out: str | Path) -> Path:
         """Write the run folder, whole or not at all.

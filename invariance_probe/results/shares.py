@@ -8,14 +8,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from invariance_probe.alignment import mixing
 from invariance_probe.results import decomposition
 from invariance_probe.results.methods import Warp
-from invariance_probe.results.style import RESIDUAL, caption
+from invariance_probe.results.style import RESIDUAL, Figure, caption
 from invariance_probe.results.tables import ProbeTables
 
 PART_COLOURS = {

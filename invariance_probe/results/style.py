@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.figure
 import seaborn as sns
-from matplotlib.figure import Figure
 
 from invariance_probe.results.tables import ProbeTables
 from invariance_probe.statistics import FEWEST, interval_words
@@ -21,6 +21,16 @@ AXIS_LABELS = {
     "affine": "transform (number)",
 }
 RESIDUAL = "fraction of variance unexplained"
+
+
+class Figure(mpl.figure.Figure):
+    """A figure that a notebook shows, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        """What notebooks ask for."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=100, bbox_inches="tight")
+        return stream.getvalue()
 
 
 @contextmanager
@@ -50,7 +60,7 @@ def caption(tables: ProbeTables, intervals: str = "ribbons") -> str:
     return f"{tables.config['model']}, {said}"
 
 
-def svg(figure: Figure, name: str) -> bytes:
+def svg(figure: mpl.figure.Figure, name: str) -> bytes:
     """Write a figure as vectors; the same figure under the same name gives the same bytes.
 
     Args:
@@ -67,7 +77,7 @@ def svg(figure: Figure, name: str) -> bytes:
     return stream.getvalue()
 
 
-def save(figure: Figure, stem: Path) -> None:
+def save(figure: mpl.figure.Figure, stem: Path) -> None:
     """Write a figure as PNG and SVG.
 
     Args:

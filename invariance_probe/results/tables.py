@@ -117,8 +117,7 @@ class ProbeTables:
             (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and methods in
             their natural order. No rows if every transform of the run is left out.
         """
-        keys = numbered(by)
-        rows = self.table if "parameter" in keys else self.moving()
+        rows, keys = self.grouped(by)
         if rows.empty:
             return pd.DataFrame(columns=[*keys, *SUMMED])
         wide = by_image(rows, keys)
@@ -137,6 +136,18 @@ class ProbeTables:
             low, high = np.where(share, [least, most], [low, high])
         columns = (mean, low, high, *_single_images(wide), count)
         return out.assign(**dict(zip(SUMMED, columns, strict=True)))
+
+    def grouped(self, by: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+        """Say which rows a summary averages, and what makes a group of them.
+
+        Args:
+            by: Columns that make a group, as of `summary`.
+
+        Returns:
+            The rows, and the columns with all that belongs to them.
+        """
+        keys = numbered(by)
+        return (self.table if "parameter" in keys else self.moving()), keys
 
     def partners(self, wide: pd.DataFrame) -> Int[np.ndarray, "group image"]:
         """Find out which images the pairs of unrelated ones share.
@@ -261,6 +272,18 @@ def numbered(by: Sequence[str]) -> list[str]:
     return keys
 
 
+def best_is_high(metric: str) -> bool:
+    """Tell which way a metric points.
+
+    Args:
+        metric: Its name.
+
+    Returns:
+        True if its highest value is its best.
+    """
+    return metric in {*BEST_HIGH, *SHARES, "output_cosine"}
+
+
 def _single_images(
     wide: pd.DataFrame,
 ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], list[str], list[str]]:
@@ -269,7 +292,7 @@ def _single_images(
     names = np.array([str(name) for name in wide.columns], dtype=object)
     metrics = wide.index.get_level_values("metric") if "metric" in wide.index.names else []
     sign = np.ones(len(wide))
-    sign[[metric in {*BEST_HIGH, *SHARES, "output_cosine"} for metric in metrics]] = -1
+    sign[[best_is_high(metric) for metric in metrics]] = -1
     known = np.isfinite(values)
     some = known.any(1)
     median, worst = np.full((2, len(wide)), np.nan)

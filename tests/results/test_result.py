@@ -11,7 +11,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.results import figures, style
 from invariance_probe.results.result import ProbeResult
-from tests.results.planted import EXPLAINED, permuted, planted, strip
+from tests.results.planted import EXPLAINED, permuted, planted, put_back, strip
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,39 @@ def test_channels_name_the_transform_that_moved_them(explained: ProbeResult) -> 
     """The table of channels has kind and parameter beside the transform's number."""
     columns = ["layer", "transform", "parameter", "transform_number"]
     assert explained.channels[columns].iloc[0].tolist() == ["shallow", "rotation", 90, 0]
+
+
+def test_images_one_by_one_make_the_summary(explained: ProbeResult) -> None:
+    """The means of per_image are those of the summary, in the same order of groups."""
+    keys = ["layer", "transform", "method", "metric"]
+    one_by_one = explained.per_image()
+    assert list(one_by_one) == [*keys, "image", "value"]
+    means = one_by_one.groupby(keys, observed=True)["value"].mean()
+    summary = explained.summary().set_index(keys)["mean"]
+    pd.testing.assert_series_equal(means, summary, check_names=False)
+    assert one_by_one["image"].tolist()[:4] == ["image 0", "image 1", "image 2", "image 0"]
+
+
+def test_the_worst_pairs_come_first(explained: ProbeResult) -> None:
+    """They are those of the best warp, beside their floors; other methods are asked for by name."""
+    found = explained.worst(3)
+    assert found["value"].tolist() == [1.1, 1.1, 0.9]
+    assert found["image"].tolist() == ["image 1", "image 1", "image 0"]
+    assert found["floor"].tolist() == [0.1, 0.1, 0.1]
+    assert explained.worst(1, method="oracle")["value"].tolist() == [1.2]
+    with pytest.raises(InvalidInputError, match="'flow' was not measured; this run has oracle"):
+        explained.worst(method="flow")
+    # where the highest value is best, the lowest is worst
+    back = put_back()
+    assert (
+        back.worst(1)["value"][0]
+        == back.per_image().query("method == 'oracle' and metric == 'agreement'")["value"].min()
+    )
+
+
+def test_a_figure_shows_itself_in_a_notebook(explained: ProbeResult) -> None:
+    """Figures bring their picture, as pyplot, which would show them, is not imported."""
+    assert explained.plot("depth")._repr_png_().startswith(b"\x89PNG")
 
 
 def test_folders_that_hold_something_are_refused(explained: ProbeResult, tmp_path: Path) -> None:
