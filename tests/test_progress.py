@@ -1,10 +1,13 @@
 """The bar and the live line, on a terminal and where there is none."""
 
 import io
+import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from invariance_probe import progress
 from invariance_probe.progress import LiveLine, Progress
 
 
@@ -54,14 +57,62 @@ def test_a_terminal_shows_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.endswith("\x1b[1A\x1b[2K")  # up and cleared: the line is gone
 
 
-@pytest.mark.parametrize(("shown", "is_one"), [(False, True), (True, False), (False, False)])
-def test_elsewhere_nothing_is_written(
-    monkeypatch: pytest.MonkeyPatch, shown: bool, is_one: bool
-) -> None:
-    """A log file, and who asked for none, get not one character."""
+@pytest.mark.parametrize("is_one", [True, False])
+def test_who_asks_for_none_gets_none(monkeypatch: pytest.MonkeyPatch, is_one: bool) -> None:
+    """Not one character is written, to a terminal or to a log."""
     terminal = attached(monkeypatch, is_one=is_one)
-    assert not use_both(shown=shown)
+    assert not use_both(shown=False)
     assert terminal.getvalue() == ""
+
+
+def test_a_log_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing before the pause is over; then whole lines without control characters."""
+    log = attached(monkeypatch, is_one=False)
+    assert not use_both(shown=True)
+    assert log.getvalue() == ""
+    monkeypatch.setattr(progress, "PAUSE_SECONDS", 0.0)
+    assert use_both(shown=True)
+    counted, line = log.getvalue().splitlines()
+    assert re.fullmatch(r"training: 2 of 5 networks, 0:0\d elapsed, about 0:\d\d left", counted)
+    assert line.startswith("step 3 of 10")
+    assert line.endswith("end"), "a log is as wide as its lines"
+
+
+def test_what_stays_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note is written to a log without a pause, and above the bar of a terminal."""
+    for is_one in (True, False):
+        terminal = attached(monkeypatch, is_one=is_one)
+        with Progress(True) as bar:
+            bar.start(3)
+            bar.note("first: [0.5]")
+        assert "first: [0.5]\n" in terminal.getvalue()
+
+
+class Cell:
+    """What a notebook shows of a line."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def update(self, text: str) -> None:
+        """Replace the line."""
+        self.texts.append(text)
+
+
+def test_a_notebook_replaces_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a kernel the count stands in the cell's output, escaped, and stderr stays empty."""
+    stderr, cell = attached(monkeypatch, is_one=False), Cell()
+    kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    display = SimpleNamespace(HTML=str, display=lambda _text, display_id: cell)
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with Progress(True, doing="a<b") as bar:
+        bar.start(4)
+        bar.advance(1)
+        bar.advance(1)  # within half a second: not shown
+    (text,) = cell.texts
+    assert text.startswith("<pre>a&lt;b: 1 of 4 images")
+    assert stderr.getvalue() == ""
 
 
 @pytest.mark.parametrize("kind", [Progress, LiveLine])
