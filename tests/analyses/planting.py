@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analyses import __main__ as command
+from analyses import command
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analyses import __main__ as command
-from analyses import answer
+from analyses import answer, command
 from tests.analyses.planting import Planted, refused
 
 FILES = {"config.json", "results.parquet", "summary.csv", "speed.png", "speed.svg"}

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analyses import __main__ as command
-from analyses import training_plan
+from analyses import command, training_plan
 from analyses.questions import consequences, depth, iterations, placement, price
 from analyses.training_plan import Setup, TrainingPlan, keep, keep_numbers, kept_numbers
 from invariance_probe.errors import InvalidInputError

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proofs import __main__ as command
-from proofs import checking
+from proofs import checking, command
 from proofs.claims import CLAIMS
 from proofs.formal import coq, log
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from proofs import __main__ as command
+from proofs import command
 from proofs.claims import CLAIMS
 from proofs.gallery import PICTURES, draw
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses import __main__ as command
+from analyses import command
 from analyses.questions import certificates
 from invariance_probe.certificates import attacks
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analyses import __main__ as command
+from analyses import command
 from analyses.questions import controls as analysis
 from invariance_probe import controls
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import invariance_probe as ip
-from analyses import __main__ as command
+from analyses import command
 from analyses.efficientnet_pairs import efficientnet_pairs, turns_and_scalings
 from analyses.questions import search_quality
 from invariance_probe.alignment import search

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analyses import __main__ as command
+from analyses import command
 from analyses.questions import training_speed
 
 

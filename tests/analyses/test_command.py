@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analyses import __main__ as command
-from analyses import questions, report
+from analyses import command, questions, report
 from invariance_probe.report import find
 from tests.analyses.planting import Planted, refused
 from tests.report.parsed import Reader, complaints
