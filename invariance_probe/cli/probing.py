@@ -51,7 +51,10 @@ Weights = Annotated[
     tyro.conf.arg(help="State dict to load: .safetensors, or a file torch loads weights-only."),
 ]
 Images = Annotated[
-    str, tyro.conf.arg(help="A folder of images, or 'photographs' (those in scikit-image's wheel).")
+    str,
+    tyro.conf.arg(
+        help="A folder of images, one image, or 'photographs' (those in scikit-image's wheel)."
+    ),
 ]
 Crop = Annotated[
     int | None,
@@ -79,7 +82,7 @@ Out = Annotated[
 ]
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON instead of a table.", name="json")]
 ShowProgress = Annotated[
-    bool, tyro.conf.arg(help="Show progress and time left on stderr, if that is a terminal.")
+    bool, tyro.conf.arg(help="Show the first result, progress and time left on stderr.")
 ]
 Device = Annotated[str, tyro.conf.arg(help="auto, cpu, cuda or cuda:K.")]
 SkipBad = Annotated[bool, tyro.conf.arg(help="Go on without images that cannot be read.")]
@@ -94,7 +97,7 @@ class LayersCommand:
     crop: Crop = None
     channels: Channels = None
     images: Annotated[
-        str | None, tyro.conf.arg(help="A folder of images whose size the model is asked for.")
+        str | None, tyro.conf.arg(help="Images whose size the model is asked for, as of probe.")
     ] = None
     pattern: Annotated[
         str | None, tyro.conf.arg(help="Show only layers whose name matches, e.g. '_blocks.*'.")
@@ -122,7 +125,8 @@ class ProbeCommand:
     layers: Annotated[
         Words,
         tyro.conf.arg(
-            help="Names or patterns of layers, see `invariance-probe layers` (default: "
+            help="Names or patterns of layers, parted by spaces or commas, see `invariance-probe "
+            "layers` (default: "
             f"{' '.join(DEMO_LAYERS)} of EfficientNet-Lite; other models need it)."
         ),
     ] = ()

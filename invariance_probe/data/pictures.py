@@ -415,8 +415,8 @@ def open_images(
     """Find images by name.
 
     Args:
-        images: ``photographs`` (those in the wheel of scikit-image) or a folder, searched to its
-            depths for files that Pillow knows by their suffix.
+        images: ``photographs`` (those in the wheel of scikit-image), an image file, or a folder,
+            searched to its depths for files that Pillow knows by their suffix.
         canvas: Side of the square canvas, in pixels.
         channels: 3 for colour, 1 for grey.
         skip_bad: Go on without images that cannot be read.
@@ -427,7 +427,7 @@ def open_images(
         The images, and the names of those that were left out.
 
     Raises:
-        InvalidInputError: If there is no such folder, no image in it, or one cannot be read.
+        InvalidInputError: If there is no such folder or file, or an image cannot be read.
     """
     check_integer("canvas", canvas, 1)
     check_integer("resize", canvas if resize is None else resize, canvas)
@@ -470,20 +470,23 @@ def find_files(images: str | Path) -> list[Path]:
     """Find image files.
 
     Args:
-        images: ``photographs`` or a folder, see `open_images`.
+        images: ``photographs``, a folder or a file, see `open_images`.
 
     Returns:
         The files, in the order of their names.
 
     Raises:
-        InvalidInputError: If there is no such folder, or no image in it.
+        InvalidInputError: If there is no such folder or file, or no image in it.
     """
     folder = check_path("images", images)
     if str(images) == "photographs":
         return photographs()
+    if folder.exists() and (single := image_files([folder])):
+        return single
     if not folder.is_dir():
         raise InvalidInputError(
-            f"images {str(folder)!r}: not a folder; give a folder or 'photographs'"
+            f"images {str(folder)!r}: not a folder; give a folder, a file that Pillow reads, or "
+            "'photographs'"
         )
     try:
         paths = image_files(folder.rglob("*"))

@@ -276,9 +276,10 @@ def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Laye
 
     Args:
         layers: What `find_layers` returned.
-        patterns: Names or shell-style patterns. A module's name stands for all its calls and
-            outputs, ``(model)`` for the output of the whole; a pattern takes the spatial ones among
-            the modules it matches.
+        patterns: Names or shell-style patterns, one or several parted by commas in each text. A
+            module's name stands for all its calls and outputs, ``(model)`` for the output of the
+            whole; a pattern takes the spatial ones among the modules it matches. What is a name as
+            it stands is taken as such, whatever else its characters could mean.
 
     Returns:
         The chosen layers, in the order of `layers`.
@@ -287,7 +288,7 @@ def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Laye
         InvalidInputError: If a pattern matches nothing, or no spatial map.
     """
     chosen: set[str] = set()
-    for pattern in patterns:
+    for pattern in _parted(layers, patterns):
         exact = [layer for layer in layers if pattern in {layer.name, layer.module or "(model)"}]
         # the whole model's output repeats its last layer's: only its own name means it
         matched = exact or [
@@ -306,6 +307,14 @@ def select_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> list[Laye
             )
         chosen.update(layer.name for layer in spatial)
     return [layer for layer in layers if layer.name in chosen]
+
+
+def _parted(layers: Sequence[Layer], patterns: Sequence[str]) -> list[str]:
+    """Texts taken apart at their commas, but for those that are a layer's name."""
+    names = {layer.name for layer in layers} | {layer.module for layer in layers}
+    parts = [[text] if text in names else text.split(",") for text in patterns]
+    # a comma at an end, and a text that has nothing else, is refused as it was written
+    return [one.strip() or text for text, each in zip(patterns, parts, strict=True) for one in each]
 
 
 def name_of(model: nn.Module, module: nn.Module) -> str:

@@ -30,6 +30,7 @@ from invariance_probe.probing.setup import (
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
+from invariance_probe.results.rows import first_result
 
 
 @memory_kept()
@@ -71,7 +72,8 @@ def probe(
             folder's ``unfinished`` holds it, if model, images and all options are the same, and
             ends with the table of a run that was not; a run that is whole is read. What counts
             between two steps is saved every few seconds (see `journal`).
-        progress: Whether to show progress and time left on stderr, if that is a terminal.
+        progress: Whether to show the first result, progress and time left: as a bar on a terminal,
+            a line in a notebook, a line every half minute in a log (stderr).
         name: What to call the model in the table; its class by default.
         **changes: Options by name, such as ``methods=["oracle", "affine"], crop=64``: any of
             ``methods``, ``crop``, ``mean``, ``std``, ``fill``, ``device``, ``dtype``,
@@ -139,6 +141,7 @@ class _Run:
 
     def measure(self, bar: Progress) -> pd.DataFrame:
         """Read the images as often as the methods ask; tell which channel took whose place."""
+        self._note: Callable[[str], None] | None = bar.note
         images, views = len(self.passes.shuffled), len(self.moves) + 1
         mixes = any(method.mixing for method in self.options.compared)
         bar.start(images * (views * (2 if mixes else 1) + 1))
@@ -246,6 +249,9 @@ class _Run:
         searching = any(method.needs_search for method in self._folds.methods)
         needed = {*methods, Method.AFFINE} if searching else methods
         blocks, theta = compare(pairs, needed, self.options)
+        if self._note is not None:  # somebody waits: the first numbers are said once
+            self._note(first_result(pairs.view.layer.name, blocks, len(pairs.numbers)))
+            self._note = None
         self.journal.add(*(block for block in blocks if block.method in methods))
         self.journal.add(*(pairs.undefined(m, self._why) for m in self._undefined))
         alone = pairs.only(self._alone) if self._chance else None

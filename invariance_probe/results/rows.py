@@ -45,6 +45,23 @@ class Block:
     n_iter: list[int]
 
 
+def first_result(layer: str, blocks: Sequence[Block], images: int) -> str:
+    """Say what methods left of the first images of a run, before there is a table.
+
+    Args:
+        layer: Name of the layer.
+        blocks: Results of the layer, one a method, over the run's transforms.
+        images: How many images they rest on.
+
+    Returns:
+        A line.
+    """
+    means = {block.method: float(block.values[:, 0].nanmean()) for block in blocks}
+    said = ", ".join(f"{method} {means[method]:.3f}" for method in METHODS if method in means)
+    many = f"{images} image{'s' if images > 1 else ''}"
+    return f"first: {layer}, {many}, all transforms: {said} (fraction of variance unexplained)"
+
+
 def wide_table(
     blocks: Sequence[Block], layers: Sequence[str], names: Sequence[str] = metrics.METRICS
 ) -> pd.DataFrame:

@@ -50,7 +50,7 @@ PROBE = ["probe", "--model", "my_net:net", "--images", "pictures", "--layers", "
 def test_explain_prints_the_parts_and_draws_them(capsys: pytest.CaptureFixture[str]) -> None:
     """--explain adds a table of parts in 80 columns, two figures, and the parts to the JSON."""
     words = [*PROBE, "--transform", "rotation=90", "--explain"]
-    cli.main([*words, "--out", "run"])
+    cli.main([*words, "--no-progress", "--out", "run"])
     out, err = capsys.readouterr()
     assert re.search(PARTS, out)
     assert re.search(r"\d+ %", out)
@@ -77,7 +77,7 @@ def test_explain_of_one_image_says_what_is_missing(capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("workplace")
 def test_probe_prints_a_table_and_writes_a_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table shows all methods with intervals; the folder holds the run; stderr is silent."""
+    """The table shows all methods with intervals, stderr has the first result."""
     cli.main([
         *PROBE,
         "--transform",
@@ -93,9 +93,22 @@ def test_probe_prints_a_table_and_writes_a_run(capsys: pytest.CaptureFixture[str
     assert "scaling 0.7 to 1.4" in out
     assert re.search(r"4x32x32\s+\d\.\d\d–\d\.\d\d", out)
     assert "Run folder: run" in out
-    assert err == ""
+    assert re.fullmatch(
+        r"first: 1, 3 images, all transforms: identity \d\.\d+, oracle 0\.\d+, affine 0\.\d+, .*\n",
+        err,
+    )
     assert Path("run/results.parquet").is_file()
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("workplace")
+def test_one_image_and_layers_parted_by_commas(capsys: pytest.CaptureFixture[str]) -> None:
+    """--images takes a file, --layers a list: names as they stand, then patterns."""
+    words = [*PROBE, "--images", "pictures/1.png", "--layers", "0,1", "--transform", "rotation=90"]
+    cli.main([*words, "--no-progress", "--out", "run", "--json"])
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    assert {row["layer"] for row in summary} == {"0", "1"}
+    assert {row["n_images"] for row in summary if row["method"] == "affine"} == {1}
 
 
 @pytest.mark.usefixtures("workplace")

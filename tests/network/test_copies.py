@@ -14,6 +14,7 @@ from tests.network.kinds_of_models import KINDS, Complex, Writing, state
 CPU = torch.device("cpu")
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_a_copy_computes_what_the_model_does_and_leaves_it_alone(kind: str) -> None:
@@ -58,6 +59,7 @@ def test_functions_of_a_model_refer_to_its_copy() -> None:
     assert (own.passes, model.passes) == (1, 0)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch 2.14
 def test_what_refuses_to_be_copied_or_watched_is_refused_in_a_line() -> None:
     """No model is worked on itself: a module that errs in its own way of being copied is named."""
 

@@ -82,6 +82,7 @@ def test_patterns_choose_spatial_layers(small_net: nn.Module) -> None:
     assert [x.name for x in features.select_layers(layers, ["conv"])] == ["conv#1", "conv#2"]
     assert [x.name for x in features.select_layers(layers, ["*#2"])] == ["conv#2", "relu#2"]
     layers = features.find_layers(small_net, torch.rand(1, 3, 16, 16))
+    assert [x.name for x in features.select_layers(layers, ["0, 2"])] == ["0", "2"]
     assert [x.name for x in features.select_layers(layers, ["*"])] == ["0", "1", "2", "3", "4"]
 
 
