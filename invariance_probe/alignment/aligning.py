@@ -30,6 +30,18 @@ class Alignment:
         n_iter: Levenberg-Marquardt evaluations on the way to the best warp.
         region: Where the maps were compared.
         mode: Sampler of the residual.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> reference = torch.rand(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> turned = reference.rot90(1, (-2, -1))
+        >>> found = ip.align(reference, turned, max_distortion=2)
+        >>> found.outcome[0], len(found.fvu), len(found.cosine), len(found.rel_l2)
+        (<Outcome.CONVERGED: 'converged'>, 2, 2, 2)
+        >>> sorted(found.left)
+        ['affine', 'identity', 'oracle']
+        >>> bool((found.fvu <= found.identity.fvu).all())
+        True
     """
 
     theta: Float[Tensor, "pair 2 3"]
@@ -85,6 +97,10 @@ class Alignment:
 
         Returns:
             The warped maps.
+
+        Example:
+            >>> found.warp(turned).shape
+            torch.Size([2, 4, 8, 8])
         """
         return sampling.warp(moved, self.theta, mode=self.mode)
 
@@ -123,6 +139,17 @@ def align(
 
     Raises:
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> _ = torch.manual_seed(0)
+        >>> reference = torch.nn.functional.avg_pool2d(torch.rand(1, 4, 18, 18), 3, 1)
+        >>> moved = torch.roll(reference, 2, dims=-1)  # two cells to the right
+        >>> found = ip.align(reference, moved)
+        >>> found.outcome[0].value
+        'converged'
+        >>> bool(found.fvu[0] < found.identity.fvu[0] / 2)  # what has left the map is gone
+        True
     """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
     target, wide, theta = prepared(reference, moved, oracle, region, channel_mean, settings)

@@ -64,6 +64,15 @@ class Flow:
         outcome: How each search ended; that of the affine warp where no flow leaves less.
         n_iter: Levenberg-Marquardt evaluations on the way, those to the affine warp included.
         mode: Sampler of the residual.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> reference, moved = torch.rand(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> flow = ip.align_flow(reference, moved)
+        >>> bool((flow.fvu <= flow.affine.fvu).all())  # never worse than the best affine warp
+        True
+        >>> flow.improves.shape, flow.cosine.shape, flow.rel_l2.shape
+        (torch.Size([2]), torch.Size([2]), torch.Size([2]))
     """
 
     affine: Alignment
@@ -112,6 +121,10 @@ class Flow:
 
         Returns:
             What `torch.nn.functional.grid_sample` takes with ``align_corners=False``, float64.
+
+        Example:
+            >>> flow.grid(8, 8).shape
+            torch.Size([2, 8, 8, 2])
         """
         return _sampling_grid(self.control_points, height, width)
 
@@ -125,6 +138,10 @@ class Flow:
 
         Returns:
             The warped maps; where no flow leaves less than the affine warp, as `affine` warps them.
+
+        Example:
+            >>> flow.warp(moved).shape
+            torch.Size([2, 3, 8, 8])
         """
         affine = self.affine.warp(moved)
         if not bool(self.improves.any()):
@@ -168,6 +185,13 @@ def align_flow(
 
     Raises:
         InvalidInputError: If the shapes do not fit, or the bound is below 1.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> reference, moved = torch.rand(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> flow = ip.align_flow(reference, moved)
+        >>> bool(flow.fvu[0] <= flow.affine.fvu[0])
+        True
     """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
     target, moved, theta = prepared(reference, moved, oracle, region, channel_mean, settings)

@@ -12,6 +12,13 @@ class Outcome(Enum):
     Attributes:
         cause: What happened.
         remedy: What to do about it; empty where there is nothing to do.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> print(ip.Outcome.STEP_LIMIT)
+        step_limit: the warp may still improve; raise max_steps
+        >>> ip.Outcome("converged") is ip.Outcome.CONVERGED
+        True
     """
 
     CONVERGED = "converged", "no further step improves the warp"

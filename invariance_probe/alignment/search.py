@@ -62,6 +62,12 @@ class SearchOptions:
         scales: Scalings, relative to the oracle, among the starts.
         shift: Shift of the starts to the four sides, in normalised coordinates.
         mode: Sampler of the reported residual: bilinear or bicubic.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> options = ip.SearchOptions(max_steps=10, mode="bicubic")
+        >>> options.max_distortion
+        2.0
     """
 
     max_distortion: float = 2.0
@@ -76,6 +82,13 @@ class SearchOptions:
 
         Raises:
             InvalidInputError: If a value is out of range.
+
+        Example:
+            >>> options.check()
+            >>> ip.SearchOptions(max_distortion=0.5).check()
+            Traceback (most recent call last):
+                ...
+            invariance_probe.errors.InvalidInputError: max_distortion=0.5: a bound on ...
         """
         # not on construction, where the command line's parser would frame the message
         check_integer("max_steps", self.max_steps, 1, MOST)

@@ -105,6 +105,15 @@ def any_warp_bound(
 
     Raises:
         InvalidInputError: If there is nothing to read, or the shapes do not fit.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> reference = torch.zeros(1, 1, 8, 8)
+        >>> reference[..., 4, 4] = 1.0  # a bright cell, which a map of half its brightness lacks
+        >>> everywhere = torch.ones(1, 8, 8, dtype=torch.bool)
+        >>> bound = ip.any_warp_bound(reference, reference / 2, everywhere)
+        >>> round(float(bound.error[0]), 3)  # (1 - 1/2)^2
+        0.25
     """  # noqa: DOC502  (raised by `_check`)
     _check(reference, moved, region)
     check_integer("exact_up_to", exact_up_to, 1)

@@ -58,6 +58,11 @@ class CertificateOptions:
             time differs from run to run, so there is no limit by default.
         max_distortion: Bound on the singular values relative to the oracle, and on their
             reciprocals.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> ip.CertificateOptions(gap=0.05).family
+        'similarity'
     """
 
     family: str = "similarity"
@@ -124,6 +129,14 @@ def certify(
 
     Raises:
         InvalidInputError: If an option is out of range or shapes do not fit.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> reference = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0))
+        >>> options = ip.CertificateOptions(gap=0.2, max_boxes=2000)
+        >>> certificate = ip.certify(reference, reference, options=options)
+        >>> certificate.lower <= certificate.error < 1e-9  # the identity is exact
+        True
     """
     asked = options or CertificateOptions()
     if oracle is not None:

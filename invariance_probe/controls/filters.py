@@ -43,6 +43,12 @@ class IsotropicConv2d(KernelConv2d):
         weight: Coefficients of the Gaussians, (out, in, gaussians).
         bias: (out,).
         basis: The Gaussians, each of norm 1, (gaussians, kernel_size, kernel_size); no parameter.
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> layer = controls.IsotropicConv2d(3, 2, generator=generator)
     """
 
     basis: Tensor
@@ -79,6 +85,11 @@ class IsotropicConv2d(KernelConv2d):
 
         Returns:
             The filters that are applied.
+
+        Example:
+            >>> kernel = layer.kernel()
+            >>> torch.allclose(kernel, kernel.rot90(1, (-2, -1)), atol=1e-6)
+            True
         """
         return torch.einsum("oij,jyx->oiyx", self.weight, self.basis)
 
@@ -111,6 +122,12 @@ class FourFoldConv2d(KernelConv2d):
     Attributes:
         weight: Before symmetrisation, (out, in, kernel_size, kernel_size).
         bias: (out,).
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> layer = controls.FourFoldConv2d(3, 2, generator=generator)
     """
 
     def __init__(
@@ -141,6 +158,11 @@ class FourFoldConv2d(KernelConv2d):
 
         Returns:
             The filters that are applied.
+
+        Example:
+            >>> kernel = layer.kernel()
+            >>> torch.allclose(kernel, kernel.rot90(1, (-2, -1)), atol=1e-6)
+            True
         """
         half_turn = self.weight + self.weight.rot90(2, (-2, -1))
         return (half_turn + half_turn.rot90(1, (-2, -1))) / 2
@@ -154,6 +176,11 @@ class GaussianBlur2d(nn.Module):
 
     Attributes:
         line: The Gaussian along one axis, (taps,), of sum 1; no parameter.
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> blur = controls.GaussianBlur2d(1.0)
     """
 
     line: Tensor
@@ -177,6 +204,11 @@ class GaussianBlur2d(nn.Module):
 
         Returns:
             Blurred maps.
+
+        Example:
+            >>> flat = blur(torch.ones(1, 2, 15, 15))
+            >>> torch.allclose(flat, torch.ones_like(flat))
+            True
         """
         channels = maps.shape[1]
         across = self.line.expand(channels, 1, 1, -1)
@@ -201,6 +233,12 @@ def pointwise_network(
 
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2``, ....
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.pointwise_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     return random_network(channels=channels, width=width, depth=depth, kernel_size=1, seed=seed)
 
@@ -228,6 +266,12 @@ def isotropic_network(
 
     Returns:
         Modules ``0`` (`IsotropicConv2d`), ``1`` (ReLU), ``2``, ....
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.isotropic_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     conv = partial(IsotropicConv2d, kernel_size=kernel_size)
     return stacked(conv, channels=channels, width=width, depth=depth, seed=seed)
@@ -258,6 +302,12 @@ def four_fold_network(
 
     Returns:
         Modules ``0`` (`FourFoldConv2d`), ``1`` (ReLU), ``2``, ...
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.four_fold_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     conv = partial(FourFoldConv2d, kernel_size=kernel_size)
     first = {"stride": stride}
@@ -287,6 +337,12 @@ def random_network(
 
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2``, ....
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.random_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     conv = partial(plain_conv, kernel_size=kernel_size)
     return stacked(conv, channels=channels, width=width, depth=depth, seed=seed)
@@ -306,5 +362,11 @@ def blur_network(*, sigma: float = 1.5) -> nn.Sequential:
 
     Returns:
         Module ``0`` (`GaussianBlur2d`); maps with the image's channels.
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.blur_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 3])
     """
     return nn.Sequential(GaussianBlur2d(sigma))

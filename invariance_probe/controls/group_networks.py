@@ -33,6 +33,11 @@ class GroupNetwork(nn.Sequential):
     Attributes:
         group: The group.
         fields: Number of fields of every layer.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> from invariance_probe import controls
+        >>> network = controls.GroupNetwork(controls.C4, fields=1, depth=1)
     """
 
     def __init__(
@@ -77,6 +82,13 @@ class GroupNetwork(nn.Sequential):
 
         Raises:
             InvalidInputError: If the transform's linear part is not in the group.
+
+        Example:
+            >>> image = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+            >>> reference, moved = network(image), network(ip.Rotation(90)(image))
+            >>> back = moved.rot90(-1, (-2, -1))[:, network.channel_permutation(ip.Rotation(90))]
+            >>> torch.allclose(back, reference, atol=1e-5)
+            True
         """  # noqa: DOC502  (raised by the group)
         return self.group.channel_permutation(transform, self.fields)
 
@@ -113,6 +125,12 @@ def c4_network(*, fields: int = 4, **sizes: Unpack[Sizes]) -> GroupNetwork:
 
     Returns:
         Modules ``0`` (`LiftingConv2d`), ``1`` (ReLU), ``2`` (`GroupConv2d`), ...
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.c4_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     return GroupNetwork(C4, fields=fields, **sizes)
 
@@ -129,6 +147,12 @@ def d4_network(*, fields: int = 2, **sizes: Unpack[Sizes]) -> GroupNetwork:
 
     Returns:
         Modules ``0`` (`LiftingConv2d`), ``1`` (ReLU), ``2`` (`GroupConv2d`), ...
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.d4_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     return GroupNetwork(D4, fields=fields, **sizes)
 
@@ -148,6 +172,12 @@ def c4_pooled_network(
 
     Returns:
         Modules ``0`` (`GroupNetwork`) and ``1`` (`OrbitPool`).
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.c4_pooled_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 8])
     """
     return nn.Sequential(c4_network(fields=fields, **sizes), OrbitPool(C4, kind))
 
@@ -167,5 +197,11 @@ def d4_pooled_network(
 
     Returns:
         Modules ``0`` (`GroupNetwork`) and ``1`` (`OrbitPool`).
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.d4_pooled_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 8])
     """
     return nn.Sequential(d4_network(fields=fields, **sizes), OrbitPool(D4, kind))

@@ -37,6 +37,12 @@ class SquareGroup:
 
     Attributes:
         reflections: Whether it holds the four reflections, too.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> from invariance_probe.controls import C4, D4
+        >>> C4.order, D4.order
+        (4, 8)
     """
 
     reflections: bool
@@ -55,6 +61,10 @@ class SquareGroup:
 
         Returns:
             The element that does both.
+
+        Example:
+            >>> C4.product(1, 3)  # three quarter turns and one more: none
+            0
         """
         # a swap of left and right turns the sense of what was turned before it
         turns = second % 4 + (-first if second >= 4 else first) % 4
@@ -69,6 +79,10 @@ class SquareGroup:
 
         Returns:
             Its inverse; a reflection is its own.
+
+        Example:
+            >>> C4.inverse(1)
+            3
         """
         return element if element >= 4 else -element % 4
 
@@ -83,6 +97,10 @@ class SquareGroup:
 
         Returns:
             The moved maps.
+
+        Example:
+            >>> C4.move(torch.eye(2), 1).tolist()
+            [[0.0, 1.0], [1.0, 0.0]]
         """
         swapped = maps.flip(-1) if element >= 4 else maps
         return swapped.rot90(element % 4, (-2, -1))
@@ -96,6 +114,10 @@ class SquareGroup:
         Returns:
             A rotation by -90, 0, 90 or 180 degrees, or a reflection at an axis of 0, 45, 90 or 135
             degrees.
+
+        Example:
+            >>> C4.transform(2)
+            Rotation(degrees=180)
         """
         turns = element % 4
         if element >= 4:
@@ -114,6 +136,10 @@ class SquareGroup:
 
         Raises:
             InvalidInputError: If the transform's linear part is not in the group.
+
+        Example:
+            >>> C4.element(ip.Rotation(-90))
+            3
         """
         for element in range(self.order):
             gap = (self.transform(element).matrix - transform.matrix)[:2, :2].abs().max()
@@ -137,6 +163,10 @@ class SquareGroup:
 
         Raises:
             InvalidInputError: If the transform's linear part is not in the group.
+
+        Example:
+            >>> C4.channel_permutation(ip.Rotation(90), fields=1).tolist()
+            [1, 2, 3, 0]
         """  # noqa: DOC502  (raised by `element`)
         h = self.element(transform)
         within = torch.tensor([self.product(h, e) for e in range(self.order)])
@@ -165,6 +195,14 @@ class LiftingConv2d(KernelConv2d):
     Attributes:
         weight: (fields, in, kernel_size, kernel_size).
         bias: One for all poses of a field, (fields,).
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> layer = controls.LiftingConv2d(controls.C4, 3, 2, generator=generator)
+        >>> layer(torch.rand(1, 3, 9, 9)).shape  # two filters in four poses
+        torch.Size([1, 8, 5, 5])
     """
 
     def __init__(
@@ -192,6 +230,10 @@ class LiftingConv2d(KernelConv2d):
 
         Returns:
             The bank of ordinary filters.
+
+        Example:
+            >>> layer.kernel().shape
+            torch.Size([8, 3, 5, 5])
         """
         poses = [self.group.move(self.weight, g) for g in range(self.group.order)]
         return torch.stack(poses, dim=1).flatten(0, 1)
@@ -210,6 +252,14 @@ class GroupConv2d(KernelConv2d):
     Attributes:
         weight: (out_fields, in_fields, group.order, kernel_size, kernel_size).
         bias: One for all poses of a field, (out_fields,).
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> layer = controls.GroupConv2d(controls.C4, 2, 1, generator=generator)
+        >>> layer(torch.rand(1, 8, 9, 9)).shape
+        torch.Size([1, 4, 7, 7])
     """
 
     def __init__(
@@ -235,6 +285,10 @@ class GroupConv2d(KernelConv2d):
         Returns:
             The bank of ordinary filters: output pose g reads input pose h through the weight for
             g^-1 h, moved by g.
+
+        Example:
+            >>> layer.kernel().shape
+            torch.Size([4, 8, 3, 3])
         """
         group = self.group
         poses = []
@@ -253,6 +307,11 @@ class OrbitPool(nn.Module):
 
     Raises:
         InvalidInputError: If `kind` is neither.
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> pool = controls.OrbitPool(controls.C4)
     """
 
     def __init__(self, group: SquareGroup, kind: str = "max") -> None:
@@ -271,6 +330,10 @@ class OrbitPool(nn.Module):
 
         Returns:
             One channel for each field.
+
+        Example:
+            >>> pool(torch.rand(1, 8, 5, 5)).shape
+            torch.Size([1, 2, 5, 5])
         """
         batch, channels, height, width = maps.shape
         order = self.group.order

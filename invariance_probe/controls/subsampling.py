@@ -30,6 +30,11 @@ class BlurPool2d(nn.Module):
 
     Attributes:
         kernel: The filter, (taps, taps), of sum 1; no parameter.
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> pool = controls.BlurPool2d(stride=2)
     """
 
     kernel: Tensor
@@ -51,6 +56,10 @@ class BlurPool2d(nn.Module):
 
         Returns:
             Cells 0, s, 2s, ... of the blurred maps.
+
+        Example:
+            >>> pool(torch.rand(1, 3, 13, 13)).shape[:2]
+            torch.Size([1, 3])
         """
         channels = maps.shape[1]
         kernel = self.kernel.expand(channels, 1, -1, -1)
@@ -82,6 +91,12 @@ def strided_network(
 
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2``, ...
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.strided_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     conv = partial(plain_conv, kernel_size=kernel_size, stride=stride)
     return stacked(conv, channels=channels, width=width, depth=depth, seed=seed)
@@ -114,6 +129,12 @@ def antialiased_network(
 
     Returns:
         Modules ``0`` (convolution), ``1`` (ReLU), ``2`` (`BlurPool2d`), ``3``, ...
+
+    Example:
+        >>> import torch
+        >>> from invariance_probe import controls
+        >>> controls.antialiased_network()(torch.rand(1, 3, 33, 33)).shape[:2]
+        torch.Size([1, 16])
     """
     conv = partial(plain_conv, kernel_size=kernel_size)
     blur = partial(BlurPool2d, stride=stride, taps=taps)

@@ -131,6 +131,13 @@ class KernelConv2d(nn.Module, ABC):
 
         Returns:
             Filtered maps.
+
+        Example:
+            >>> import torch
+            >>> from invariance_probe.controls import IsotropicConv2d
+            >>> layer = IsotropicConv2d(3, 2, generator=torch.Generator().manual_seed(0))
+            >>> layer(torch.rand(1, 3, 15, 15)).shape[:2]
+            torch.Size([1, 2])
         """
         kernel = self.kernel()
         bias = self.bias.repeat_interleave(len(kernel) // len(self.bias))

@@ -428,6 +428,17 @@ def open_images(
 
     Raises:
         InvalidInputError: If there is no such folder or file, or an image cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> import invariance_probe as ip
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (80, 60), "olive").save(Path(folder) / "field.png")
+        ...     images, bad = ip.open_images(folder, canvas=48)
+        ...     images[0].shape, images.names, bad
+        (torch.Size([3, 48, 48]), ('field',), [])
     """
     check_integer("canvas", canvas, 1)
     check_integer("resize", canvas if resize is None else resize, canvas)

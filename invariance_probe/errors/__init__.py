@@ -16,6 +16,14 @@ class InvalidInputError(ValueError):
 
     Args:
         message: What to say.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> try:
+        ...     ip.Scaling(-1)
+        ... except ip.InvalidInputError as error:
+        ...     print(str(error)[:53])
+        Scaling(factor=-1): a factor must be positive; use Re
     """
 
     def __init__(self, message: str) -> None:

@@ -161,6 +161,13 @@ def list_layers(
         ``stride`` and ``offset`` (pixels; the mean of both axes, which differ in few networks and
         stand in ``stride_y``, ``stride_x``, ``offset_y``, ``offset_x``), ``measured``, ``spatial``
         and, where there is no spatial map, the ``reason``.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, stride=2), torch.nn.ReLU())
+        >>> layers = ip.list_layers(model, torch.rand(1, 3, 33, 33))
+        >>> layers[["name", "channels", "height", "stride", "offset"]].to_dict("records")[0]
+        {'name': '0', 'channels': 8, 'height': 15, 'stride': 2.0, 'offset': 2.0}
     """  # noqa: DOC502  (raised by what is called)
     check_tensor("images", images, "batch", "channel", "height", "width")
     with forwarding(images):

@@ -62,6 +62,12 @@ def load_model(name: str, weights: str | Path | None = None) -> LoadedModel:
 
     Raises:
         InvalidInputError: If the name is unknown, its library missing, or the weights do not fit.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> loaded = ip.load_model("invariance_probe.controls:c4_network")
+        >>> type(loaded.module).__name__
+        'GroupNetwork'
     """
     if not isinstance(name, str):
         raise InvalidInputError(f"model {name!r}: give a name; a module needs no loading")

@@ -31,6 +31,17 @@ class Transform:
         kind: Name of the family, as in the column ``transform`` of the tables.
         parameter: The value that says which member of the family, as in the column ``parameter``;
             NaN where one number cannot say it.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> image = torch.rand(1, 3, 9, 9)
+        >>> torch.equal(ip.Rotation(90)(image), image.rot90(1, (-2, -1)))  # counter-clockwise
+        True
+        >>> ip.Rotation(90)(image, crop=5).shape
+        torch.Size([1, 3, 5, 5])
+        >>> both = ip.Scaling(2) @ ip.Rotation(90)  # the rotation is done first
+        >>> both.kind, ip.Scaling(2).kind, ip.Scaling(2).parameter
+        ('affine', 'scaling', 2.0)
     """
 
     def __post_init__(self) -> None:
@@ -67,6 +78,10 @@ class Transform:
 
         Returns:
             The inverse, of the same family where the family holds it.
+
+        Example:
+            >>> ip.Shear(0.5).inverse().matrix[0].tolist()
+            [1.0, -0.5, 0.0]
         """
         return Affine(torch.linalg.inv(self.matrix))
 
@@ -104,6 +119,14 @@ class Rotation(Transform):
 
     Attributes:
         degrees: The angle, in degrees.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> image = torch.eye(3)[None, None]
+        >>> ip.Rotation(90)(image)[0, 0].int().tolist()
+        [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+        >>> ip.Rotation(30).parameter
+        30.0
     """
 
     degrees: float
@@ -128,6 +151,10 @@ class Rotation(Transform):
 
         Returns:
             The inverse.
+
+        Example:
+            >>> ip.Rotation(30).inverse()
+            Rotation(degrees=-30)
         """
         return Rotation(-self.degrees)
 
@@ -138,6 +165,13 @@ class Scaling(Transform):
 
     Attributes:
         factor: Ratio of lengths after and before; positive.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> ip.Scaling(0.5)(torch.rand(1, 3, 64, 64), crop=32).shape
+        torch.Size([1, 3, 32, 32])
+        >>> ip.Scaling(0.5).parameter
+        0.5
     """
 
     factor: float
@@ -170,6 +204,10 @@ class Scaling(Transform):
 
         Returns:
             The inverse.
+
+        Example:
+            >>> ip.Scaling(0.5).inverse()
+            Scaling(factor=2.0)
         """
         return Scaling(1 / self.factor)
 
@@ -181,6 +219,11 @@ class Shear(Transform):
     Attributes:
         x: Pixels to the right for each pixel further down.
         y: Pixels down for each pixel further right.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> ip.Shear(0.5).parameter, ip.Shear(0.5).matrix[:2, :2].tolist()
+        (0.5, [[1.0, 0.5], [0.0, 1.0]])
     """
 
     x: float
@@ -211,6 +254,14 @@ class Translation(Transform):
     Attributes:
         dx: Pixels to the right.
         dy: Pixels down.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> image = torch.rand(1, 1, 4, 4)
+        >>> torch.equal(ip.Translation(1)(image)[..., 1:], image[..., :-1])  # to the right
+        True
+        >>> ip.Translation(1).parameter
+        1.0
     """
 
     dx: float
@@ -231,6 +282,10 @@ class Translation(Transform):
 
         Returns:
             The inverse.
+
+        Example:
+            >>> ip.Translation(3, 4).inverse()
+            Translation(dx=-3, dy=-4)
         """
         return Translation(-self.dx, -self.dy)
 
@@ -242,6 +297,14 @@ class Reflection(Transform):
     Attributes:
         axis_degrees: Angle of the line, counter-clockwise from the horizontal, in degrees: 0 swaps
             top and bottom, 90 swaps left and right.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> image = torch.rand(1, 1, 4, 4)
+        >>> torch.equal(ip.Reflection(90)(image), image.flip(-1))  # left and right change places
+        True
+        >>> ip.Reflection(90).parameter
+        90.0
     """
 
     axis_degrees: float
@@ -262,6 +325,10 @@ class Reflection(Transform):
 
         Returns:
             The inverse.
+
+        Example:
+            >>> ip.Reflection(45).inverse()
+            Reflection(axis_degrees=45)
         """
         return self
 
@@ -272,6 +339,11 @@ class Affine(Transform):
 
     Attributes:
         affine_matrix: 2 x 2, 2 x 3 or 3 x 3, acting on centred pixel coordinates (x right, y down).
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> ip.Affine([[1, 0.2], [0, 1]]).matrix.shape
+        torch.Size([3, 3])
     """
 
     affine_matrix: Tensor | Sequence[Sequence[float]]
@@ -321,6 +393,11 @@ def sweep(kind: str, start: float, stop: float, step: float) -> list[Transform]:
 
     Raises:
         InvalidInputError: If the family is unknown or the range is empty.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> ip.sweep("rotation", -90, 90, 90)
+        [Rotation(degrees=-90.0), Rotation(degrees=0.0), Rotation(degrees=90.0)]
     """
     families: dict[str, type[Rotation | Scaling | Shear | Translation | Reflection]] = {
         family.__name__.lower(): family

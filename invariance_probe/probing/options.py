@@ -44,6 +44,16 @@ class ProbeOptions:
 
     Raises:
         InvalidInputError: If a value cannot be used.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> options = ip.ProbeOptions(crop=64, mean=0.5, methods=["oracle", "affine"])
+        >>> options.methods, options.compared == options.methods
+        (('oracle', 'affine'), True)
+        >>> options.filled  # where a transform shows what the images lack
+        (0.5,)
+        >>> options.real
+        torch.float32
     """
 
     methods: Sequence[str] = DEFAULT_METHODS
@@ -110,6 +120,10 @@ class ProbeOptions:
 
         Raises:
             InvalidInputError: If there is no option of a name, or a value cannot be used.
+
+        Example:
+            >>> options.replace(crop=32).crop
+            32
         """
         # None has always stood for the usual search
         if changes.get("search", self.search) is None:

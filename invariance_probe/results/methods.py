@@ -68,6 +68,11 @@ class Method(StrEnum):
     Attributes:
         warp: The warp.
         mixing: The mixing after it; None if channels stay as they are.
+
+    Example:
+        >>> import invariance_probe as ip
+        >>> len(ip.METHODS), ip.METHODS[2] == "oracle", ip.METHODS[2].label
+        (20, True, 'oracle warp')
     """
 
     IDENTITY = "identity"

@@ -28,7 +28,20 @@ _PLACE = ("stride_y", "stride_x", "offset_y", "offset_x", "measured")
 
 
 class ProbeResult(ProbeTables):
-    """A probe's tables, and what they say: summed up, explained, drawn, written."""
+    """A probe's tables, and what they say: summed up, explained, drawn, written.
+
+    Example:
+        >>> import torch, invariance_probe as ip
+        >>> from invariance_probe.controls import c4_network
+        >>> images = torch.rand(3, 3, 25, 25, generator=torch.Generator().manual_seed(0))
+        >>> methods = ["oracle", "oracle+permutation", "affine", "floor"]
+        >>> result = ip.probe(
+        ...     c4_network(depth=1), images, layers="1", transforms=ip.Rotation(90), methods=methods
+        ... )
+        >>> result
+        ProbeResult of GroupNetwork, 3 images, 1 layer, 1 transform; fvu, means over
+        ...
+    """
 
     def __repr__(self) -> str:
         """One screen: the dataclass's own would hold every table in full."""
@@ -52,6 +65,10 @@ class ProbeResult(ProbeTables):
         Returns:
             These columns, ``image`` and ``value``, the mean over a family's parameters, NaN where
             an image has none.
+
+        Example:
+            >>> result.per_image().query("method == 'oracle' and metric == 'fvu'")["image"].tolist()
+            ['0', '1', '2']
         """
         wide = by_image(*self.grouped(by))
         stacked = wide.stack(future_stack=True)  # keeps NaN, and what belongs to a group together
@@ -71,6 +88,10 @@ class ProbeResult(ProbeTables):
 
         Raises:
             InvalidInputError: If the run has no such method.
+
+        Example:
+            >>> list(result.worst(1))
+            ['image', 'layer', 'transform', 'parameter', 'value', 'floor']
         """
         chosen = glance.best_warp(self) if method is None else method
         if chosen not in self.methods:
@@ -100,6 +121,18 @@ class ProbeResult(ProbeTables):
 
         Returns:
             One row a group and part, with intervals.
+
+        Example:
+            >>> import torch, invariance_probe as ip
+            >>> from invariance_probe.controls import c4_network
+            >>> explained = ip.probe(
+            ...     c4_network(depth=1), images, layers="1", transforms=ip.Rotation(90),
+            ...     methods=[*methods, "oracle+linear", "affine+permutation", "affine+linear",
+            ...              "any-warp"],
+            ... )
+            >>> shares = explained.decomposition().set_index("part")["share"]
+            >>> round(sum(shares[["floor", "left", "mixing", "permutation", "other warp"]]), 6)
+            1.0
         """
         return decomposition.decomposition(self, by)
 
@@ -114,6 +147,17 @@ class ProbeResult(ProbeTables):
 
         Returns:
             One row a group and method, with intervals.
+
+        Example:
+            >>> import torch, invariance_probe as ip
+            >>> from invariance_probe.controls import c4_pooled_network
+            >>> _ = torch.manual_seed(0)
+            >>> model = torch.nn.Sequential(
+            ...     c4_pooled_network(depth=1), torch.nn.Flatten(), torch.nn.Linear(8 * 21 * 21, 4)
+            ... )
+            >>> back = ip.recover(model, images, layers="0.1", transforms=ip.Rotation(90))
+            >>> back.recovered_share("kl")[["method", "lost", "share", "reason"]].shape
+            (4, 4)
         """
         return recovery.recovered_share(self, metric, by)
 
@@ -133,6 +177,13 @@ class ProbeResult(ProbeTables):
 
         Returns:
             A matplotlib figure: the new one, or that of `ax`.
+
+        Example:
+            >>> figure = result.plot("depth")
+            >>> [axes.get_title() for axes in figure.axes]
+            ['rotation']
+            >>> result.plot("depth", ax=figure.axes[0]) is figure
+            True
         """
         from invariance_probe.results import figures, panels  # slow to import, see above
 
@@ -148,6 +199,13 @@ class ProbeResult(ProbeTables):
             The folder: ``results.parquet``, ``summary.csv``, ``layers.csv``, ``config.json``,
             ``maps.npz``, ``figures/`` (PNG and SVG) and, where channels were permuted,
             ``channels.parquet``; of a run of `recover` ``predictions.csv`` and ``recovered.csv``.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     saved = result.save(f"{folder}/run")
+            ...     sorted(path.name for path in saved.iterdir())[:3]
+            ['channels.parquet', 'config.json', 'figures']
         """
         target = check_out(out)
         assert target is not None
@@ -160,6 +218,13 @@ class ProbeResult(ProbeTables):
 
         Args:
             folder: An empty folder.
+
+        Example:
+            >>> from pathlib import Path
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     result.fill(Path(folder))
+            ...     (Path(folder) / "summary.csv").is_file()
+            True
         """
         from invariance_probe.results import figures, style  # slow to import, see above
 

@@ -65,12 +65,22 @@ class ProbeTables:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """What was compared, in the order asked for."""
+        """What was compared, in the order asked for.
+
+        Example:
+            >>> result.methods
+            ('oracle', 'oracle+permutation', 'affine', 'floor')
+        """
         return parse_methods(self.config["methods"])
 
     @property
     def explained(self) -> bool:
-        """Whether all was measured that a decomposition rests on."""
+        """Whether all was measured that a decomposition rests on.
+
+        Example:
+            >>> result.explained  # linear mixings and any-warp were not asked for
+            False
+        """
         return set(EXPLAINING_METHODS) <= set(self.methods) and len(self.moving()) > 0
 
     def frame(self) -> pd.DataFrame:
@@ -80,6 +90,11 @@ class ProbeTables:
             One row per model, layer, call, image, transform, parameter, method and metric, with
             ``value`` and the diagnostics ``outcome``, ``n_iter``, ``theta_00`` to ``theta_12``,
             ``region_frac``, ``filled_frac``, ``stride``, ``channels``, ``height``, ``width``.
+
+        Example:
+            >>> frame = result.frame()
+            >>> frame[["layer", "transform", "method", "metric"]].iloc[0].tolist()
+            ['1', 'rotation', 'oracle', 'fvu']
         """
         return self.table.copy()
 
@@ -88,6 +103,10 @@ class ProbeTables:
 
         Returns:
             The other rows of the table.
+
+        Example:
+            >>> len(result.moving()) == len(result.frame())  # a rotation by 0 would be left out
+            True
         """
         still = [
             number
@@ -116,6 +135,12 @@ class ProbeTables:
             ``far_outside``, the names of images that lie far outside the others
             (`statistics.far_outside`), parted by semicolons; ``n_images``. Layers and methods in
             their natural order. No rows if every transform of the run is left out.
+
+        Example:
+            >>> fvu = result.summary().query("metric == 'fvu'").set_index("method")
+            >>> row = fvu.loc["oracle+permutation", ["mean", "low", "high"]]
+            >>> row.astype(float).round(6).tolist()
+            [0.0, 0.0, 0.0]
         """
         rows, keys = self.grouped(by)
         if rows.empty:
@@ -145,6 +170,10 @@ class ProbeTables:
 
         Returns:
             The rows, and the columns with all that belongs to them.
+
+        Example:
+            >>> result.grouped(["layer", "parameter"])[1]
+            ['layer', 'parameter', 'transform_number']
         """
         keys = numbered(by)
         return (self.table if "parameter" in keys else self.moving()), keys
@@ -157,6 +186,12 @@ class ProbeTables:
 
         Returns:
             The column of the other image; -1 where there is none.
+
+        Example:
+            >>> from invariance_probe.statistics import by_image
+            >>> wide = by_image(result.moving(), ["method"])
+            >>> int(result.partners(wide).max())  # no unrelated images were compared
+            -1
         """
         none: np.ndarray = np.full(wide.shape, -1)
         if "method" not in wide.index.names:
@@ -186,6 +221,10 @@ class ProbeTables:
 
         Returns:
             Standard errors relative to the groups' means; 0 but for floors.
+
+        Example:
+            >>> result.common_errors(wide, layer="1").shape
+            (4,)
         """
         # runs of version 0.1.0 have none; of several layers the mean stands for all
         known = self.config.get("floor", {"errors": {}})["errors"]
@@ -206,6 +245,12 @@ class ProbeTables:
 
         Args:
             folder: An empty folder.
+
+        Example:
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     result.write(Path(folder))
+            ...     (Path(folder) / "figures").exists()  # `fill` draws, too
+            False
         """
         self.table.to_parquet(folder / TABLE, index=False)
         self.summary().to_csv(folder / SUMMARY, index=False, float_format="%.6g")
@@ -230,6 +275,12 @@ class ProbeTables:
 
         Raises:
             InvalidInputError: If the folder holds no run, or a file of it is damaged.
+
+        Example:
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     again = ip.ProbeResult.load(result.save(f"{folder}/run"))
+            >>> again.summary().equals(result.summary())
+            True
         """
         path = check_path("folder", folder)
         missing = [name for name in (CONFIG, TABLE, LAYERS) if not (path / name).is_file()]

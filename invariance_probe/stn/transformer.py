@@ -180,6 +180,12 @@ class SpatialTransformer(nn.Module):
 
         Returns:
             Pull-backs; at least float32.
+
+        Example:
+            >>> transformer = network[0]
+            >>> maps = torch.rand(2, 1, 28, 28)
+            >>> transformer.predict(maps)[0].tolist()  # the identity, before training
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
         """
         numbers = self.regression(self.localizer(maps))
         if self.gradient_scale != 1 and numbers.requires_grad:
@@ -202,6 +208,11 @@ class SpatialTransformer(nn.Module):
 
         Returns:
             Warped maps, `output_share` as high and wide.
+
+        Example:
+            >>> same = transformer.resample(maps, transformer.predict(maps))
+            >>> torch.allclose(same, maps, atol=1e-5)
+            True
         """
         height, width = (shrunk(side, self.output_share) for side in maps.shape[-2:])
         return resample(
@@ -218,5 +229,9 @@ class SpatialTransformer(nn.Module):
 
         Returns:
             Warped maps, as of `resample`.
+
+        Example:
+            >>> transformer(maps).shape
+            torch.Size([2, 1, 28, 28])
         """
         return self.resample(maps, self.predict(maps))
