@@ -1,4 +1,4 @@
-"""``python -m analyses list``, ``run NAME --preset PRESET``, ``keep DIR`` and ``report DIR``."""
+"""``python -m analyses list``, ``run NAME --preset PRESET``, ``keep``, ``report`` and ``site``."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import tyro
 
-from analyses import questions, training_plan
+from analyses import questions, site, training_plan
 from analyses.answer import answer
 from invariance_probe.cli import reporting
 from invariance_probe.commands import run_command
@@ -108,6 +108,19 @@ class ReportCommand(reporting.ReportCommand):
         return report
 
 
+@dataclass(frozen=True, kw_only=True)
+class SiteCommand:
+    """Make a site of the guide, the reference and the claims."""
+
+    out: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DIR]", help="Folder for the pages.")
+    ] = Path("site")
+
+    def run(self) -> None:
+        """Make it, and say where."""
+        print(f"Site: {site.build(self.out)}")
+
+
 def as_text(summary: pd.DataFrame, width: int) -> str:
     """Lay a summary out for a terminal.
 
@@ -154,6 +167,7 @@ Command = (
     | Annotated[RunCommand, tyro.conf.subcommand("run")]
     | Annotated[KeepCommand, tyro.conf.subcommand("keep")]
     | Annotated[ReportCommand, tyro.conf.subcommand("report")]
+    | Annotated[SiteCommand, tyro.conf.subcommand("site")]
 )
 
 

@@ -1,14 +1,16 @@
 """Every public name shows how it is used, and what it shows is what happens."""
 
 import doctest
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import invariance_probe as ip
-from invariance_probe import controls
+from invariance_probe import controls, guide
 from invariance_probe.results.methods import Method
 
 PUBLIC = {
@@ -46,6 +48,18 @@ def test_examples_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         names = found.globs
     said = capsys.readouterr().out
     assert runner.failures == 0, said
+
+
+GUIDE = [module.name for module in pkgutil.iter_modules(guide.__path__, f"{guide.__name__}.")]
+
+
+@pytest.mark.parametrize("name", GUIDE)
+def test_the_guide_runs(name: str) -> None:
+    """Every example of every page gives what stands below it."""
+    page = importlib.import_module(name)
+    failures, tried = doctest.testmod(page)
+    assert failures == 0
+    assert tried or ">>>" not in str(page.__doc__)
 
 
 def _ordered(public: Any) -> list[tuple[str, Any]]:
