@@ -65,12 +65,22 @@ class _Cell(_Log):
         display = sys.modules["IPython.display"]
         self._html = display.HTML
         self._line = display.display(self._html(""), display_id=True)
+        self._latest: Callable[[], str] | None = None
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave the last line, which may have come too soon after another."""
+        if self._latest is not None:
+            self._show(self._latest)
 
     def update(self, line: Callable[[], str]) -> None:
         """Replace the line, twice a second at most."""
+        self._latest = line
         if self.due:
             self._next = time.monotonic() + 0.5
-            self._line.update(self._html(f"<pre>{html.escape(line())}</pre>"))
+            self._show(line)
+
+    def _show(self, line: Callable[[], str]) -> None:
+        self._line.update(self._html(f"<pre>{html.escape(line())}</pre>"))
 
 
 class _Shown:

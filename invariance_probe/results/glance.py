@@ -98,7 +98,7 @@ def text(tables: ProbeTables) -> str:
         for many methods.
     """
     frame, (height, width) = table(tables), SCREEN
-    about = _wrapped(f"ProbeResult of {headline(tables)}", width)
+    about = _wrapped(f"ProbeResult of {_shortened(headline(tables), 2 * width)}", width)
     if frame.empty:
         return f"{about}\n{_NOT_MOVED}"
     short = frame.assign(layer=frame["layer"].map(lambda name: _shortened(name, 24)))
@@ -121,7 +121,7 @@ def page(tables: ProbeTables, figure_kind: str | None) -> str:
     about = f"<p><b>ProbeResult</b> of {html.escape(headline(tables))}</p>"
     if frame.empty:
         return f"{about}<p>{html.escape(_NOT_MOVED)}</p>"
-    listed = frame.to_html(index=False, max_rows=40, border=0, escape=True)
+    listed: str = frame.to_html(index=False, max_rows=40, border=0, escape=True)
     return about + listed + ("" if figure_kind is None else _picture(tables, figure_kind))
 
 
@@ -136,7 +136,8 @@ def _picture(tables: ProbeTables, kind: str) -> str:
 
 
 def _shortened(name: str, most: int) -> str:
-    """A name's beginning and end, of which the end tells layers apart."""
+    """A name's beginning and end, of which the end tells layers apart; a terminal obeys no name."""
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
     return name if len(name) <= most else f"{name[:6]}…{name[7 - most :]}"
 
 

@@ -83,10 +83,17 @@ def _by_depth(tables: ProbeTables, axes: Axes) -> None:
         line = rows[rows["method"] == method].set_index("layer").reindex(layers)
         if line["mean"].notna().any():
             places = range(len(layers))
-            look = {"color": method.colour, "linestyle": method.line, "label": method.label}
             axes.fill_between(
                 places, line["low"], line["high"], color=method.colour, alpha=0.18, lw=0
             )
-            axes.plot(places, line["mean"], marker="o", markersize=3, **look)
+            axes.plot(
+                places,
+                line["mean"],
+                marker="o",
+                markersize=3,
+                color=method.colour,
+                linestyle=method.line,
+                label=method.label,
+            )
     axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
     axes.set_xlabel("layer, from shallow to deep")

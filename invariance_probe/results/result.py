@@ -51,7 +51,9 @@ class ProbeResult(ProbeTables):
         """What a notebook shows: the table and a small figure."""
         from invariance_probe.results import figures  # slow to import, see above
 
-        likely = [k for k in figures.kinds(self) if k in {"depth", "recovery"}]
+        kinds = figures.kinds(self)  # the first is a family, which tells more of a single layer
+        by_depth = [kind for kind in kinds if kind in {"depth", "recovery"}]
+        likely = kinds[:1] if len(self.layers) == 1 else by_depth
         return glance.page(self, likely[0] if likely else None)
 
     def per_image(

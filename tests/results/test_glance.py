@@ -57,3 +57,12 @@ def test_names_cannot_break_out_of_a_notebook(name: str) -> None:
     result.config["model"] = name
     assert "<script" not in result._repr_html_()
     assert 'a&b"' not in result._repr_html_()
+
+
+def test_a_terminal_obeys_no_name() -> None:
+    """Line breaks and escape sequences in names of layers and models are shown, not sent."""
+    result = planted({Method.ORACLE: [0.5]}, layers=["a\n\x1b[2Jb"])
+    result.config["model"] = "m\x1b]0;t\x07"
+    assert "\x1b" not in repr(result)
+    assert "a??[2Jb" in repr(result)
+    assert "\x07" not in repr(result)
