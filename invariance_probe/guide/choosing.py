@@ -3,9 +3,9 @@
 | you want to know | ask for | cost |
 |---|---|---|
 | whether a transformer can live at a layer | the defaults: `identity oracle affine floor unrelated` | about 1.75 times the forward passes |
-| why it cannot | `--explain`, or the methods of `invariance_probe.ProbeResult.decomposition` | the same again |
+| why it cannot | `--explain`, or the methods of `invariance_probe.ProbeResult.decomposition` | the images are read once more |
 | whether bending the map would help | `flow` | up to four times the search of `affine` |
-| a proof that no warp helps | `any-warp` (any warp), `invariance_probe.certify` (affine, one pair) | small; minutes a pair |
+| a proof that no warp helps | `any-warp` (any warp), `invariance_probe.certify` (affine, one pair) | loops over all cells; seconds to minutes a pair |
 | whether warping the *image* helps | `input` | one more pass for each transform |
 | what it costs in answers | `invariance_probe.recover` | one pass of the rest for each method |
 | what it costs in training | `invariance-probe train` | minutes to hours |
@@ -23,13 +23,13 @@ scored on others; with few images a matrix of C x C numbers is learnt badly, so 
 
 ## Which images
 
-Larger than the crop, so that a rotation invents nothing at the border; ten for a look, thirty for
-an interval that is narrow. One image has no `unrelated` and no mixings, and says so.
+Larger than the crop, so that a rotation invents nothing at the border. Intervals need three, and
+narrow with more. One image has no `unrelated` and no mixings, and says so.
 
 ## Which layers
 
-`invariance_probe.list_layers` names them. A rule of thumb: the output of each stage. Maps of less
-than 4 x 4 cells have a high floor under rotation, and there is little to find.
+`invariance_probe.list_layers` names them. A rule of thumb: the output of each stage. A map of one
+cell has no position to move, and is refused.
 
 >>> import torch, invariance_probe as ip
 >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
