@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -16,10 +17,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import c_bool
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
@@ -260,27 +262,45 @@ class Ray(Engine):
         if ray.is_initialized():
             yield ray
             return
-        quiet = {"logging_level": "ERROR", "log_to_driver": False}
-        try:
-            ray.init(address=self.address, **quiet)
-        except ConnectionError as error:
-            if self.address != "auto":
-                raise InvalidInputError(
-                    f"no Ray cluster answers at {self.address!r} ({first_line(error)}); start one, "
-                    "or leave the address out"
-                ) from error
+        quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        there = (
+            os.environ.get("RAY_ADDRESS") or _noted() if self.address == "auto" else self.address
+        )
+        if _answers(there):
+            ray.init(address=there, **quiet)
+        elif self.address != "auto":
+            raise InvalidInputError(
+                f"no Ray cluster answers at {self.address!r}; give HOST:PORT of one that runs, or "
+                "leave the address out"
+            )
+        else:
             # reports of use would leave the machine, and nobody asked for a dashboard
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init(
-                num_cpus=max(cores(), self.cpus),
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                **quiet,
-            )
+            count = max(cores(), self.cpus)
+            loopback: dict[str, Any] = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+            ray.init(address="local", num_cpus=count, **loopback, **quiet)
         try:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _noted() -> str:
+    """The address of the cluster that was last started on this machine, or joined by it."""
+    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens there: Ray itself would wait for minutes for one that was killed."""
+    host, _, port = address.rpartition(":")
+    with suppress(OSError, ValueError):
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        return True
+    return False
 
 
 def _do_in_task(word: str, held: list[Any], item: Any, threads: int) -> Any:
@@ -320,3 +340,29 @@ def engine_of(engine: Engine | EngineName) -> Engine | None:
     if engine not in {"here", "ray"}:
         raise InvalidInputError(f"engine={engine!r}: choose 'here' or 'ray', or give an Engine")
     return Ray() if engine == "ray" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Who carries work out, as a command is told; no number depends on it.
+
+    Attributes:
+        engine: here: this machine. ray: the tasks of a Ray cluster.
+        address: HOST:PORT of the cluster; auto finds the one that this machine belongs to, or else
+            starts one on it.
+        cpus_per_task: Cores of a task of the cluster, which computes with as many threads.
+        gpus_per_task: GPUs of a task, such as 0.5 for two tasks on each; by default one, if this
+            process sees any.
+    """
+
+    engine: EngineName = "here"
+    address: str = "auto"
+    cpus_per_task: int = 1
+    gpus_per_task: float | None = None
+
+    @property
+    def chosen(self) -> Engine | EngineName:
+        """The engine, for what is called."""
+        if engine_of(self.engine) is None:
+            return "here"
+        return Ray(address=self.address, cpus=self.cpus_per_task, gpus=self.gpus_per_task)

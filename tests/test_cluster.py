@@ -15,11 +15,11 @@ from torch.utils.data import Dataset
 import invariance_probe as ip
 from invariance_probe.engines import Lost, Ray
 from invariance_probe.machine import one_thread
+from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.probing import passes
 from invariance_probe.stn.variants import parse_variant
 from invariance_probe.training import parallel, presets, runs
 from invariance_probe.training.configuration import Execution
-from invariance_probe.perturbations.parsing import parse_perturbation
 from tests.probing.runs import assert_same
 from tests.probing.test_shards import net
 
@@ -59,15 +59,42 @@ class Killing(Dataset[torch.Tensor]):
         return self.images[index]
 
 
+class Slow(Killing):
+    """Images that take a while, so that a machine can die meanwhile.
+
+    Args:
+        seen: Folder for a file named after each machine that has read one.
+    """
+
+    def __init__(self, seen: Path) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """Read one, slowly elsewhere.
+
+        Args:
+            index: Its number.
+
+        Returns:
+            The image.
+        """
+        if os.getpid() != self.owner:
+            (self.seen / ray.util.get_node_ip_address()).touch()
+            time.sleep(0.02)
+        return self.images[index]
+
+
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
     """Two machines of one core each, as processes of this one, that listen to nobody else."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    quiet = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+    # 127.0.0.1 Ray would replace by an address that others can reach
+    quiet = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.2"}
     cluster = Cluster(initialize_head=True, head_node_args=quiet)
-    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.3")
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     yield cluster
     ray.shutdown()
@@ -127,30 +154,16 @@ def test_a_killed_machine_changes_nothing(
     """The second machine dies while it works, with what it had found."""
     second = next(node for node in machines.list_all_nodes() if not node.head)
     results: list[ip.ProbeResult] = []
-    slow = _Slow(tmp_path / "begun")
-    with one_thread():
-        worker = threading.Thread(target=lambda: results.append(_probe(slow, engine=Ray())))
-        worker.start()
-        while not slow.mark.exists():
-            time.sleep(0.05)
-        machines.remove_node(second, allow_graceful=False)
-        worker.join()
-    machines.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+    slow = Slow(tmp_path)
+    worker = threading.Thread(target=lambda: results.append(_probe(slow, engine=Ray())))
+    worker.start()
+    while not (tmp_path / second.node_ip_address).exists():
+        assert worker.is_alive()
+        time.sleep(0.05)
+    machines.remove_node(second, allow_graceful=False)
+    worker.join()
+    machines.add_node(num_cpus=1, node_ip_address="127.0.0.4")
     assert_same(results[0], alone)
-
-
-class _Slow(Killing):
-    """Images that take a while, so that a machine can die meanwhile."""
-
-    def __init__(self, mark: Path) -> None:
-        super().__init__()
-        self.mark = mark
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        if os.getpid() != self.owner:
-            self.mark.touch()
-            time.sleep(0.02)
-        return self.images[index]
 
 
 def test_an_error_of_the_model_is_told_as_it_is_and_not_tried_again(
@@ -218,9 +231,9 @@ def _kill_one(root: Path, killed: list[int]) -> None:
         time.sleep(0.01)
     for entry in Path("/proc").iterdir():
         try:
-            working = entry.name.isdecimal() and b"ray::_do_in_task" in (
-                entry / "cmdline"
-            ).read_bytes()
+            working = (
+                entry.name.isdecimal() and b"ray::_do_in_task" in (entry / "cmdline").read_bytes()
+            )
         except OSError:  # it has ended
             continue
         if working:

@@ -242,7 +242,7 @@ class ForwardPasses:
     def originals(
         self,
         forward: Callable[[Tensor], dict[str, Tensor]] | None = None,
-        batches: Sequence[Sequence[int]] | None = None,
+        batches: list[list[int]] | None = None,
     ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Pass the images through the model as they are, as they were shuffled.
 

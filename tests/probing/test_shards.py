@@ -190,4 +190,3 @@ def test_what_cannot_be_sent_is_refused_in_a_line() -> None:
             methods=["oracle"],
             engine=Processes(count=1),
         )
-
