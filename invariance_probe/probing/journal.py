@@ -22,18 +22,23 @@ import pandas as pd
 from torch import Tensor
 
 from invariance_probe import files
+from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import versions
 from invariance_probe.results.reading import FORMAT
 from invariance_probe.results.result import ProbeResult
-from invariance_probe.results.rows import Block, wide_table
+from invariance_probe.results.rows import Block, Layout, wide_table
+from invariance_probe.results.store import MOST_ROWS, InMemory, Rows, write_sorted
 from invariance_probe.results.strips import Strip, load_strips, save_strips
-from invariance_probe.results.tables import CONFIG
+from invariance_probe.results.tables import CONFIG, TABLE
 
 PAUSE = 2.0
 """Seconds between two commits, at least: a run as short as that is sooner made anew."""
 SHARE = 0.05
 """Share of a run's time that commits may take; they become rarer where sums are large."""
+LOSS = 0.01
+"""Share of a run's time that a kill may cost, where that is more than `PAUSE`: a run of days leaves
+some hundreds of parts, and not a million."""
 
 _RUN, _STATE = "run.json", "state.json"
 _BYTES_A_SECOND = 5e8
@@ -118,11 +123,17 @@ class Journal:
 
         Raises:
             InvalidInputError: If the folder holds another run.
-        """  # noqa: DOC502  (raised by what is called)
+        """
         self._layers = list(run["layers"])
         # through JSON, as what was written before is compared with it
         self._run = json.loads(json.dumps({"format": FORMAT, **run}))
+        pairs = math.prod(len(run[name]) for name in ("images", "moves", "layers", "methods"))
         if self.folder is None:
+            if pairs * len(METRICS) > MOST_ROWS:
+                raise InvalidInputError(
+                    f"this run will have {pairs * len(METRICS):,} rows, which do not go into "
+                    "memory; give a folder for it (out=...), or probe fewer images at a time"
+                )
             return None
         for each in (self.folder, self._work):
             files.discard_partial(each)  # nobody else is writing: the lease is ours
@@ -133,7 +144,6 @@ class Journal:
         if (self._work / _RUN).is_file():
             self._refuse_other(files.read_json(self._work / _RUN))
             self._resume()
-        pairs = math.prod(len(run[name]) for name in ("images", "moves", "layers", "methods"))
         files.check_room(self.folder, _LEAST_BYTES + _PAIR_BYTES * pairs)
         return None
 
@@ -158,15 +168,24 @@ class Journal:
         self.strips += strips
         self._tables += [] if table is None else [table]
 
-    def table(self) -> pd.DataFrame:
-        """Lay out all rows so far.
+    def rows(self, layout: Layout) -> Rows:
+        """Lay out all rows.
+
+        Args:
+            layout: What they stand for.
 
         Returns:
-            See `rows.wide_table`.
+            The tidy table: in memory, or, where that should not hold it, in a file of the run's.
         """
         self._lay_out()
-        written = [files.read_parquet(path) for path in self._written]
-        return pd.concat([*written, *self._tables], ignore_index=True)
+        written = self._written
+        count = sum(map(files.count_rows, written)) + sum(map(len, self._tables))
+        if written and count * len(layout.metrics) > MOST_ROWS:
+            assert self.folder is not None
+            self._commit_rows(self._number + 1)
+            return write_sorted(self._written, layout, self._work / TABLE)
+        parts = [*map(files.read_parquet, written), *self._tables]
+        return InMemory(layout.tidy(pd.concat(parts, ignore_index=True)))
 
     def resumed(self, stage: str, tensors: Mapping[str, Tensor]) -> int:
         """Find how far a stage came before the run was stopped.
@@ -197,7 +216,8 @@ class Journal:
         self._cost = sum(tensor.nbytes for tensor in tensors.values()) / _BYTES_A_SECOND
         for done in steps:
             now = time.monotonic()
-            if self.folder is not None and now - self._last > max(PAUSE, self._cost / SHARE):
+            pause = max(PAUSE, self._cost / SHARE, LOSS * self.seconds)
+            if self.folder is not None and now - self._last > pause:
                 self._commit(stage, done, tensors)
                 self._last = time.monotonic()
                 self._cost = self._last - now
@@ -236,17 +256,23 @@ class Journal:
         found = self._work.glob(f"aside-{stage}-*")
         return {int(path.name.rpartition("-")[2]): path for path in found}
 
-    def finish(self, result: ProbeResult) -> None:
+    def finish(self, result: ProbeResult) -> ProbeResult:
         """Write the run folder, and remove what was kept for going on.
 
         Args:
             result: What was measured.
+
+        Returns:
+            The same, with its rows where they now are.
         """
         if self.folder is None:
-            return
+            return result
         with files.fill_folder(self.folder, last=CONFIG) as partial:
             result.fill(partial)
+        if not isinstance(result.rows, InMemory):
+            result = ProbeResult.load(self.folder)
         _clear(self._work)
+        return result
 
     @property
     def _work(self) -> Path:
@@ -294,6 +320,8 @@ class Journal:
             kind, _, number = path.stem.partition("-")
             if not number.isdecimal() or int(number) > self._number:
                 path.unlink()
+            elif kind == "rows":
+                files.count_rows(path)  # a file that breaks off is found before the work, not after
             elif kind == "strips":
                 self.strips += load_strips(path)
         self._drawn = len(self.strips)
@@ -310,17 +338,21 @@ class Journal:
         if blocks:
             self._tables.append(wide_table(blocks, self._layers))
 
+    def _commit_rows(self, number: int) -> None:
+        """Write the rows since the last commit; they are read again when all are there."""
+        self._lay_out()
+        if self._tables:
+            rows = pd.concat(self._tables, ignore_index=True)
+            files.write_file(self._work / f"rows-{number:06}.parquet", rows.to_parquet)
+            self._tables = []
+
     def _commit(self, stage: str, done: int, sums: Mapping[str, Tensor]) -> None:
         """Write what came since the last commit, then the sums, which make it count."""
         with files.writable(self._work):
             number, stem = self._number + 1, f"{self._number + 1:06}"
             if not (self._work / _RUN).is_file():
                 files.write_json(self._work / _RUN, self._run)
-            self._lay_out()
-            if self._tables:
-                rows = pd.concat(self._tables, ignore_index=True)
-                files.write_file(self._work / f"rows-{stem}.parquet", rows.to_parquet)
-                self._tables = []  # they are read again when all are there
+            self._commit_rows(number)
             if self._drawn < len(self.strips):
                 strips, self._drawn = self.strips[self._drawn :], len(self.strips)
                 path = self._work / f"strips-{stem}.npz"

@@ -33,6 +33,7 @@ from invariance_probe.probing.shards import Collected, Stage
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
+from invariance_probe.results.rows import Layout
 
 
 @memory_kept()
@@ -112,19 +113,21 @@ def probe(
             return there
         run = _Run(passes, transforms, options)
         permutations = run.measure(journal, bar, work)
-        result = assemble(
-            journal.table(),
+        layout = Layout(
             config=about | seen(passes) | run.floor.about,
             layers=passes.layers,
             transforms=transforms,
             region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
             filled_frac=passes.filled,
+        )
+        result = assemble(
+            journal.rows(layout),
+            layout,
             strips=journal.strips,
             permutations=permutations,
             wall_time=journal.seconds,
         )
-        journal.finish(result)
-    return result
+        return journal.finish(result)
 
 
 class _Run:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ import invariance_probe as ip
 from invariance_probe import files
 from invariance_probe.probing import journal, passes, probe
 from invariance_probe.probing.journal import Journal
+from invariance_probe.results import reading, store
 from tests.probing.runs import assert_same
 
 PLAIN = ("identity", "input", "oracle", "affine", "floor", "unrelated")
@@ -59,6 +61,7 @@ def _probe(
 def _every_step_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "PAUSE", 0.0)
     monkeypatch.setattr(journal, "SHARE", np.inf)
+    monkeypatch.setattr(journal, "LOSS", 0.0)
     monkeypatch.setattr(passes, "PAIRS_AT_ONCE", 8)
     monkeypatch.setattr(probe, "JOINT_ROUNDS", 2)
 
@@ -349,3 +352,25 @@ def test_damaged_parts_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.M
     state.write_text(json.dumps({"stage": "look", "done": "x", "seconds": 1}), encoding="utf-8")
     with pytest.raises(ip.InvalidInputError, match="damaged"):
         _probe(tmp_path / "run", methods=PLAIN + MIXED)
+
+
+def test_a_table_larger_than_memory_stays_in_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written block by block from the parts of the run; without a folder it is refused."""
+    whole = _whole()
+    for module in (journal, reading):
+        monkeypatch.setattr(module, "MOST_ROWS", 100)
+    monkeypatch.setattr(store, "BLOCK_ROWS", 60)
+    got = _probe(tmp_path / "run")
+    assert isinstance(got.rows, store.InFile)
+    assert got.rows.path == tmp_path / "run" / "results.parquet"
+    pd.testing.assert_frame_equal(got.summary(), whole.summary(), check_exact=True)
+    keys = ["layer", "transform_number", "image", "method", "metric"]
+    rows = got.frame().sort_values(keys, ignore_index=True)
+    want = whole.frame().sort_values(keys, ignore_index=True)
+    pd.testing.assert_frame_equal(rows, want.astype({"outcome": rows["outcome"].dtype}))
+    assert {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert not (tmp_path / "run" / files.UNFINISHED).exists()
+    with pytest.raises(ip.InvalidInputError, match=r"972 rows, which do not go into memory"):
+        _probe(None)

@@ -136,6 +136,7 @@ def test_a_run_goes_on_with_another_engine(tmp_path: Path, monkeypatch: pytest.M
     """Stopped amid a shard in this process, after some elsewhere, and so on, it ends the same."""
     monkeypatch.setattr(journal, "PAUSE", 0.0)
     monkeypatch.setattr(journal, "SHARE", float("inf"))
+    monkeypatch.setattr(journal, "LOSS", 0.0)
     original, calls = Journal._commit, [0]
 
     def stopping(*given: Any) -> None:
