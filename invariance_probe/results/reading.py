@@ -155,6 +155,7 @@ def open_rows(path: Path, config: Mapping[str, Any]) -> Rows:
         for number in range(about.num_row_groups):
             some = first.read_row_group(number, columns=list(_NAMES)).to_pandas()
             check_columns(path, some, _NAMES)
+            _refuse_unless(some["layer"].nunique() == 1, path, "a group of rows mixes layers")
             for name in _NAMES:
                 there = some[name].cat.categories.tolist()
                 _refuse_unless(names.setdefault(name, there) == there, path, f"{name} changes")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import dataset, parquet
+from pyarrow import parquet
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.rows import Layout
@@ -19,8 +19,9 @@ from invariance_probe.results.rows import Layout
 MOST_ROWS = 10_000_000
 """Rows of the tidy table that are held in memory: 0.15 KB each, and several times that while they
 are laid out or drawn from."""
-BLOCK_ROWS = 2**21
-"""Rows, a pair and method each, that are sorted at a time on their way into a file."""
+BLOCK_ROWS = 2**19
+"""Rows, a pair and method each, that are sorted at a time on their way into a file: 50 MB, and
+several times that in the making."""
 
 Filters = Mapping[str, Any]
 """By column, the value or the values that are wanted."""
@@ -107,10 +108,7 @@ class InMemory(Rows):
         Yields:
             The rows.
         """
-        wanted = np.ones(len(self.table), dtype=bool)
-        for name, values in where.items():
-            wanted &= self.table[name].isin(_several(values)).to_numpy()
-        yield self.table.loc[wanted, list(columns)]
+        yield self.table.loc[_wanted(self.table, where), list(columns)]
 
     def write(self, path: Path) -> None:
         """Write all rows: see `Rows`.
@@ -165,10 +163,13 @@ class InFile(Rows):
         Yields:
             The rows.
         """
-        for row_group in self._row_groups(where):
-            table = row_group.to_table(columns=list(columns), filter=_expression(where))
-            if table.num_rows:
-                yield self._named(table)
+        needed = list(dict.fromkeys([*columns, *where]))
+        with parquet.ParquetFile(self.path) as file:
+            for number in self._row_groups(file.metadata, where):
+                piece = self._named(file.read_row_group(number, needed).to_pandas())
+                piece = piece.loc[_wanted(piece, where), list(columns)]
+                if len(piece):
+                    yield piece
 
     def write(self, path: Path) -> None:
         """Copy the file: see `Rows`.
@@ -178,19 +179,30 @@ class InFile(Rows):
         """
         shutil.copyfile(self.path, path)
 
-    def _row_groups(self, where: Filters) -> Iterator[Any]:
-        """The groups of the file that may hold what is wanted, as their statistics tell."""
-        for fragment in dataset.dataset(self.path).get_fragments():
-            yield from fragment.split_by_row_group(_expression(where))
+    def _row_groups(self, about: parquet.FileMetaData, where: Filters) -> Iterator[int]:
+        """Numbers of the groups of the file that hold a layer that is wanted."""
+        place = list(about.schema.names).index("layer")
+        wanted = set(_several(where["layer"])) if "layer" in where else set(self.names["layer"])
+        for number in range(about.num_row_groups):
+            # a group is of one layer, so that the least name and the greatest are the same
+            if about.row_group(number).column(place).statistics.min in wanted:
+                yield number
 
-    def _named(self, table: pa.Table) -> pd.DataFrame:
+    def _named(self, piece: pd.DataFrame) -> pd.DataFrame:
         """A piece, its names as categories of the whole."""
-        frame: pd.DataFrame = table.to_pandas()
         for name, known in self.names.items():
-            if name in frame:
+            if name in piece:
                 ordered = name not in {"model", "outcome"}
-                frame[name] = frame[name].astype(pd.CategoricalDtype(list(known), ordered))
-        return frame
+                piece[name] = piece[name].astype(pd.CategoricalDtype(list(known), ordered))
+        return piece
+
+
+def _wanted(table: pd.DataFrame, where: Filters) -> np.ndarray:
+    """Which rows are wanted."""
+    wanted = np.ones(len(table), dtype=bool)
+    for name, values in where.items():
+        wanted &= table[name].isin(_several(values)).to_numpy()
+    return wanted
 
 
 def _several(values: Any) -> list[Any]:
@@ -198,21 +210,6 @@ def _several(values: Any) -> list[Any]:
     if isinstance(values, str) or not isinstance(values, Collection):
         return [values]
     return list(values)
-
-
-def _expression(where: Filters) -> dataset.Expression | None:
-    """The same for pyarrow."""
-    found = None
-    for name, values in where.items():
-        field = dataset.field(name)
-        if name in _NAMES:
-            field = field.cast(pa.string())
-        one = field.isin(pa.array(_several(values)))
-        found = one if found is None else found & one
-    return found
-
-
-_NAMES = ("model", "layer", "image", "transform", "method", "metric", "outcome")
 
 
 def read_rows(rows: Rows, columns: Sequence[str], where: Filters) -> pd.DataFrame:
