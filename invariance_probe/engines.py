@@ -267,7 +267,14 @@ class Ray(Engine):
             os.environ.get("RAY_ADDRESS") or _noted() if self.address == "auto" else self.address
         )
         if _answers(there):
-            ray.init(address=there, **quiet)
+            try:
+                # by the word, not by what it stands for: Ray then brings its token along, too
+                ray.init(address=self.address, **quiet)
+            except ConnectionError as error:
+                raise InvalidInputError(
+                    f"the Ray cluster at {there!r} does not take this process ({first_line(error)})"
+                    "; look at `ray status`, and at RAY_AUTH_TOKEN where it asks for one"
+                ) from error
         elif self.address != "auto":
             raise InvalidInputError(
                 f"no Ray cluster answers at {self.address!r}; give HOST:PORT of one that runs, or "

@@ -95,6 +95,9 @@ class _NoCluster(ModuleType):
     def is_initialized(self) -> bool:
         return False
 
+    def init(self, **_: object) -> None:
+        raise ConnectionError("no token\nand a story")
+
 
 @pytest.fixture
 def nowhere() -> Iterator[str]:
@@ -113,6 +116,15 @@ def test_a_cluster_that_does_not_answer_is_named(
     asked = address or nowhere
     with pytest.raises(InvalidInputError, match=f"no Ray cluster answers at '{asked}'"):
         list(Ray(address=asked).map(_scaled, 1, [1]))
+
+
+def test_a_cluster_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody listens there, who does not take this process."""
+    monkeypatch.setitem(sys.modules, "ray", _NoCluster("ray"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(InvalidInputError, match=r"does not take this process \(no token\)"):
+            list(Ray(address=address).map(_scaled, 1, [1]))
 
 
 def test_a_cluster_that_was_killed_is_not_found(
