@@ -120,6 +120,7 @@ class Progress(_Shown):
     def __init__(self, shown: bool, *, doing: str = "probing", units: str = "images") -> None:
         self._doing, self._units = doing, units
         self._task: TaskID | None = None
+        self._told = False
         self._done, self._total, self._began = 0, 0, time.monotonic()
         drawn = _place(shown, self._bar)
         self._rich = drawn if isinstance(drawn, RichProgress) else None
@@ -171,6 +172,16 @@ class Progress(_Shown):
             self._rich.console.print(line, markup=False, highlight=False)
         if self._log is not None:
             self._log.note(line)
+
+    def first(self, line: Callable[[], str]) -> None:
+        """Say the first result, for who waits; of several calls the first one counts.
+
+        Args:
+            line: Makes the line, which has no line break; it is called once at most.
+        """
+        if not self._told and (self._rich is not None or self._log is not None):
+            self._told = True
+            self.note(line())
 
     def _line(self) -> str:
         """What a log says."""

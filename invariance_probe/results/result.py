@@ -3,22 +3,21 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
-from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform, described
-from invariance_probe.results import decomposition, glance, recovery, rows
+from invariance_probe.results import decomposition, glance, recovery
 from invariance_probe.results.methods import Method
 from invariance_probe.results.reading import FORMAT
+from invariance_probe.results.rows import SHAPE, Layout
+from invariance_probe.results.store import Rows
 from invariance_probe.results.strips import Strip
-from invariance_probe.results.tables import ProbeTables, best_is_high
-from invariance_probe.statistics import by_image
+from invariance_probe.results.tables import ProbeTables, best_is_high, numbered
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -72,10 +71,17 @@ class ProbeResult(ProbeTables):
             >>> result.per_image().query("method == 'oracle' and metric == 'fvu'")["image"].tolist()
             ['0', '1', '2']
         """
-        wide = by_image(*self.grouped(by))
-        stacked = wide.stack(future_stack=True)  # keeps NaN, and what belongs to a group together
-        listed: pd.DataFrame = stacked.rename("value").reset_index()
-        return listed
+        keys = numbered(by)
+        # stacking as it will be keeps NaN, and what belongs to a group together
+        parts = [
+            wide.stack(future_stack=True).rename("value").reset_index()
+            for wide in self.by_image(keys, every="parameter" in keys)
+        ]
+        return (
+            pd.concat(parts, ignore_index=True)
+            if parts
+            else pd.DataFrame(columns=[*keys, "image", "value"])
+        )
 
     def worst(self, count: int = 5, *, method: str | None = None) -> pd.DataFrame:
         """List the pairs that are aligned worst, for a look at their images.
@@ -101,13 +107,12 @@ class ProbeResult(ProbeTables):
                 f"method {chosen!r} was not measured; this run has {', '.join(self.methods)}"
             )
         metric = glance.headline_metric(self)
-        rows_ = self.moving()
-        rows_ = rows_[rows_["metric"] == metric]
+        rows = self.frame(metric=metric, transform_number=self.moves)
         keys = ["image", "layer", "transform", "parameter", "transform_number"]
-        listed = rows_[rows_["method"] == chosen][[*keys, "value"]]
+        listed = rows[rows["method"] == chosen][[*keys, "value"]]
         for other in (Method.FLOOR, Method.UNRELATED):
             if other in self.methods and other != chosen:
-                beside = rows_[rows_["method"] == other][[*keys, "value"]]
+                beside = rows[rows["method"] == other][[*keys, "value"]]
                 beside = beside.rename(columns={"value": str(other)}).drop(columns="parameter")
                 listed = listed.merge(beside, on=[k for k in keys if k != "parameter"], how="left")
         ordered = listed.sort_values(
@@ -241,52 +246,42 @@ class ProbeResult(ProbeTables):
 
 
 def assemble(
-    wide: pd.DataFrame,
+    rows: Rows,
+    layout: Layout,
     *,
-    config: dict[str, Any],
-    layers: Sequence[Layer],
-    transforms: Sequence[Transform],
-    region_frac: Sequence[Sequence[float]],
-    filled_frac: Sequence[float],
     strips: list[Strip],
     permutations: pd.DataFrame,
     wall_time: float,
-    metrics: Sequence[str] = METRICS,
     predictions: pd.DataFrame | None = None,
 ) -> ProbeResult:
     """Put together what a probe measured.
 
     Args:
-        wide: All rows, see `rows.wide_table`.
-        config: Resolved configuration.
-        layers: The probed layers.
-        transforms: The transforms.
-        region_frac: Share of the map that was compared, by layer and transform.
-        filled_frac: Share of the crop that had to be filled, by transform.
+        rows: All rows.
+        layout: What they stand for.
         strips: Maps for the picture.
         permutations: Which channel took whose place, by transform number.
         wall_time: Seconds that the probe took.
-        metrics: Names of what the blocks' values are.
         predictions: What a network says of one image; none by default.
 
     Returns:
         The result.
     """
-    table = rows.long_table(wide, config, layers, transforms, region_frac, filled_frac, metrics)
+    layers, transforms = layout.layers, layout.transforms
     listing = pd.DataFrame(
         {"name": [one.name for one in layers], "type": [one.type for one in layers]}
-        | {n: [getattr(one, n) for one in layers] for n in (*rows.SHAPE, *_PLACE)}
+        | {n: [getattr(one, n) for one in layers] for n in (*SHAPE, *_PLACE)}
     )
     full = {
         "format": FORMAT,
-        **config,
+        **layout.config,
         "moves": described(transforms),
         "provenance": provenance(wall_time),
     }
     # through JSON, so that a result is the same before saving and after loading
     full = json.loads(json.dumps(full))
     return ProbeResult(
-        table=table,
+        rows=rows,
         layers=listing,
         config=full,
         strips=strips,
