@@ -325,7 +325,8 @@ class ProbeTables:
 
         Example:
             >>> with tempfile.TemporaryDirectory() as folder:
-            ...     again = ip.ProbeResult.load(result.save(f"{folder}/run"))
+            ...     result.write(Path(folder))  # or `save`, which draws, too
+            ...     again = ip.ProbeResult.load(folder)
             >>> again.summary().equals(result.summary())
             True
         """
