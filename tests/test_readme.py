@@ -28,10 +28,12 @@ def _run_shell(example: Example) -> None:
             assert extras is not None
             declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
             assert all(f"\n{extra} = [" in declared for extra in extras[1].split(","))
-        if rest == "pytest":
+        if shlex.split(rest)[0] == "pytest":
             continue
         words = shlex.split(rest)
         assert words[0] == "invariance-probe"
+        if "ray" in words:
+            pytest.importorskip("ray", reason="Ray is missing; install the extra `cluster`")
         done = subprocess.run(
             [sys.executable, "-m", "invariance_probe.cli", *words[1:]],
             capture_output=True,
@@ -77,3 +79,21 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         if not target.startswith("http"):
             assert (ROOT / target).is_file(), target
+
+
+def test_the_script_for_a_cluster_is_one(tmp_path: Path) -> None:
+    """Its shell can be read, and the command that it starts takes its options."""
+    lines = re.findall(r"^    (\S.*|  +\S.*)$", TEXT[TEXT.index("#SBATCH") - 4 :], flags=re.M)[:4]
+    script = "\n".join(line.strip() for line in lines)
+    assert script.startswith("#SBATCH")
+    subprocess.run(["bash", "-n", "-c", script], check=True)
+    words = shlex.split(script.replace("\\\n", " ").partition(" -- ")[2])
+    assert words[:2] == ["invariance-probe", "probe"]
+    known = subprocess.run(
+        [sys.executable, "-m", "invariance_probe.cli", "probe", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+    assert [word for word in words if word.startswith("--") and word not in known] == []
