@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from ctypes import c_bool
@@ -124,9 +124,13 @@ class Processes(Engine):
             # Python's pool watches the processes that there were when it was last given something:
             # the death of the newest one would go unseen
             pool.submit(int)
+            given = 0
             try:
-                for each in started:
-                    yield each.result()
+                for done in as_completed(started):
+                    done.result()  # whichever fails first ends all
+                    while given < len(started) and started[given].done():
+                        yield started[given].result()
+                        given += 1
             except BrokenProcessPool as error:
                 stop.value = True
                 raise InvalidInputError(

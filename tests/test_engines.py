@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +52,20 @@ def test_what_the_work_raises_is_raised_here() -> None:
     """As it is, from the first item that fails."""
     with pytest.raises(InvalidInputError, match=r"^odd 1$"):
         list(Processes(count=1).map(_refuse, "odd", [1, 2]))
+
+
+def test_a_later_item_that_fails_is_not_waited_for() -> None:
+    """What is before it ends with it, however long that would have taken."""
+    began = time.monotonic()
+    with pytest.raises(InvalidInputError, match=r"^later$"):
+        list(Processes(count=2).map(_slow_or_odd, 200.0, ["first", "later"]))
+    assert time.monotonic() - began < 150  # neither waited for, nor is this a clock
+
+
+def _slow_or_odd(seconds: float, item: str) -> None:
+    if item == "later":
+        raise InvalidInputError(item)
+    time.sleep(seconds)
 
 
 def test_a_killed_process_is_told_and_not_waited_for() -> None:
