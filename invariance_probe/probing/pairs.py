@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.aligning import Alignment, align_with
@@ -20,7 +21,7 @@ from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import Chunk
 from invariance_probe.results.methods import Method
 from invariance_probe.results.rows import Block
-from invariance_probe.results.strips import Strip, shown_transforms
+from invariance_probe.results.strips import SHOWN_CHANNELS, Strip, shrinking, stored
 
 
 class View:
@@ -460,38 +461,44 @@ def _any_warp(pairs: Pairs, mode: str) -> Block:
 def strips(
     pairs: Pairs,
     theta: Float[Tensor, "pair 2 3"],
-    moves: Sequence[Transform],
+    kept: Collection[int],
     shown: Float[Tensor, "view colour crop_height crop_width"],
     image: int = 0,
 ) -> Iterator[Strip]:
-    """Keep what the picture of the maps shows: one image under one transform of each family.
+    """Keep what pictures of the maps show: the strongest channels of one image.
 
     Args:
         pairs: Pairs with the image among them.
         theta: The best warps found.
-        moves: All transforms of the run.
+        kept: Numbers of the transforms that are shown.
         shown: Pixel values of the image as it is and under each transform.
         image: Its number.
 
     Yields:
         One strip a transform that is shown.
     """
-    for number in set(pairs.group) & set(shown_transforms(moves)):
+    pixels = shown.cpu().numpy()
+    for number in sorted(set(pairs.group) & set(kept)):
         pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(image)
         one = slice(pair, pair + 1)
         reference, moved = pairs.reference[one], pairs.moved[one]
-        strongest = reference[0].flatten(1).std(1).argsort(descending=True)[:2]
+        strongest = reference[0].flatten(1).std(1).argsort(descending=True)[:SHOWN_CHANNELS]
         stages = [
             reference,
             moved,
             sampling.warp(moved, pairs.oracle[one]),
             sampling.warp(moved, theta[one]),
         ]
+        maps = torch.cat(stages)[:, strongest]
+        cells = shrinking(maps.shape[2:])
+        region = functional.avg_pool2d(pairs.region[one].to(maps), cells, ceil_mode=True)[0] == 1
         yield Strip(
             layer=pairs.view.layer.name,
             transform=number,
+            image=image,
             channels=strongest.tolist(),
-            maps=torch.cat(stages)[:, strongest].cpu().numpy(),
-            region=pairs.region[pair].cpu().numpy(),
-            images=shown[[0, number + 1]].cpu().numpy(),
+            maps=stored(functional.avg_pool2d(maps, cells, ceil_mode=True).cpu().numpy()),
+            region=region.cpu().numpy(),
+            # a view: all strips of an image share its pixels
+            images=pixels[0 : number + 2 : number + 1],
         )

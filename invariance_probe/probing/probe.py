@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.machine import memory_kept
 from invariance_probe.plane import sampling
-from invariance_probe.plane.transforms import Transform
+from invariance_probe.plane.transforms import Transform, is_identity
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
 from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.journal import Journal
@@ -75,7 +75,7 @@ def probe(
         name: What to call the model in the table; its class by default.
         **changes: Options by name, such as ``methods=["oracle", "affine"], crop=64``: any of
             ``methods``, ``crop``, ``mean``, ``std``, ``fill``, ``device``, ``dtype``,
-            ``batch_size``, ``seed``, ``antialias``, ``margin`` and ``search``, which
+            ``batch_size``, ``seed``, ``antialias``, ``margin``, ``shown`` and ``search``, which
             `ProbeOptions` describes. They go before `options`.
 
     Returns:
@@ -136,6 +136,7 @@ class _Run:
             for layer in passes.layers
         }
         self.floor = Floor(passes, list(self.views.values()))
+        self.moving = [number for number, move in enumerate(moves) if not is_identity(move)]
 
     def measure(self, bar: Progress) -> pd.DataFrame:
         """Read the images as often as the methods ask; tell which channel took whose place."""
@@ -254,8 +255,8 @@ class _Run:
         sums.add(Warp.ORACLE, pairs, pairs.oracle)
         sums.add(Warp.AFFINE, pairs, theta)
         found.keep(pairs, theta)
-        if chunk.shown is not None:
-            self.journal.strips += strips(pairs, theta, self.moves, chunk.shown)
+        for image, views in chunk.shown.items():
+            self.journal.strips += strips(pairs, theta, self.moving, views, image)
 
     def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
         """Compare references with the oracle-warped maps of other images."""

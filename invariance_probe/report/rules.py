@@ -351,7 +351,8 @@ def _say(rule: str, family: str, layers: Sequence[Residuals]) -> str:
         f"{100 * CERTIFIED_SHARE:.0f} % of what the best affine warp leaves is proven to be beyond "
         f"any warp ({listed}). Transform the input instead.",
         "permutation": f"Under {family}, at {where} channels changed places, and a permutation, "
-        f"fitted on other images, undoes most of it: a group-equivariant layer has such ({listed}).",
+        "fitted on other images, undoes most of it: a group-equivariant layer has such "
+        f"({listed}).",
         "mixing": f"Under {family}, no warp that was found aligns {maps}, and a matrix over the "
         "channels, fitted on other images, undoes most of it. Neither a spatial transformer nor a "
         f"group-equivariant layer does that: transform the input ({listed}).",

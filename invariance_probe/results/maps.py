@@ -6,78 +6,109 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from invariance_probe.results.strips import Strip
+from invariance_probe.results.strips import Strip, shown_transforms
 from invariance_probe.results.tables import ProbeTables
 
 STAGES = ("reference", "moved", "oracle-warped", "best-warped", "difference")
 """Columns of the picture of the maps; the last is best-warped minus reference, over the region."""
+_BLOCKS = 2
+"""Channels of an image that are drawn side by side."""
+_CELL = 0.95
+"""Inches across a map."""
 
 
 def plot_maps(tables: ProbeTables) -> Figure:
-    """Draw the maps of one image: a row for each layer, the two strongest channels side by side.
+    """Draw maps under one transform of each family: a row a layer and image, channels beside it.
 
     Args:
         tables: A run's tables, with strips.
 
     Returns:
-        The figure.
+        The figure. All maps of a channel have one scale, from the 1st to the 99th percentile of the
+        reference; differences are in units of its width.
     """
-    numbers = sorted({strip.transform for strip in tables.strips})
+    numbers = shown_transforms(tables.config["moves"])
     layers = list(tables.layers["name"])
-    blocks = max(len(strip.channels) for strip in tables.strips)
-    columns = blocks * len(STAGES)
-    rows = len(layers) + 1
-    figure = Figure(
-        figsize=(1.35 * columns + 1.6, (1.42 * rows + 0.5) * len(numbers)), layout="constrained"
-    )
+    images = sorted({strip.image for strip in tables.strips})
+    kept = {(strip.transform, strip.layer, strip.image): strip for strip in tables.strips}
+    blocks = min(_BLOCKS, max(len(strip.channels) for strip in tables.strips))
+    rows, columns = len(layers) * len(images), blocks * len(STAGES) + 2
+    size = (_CELL * columns + 1.6, (_CELL * rows + 1.0) * len(numbers))
+    figure = Figure(figsize=size, layout="constrained")
     parts = figure.subfigures(len(numbers), 1, squeeze=False)[:, 0]
     for part, number in zip(parts, numbers, strict=True):
-        strips = {strip.layer: strip for strip in tables.strips if strip.transform == number}
         move = tables.config["moves"][number]
         value = "" if math.isnan(move["parameter"]) else f" {move['parameter']:g}"
         part.suptitle(f"{move['kind']}{value}", fontsize=13)
         axes = part.subplots(rows, columns, squeeze=False)
         for one in axes.flat:
             one.set_axis_off()
-        any_strip = next(iter(strips.values()))
-        for column, title in enumerate(("image", "transformed")):
-            show(axes[0, column], picture(any_strip.images[column]))
-            axes[0, column].set_title(title, fontsize=10)
-        for row, layer in enumerate(layers, start=1):
-            if layer in strips:
-                _draw_strip(axes[row], strips[layer], titles=row == 1)
+        for row, (layer, image) in enumerate((n, i) for n in layers for i in images):
+            if (number, layer, image) in kept:
+                _draw_strip(axes[row], kept[number, layer, image], blocks, titles=row == 0)
+        for colours, scale, words in (
+            (
+                "viridis",
+                Normalize(0, 1),
+                "activation, 0 and 1: percentiles 1 and 99 of the reference",
+            ),
+            ("RdBu_r", Normalize(-1, 1), "difference, in the same unit"),
+        ):
+            mappable = ScalarMappable(scale, colours)
+            part.colorbar(
+                mappable, ax=axes, location="bottom", shrink=0.4, aspect=40, label=words, pad=0.01
+            )
     return figure
 
 
-def _draw_strip(axes: np.ndarray, strip: Strip, *, titles: bool) -> None:
-    """Draw one layer's maps; what was not compared is greyed out."""
-    for block, channel in enumerate(strip.channels):
-        stages = strip.maps[:, block]
-        low, high = np.percentile(stages[0], [1, 99])
-        difference = np.where(strip.region, stages[3] - stages[0], np.nan)
-        span = max(float(high - low), 1e-12)
-        for column, title in enumerate(STAGES):
-            one = axes[block * len(STAGES) + column]
-            if column < len(stages):
-                show(one, stages[column], cmap="viridis", vmin=low, vmax=high)
+def _draw_strip(axes: np.ndarray, strip: Strip, blocks: int, *, titles: bool) -> None:
+    """Draw an image and the maps of one layer; what was not compared is greyed out."""
+    for column, title in enumerate(("image", "transformed")):
+        show(axes[column], picture(strip.images[column]))
+        if titles:
+            axes[column].set_title(title, fontsize=8)
+    _beside(axes[0], strip.layer)
+    for block, channel in enumerate(strip.channels[:blocks]):
+        scaled, difference = in_units(strip, block)
+        for place, title in enumerate(STAGES):
+            one = axes[2 + block * len(STAGES) + place]
+            if place < len(scaled):
+                show(one, scaled[place], cmap="viridis", vmin=0, vmax=1)
             else:
-                show(one, difference, cmap="RdBu_r", vmin=-span, vmax=span)
+                show(one, difference, cmap="RdBu_r", vmin=-1, vmax=1)
             if titles:
-                one.set_title(title, fontsize=10)
-            if column == 0:
-                label = f"channel {channel}" if block else f"{strip.layer}\nchannel {channel}"
-                one.text(
-                    -0.06,
-                    0.5,
-                    label,
-                    transform=one.transAxes,
-                    rotation=90,
-                    ha="right",
-                    va="center",
-                    fontsize=9,
-                )
+                one.set_title(title, fontsize=8)
+            if place == 0:
+                _beside(one, f"channel {channel}")
+
+
+def in_units(
+    strip: Strip, block: int
+) -> tuple[Float[np.ndarray, "stage height width"], Float[np.ndarray, "height width"]]:
+    """Bring the maps of a channel to one scale.
+
+    Args:
+        strip: Maps of a layer.
+        block: Place of the channel among those that were kept.
+
+    Returns:
+        Every stage, 0 and 1 being percentiles 1 and 99 of the reference, and best-warped minus
+        reference in the same unit, NaN where maps were not compared.
+    """
+    stages = strip.maps[:, block].astype(np.float64)
+    low, high = np.percentile(stages[0], [1, 99])
+    scaled = (stages - low) / max(float(high - low), 1e-12)
+    return scaled, np.where(strip.region, scaled[3] - scaled[0], np.nan)
+
+
+def _beside(axes: Axes, words: str) -> None:
+    """Write upright beside a picture."""
+    place = {"transform": axes.transAxes, "rotation": 90, "ha": "right", "va": "center"}
+    axes.text(-0.06, 0.5, words, fontsize=8, **place)
 
 
 def show(axes: Axes, image: Float[np.ndarray, "..."], **options: Any) -> None:
