@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -103,6 +103,8 @@ class Section:
         about: Command, versions, machine and so on, by name.
         bears_on: Claims that the section's figures bear on, such as ``"P9"``.
         items: Entries with a heading, a badge and text, such as verdicts.
+        short: What is said of it first, at the top of the page; None if nothing is.
+        explorer: What a reader may choose from, as `explorer.data` gives it; empty if nothing.
     """
 
     id: str
@@ -115,6 +117,29 @@ class Section:
     about: dict[str, str] = field(default_factory=dict)
     bears_on: tuple[str, ...] = ()
     items: tuple["Item", ...] = ()
+    short: "Short | None" = None
+    explorer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Short:
+    """The answer of a section, as somebody reads it who has half a minute.
+
+    Attributes:
+        sentence: The answer.
+        points: What it rests on, a sentence each.
+        figure: One; None if words are enough.
+        grids: Tables.
+        badge: A verdict in a few words; empty if there is none.
+        tone: Of the badge, as of an `Item`.
+    """
+
+    sentence: str
+    points: tuple[str, ...] = ()
+    figure: Drawing | None = None
+    grids: tuple[Grid, ...] = ()
+    badge: str = ""
+    tone: str = "open"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,8 @@ _STYLES |= {
 _PLAIN = re.compile(r"[\w\s.,#%()+-]*")
 """Values: numbers, colours, paths, calls. Nothing quoted or escaped, no address."""
 _PIXELS = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+")
+_THEMED = {"#ffffff": "var(--ground)", "#000000": "currentColor", "#262626": "currentColor"}
+"""Colours of paper and ink, as the style of figures has them: the page's own, light or dark."""
 _DEEPEST = 50
 """Levels of groups; matplotlib has eight."""
 
@@ -156,6 +158,7 @@ def _styles(text: str, prefix: str) -> str:
     for declared in text.split(";"):
         name, _, value = (part.strip() for part in declared.partition(":"))
         if name in _STYLES and _is_plain(value):
+            value = _THEMED.get(value.lower(), value)
             kept.append(f"{name}: " + _REFERENCE.sub(rf"url(#{prefix}-\1)", value))
     return "; ".join(kept)
 
@@ -187,7 +190,7 @@ def pixels(drawing: Drawing, widest: int = WIDEST) -> str:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
             width, height = opened.size
             if len(content) > LARGEST_PNG or width > widest:
-                image = opened.convert("RGB")
+                image = opened.convert("RGBA")
                 if width > widest:
                     height = round(height * widest / width)
                     width = widest

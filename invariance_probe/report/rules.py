@@ -106,6 +106,8 @@ class Estimate(NamedTuple):
         return f"{100 * self.mean:.0f} %{'' if math.isnan(self.low) else interval}"
 
 
+_MOST_TIMES = 1e9
+"""Stands for any larger ratio, as of a draw in which nothing is left to compare with."""
 NONE = Estimate(math.nan, math.nan, math.nan)
 
 
@@ -163,12 +165,12 @@ class Residuals:
         places = [list(self.images.index).index(str(method)) for method in (one, other)]
         values = self.images.to_numpy(dtype=float)[places]
         # what is left is never negative, and a bound never above what it bounds
-        most = 1.0 if one is Method.ANY_WARP else math.inf
+        most = 1.0 if one is Method.ANY_WARP else _MOST_TIMES
 
         def share(means: Float[np.ndarray, "2 draw"]) -> Float[np.ndarray, "1 draw"]:
             above, below = np.maximum(means, 0)
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.minimum(above / below, most)[None]
+                return np.fmin(above / below, most)[None]
 
         found = statistic_interval(values, share, self.seed, common=self.common[places])
         return Estimate(*(float(each[0]) for each in found))
