@@ -7,7 +7,7 @@ page's script shows texts as texts.
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,9 +104,9 @@ def data(tables: ProbeTables, budget: int = BUDGET) -> dict[str, Any]:
     }
 
 
-def _plain(values: Sequence[float]) -> list[float | None]:
+def _plain(values: Iterable[float]) -> list[float | None]:
     """Numbers as JSON holds them."""
-    return [None if math.isnan(value) else float(f"{value:.4g}") for value in map(float, values)]
+    return [None if math.isnan(value) else float(f"{value:.4g}") for value in values]
 
 
 def _families(moves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

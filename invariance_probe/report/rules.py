@@ -9,7 +9,7 @@ with their 95 % intervals, and take the end that speaks against what they say:
    apart for a warp, whatever the layer.
 2. ``undecided``: the interval holds the threshold, or there is none.
 3. ``no warp``: the certified bound for any warp is at least `CERTIFIED_SHARE` of what the best
-   affine warp leaves. No spatial transformer of this map can align it.
+   affine warp leaves, and above what 1 allows. No spatial transformer of this map can align it.
 4. ``permutation``: permuting the channels removes at least `MIXED_SHARE` of what the oracle warp
    leaves, on images that it was not fitted to. That is what a group-equivariant layer needs.
    ``mixing``: a rotation or a linear mixing of the channels does, and a permutation was not found
@@ -165,7 +165,8 @@ class Residuals:
         places = [list(self.images.index).index(str(method)) for method in (one, other)]
         values = self.images.to_numpy(dtype=float)[places]
         # what is left is never negative, and a bound never above what it bounds
-        most = 1.0 if one is Method.ANY_WARP else _MOST_TIMES
+        bounded = one is Method.ANY_WARP and other is not Method.FLOOR
+        most = 1.0 if bounded else _MOST_TIMES
 
         def share(means: Float[np.ndarray, "2 draw"]) -> Float[np.ndarray, "1 draw"]:
             above, below = np.maximum(means, 0)
@@ -295,7 +296,8 @@ def rules_met(one: Residuals) -> list[str]:
     if not times.low > NEAR_FLOOR:
         return _UNSURE
     out = []
-    if one.ratio(Method.ANY_WARP, Method.AFFINE).low >= CERTIFIED_SHARE:
+    share, times = (one.ratio(Method.ANY_WARP, of) for of in (Method.AFFINE, Method.FLOOR))
+    if share.low >= CERTIFIED_SHARE and times.low > NEAR_FLOOR:
         out.append("no warp")
     enough = [m for m in _MIXINGS if removed(one, m).low >= MIXED_SHARE]
     if enough:

@@ -48,8 +48,16 @@ def short(
     found = rules.residuals(summary, ["transform", "layer"], tables)
     families = list(dict.fromkeys(str(family) for family, _ in found))
     judged = {key: rules.rules_met(one)[0] for key, one in found.items()}
-    grids = [_grid(family, found, tables, put_back, moves_put_back, images) for family in families]
-    sentences = [_where(family, found, judged) for family in families]
+    strengths = {
+        family: _strengths(tables, family) if tables is not None else {} for family in families
+    }
+    grids = [
+        _grid(family, found, strengths[family], put_back, moves_put_back, images)
+        for family in families
+    ]
+    sentences = [
+        _where(family, found, judged) + _from_the_mildest(strengths[family]) for family in families
+    ]
     if put_back is not None:
         sentences += _lost(put_back, moves_put_back)
     sentences.append(_how_sure(found, images))
@@ -117,6 +125,38 @@ def _where(
     return f"{family.capitalize()}: {'; '.join(said)}."
 
 
+def _from_the_mildest(strengths: dict[str, dict[str, rules.Residuals]]) -> str:
+    """At which strengths a warp does somewhere; where at none, how far off the nearest layer is."""
+    met = {
+        (words, name): rules.rules_met(one)[0]
+        for words, layers in strengths.items()
+        for name, one in layers.items()
+    }
+
+    def where(rule: str) -> str:
+        at = {words: [n for w, n in met if w == words and met[w, n] == rule] for words in strengths}
+        return "; ".join(
+            f"by {words} at {', '.join(names)}" for words, names in at.items() if names
+        )
+
+    if does := where("can live"):
+        return f" By strength, a warp does {does}."
+    said = f" Cells lie too far apart to tell {coarse}." if (coarse := where("grid")) else ""
+    times = {
+        (words, name): strengths[words][name].ratio(Method.AFFINE, Method.FLOOR)
+        for (words, name), rule in met.items()
+        if rule not in {"grid", "unknown"}
+    }
+    if not times:
+        return said
+    words, name = min(times, key=lambda key: times[key].mean)
+    return (
+        f" By none of {', '.join(strengths)} is it shown to do at any layer; nearest is {name} by "
+        f"{words}, where the best warp leaves {times[words, name]} times what a perfect layer does "
+        f"({rules.NEAR_FLOOR:g} would do).{said}"
+    )
+
+
 def _lost(put_back: pd.DataFrame, moves: Sequence[dict[str, Any]]) -> list[str]:
     """What the network says once maps are put back."""
     same = put_back[put_back["metric"] == "agreement"]
@@ -158,9 +198,9 @@ def _how_sure(found: dict[tuple[object, ...], rules.Residuals], images: int) -> 
     """What the numbers rest on, and which of them are proven."""
     bounded = any(not math.isnan(one.of(Method.ANY_WARP).mean) for one in found.values())
     proven = (
-        "Proven, image by image, are the bounds alone (no spatial warp with bilinear reading leaves "
-        "less); the best warp is the best that a search found, and what a perfect layer leaves is "
-        "an estimate."
+        "Proven, image by image, are the bounds alone (no spatial warp with bilinear reading "
+        "leaves less); the best warp is the best that a search found, and what a perfect layer "
+        "leaves is an estimate."
         if bounded
         else "Nothing is proven: the best warp is the best that a search found (`--explain` "
         "certifies bounds), and what a perfect layer leaves is an estimate."
@@ -171,38 +211,40 @@ def _how_sure(found: dict[tuple[object, ...], rules.Residuals], images: int) -> 
 def _grid(
     family: str,
     found: dict[tuple[object, ...], rules.Residuals],
-    tables: ProbeTables | None,
+    strengths: dict[str, dict[str, rules.Residuals]],
     put_back: pd.DataFrame | None,
     moves_put_back: Sequence[dict[str, Any]],
     images: int,
 ) -> Grid:
     """Layers down; strengths, anchors, the proven bound and what is lost across."""
     here = {str(name): one for (f, name), one in found.items() if f == family}
-    strengths = _strengths(tables, family) if tables is not None else {}
-    columns = ["layer", *strengths]
-    columns += ["all: would a warp of the map do?", "perfect layer", "chance", "proven bound"]
+    # a summary without its table knows no strengths
+    whole = [] if strengths else ["would a warp of the map do?"]
+    columns = ["layer", *(f"by {words}" for words in strengths), *whole]
+    columns += ["perfect layer", "chance", "proven: no warp leaves less"]
     answers = pd.DataFrame()
     if put_back is not None:
         rows = put_back[(put_back["metric"] == "agreement") & (put_back["transform"] == family)]
         answers = rows[rows["method"].isin([str(method) for method in _ANSWERS])]
     told = [m for m in _ANSWERS if (answers.get("method", pd.Series(dtype=str)) == m).any()]
-    columns += [f"same answer, {_ANSWERS[method]}" for method in told]
+    columns += [f"same answer: {_ANSWERS[method]}" for method in told]
     out = []
     for name, one in here.items():
         cells = [Cell(name, "")]
         cells += [_verdict(column.get(name)) for column in strengths.values()]
-        cells.append(_verdict(one))
+        cells += [_verdict(one) for _ in whole]
         cells += [
             _cell(one.of(method)) for method in (Method.FLOOR, Method.UNRELATED, Method.ANY_WARP)
         ]
         for method in told:
             row = answers[(answers["layer"] == name) & (answers["method"] == method)]
-            cells.append(Cell(_share(row.iloc[0]), repr(row.iloc[0]["mean"])) if len(row) else _NO)
+            shown = [(_share(each), float(each["mean"])) for _, each in row.iterrows()]
+            cells += [Cell(text.replace(" [", "\n["), repr(mean)) for text, mean in shown] or [_NO]
         out.append(tuple(cells))
     note = (
-        f"Would a warp of the map do, and what the best one found leaves: yes up to "
-        f"{rules.NEAR_FLOOR:g} times what a perfect layer would. 0 is perfect, 1 no better than the "
-        "channel means."
+        "Would a warp of the map do, and what the best one found leaves: yes up to "
+        f"{rules.NEAR_FLOOR:g} times what a perfect layer would. 0 is perfect, 1 no better than "
+        "the channel means. Proven no: even a warp that nobody tried leaves more."
     )
     if told:
         note += f" Same answer: after {_named(family, moves_put_back)}, share of {images} images."

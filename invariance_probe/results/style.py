@@ -1,8 +1,9 @@
 """One style for every figure: its context, labels, captions, files."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -48,6 +49,26 @@ def caption(tables: ProbeTables, intervals: str = "ribbons") -> str:
     where = f"{intervals}: " if images >= FEWEST else ""
     said = f"{images} image{'s' if images > 1 else ''}; {where}{interval_words(images)}"
     return f"{tables.config['model']}, {said}"
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Move labels as little as needed, so that none lies over another.
+
+    Args:
+        places: Where they belong, along one axis.
+        gap: Distance that they need.
+
+    Returns:
+        Where they go, in the order given.
+    """
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    out = [float(place) for place in places]
+    for _ in range(len(places) ** 2):
+        for low, high in pairwise(order):
+            if (short := gap - (out[high] - out[low])) > 1e-9:
+                out[low] -= short / 2
+                out[high] += short / 2
+    return out
 
 
 def svg(figure: Figure, name: str) -> bytes:

@@ -118,7 +118,7 @@
       const grid = make("table", table, { class: "plain" });
       make("caption", grid, {}, "Fraction of variance unexplained: 0 is perfect, 1 no better than the channel means");
       const head = make("tr", make("thead", grid));
-      ["compared with the reference", data.images.length ? "this image" : "", "mean, 95 % interval", ""].forEach(function (t) { make("th", head, { scope: "col" }, t); });
+      ["compared with the reference", data.images.length ? "this image" : "", "mean, 95 % interval", "how sure"].forEach(function (t) { make("th", head, { scope: "col" }, t); });
       const body = make("tbody", grid);
       data.methods.forEach(function (one) {
         const row = make("tr", body);
@@ -220,6 +220,7 @@
     }
 
     // --- curves, by strength and by depth, with a marker where the reader stands
+    const ANCHORS = { "perfect layer (floor)": "perfect layer", "unrelated images (chance)": "chance", "any warp (certified bound)": "proven bound" };
     const STYLE = { background: "none", fontSize: "12px", maxWidth: "100%" };
     function tipped(rows, x) {
       return Plot.tip(rows, Plot.pointer({ x: x, y: "mean", title: "words", fill: "var(--ground)", stroke: "var(--line)" }));
@@ -234,10 +235,29 @@
       });
       return out;
     }
+    // labels beside the last points, moved apart where they would lie over each other
+    function named(rows, key, words, gap) {
+      const last = Array.from(d3.rollup(rows, function (g) { return g[g.length - 1]; }, function (r) { return r[key]; }).values())
+        .map(function (r) { return { x: r.x === undefined ? r.layer : r.x, at: Math.min(r.mean, 2.1), words: words(r) }; })
+        .sort(function (a, b) { return a.at - b.at; });
+      for (let turn = 0; turn < 9; turn++) {
+        for (let i = 1; i < last.length; i++) {
+          const short = gap - (last[i].at - last[i - 1].at);
+          if (short > 1e-9) { last[i].at += short / 2; last[i - 1].at -= short / 2; }
+        }
+      }
+      return Plot.text(last, { x: "x", y: "at", text: "words", textAnchor: "start", dx: 7, fill: "currentColor" });
+    }
     function anchors(at) {
       return ["floor", "unrelated"].filter(function (m) { return method[m]; }).flatMap(function (m) {
         return rowsOf(method[m], at).filter(function (r) { return r.l === at.layer; }).map(function (r) { return Object.assign(r, { layer: method[m].label, colour: method[m].colour }); });
       });
+    }
+    function quieted(svg) {
+      // one name for the whole figure; those of its parts are for elements that may have none
+      svg.querySelectorAll("g[aria-label]").forEach(function (g) { g.removeAttribute("aria-label"); });
+      svg.querySelectorAll("[aria-hidden]").forEach(function (g) { g.removeAttribute("aria-hidden"); });
+      svg.setAttribute("role", "img");
     }
     function drawCurves(at) {
       curves.textContent = "";
@@ -249,23 +269,23 @@
       const bands = anchors(at);
       const log = at.group.kind === "scaling";
       const byStrength = Plot.plot({
-        width: width, height: 300, marginLeft: 44, marginRight: 84, style: STYLE,
+        width: width, height: 300, marginLeft: 44, marginRight: 104, style: STYLE,
         ariaLabel: one.label + " by " + at.group.axis,
-        x: { label: at.group.axis, type: log ? "log" : "linear", base: 2, ticks: log ? at.group.values : undefined, tickFormat: log ? d3.format("~g") : undefined, nice: false },
+        x: { label: at.group.axis, type: log ? "log" : "linear", base: 2, ticks: at.group.values.length < 14 ? at.group.values : undefined, tickFormat: d3.format("~g"), nice: false },
         y: { label: "↑ fraction of variance unexplained", domain: [0, Math.max(1, d3.max(bands.concat(rows), function (r) { return Math.min(r.high, 2.2); }))], clamp: true, grid: true },
         marks: [
           Plot.line(bands, { x: "x", y: "mean", z: "layer", stroke: "colour", strokeDasharray: "5 4" }),
-          Plot.text(bands, Plot.selectLast({ x: "x", y: "mean", z: "layer", text: function (r) { return r.layer.replace(/ \(.*/, ""); }, textAnchor: "start", dx: 5, fill: "currentColor", lineWidth: 7 })),
+          named(bands.concat(mine), "layer", function (r) { return ANCHORS[r.layer] || r.layer; }, 0.14),
           Plot.areaY(mine, { x: "x", y1: "low", y2: "high", fill: one.colour, fillOpacity: 0.2 }),
           Plot.line(seen, { x: "x", y: "mean", z: "layer", stroke: "currentColor", strokeOpacity: function (r) { return r.l === at.layer ? 0 : 0.4; } }),
           Plot.dot(seen, { x: "x", y: "mean", r: 2.5, fill: "currentColor", fillOpacity: 0.4 }),
           Plot.line(mine, { x: "x", y: "mean", stroke: one.colour, strokeWidth: 2.5 }),
           Plot.dot(mine, { x: "x", y: "mean", fill: one.colour, r: 3.5 }),
-          Plot.text(mine, Plot.selectLast({ x: "x", y: "mean", text: "layer", textAnchor: "start", dx: 6, fontWeight: 600, fill: "currentColor" })),
           Plot.ruleX([at.group.values[at.at]], { stroke: "currentColor", strokeWidth: 1.5, strokeDasharray: "2 2" }),
           tipped(seen.concat(bands), "x"),
         ],
       });
+      quieted(byStrength);
       byStrength.addEventListener("click", function () {
         const hit = byStrength.value;
         if (hit && hit.l !== undefined) isolate(hit.l);
@@ -283,7 +303,7 @@
         }).filter(Boolean);
       }).filter(function (r) { return [one.name, "floor", "unrelated", "any-warp"].includes(r.m); });
       const byDepth = Plot.plot({
-        width: width, height: 270, marginLeft: 44, marginRight: 84, marginBottom: 62, style: STYLE,
+        width: width, height: 270, marginLeft: 44, marginRight: 104, marginBottom: 62, style: STYLE,
         ariaLabel: "By depth, " + at.group.words[at.at],
         x: { type: "point", domain: data.layers, label: "layer, from shallow to deep", tickRotate: -30 },
         y: { label: "↑ " + at.group.words[at.at], domain: [0, 2.2], clamp: true, grid: true },
@@ -292,10 +312,11 @@
           Plot.ruleX(deep.filter(function (r) { return r.low !== null; }), { x: "layer", y1: "low", y2: "high", stroke: function (r) { return r.m === "any-warp" ? "currentColor" : r.colour; }, strokeOpacity: 0.5, strokeWidth: 3 }),
           Plot.line(deep, { x: "layer", y: "mean", z: "m", stroke: function (r) { return r.m === "any-warp" ? "currentColor" : r.colour; }, strokeWidth: 2 }),
           Plot.dot(deep, { x: "layer", y: "mean", r: 3, fill: function (r) { return r.m === "any-warp" ? "currentColor" : r.colour; } }),
-          Plot.text(deep, Plot.selectLast({ x: "layer", y: "mean", z: "m", text: function (r) { return r.m === "any-warp" ? "proven bound" : r.label.replace(/ \(.*/, ""); }, textAnchor: "start", dx: 7, fill: "currentColor", lineWidth: 7 })),
+          named(deep, "m", function (r) { return ANCHORS[r.label] || r.label; }, 0.16),
           tipped(deep, "layer"),
         ],
       });
+      quieted(byDepth);
       byDepth.addEventListener("click", function () {
         const hit = byDepth.value;
         if (hit && hit.l !== undefined) { layer.value = hit.l; fitChannels(); show(); }
