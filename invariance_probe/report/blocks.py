@@ -103,7 +103,7 @@ class Section:
         about: Command, versions, machine and so on, by name.
         bears_on: Claims that the section's figures bear on, such as ``"P9"``.
         items: Entries with a heading, a badge and text, such as verdicts.
-        short: What is said of it first, at the top of the page; None if nothing is.
+        shorts: What is said of it first, at the top of the page.
         explorer: What a reader may choose from, as `explorer.data` gives it; empty if nothing.
     """
 
@@ -117,7 +117,7 @@ class Section:
     about: dict[str, str] = field(default_factory=dict)
     bears_on: tuple[str, ...] = ()
     items: tuple["Item", ...] = ()
-    short: "Short | None" = None
+    shorts: tuple["Short", ...] = ()
     explorer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -154,6 +154,7 @@ class Item:
         text: Sentences.
         points: What the verdict rests on, one line each.
         links: Places on the page that bear on it: name of the section, words.
+        proof: Why it holds, if that is proven; folded away until asked for.
     """
 
     id: str
@@ -163,6 +164,7 @@ class Item:
     text: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    proof: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def render(page: Page) -> str:
     )
     explorers = [_as_data(section.explorer) for section in page.sections]
     script = _script(explored=any(explorers))
-    firsts = [[s.short.figure] if s.short and s.short.figure else [] for s in page.sections]
+    firsts = [[each.figure for each in s.shorts if each.figure] for s in page.sections]
     drawings = [[*first, *s.figures] for first, s in zip(firsts, page.sections, strict=True)]
     # what a reader chooses from leaves that much less room for figures
     room = LARGEST_PAGE - _WORDS - len(script) - sum(map(len, explorers))

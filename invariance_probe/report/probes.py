@@ -111,7 +111,7 @@ def section(folder: Path, number: int = 1) -> Section:
             if metric in _TITLES
         )
         figures = _figures(folder, summary, families)
-        first = None if put_back or not families else _short(folder, summary, tables, images)
+        first = () if put_back or not families else (_short(folder, summary, tables, images),)
     with reading(shares):
         if put_back and shares.exists():
             remarks = rules.advice(read_csv(shares, _SHARES, _SHARE_NUMBERS))
@@ -132,7 +132,7 @@ def section(folder: Path, number: int = 1) -> Section:
         grids=grids,
         about=blocks.about(about.get("provenance", {})) | {"seed": str(about.get("seed", ""))},
         bears_on=tuple(sorted(claims, key=lambda claim: int(claim[1:]))),
-        short=first,
+        shorts=first,
         explorer={} if tables is None else explorer.data(tables),
     )
 

@@ -1,13 +1,16 @@
 """One style for every figure: its context, labels, captions, files."""
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from invariance_probe.results.tables import ProbeTables
@@ -69,6 +72,33 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
                 out[low] -= short / 2
                 out[high] += short / 2
     return out
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> None:
+    """Write the names of lines beside their last points, none over another.
+
+    Args:
+        axes: Whose limits are final.
+        ends: Place, value, words and colour of each; ends without a value are passed over.
+    """
+    there = [end for end in ends if math.isfinite(end[1])]
+    low, high = axes.get_ylim()
+    places = apart([min(max(end[1], low), high) for end in there], _LABEL_GAP * (high - low))
+    for (x, y, words, colour), place in zip(there, places, strict=True):
+        axes.annotate(
+            words,
+            (x, y),
+            xytext=(8, (place - y) / (high - low) * axes.bbox.height * 72 / axes.figure.dpi),
+            textcoords="offset points",
+            fontsize=9,
+            va="center",
+            color=colour,
+            annotation_clip=False,
+        )
+
+
+_LABEL_GAP = 0.07
+"""Height of a label, as a share of that of the axes."""
 
 
 def svg(figure: Figure, name: str) -> bytes:
