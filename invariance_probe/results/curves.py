@@ -17,8 +17,18 @@ from invariance_probe.results.tables import ProbeTables
 
 
 def _ceiling(frame: pd.DataFrame) -> float:
-    top = np.nanmax(frame[["mean", "high"]].to_numpy(dtype=float))
-    return 1.05 * max(1.0, float(top)) if math.isfinite(top) else 1.0
+    """Where the axis ends: above all but the ribbon of chance, which would press the rest flat."""
+    ends = frame["high"].where(frame["method"].astype(str) != Method.UNRELATED)
+    values = np.concatenate([frame["mean"].to_numpy(float), ends.to_numpy(float)])
+    known = values[np.isfinite(values)]
+    return 1.05 * max(1.0, float(known.max())) if len(known) else 1.0
+
+
+def _title(tables: ProbeTables, frame: pd.DataFrame) -> str:
+    """The caption, and how far the ribbon of chance goes where it is cut off."""
+    chance = frame[frame["method"].astype(str) == Method.UNRELATED]["high"].max()
+    cut = f"; that of chance reaches {chance:.1f}" if chance > _ceiling(frame) else ""
+    return caption(tables) + cut
 
 
 def plot_parameter(tables: ProbeTables, kind: str) -> Figure:
@@ -29,7 +39,7 @@ def plot_parameter(tables: ProbeTables, kind: str) -> Figure:
         kind: A family of its transforms.
 
     Returns:
-        The figure; the names of the lines stand beside those of the first panel.
+        The figure.
     """
     frame = tables.summary(["layer", "transform", "parameter", "method", "metric"])
     frame = frame[(frame["metric"] == "fvu") & (frame["transform"] == kind)]
@@ -51,9 +61,10 @@ def plot_parameter(tables: ProbeTables, kind: str) -> Figure:
         _parameter_axis(axes, kind, frame[x])
     panels[0].set_ylim(0, _ceiling(frame[frame["method"].isin(shown)]))
     figure.supylabel(RESIDUAL, fontsize=12)
-    figure.supxlabel(AXIS_LABELS.get(kind if x == "parameter" else "affine", kind), fontsize=12)
+    for axes in panels[-_ACROSS:]:
+        axes.set_xlabel(AXIS_LABELS.get(kind if x == "parameter" else "affine", kind), fontsize=10)
     _key(figure, shown)
-    figure.suptitle(caption(tables), fontsize=11)
+    figure.suptitle(_title(tables, frame[frame["method"].isin(shown)]), fontsize=11)
     sns.despine(figure)
     return figure
 
@@ -86,7 +97,7 @@ def _ribbon(axes: Axes, x: pd.Series, rows: pd.DataFrame, method: Method) -> Non
 
 
 def _key(figure: Figure, methods: Sequence[Method]) -> None:
-    """Name the lines once, under the title, in the order in which they lie."""
+    """Name the lines once, below the panels, in the order in which they lie."""
     handles = [
         Line2D([], [], color=m.colour, linestyle=m.line, marker="o", markersize=4, label=m.label)
         for m in methods
@@ -145,7 +156,7 @@ def plot_depth(tables: ProbeTables) -> Figure:
             axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
     figure.supylabel(RESIDUAL, fontsize=12)
     figure.supxlabel("layer, from shallow to deep", fontsize=12)
-    figure.suptitle(caption(tables), fontsize=11)
+    figure.suptitle(_title(tables, frame), fontsize=11)
     sns.despine(figure)
     # where labels go is known once the panels have their size
     figure.draw_without_rendering()

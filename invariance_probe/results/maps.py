@@ -1,8 +1,10 @@
 """The maps themselves: before and after the transform, warped back, and what differs."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -34,11 +36,32 @@ def plot_maps(tables: ProbeTables) -> Figure:
     numbers = shown_transforms(tables.config["moves"])
     layers = list(tables.layers["name"])
     images = sorted({strip.image for strip in tables.strips})
-    kept = {(strip.transform, strip.layer, strip.image): strip for strip in tables.strips}
     blocks = min(_BLOCKS, max(len(strip.channels) for strip in tables.strips))
     rows, columns = len(layers) * len(images), blocks * len(STAGES) + 2
     size = (_CELL * columns + 1.6, (_CELL * rows + 1.0) * len(numbers))
-    figure = Figure(figsize=size, layout="constrained")
+    with mpl.rc_context(_ON_ANY_GROUND):
+        return _draw(tables, numbers, layers, images, blocks, Figure(figsize=size))
+
+
+_INK = "#767676"
+_ON_ANY_GROUND = dict.fromkeys(
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "xtick.labelcolor"), _INK
+) | {"figure.facecolor": "none"}
+"""A picture of pictures is shown as pixels: its words have to be read on white and on black."""
+
+
+def _draw(
+    tables: ProbeTables,
+    numbers: Sequence[int],
+    layers: Sequence[str],
+    images: Sequence[int],
+    blocks: int,
+    figure: Figure,
+) -> Figure:
+    """Fill the figure."""
+    figure.set_layout_engine("constrained")
+    kept = {(strip.transform, strip.layer, strip.image): strip for strip in tables.strips}
+    rows, columns = len(layers) * len(images), blocks * len(STAGES) + 2
     parts = figure.subfigures(len(numbers), 1, squeeze=False)[:, 0]
     for part, number in zip(parts, numbers, strict=True):
         move = tables.config["moves"][number]

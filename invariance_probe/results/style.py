@@ -83,7 +83,10 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> Non
     """
     there = [end for end in ends if math.isfinite(end[1])]
     low, high = axes.get_ylim()
-    places = apart([min(max(end[1], low), high) for end in there], _LABEL_GAP * (high - low))
+    gap = _LABEL_GAP * (high - low)
+    places = apart([min(max(end[1], low), high) for end in there], gap)
+    lift = max(0.0, low + gap / 3 - min(places, default=high))
+    places = [place + lift for place in places]
     for (x, y, words, colour), place in zip(there, places, strict=True):
         axes.annotate(
             words,

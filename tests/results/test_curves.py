@@ -26,7 +26,7 @@ def test_the_residual_is_drawn_against_the_parameter() -> None:
     panels = figure.axes
     assert [axes.get_title() for axes in panels] == ["shallow", "deep"]
     assert figure.get_supylabel() == RESIDUAL
-    assert figure.get_supxlabel() == AXIS_LABELS["rotation"]
+    assert panels[-1].get_xlabel() == AXIS_LABELS["rotation"]
     for axes, part in zip(panels, (1, 2), strict=True):
         for line, method, mean in zip(axes.lines, SHOWN, (0.7, 0.3, 0.1), strict=True):
             assert line.get_xdata().tolist() == [-30, 30]
@@ -47,9 +47,8 @@ def test_transforms_without_a_number_are_drawn_in_their_order() -> None:
     """Affine maps, or shifts of which one is oblique, have no one parameter; they are numbered."""
     oblique = [Affine([[1, 0.1], [0, 1.1]]), Affine([[0.9, 0.1], [0.2, 1]])]
     for moves in (oblique, [Translation(5), Translation(3, 4)]):
-        figure = plot_parameter(planted(LEFT, moves=moves), moves[0].kind)
-        axes = figure.axes[0]
-        assert figure.get_supxlabel() == "transform (number)"
+        axes = plot_parameter(planted(LEFT, moves=moves), moves[0].kind).axes[0]
+        assert axes.get_xlabel() == "transform (number)"
         assert axes.lines[0].get_xdata().tolist() == [0, 1]
 
 
