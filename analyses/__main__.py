@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -14,6 +14,7 @@ from analyses import questions, training_plan
 from analyses.answer import answer
 from invariance_probe.cli import reporting
 from invariance_probe.commands import run_command
+from invariance_probe.engines import EngineOptions
 from invariance_probe.training import runs
 from invariance_probe.training.runs import TrainResult
 
@@ -61,11 +62,12 @@ class RunCommand:
         training_plan.Missing,
         tyro.conf.arg(help="Trainings that are not there are trained, refused, or left out."),
     ] = "train"
+    engine: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
 
     def run(self) -> None:
         """Measure or find, draw, print."""
         folder = self.out or Path("runs") / f"{self.name}-{self.preset}"
-        found = answer(self.name, self.preset, folder, self.missing)
+        found = answer(self.name, self.preset, folder, self.missing, self.engine.chosen)
         print(as_text(found.summary, shutil.get_terminal_size((120, 24)).columns))
         if not found.measured:
             print("The table was there already; summary and figure are drawn anew.")

@@ -12,6 +12,7 @@ import seaborn as sns
 
 from analyses import questions
 from analyses.training_plan import Missing, TrainingPlan
+from invariance_probe.engines import Engine, EngineName
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import difference, write_file, write_json
 from invariance_probe.machine import provenance
@@ -34,7 +35,13 @@ class Answer(NamedTuple):
     measured: bool
 
 
-def answer(name: str, preset: str, folder: Path, missing: Missing = "train") -> Answer:
+def answer(
+    name: str,
+    preset: str,
+    folder: Path,
+    missing: Missing = "train",
+    engine: Engine | EngineName = "here",
+) -> Answer:
     """Answer a question in a folder, or go on with it.
 
     The configuration is written first and the provenance last, each file whole or not at all. A
@@ -46,6 +53,7 @@ def answer(name: str, preset: str, folder: Path, missing: Missing = "train") -> 
         preset: One that the analysis has.
         folder: One that does not exist, is empty, or holds this very configuration.
         missing: What becomes of trainings that are not there, where the question rests on some.
+        engine: Who trains them.
 
     Returns:
         The summary.
@@ -63,11 +71,11 @@ def answer(name: str, preset: str, folder: Path, missing: Missing = "train") -> 
     if missing != "train" and isinstance(config, TrainingPlan):
         config = dataclasses.replace(config, missing=missing)
         words += f" --missing {missing}"
-    about = {
-        "command": words,
-        "analysis": name,
-        "config": _plain(dataclasses.asdict(config)),
-    }
+    # no number depends on who works, so that a folder is gone on with by whoever is at hand
+    asked = {name: v for name, v in dataclasses.asdict(config).items() if name != "engine"}
+    about = {"command": words, "analysis": name, "config": _plain(asked)}
+    if isinstance(config, TrainingPlan):
+        config = dataclasses.replace(config, engine=engine)
     stored = _stored(folder, about)
     # of the two the table is written first
     whole = stored is not None and DONE in stored and (folder / FRAME).is_file()

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from invariance_probe.data.datasets import Dataset, open_dataset
+from invariance_probe.engines import Engine, EngineName
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import read_parquet, read_tensors, write_file
 from invariance_probe.perturbations.parsing import parse_perturbation
@@ -78,6 +79,7 @@ class TrainingPlan(ABC):
         missing: What becomes of runs that are not there: they are trained, refused with an error,
             or omitted, so that the answer rests on those that are finished so far.
         processes: Trainings at once, see `parallel.train_all`; by default one a core.
+        engine: Who trains, see `invariance_probe.engines`; no number depends on it.
     """
 
     preset: str
@@ -88,6 +90,7 @@ class TrainingPlan(ABC):
     data_root: Path | None = None
     missing: Missing = "train"
     processes: int | None = None
+    engine: Engine | EngineName = "here"
 
     @abstractmethod
     def setups(self) -> tuple[Setup, ...]:
@@ -226,6 +229,7 @@ class TrainingPlan(ABC):
             self.root,
             processes=self.processes,
             execution=Execution(data_root=self.files, progress=True),
+            engine=self.engine,
         )
         for config in self.configs():
             read = self._read(config)

@@ -262,6 +262,20 @@ def read_parquet(path: Path) -> pd.DataFrame:
         return table
 
 
+def count_rows(path: Path) -> int:
+    """Count the rows of a table, without reading them.
+
+    Args:
+        path: A Parquet file.
+
+    Returns:
+        Their number; a damaged file is refused with an `InvalidInputError`.
+    """
+    with reading(path):
+        rows: int = parquet.read_metadata(path).num_rows
+        return rows
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the weights of a module, as their publishers save them.
 

@@ -22,7 +22,7 @@ of few images the estimate is too noisy to be believed where it is the smaller o
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +38,8 @@ SIGN_FLIPS = 9999
 """Random signs tried in a test where all of them would be more."""
 CONFIDENCE = 0.95
 """Coverage that every interval is meant to have."""
+_AT_ONCE = 1000
+"""Images for which numbers are drawn at a time: 16 MB."""
 FEWEST = 3
 """Images below which there is no interval: of two, Student's would be 13 standard deviations wide,
 and nothing is known of their skewness."""
@@ -119,19 +121,31 @@ def by_image(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     Returns:
         The groups that occur, in their natural order.
     """
-    keys = list(keys)
-    wide = table.pivot_table(
-        index=keys,
-        columns="image",
-        values="value",
-        aggfunc="mean",
-        observed=True,
-        sort=True,
-        dropna=False,
-    )
-    # pivoting keeps combinations that never occurred
-    occurring = table.groupby(keys, observed=True, dropna=False).size().index
-    return wide.loc[wide.index.isin(occurring)]
+    return by_image_of([table], keys)
+
+
+def by_image_of(pieces: Iterable[pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
+    """Lay out values of a table that comes in pieces: see `by_image`.
+
+    Args:
+        pieces: Tidy tables, one at least, with the same categories of names.
+        keys: Columns that make a group.
+
+    Returns:
+        As of the whole table: to the last bit, if all values of an image in a group lie in one
+        piece.
+    """
+    by = [*keys, "image"]
+    sums = [
+        piece.groupby(by, observed=True, dropna=False, sort=True)["value"].agg(["sum", "count"])
+        for piece in pieces
+    ]
+    total = sums[0]
+    if len(sums) > 1:
+        total = pd.concat(sums).groupby(level=by, observed=True, dropna=False, sort=True).sum()
+    # of no value: 0 / 0
+    wide: pd.DataFrame = (total["sum"] / total["count"]).unstack("image")
+    return wide
 
 
 def far_outside(values: Float[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
@@ -252,12 +266,13 @@ def statistic_interval(
     if images < FEWEST:
         return found, np.full(len(found), np.nan), np.full(len(found), np.nan)
     rng = numpy_generator(seed, "intervals")
-    # one normal number an image, the same for all groups, and one length a draw: a multivariate t
-    normal = rng.standard_normal((images, DRAWS))
-    length = np.sqrt(rng.chisquare(images - 1, DRAWS))
     kept = None if partner is None else _within(partner, whole)
     spread = _Spread.of(values[:, whole], kept, common)
-    deviates = spread.direction @ normal * np.sqrt(images - 1) / length
+    # one normal number an image, the same for all groups, and one length a draw: a multivariate t
+    deviates = np.zeros((len(values), DRAWS))
+    for some in np.array_split(np.arange(images), math.ceil(images / _AT_ONCE)):
+        deviates += spread.direction[:, some] @ rng.standard_normal((len(some), DRAWS))
+    deviates *= np.sqrt((images - 1) / rng.chisquare(images - 1, DRAWS))
     tail = (1 - CONFIDENCE) / 2
     drawn = statistic(spread.means_at(deviates))
     low, high = np.full((2, len(found)), np.nan)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import invariance_probe as ip
 from invariance_probe.data.datasets import open_dataset
 from invariance_probe.results.methods import EXPLAINING_METHODS
+from invariance_probe.results.store import InMemory
 from invariance_probe.statistics import mean_interval, statistic_interval, t_interval
 
 METHODS = ("identity", "oracle", "floor", "unrelated")
@@ -237,7 +238,7 @@ def _explained(config: Config) -> Iterator[dict[str, object]]:
             drawn = rng.choice(names, count, replace=False)
             table = whole.table[whole.table["image"].isin(drawn)]
             table = table.assign(image=table["image"].astype(str))
-            parts = replace(whole, table=table).decomposition().set_index(key)
+            parts = replace(whole, rows=InMemory(table)).decomposition().set_index(key)
             for part, row in parts.iterrows():
                 tallies[part].add(truth[part], row["share_low"], row["share_high"])
         yield from (tally.row(RESOLUTION) for tally in tallies.values())

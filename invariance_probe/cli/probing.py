@@ -15,6 +15,7 @@ from torch import Tensor
 
 from invariance_probe import console
 from invariance_probe.data.pictures import ImageFiles, find_files, open_images, picture_size
+from invariance_probe.engines import EngineOptions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer
 from invariance_probe.files import UNFINISHED
@@ -174,6 +175,7 @@ class ProbeCommand:
     progress: ShowProgress = True
     # without a name its options have no prefix, and what it refuses is one line of ours
     options: Annotated[ProbeOptions, tyro.conf.arg(name="")] = field(default_factory=ProbeOptions)
+    engine: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
 
     def run(self) -> None:
         """Probe, save and print."""
@@ -196,6 +198,7 @@ class ProbeCommand:
                 out=out,
                 progress=self.progress,
                 name=self.model,
+                engine=self.engine.chosen,
             )
         except KeyboardInterrupt as error:
             kept = (out / UNFINISHED).is_dir()

@@ -12,28 +12,33 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from invariance_probe import files
+from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.machine import versions
 from invariance_probe.results.reading import FORMAT
 from invariance_probe.results.result import ProbeResult
-from invariance_probe.results.rows import Block, wide_table
+from invariance_probe.results.rows import Block, Layout, wide_table
+from invariance_probe.results.store import MOST_ROWS, InMemory, Rows, write_sorted
 from invariance_probe.results.strips import Strip, load_strips, save_strips
-from invariance_probe.results.tables import CONFIG
+from invariance_probe.results.tables import CONFIG, TABLE
 
 PAUSE = 2.0
 """Seconds between two commits, at least: a run as short as that is sooner made anew."""
 SHARE = 0.05
 """Share of a run's time that commits may take; they become rarer where sums are large."""
+LOSS = 0.01
+"""Share of a run's time that a kill may cost, where that is more than `PAUSE`: a run of days leaves
+some hundreds of parts, and not a million."""
 
 _RUN, _STATE = "run.json", "state.json"
 _BYTES_A_SECOND = 5e8
@@ -43,8 +48,6 @@ _PAIR_BYTES, _LEAST_BYTES = 100, 2e7
 _AT_ONCE = 2**26
 """Bytes of sums in one file, as writing a file takes as much memory again."""
 
-Item = TypeVar("Item")
-
 
 class Journal:
     """Keeps rows, strips and sums of one run; `opened` makes one.
@@ -53,15 +56,14 @@ class Journal:
         folder: Where to write the run; None to keep it in memory alone.
 
     Attributes:
-        tables: Rows of the table as of `rows.wide_table`, up to the last commit.
         strips: Maps of one image, for the picture.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.tables: list[pd.DataFrame] = []
         self.strips: list[Strip] = []
         self._blocks: list[Block] = []
+        self._tables: list[pd.DataFrame] = []
         self._drawn = 0
         self._layers: list[str] = []
         self._run: dict[str, Any] = {}
@@ -121,11 +123,17 @@ class Journal:
 
         Raises:
             InvalidInputError: If the folder holds another run.
-        """  # noqa: DOC502  (raised by what is called)
+        """
         self._layers = list(run["layers"])
         # through JSON, as what was written before is compared with it
         self._run = json.loads(json.dumps({"format": FORMAT, **run}))
+        pairs = math.prod(len(run[name]) for name in ("images", "moves", "layers", "methods"))
         if self.folder is None:
+            if pairs * len(METRICS) > MOST_ROWS:
+                raise InvalidInputError(
+                    f"this run will have {pairs * len(METRICS):,} rows, which do not go into "
+                    "memory; give a folder for it (out=...), or probe fewer images at a time"
+                )
             return None
         for each in (self.folder, self._work):
             files.discard_partial(each)  # nobody else is writing: the lease is ours
@@ -136,69 +144,135 @@ class Journal:
         if (self._work / _RUN).is_file():
             self._refuse_other(files.read_json(self._work / _RUN))
             self._resume()
-        pairs = math.prod(len(run[name]) for name in ("images", "moves", "layers", "methods"))
         files.check_room(self.folder, _LEAST_BYTES + _PAIR_BYTES * pairs)
         return None
 
-    def add(self, *blocks: Block) -> None:
-        """Keep rows of the table.
+    def add(self, blocks: Sequence[Block], strips: Sequence[Strip]) -> None:
+        """Keep what a step brought.
 
         Args:
-            *blocks: They belong to the step under way.
+            blocks: Rows of the table.
+            strips: Maps for the picture.
         """
         self._blocks += blocks
+        self.strips += strips
 
-    def table(self) -> pd.DataFrame:
-        """Lay out all rows so far.
-
-        Returns:
-            See `rows.wide_table`.
-        """
-        self._lay_out()
-        return pd.concat(self.tables, ignore_index=True)
-
-    def stage(
-        self, name: str, sums: Mapping[str, Tensor], steps: Callable[[int], Iterable[Item]]
-    ) -> Iterator[Item]:
-        """Go through the steps of a stage that are still to be done.
+    def add_table(self, table: pd.DataFrame | None, strips: Sequence[Strip]) -> None:
+        """Keep what other steps brought, after all that was kept before.
 
         Args:
-            name: The stage.
-            sums: What its steps add to, in place; where they were made before, they are filled in.
-            steps: Is told how many steps were done, as many as there are if the stage is finished,
-                and returns the others.
-
-        Yields:
-            The steps.
+            table: Rows as of `rows.wide_table`; None if there are none.
+            strips: Maps for the picture.
         """
-        state = next((state for state in self._states if state.stage == name), None)
-        if state is not None:
-            state.fill(sums)
-        done = state.done if state is not None else 0
-        self._cost = sum(tensor.nbytes for tensor in sums.values()) / _BYTES_A_SECOND
-        for step in steps(done):
-            yield step
-            done += 1
+        self._lay_out()
+        self.strips += strips
+        self._tables += [] if table is None else [table]
+
+    def rows(self, layout: Layout) -> Rows:
+        """Lay out all rows.
+
+        Args:
+            layout: What they stand for.
+
+        Returns:
+            The tidy table: in memory, or, where that should not hold it, in a file of the run's.
+        """
+        self._lay_out()
+        written = self._written
+        count = sum(map(files.count_rows, written)) + sum(map(len, self._tables))
+        if written and count * len(layout.metrics) > MOST_ROWS:
+            assert self.folder is not None
+            self._commit_rows(self._number + 1)
+            return write_sorted(self._written, layout, self._work / TABLE)
+        parts = [*map(files.read_parquet, written), *self._tables]
+        return InMemory(layout.tidy(pd.concat(parts, ignore_index=True)))
+
+    def resumed(self, stage: str, tensors: Mapping[str, Tensor]) -> int:
+        """Find how far a stage came before the run was stopped.
+
+        Args:
+            stage: The stage.
+            tensors: What its steps write to; it is filled in as the last commit has it.
+
+        Returns:
+            The number of its steps that are done; more than it has, if it is finished.
+        """
+        state = next((state for state in self._states if state.stage == stage), None)
+        if state is None:
+            return 0
+        state.fill(tensors)
+        return state.done
+
+    def follow(self, stage: str, tensors: Mapping[str, Tensor], steps: Iterable[int]) -> None:
+        """Let the steps of a stage be carried out, and save from time to time what counts.
+
+        Args:
+            stage: The stage.
+            tensors: What its steps write to.
+            steps: Carries them out, and tells how many are done.
+        """
+        if any(state.stage == stage and state.done == _FINISHED for state in self._states):
+            return
+        self._cost = sum(tensor.nbytes for tensor in tensors.values()) / _BYTES_A_SECOND
+        for done in steps:
             now = time.monotonic()
-            if self.folder is not None and now - self._last > max(PAUSE, self._cost / SHARE):
-                self._commit(name, done, sums)
+            pause = max(PAUSE, self._cost / SHARE, LOSS * self.seconds)
+            if self.folder is not None and now - self._last > pause:
+                self._commit(stage, done, tensors)
                 self._last = time.monotonic()
                 self._cost = self._last - now
-        if self.folder is not None and done < _FINISHED:
+        if self.folder is not None:
             # the next stage adds to other sums: these are written once more, and not again
-            self._commit(name, _FINISHED, sums)
+            self._commit(stage, _FINISHED, tensors)
+            for path in self.aside(stage).values():
+                shutil.rmtree(path)
 
-    def finish(self, result: ProbeResult) -> None:
+    def put_aside(self, stage: str, shard: int, write: Callable[[Path], None]) -> None:
+        """Keep what a shard brought until those before it are there.
+
+        Args:
+            stage: The stage.
+            shard: The shard.
+            write: Writes it into an empty folder.
+        """
+        if self.folder is not None:
+            with files.writable(self._work):
+                if not (self._work / _RUN).is_file():
+                    files.write_json(self._work / _RUN, self._run)
+                with files.new_folder(self._work / f"aside-{stage}-{shard}") as partial:
+                    write(partial)
+
+    def aside(self, stage: str) -> dict[int, Path]:
+        """Find the shards that were put aside.
+
+        Args:
+            stage: The stage.
+
+        Returns:
+            Their folders, by number.
+        """
+        if self.folder is None:
+            return {}
+        found = self._work.glob(f"aside-{stage}-*")
+        return {int(path.name.rpartition("-")[2]): path for path in found}
+
+    def finish(self, result: ProbeResult) -> ProbeResult:
         """Write the run folder, and remove what was kept for going on.
 
         Args:
             result: What was measured.
+
+        Returns:
+            The same, with its rows where they now are.
         """
         if self.folder is None:
-            return
+            return result
         with files.fill_folder(self.folder, last=CONFIG) as partial:
             result.fill(partial)
+        if not isinstance(result.rows, InMemory):
+            result = ProbeResult.load(self.folder)
         _clear(self._work)
+        return result
 
     @property
     def _work(self) -> Path:
@@ -247,18 +321,30 @@ class Journal:
             if not number.isdecimal() or int(number) > self._number:
                 path.unlink()
             elif kind == "rows":
-                self.tables.append(files.read_parquet(path))
+                files.count_rows(path)  # a file that breaks off is found before the work, not after
             elif kind == "strips":
                 self.strips += load_strips(path)
         self._drawn = len(self.strips)
         self._before = states[-1].seconds if states else 0.0
 
-    def _lay_out(self) -> bool:
-        """Take the last blocks into the tables; whether there were any."""
+    @property
+    def _written(self) -> list[Path]:
+        """Files of rows, up to the last commit."""
+        return [] if self.folder is None else sorted(self._work.glob("rows-*.parquet"))
+
+    def _lay_out(self) -> None:
+        """Take the last blocks into the tables."""
         blocks, self._blocks = self._blocks, []
         if blocks:
-            self.tables.append(wide_table(blocks, self._layers))
-        return bool(blocks)
+            self._tables.append(wide_table(blocks, self._layers))
+
+    def _commit_rows(self, number: int) -> None:
+        """Write the rows since the last commit; they are read again when all are there."""
+        self._lay_out()
+        if self._tables:
+            rows = pd.concat(self._tables, ignore_index=True)
+            files.write_file(self._work / f"rows-{number:06}.parquet", rows.to_parquet)
+            self._tables = []
 
     def _commit(self, stage: str, done: int, sums: Mapping[str, Tensor]) -> None:
         """Write what came since the last commit, then the sums, which make it count."""
@@ -266,9 +352,7 @@ class Journal:
             number, stem = self._number + 1, f"{self._number + 1:06}"
             if not (self._work / _RUN).is_file():
                 files.write_json(self._work / _RUN, self._run)
-            if self._lay_out():
-                rows = self.tables[-1]
-                files.write_file(self._work / f"rows-{stem}.parquet", rows.to_parquet)
+            self._commit_rows(number)
             if self._drawn < len(self.strips):
                 strips, self._drawn = self.strips[self._drawn :], len(self.strips)
                 path = self._work / f"strips-{stem}.npz"

@@ -289,13 +289,14 @@ class BestWarps:
         images: Number of images.
 
     Attributes:
-        theta: The warps by layer, with the axes transform, image, row and column; the oracle's
-            until others are kept.
+        theta: The warps by layer, with the axes image, transform, row and column; NaN until they
+            are kept.
     """
 
     def __init__(self, views: Iterable[View], images: int) -> None:
         self.theta = {
-            view.layer.name: view.oracle[:, None].repeat(1, images, 1, 1) for view in views
+            view.layer.name: view.oracle.new_full((images, *view.oracle.shape), torch.nan)
+            for view in views
         }
 
     def keep(self, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
@@ -307,7 +308,7 @@ class BestWarps:
         """
         stored = self.theta[pairs.view.layer.name]
         for transform, rows in pairs.rows():
-            stored[transform, pairs.numbers] = theta[rows].to(stored)
+            stored[pairs.numbers, transform] = theta[rows].to(stored)
 
     def of(self, pairs: Pairs) -> Float[Tensor, "pair 2 3"]:
         """Look up the warps of some pairs.
@@ -319,7 +320,7 @@ class BestWarps:
             What was kept for them.
         """
         stored = self.theta[pairs.view.layer.name]
-        return torch.cat([stored[transform, pairs.numbers] for transform, _ in pairs.rows()])
+        return torch.cat([stored[pairs.numbers, transform] for transform, _ in pairs.rows()])
 
 
 class Predecessors:

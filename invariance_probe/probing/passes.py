@@ -1,11 +1,14 @@
 """Images, transformed, through the model: the maps of a run, some images at a time."""
 
 import hashlib
+import math
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,6 +35,10 @@ PAIRS_AT_ONCE = 64
 """Images and transformed images whose maps are held in memory together."""
 CACHE_BYTES = 2**30
 """Maps kept for a second reading of the images; those of further images are computed anew."""
+SHARDS = 64
+"""Parts at most that the images fall into, each of which a process of its own can read."""
+CHUNKS = 8
+"""Chunks of images in a shard, at least: fewer images stay together in one."""
 
 ROUNDING = 1e-4
 """Part of a map's largest value by which another order of float additions may move its values."""
@@ -78,7 +85,7 @@ class ForwardPasses:
         options: How to measure.
         keep: Whether the transformed images will be read more than once.
         whole: Whether the model is also run to its end, whose layers were not tried out with images
-            that lie otherwise in memory.
+            that lie otherwise in memory; the images then stay together in one shard.
 
     Raises:
         InvalidInputError: If the model, the images and the options do not fit together.
@@ -117,6 +124,7 @@ class ForwardPasses:
         image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
         self.layers = self._find_layers(image, list(patterns))
         self._format = torch.contiguous_format if whole else self._quickest_format(image)
+        self._most = 1 if whole else SHARDS
         if self.unmeasured:
             warnings.warn(assumed_places(self.unmeasured), UnmeasuredLayerWarning, stacklevel=3)
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
@@ -134,6 +142,10 @@ class ForwardPasses:
         self._kept: dict[int, Chunk] = {}
         self._originals: dict[int, dict[str, Tensor]] = {}
         self._anew: dict[int, dict[str, Tensor]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave maps out, as another process makes those of its images."""
+        return vars(self) | {"_kept": {}, "_originals": {}, "_anew": {}, "_room": CACHE_BYTES}
 
     @property
     def unmeasured(self) -> list[str]:
@@ -166,9 +178,13 @@ class ForwardPasses:
     def partners(self) -> list[int | None]:
         """For each image the number of the one that it is compared with as an unrelated one.
 
-        None where that would be the image itself or a near duplicate.
+        That is the one before it in its shard, the last one for the first. None where that would be
+        the image itself or a near duplicate.
         """
-        before = dict(zip(self.order, [self.order[-1], *self.order[:-1]], strict=True))
+        before: dict[int, int] = {}
+        for places in self.shards:
+            some = [self.order[place] for place in places]
+            before |= zip(some, [some[-1], *some[:-1]], strict=True)
         groups = self.groups
         return [
             before[i] if groups[before[i]] != groups[i] else None for i in range(len(self.order))
@@ -226,18 +242,20 @@ class ForwardPasses:
         return last if all(same) else plain
 
     def originals(
-        self, forward: Callable[[Tensor], dict[str, Tensor]] | None = None, done: int = 0
+        self,
+        forward: Callable[[Tensor], dict[str, Tensor]] | None = None,
+        batches: list[list[int]] | None = None,
     ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Pass the images through the model as they are, as they were shuffled.
 
         Args:
             forward: From images to the maps of all layers; by default a pass as far as these.
-            done: Batches to leave out.
+            batches: Numbers of images, some of `batches`; by default all.
 
         Yields:
             Numbers of some images, and their maps by layer.
         """
-        for numbers in self.batches[done:]:
+        for numbers in self.batches if batches is None else batches:
             canvases = self._canvases(numbers)
             if "groups" not in vars(self):
                 # which are near duplicates is asked later, and then needs no reading of its own
@@ -251,9 +269,41 @@ class ForwardPasses:
             yield numbers, maps
 
     @cached_property
+    def shards(self) -> list[range]:
+        """Places in the order of the run, in parts that are read independently of each other."""
+        # by the number of images alone: sums are added up shard by shard, and whoever adds them up
+        # is to find the same
+        chunks = math.ceil(len(self.shuffled) / self._chunk_size)
+        count = max(1, min(self._most, chunks // CHUNKS))
+        edges = [self._chunk_size * (chunks * number // count) for number in range(count)]
+        return [range(*ends) for ends in pairwise([*edges, len(self.shuffled)])]
+
+    @property
+    def _chunk_size(self) -> int:
+        # enough pairs for the search to work on many at once
+        return max(1, PAIRS_AT_ONCE // (len(self.moves) + 1))
+
+    @cached_property
+    def batch_counts(self) -> list[int]:
+        """Batches of each shard."""
+        return [math.ceil(len(places) / self.options.batch_size) for places in self.shards]
+
+    @cached_property
     def batches(self) -> list[list[int]]:
         """Numbers of the images that pass through the model together as they are."""
-        return list(_chunks(self.shuffled, self.options.batch_size))
+        return self._split(self.shuffled, self.options.batch_size)
+
+    @cached_property
+    def _batch_of(self) -> dict[int, list[int]]:
+        return {number: batch for batch in self.batches for number in batch}
+
+    def _split(self, numbers: Sequence[int], size: int) -> list[list[int]]:
+        """Numbers of images, some at a time, none of two shards together."""
+        return [
+            list(numbers[start : min(start + size, places.stop)])
+            for places in self.shards
+            for start in places[::size]
+        ]
 
     def shifted(self, numbers: Sequence[int], moves: Sequence[Transform]) -> dict[str, Tensor]:
         """Pass images through the model, each under a transform of its own.
@@ -273,21 +323,22 @@ class ForwardPasses:
         return maps
 
     @cached_property
+    def chunk_counts(self) -> list[int]:
+        """Chunks of each shard."""
+        return [math.ceil(len(places) / self._chunk_size) for places in self.shards]
+
+    @cached_property
     def chunk_numbers(self) -> list[list[int]]:
         """Numbers of the images of each chunk; always the same together, in the same order."""
-        # enough pairs for the search to work on many at once
-        return list(_chunks(self.order, max(1, PAIRS_AT_ONCE // (len(self.moves) + 1))))
+        return self._split(self.order, self._chunk_size)
 
-    def chunks(self, done: int = 0) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Chunk]:
         """Pass the images through the model as they are and under each transform.
-
-        Args:
-            done: Chunks to leave out.
 
         Yields:
             The maps of some images.
         """
-        for place in range(done, len(self.chunk_numbers)):
+        for place in range(len(self.chunk_numbers)):
             yield self.chunk(place)
 
     def chunk(self, place: int) -> Chunk:
@@ -356,7 +407,7 @@ class ForwardPasses:
                 if number not in self._anew:
                     if len(self._anew) > 2 * self.options.batch_size:
                         self._anew.clear()  # left over where the order parts near duplicates
-                    batch = self.batches[self.shuffled.index(number) // self.options.batch_size]
+                    batch = self._batch_of[number]
                     views = next(self._render(self._canvases(batch), [_STAY]))
                     self._anew |= _by_image(self._forward(views), batch)
                 maps = self._anew.pop(number)
@@ -471,8 +522,3 @@ def _by_image(maps: Mapping[str, Tensor], numbers: Sequence[int]) -> dict[int, d
         number: {name: each[place] for name, each in maps.items()}
         for place, number in enumerate(numbers)
     }
-
-
-def _chunks(numbers: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]

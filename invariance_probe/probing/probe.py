@@ -1,7 +1,8 @@
 """Images x transforms x layers x methods: the measurement itself, streamed over the images."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from invariance_probe.alignment.outcomes import Outcome
+from invariance_probe.engines import Engine, EngineName, engine_of
 from invariance_probe.machine import memory_kept
 from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform, is_identity
@@ -27,9 +29,11 @@ from invariance_probe.probing.setup import (
     opened,
     seen,
 )
+from invariance_probe.probing.shards import Collected, Stage
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
+from invariance_probe.results.rows import Layout
 
 
 @memory_kept()
@@ -43,6 +47,7 @@ def probe(
     out: str | Path | None = None,
     progress: bool = False,
     name: str | None = None,
+    engine: Engine | EngineName = "here",
     **changes: Any,
 ) -> ProbeResult:
     """Measure how far a spatial warp re-aligns a model's maps after its input was transformed.
@@ -73,6 +78,9 @@ def probe(
             between two steps is saved every few seconds (see `journal`).
         progress: Whether to show progress and time left on stderr, if that is a terminal.
         name: What to call the model in the table; its class by default.
+        engine: Who works: this process, or with ``"ray"`` or an `engines.Engine` others, each on
+            some of the images. The table is that of a single process with as many threads as each
+            of theirs, bit for bit.
         **changes: Options by name, such as ``methods=["oracle", "affine"], crop=64``: any of
             ``methods``, ``crop``, ``mean``, ``std``, ``fill``, ``device``, ``dtype``,
             ``batch_size``, ``seed``, ``antialias``, ``margin``, ``shown`` and ``search``, which
@@ -86,7 +94,7 @@ def probe(
             it is read, or `out` holds something else; nothing is written then but what was measured
             in more than a few seconds.
     """  # noqa: DOC502  (raised by what is called)
-    options = (options or ProbeOptions()).replace(**changes)
+    options, work = (options or ProbeOptions()).replace(**changes), engine_of(engine)
     transforms = motions(transforms)
     source = opened(model, images, options)
     patterns = named(model, layers)
@@ -103,90 +111,138 @@ def probe(
         there = journal.begin(about, lambda: passes.pixels)
         if there is not None:
             return there
-        run = _Run(passes, transforms, options, journal)
-        permutations = run.measure(bar)
-        result = assemble(
-            journal.table(),
+        run = _Run(passes, transforms, options)
+        permutations = run.measure(journal, bar, work)
+        layout = Layout(
             config=about | seen(passes) | run.floor.about,
             layers=passes.layers,
             transforms=transforms,
             region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
             filled_frac=passes.filled,
+        )
+        result = assemble(
+            journal.rows(layout),
+            layout,
             strips=journal.strips,
             permutations=permutations,
             wall_time=journal.seconds,
         )
-        journal.finish(result)
-    return result
+        return journal.finish(result)
 
 
 class _Run:
-    """One probe under way: what is fixed for it, and the rows so far."""
+    """One probe under way: what is fixed for it, and what its stages have found."""
 
     def __init__(
-        self,
-        passes: ForwardPasses,
-        moves: Sequence[Transform],
-        options: ProbeOptions,
-        journal: Journal,
+        self, passes: ForwardPasses, moves: Sequence[Transform], options: ProbeOptions
     ) -> None:
-        self.passes, self.moves, self.options, self.journal = passes, moves, options, journal
+        self.passes, self.moves, self.options = passes, moves, options
         self.views = {
             layer.name: View(layer, moves, passes.size, options.margin, passes.device)
             for layer in passes.layers
         }
         self.floor = Floor(passes, list(self.views.values()))
+        self.brought = Collected([layer.name for layer in passes.layers])
         self.moving = [number for number, move in enumerate(moves) if not is_identity(move)]
 
-    def measure(self, bar: Progress) -> pd.DataFrame:
+    def measure(self, journal: Journal, bar: Progress, engine: Engine | None) -> pd.DataFrame:
         """Read the images as often as the methods ask; tell which channel took whose place."""
         images, views = len(self.passes.shuffled), len(self.moves) + 1
         mixes = any(method.mixing for method in self.options.compared)
         bar.start(images * (views * (2 if mixes else 1) + 1))
-        originals = partial(self._originals, bar)
-        for numbers, maps in self.journal.stage("originals", self._first_sums, originals):
-            for name, view in self.views.items():
-                view.add_to_mean(maps[name])
-            self.floor.look(numbers, maps)
+        self._originals().carry_out(journal, bar, engine)
         self.floor.settle()
         self._group()
         sums, found = Sums(self._folds), BestWarps(self.views.values(), images)
-        kept = sums.tensors | (found.theta if self._folds.methods else {})
-        self._read(
-            ("look", kept),
+        self._reading(
+            "look",
+            sums.tensors,
             partial(self._look, sums, found),
             partial(self._look_at_unrelated, sums),
-            bar,
-        )
+            found.theta if self._folds.methods else {},
+        ).carry_out(journal, bar, engine)
         fits = sums.fit()
-        del sums, kept  # the largest thing in memory, and of no more use
-        held_out = HeldOut(self._after_turns(fits))
+        del sums  # the largest thing in memory, and of no more use
+        held_out = HeldOut(self._after_turns(fits, journal, bar, engine))
         if self._folds.methods:
-            self._read(
-                ("score", held_out.tensors),
+            self._reading(
+                "score",
+                held_out.tensors,
                 partial(self._score, held_out, found),
                 partial(self._score_unrelated, held_out),
-                bar,
-            )
+            ).carry_out(journal, bar, engine)
         return held_out.permutations()
 
-    @property
-    def _first_sums(self) -> dict[str, Tensor]:
-        """What the first reading adds to."""
+    def _originals(self) -> Stage:
+        """The first reading: images as they are."""
         passes = self.passes
-        return (
-            {f"total/{name}": view.total for name, view in self.views.items()}
-            | {f"count/{name}": view.count for name, view in self.views.items()}
-            | {f"copies/{name}": rows for name, rows in self.floor.copies.items()}
-            | {"patterns": passes.patterns, "checks": passes.checks}
+        return self._stage(
+            "originals",
+            passes.batch_counts,
+            [len(numbers) for numbers in passes.batches],
+            {f"sum/{name}": view.total for name, view in self.views.items()}
+            | {f"count/{name}": view.count for name, view in self.views.items()},
+            self._look_at_originals,
+            {f"copies/{name}": rows for name, rows in self.floor.copies.items()}
+            | {"patterns": passes.patterns, "checks": passes.checks},
         )
 
-    def _originals(self, bar: Progress, done: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """Go through the images as they are."""
-        bar.advance(sum(map(len, self.passes.batches[:done])))
-        for numbers, maps in self.passes.originals(done=done):
-            yield numbers, maps
-            bar.advance(len(numbers))
+    def _reading(
+        self,
+        name: str,
+        sums: Mapping[str, Tensor],
+        related: Callable[[Pairs, Chunk], None],
+        unrelated: Callable[[Pairs], None] | None,
+        entries: Mapping[str, Tensor] | None = None,
+    ) -> Stage:
+        """A reading of the images under all transforms; at a shard's end its first meets its last.
+
+        Args:
+            name: Of the stage.
+            sums: What is added to.
+            related: What to do with an image and itself.
+            unrelated: What to do with an image and the one before it, if anything.
+            entries: What is set by image.
+
+        Returns:
+            The stage.
+        """
+        numbers = self.passes.chunk_numbers
+        views = [len(some) * (len(self.moves) + 1) for some in numbers]
+        pairs = unrelated if self._chance else None
+        steps = partial(self._chunks, related, pairs)
+        return self._stage(name, self.passes.chunk_counts, views, sums, steps, entries or {})
+
+    def _stage(
+        self,
+        name: str,
+        counts: Sequence[int],
+        views: Sequence[int],
+        sums: Mapping[str, Tensor],
+        steps: Callable[[range, int], Iterator[None]],
+        entries: Mapping[str, Tensor],
+    ) -> Stage:
+        """Put a stage together, of steps that go through the batches or chunks of a shard."""
+        each, edges = iter(views), [0, *accumulate(counts)]
+        return Stage(
+            name=name,
+            views=[list(islice(each, count)) for count in counts],
+            sums=sums,
+            entries=entries,
+            steps=partial(_of_shard, steps, edges),
+            collected=self.brought,
+            device=self.passes.device,
+        )
+
+    def _look_at_originals(self, places: range, done: int) -> Iterator[None]:
+        """Go through some batches of images as they are."""
+        for numbers, maps in self.passes.originals(
+            batches=self.passes.batches[places.start + done : places.stop]
+        ):
+            for name, view in self.views.items():
+                view.add_to_mean(maps[name])
+            self.floor.look(numbers, maps)
+            yield
 
     def _group(self) -> None:
         """Say which images are compared and fitted apart, now that all have been seen."""
@@ -203,37 +259,28 @@ class _Run:
         self._paired = {number for number, partner in partners if partner is not None}
         self._alone = {number for number, _ in partners} - self._paired
 
-    def _read(
+    def _chunks(
         self,
-        stage: tuple[str, dict[str, Tensor]],
         related: Callable[[Pairs, Chunk], None],
-        unrelated: Callable[[Pairs], None],
-        bar: Progress,
-    ) -> None:
-        """Go through all pairs of an image and itself, and of an image and the one before it."""
+        unrelated: Callable[[Pairs], None] | None,
+        places: range,
+        done: int,
+    ) -> Iterator[None]:
+        """Go through some chunks; at the end the first image of the shard meets the last one."""
         before = Predecessors()
-        for chunk in self.journal.stage(*stage, partial(self._chunks, before, bar)):
+        if done and unrelated is not None:
+            before.go_on(self.passes.chunk(places[0]), self.passes.chunk(places[done - 1]))
+        for place in places[done:]:
+            chunk = self.passes.chunk(place)
             for view in self.views.values():
-                if chunk is not None:
-                    for pairs in view.pairs(chunk):
-                        related(pairs, chunk)
-                if self._chance:
-                    left = before.closing(view) if chunk is None else before.pairs(view, chunk)
-                    for pairs in left:
-                        self._where_paired(unrelated, pairs)
-
-    def _chunks(self, before: Predecessors, bar: Progress, done: int) -> Iterator[Chunk | None]:
-        """Go through the chunks; None at the end, when the first image meets the last one."""
-        passes, views = self.passes, len(self.moves) + 1
-        chunks = len(passes.chunk_numbers)
-        bar.advance(sum(map(len, passes.chunk_numbers[:done])) * views)
-        if 0 < done <= chunks and self._chance:
-            before.go_on(passes.chunk(0), passes.chunk(done - 1))
-        for chunk in passes.chunks(done):
-            yield chunk
-            bar.advance(len(chunk.numbers) * views)
-        if done <= chunks:
-            yield None
+                for pairs in view.pairs(chunk):
+                    related(pairs, chunk)
+                if unrelated is None:
+                    continue
+                last = before.closing(view) if place == places[-1] else ()
+                for pairs in chain(before.pairs(view, chunk), last):
+                    self._where_paired(unrelated, pairs)
+            yield
 
     def _where_paired(self, unrelated: Callable[[Pairs], None], pairs: Pairs) -> None:
         """Pass over images whose predecessor is a near duplicate."""
@@ -247,33 +294,37 @@ class _Run:
         searching = any(method.needs_search for method in self._folds.methods)
         needed = {*methods, Method.AFFINE} if searching else methods
         blocks, theta = compare(pairs, needed, self.options)
-        self.journal.add(*(block for block in blocks if block.method in methods))
-        self.journal.add(*(pairs.undefined(m, self._why) for m in self._undefined))
+        self.brought.blocks += [block for block in blocks if block.method in methods]
+        self.brought.blocks += [pairs.undefined(m, self._why) for m in self._undefined]
         alone = pairs.only(self._alone) if self._chance else None
         if alone is not None:
-            self.journal.add(*(alone.undefined(m, Outcome.NEAR_DUPLICATES) for m in self._chance))
+            self.brought.blocks += [
+                alone.undefined(m, Outcome.NEAR_DUPLICATES) for m in self._chance
+            ]
         sums.add(Warp.ORACLE, pairs, pairs.oracle)
         sums.add(Warp.AFFINE, pairs, theta)
         found.keep(pairs, theta)
         for image, views in chunk.shown.items():
-            self.journal.strips += strips(pairs, theta, self.moving, views, image)
+            self.brought.strips += strips(pairs, theta, self.moving, views, image)
 
     def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
         """Compare references with the oracle-warped maps of other images."""
         if Method.UNRELATED in self.options.compared:
             warped = sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
             scores = pairs.target.score(warped)
-            self.journal.add(pairs.block(Method.UNRELATED, scores, pairs.oracle))
+            self.brought.blocks.append(pairs.block(Method.UNRELATED, scores, pairs.oracle))
         sums.add(Warp.UNRELATED, pairs, pairs.oracle)
 
-    def _after_turns(self, fits: Fits) -> Fits:
+    def _after_turns(
+        self, fits: Fits, journal: Journal, bar: Progress, engine: Engine | None
+    ) -> Fits:
         """Let warp and mixing be found in turns, until neither gains."""
         for number in range(JOINT_ROUNDS if self._folds.joint else 0):
             turn = Turn(fits)
-            for chunk in self.journal.stage(f"turn {number}", turn.tensors, self.passes.chunks):
-                for view in self.views.values():
-                    for pairs in view.pairs(chunk):
-                        turn.add(pairs)
+            stage = self._reading(
+                f"turn {number}", turn.tensors, partial(_without_chunk, turn.add), None
+            )
+            stage.carry_out(journal, bar, engine)
             fits, gaining = turn.fit()
             if not gaining:
                 break
@@ -281,11 +332,25 @@ class _Run:
 
     def _score(self, held_out: HeldOut, found: BestWarps, pairs: Pairs, _: Chunk) -> None:
         """Score mixings on images that they were not fitted to."""
-        self.journal.add(
+        self.brought.blocks += [
             *held_out.score(Warp.ORACLE, pairs, pairs.oracle),
             *held_out.score(Warp.AFFINE, pairs, found.of(pairs)),
             *held_out.score_joint(pairs),
-        )
+        ]
 
     def _score_unrelated(self, held_out: HeldOut, pairs: Pairs) -> None:
-        self.journal.add(*held_out.score(Warp.UNRELATED, pairs, pairs.oracle))
+        self.brought.blocks += held_out.score(Warp.UNRELATED, pairs, pairs.oracle)
+
+
+# what follows are functions of the module, and no closures: stages go to other processes
+
+
+def _of_shard(
+    steps: Callable[[range, int], Iterator[None]], edges: Sequence[int], shard: int, done: int
+) -> Iterator[None]:
+    """Carry out what is left of a shard, whose batches or chunks lie between two edges."""
+    return steps(range(edges[shard], edges[shard + 1]), done)
+
+
+def _without_chunk(add: Callable[[Pairs], None], pairs: Pairs, _: Chunk) -> None:
+    add(pairs)

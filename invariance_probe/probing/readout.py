@@ -51,7 +51,8 @@ from invariance_probe.progress import Progress
 from invariance_probe.results.methods import METHODS, RECOVERY_METHODS, Method, Warp
 from invariance_probe.results.recovery import CLASS_METRICS, OUTPUT_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
-from invariance_probe.results.rows import Block, wide_table
+from invariance_probe.results.rows import Block, Layout, wide_table
+from invariance_probe.results.store import InMemory
 
 _PUT_BACK = tuple(method for method in METHODS if method.warp not in {Warp.ANY_WARP, Warp.JOINT})
 """Methods that leave a map to put back."""
@@ -197,21 +198,23 @@ def recover(
         if there is not None:
             return there
         run.measure(bar)
-        result = assemble(
-            wide_table(run.blocks, about["layers"], run.metrics),
+        layout = Layout(
             config=seen(passes) | about | run.floor.about | {"replayed": run.replay.replayed},
             layers=passes.layers,
             transforms=transforms,
             region_frac=[view.region.double().mean((1, 2)).tolist() for view in run.views.values()],
             filled_frac=passes.filled,
+            metrics=run.metrics,
+        )
+        result = assemble(
+            InMemory(layout.tidy(wide_table(run.blocks, about["layers"], run.metrics))),
+            layout,
             strips=run.shown.strips,
             permutations=pd.DataFrame(),
             wall_time=journal.seconds,
-            metrics=run.metrics,
             predictions=pd.DataFrame(run.shown.predictions),
         )
-        journal.finish(result)
-    return result
+        return journal.finish(result)
 
 
 @dataclass(frozen=True)

@@ -105,18 +105,31 @@ def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
         The copy, in place and in evaluation mode (see `copies.working_copy`).
     """
     device = pick_device(options.device)
+    with copies.same_randomness(), in_full_precision(device):
+        own = copies.placed_copy(model, device, options.real)
+        if any(method.needs_search for method in options.compared):
+            search.compile_ahead(device, options.real)
+        yield own
+
+
+@contextmanager
+def in_full_precision(device: torch.device) -> Iterator[None]:
+    """Compute without gradients, and on a GPU without its shorter numbers.
+
+    Args:
+        device: Where.
+
+    Yields:
+        Nothing.
+    """
     with (
-        copies.same_randomness(),
         torch.no_grad(),
         # a global switch, left alone where it switches nothing: other threads may compute as well
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         if device.type == "cuda"
         else nullcontext(),
     ):
-        own = copies.placed_copy(model, device, options.real)
-        if any(method.needs_search for method in options.compared):
-            search.compile_ahead(device, options.real)
-        yield own
+        yield
 
 
 def identity(

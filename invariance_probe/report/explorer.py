@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -20,7 +21,6 @@ from invariance_probe.results.methods import Method
 from invariance_probe.results.strips import Strip
 from invariance_probe.results.style import AXIS_LABELS
 from invariance_probe.results.tables import ProbeTables
-from invariance_probe.statistics import by_image
 
 BUDGET = 3_400_000
 """Bytes of all maps of a probe on a page, as pictures."""
@@ -64,10 +64,9 @@ def data(tables: ProbeTables, budget: int = BUDGET) -> dict[str, Any]:
     images = sorted({strip.image for strip in tables.strips})
     names = [str(tables.config["images"][number]) for number in images]
     keys = ["layer", "transform_number", "method"]
-    fvu = tables.table[tables.table["metric"] == "fvu"]
     summary = tables.summary(["layer", "parameter", "method", "metric"])
     summary = summary[summary["metric"] == "fvu"].set_index(keys)[["mean", "low", "high"]]
-    wide = by_image(fvu, keys).reindex(columns=names)
+    wide = pd.concat(tables.by_image(keys, every=True, metric="fvu")).reindex(columns=names)
 
     def listed(rows: Any, method: Method) -> list[list[Any]]:
         """By layer and transform."""

@@ -15,6 +15,7 @@ from invariance_probe.results.methods import METHODS, Method, Warp
 from invariance_probe.results.notes import notes
 from invariance_probe.results.reading import read_config, read_csv
 from invariance_probe.results.recovery import PUT_BACK, RECOVERED
+from invariance_probe.results.store import MOST_ROWS
 from invariance_probe.results.tables import TABLE, ProbeTables
 from invariance_probe.statistics import interval_words
 
@@ -133,8 +134,13 @@ def section(folder: Path, number: int = 1) -> Section:
         about=blocks.about(about.get("provenance", {})) | {"seed": str(about.get("seed", ""))},
         bears_on=tuple(sorted(claims, key=lambda claim: int(claim[1:]))),
         shorts=first,
-        explorer={} if tables is None else explorer.data(tables),
+        explorer=explorer.data(tables) if tables is not None and _fits(tables) else {},
     )
+
+
+def _fits(tables: ProbeTables) -> bool:
+    """Whether a page may hold a run's numbers."""
+    return tables.rows.count <= MOST_ROWS
 
 
 def _short(

@@ -45,7 +45,7 @@ from jaxtyping import Float
 from invariance_probe.alignment.mixing import Kind
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.tables import ProbeTables, numbered
-from invariance_probe.statistics import by_image, statistic_interval
+from invariance_probe.statistics import statistic_interval
 
 NEAR_FLOOR = 1.5
 """Times the floor, up to which a residual counts as the grid's."""
@@ -239,8 +239,8 @@ def residuals(
     fvu = summary[summary["metric"] == "fvu"]
     wide = None
     if tables is not None and len(fvu):
-        rows = tables.table if "transform_number" in by else tables.moving()
-        wide = by_image(rows[rows["metric"] == "fvu"], [*by, "method"])
+        every = "transform_number" in by
+        wide = pd.concat(tables.by_image([*by, "method"], every=every, metric="fvu"))
         common = pd.Series(tables.common_errors(wide), wide.index)
     out: dict[tuple[object, ...], Residuals] = {}
     for key, rows in fvu.groupby(list(by), sort=False, observed=True):

@@ -12,6 +12,7 @@ from invariance_probe.report import rules
 from invariance_probe.report.blocks import Cell, Drawing, Grid, Short
 from invariance_probe.report.explorer import UNITS
 from invariance_probe.results.methods import Method
+from invariance_probe.results.store import MOST_ROWS, InMemory
 from invariance_probe.results.tables import ProbeTables
 
 MOST_STRENGTHS = 6
@@ -284,13 +285,14 @@ def _strengths(tables: ProbeTables, family: str) -> dict[str, dict[str, rules.Re
         kept = np.linspace(0, len(values) - 1, MOST_STRENGTHS).round().astype(int)
         values = [values[place] for place in kept]
     first = {number: by[value][0] for value in values for number in by[value]}
-    numbers = tables.table["transform_number"]
-    table = tables.table[numbers.isin(first)]
+    if tables.rows.count > MOST_ROWS or not first:
+        return {}
+    table = tables.frame(metric="fvu", transform_number=list(first))
     table = table.assign(
         transform_number=table["transform_number"].map(first),
         parameter=table["parameter"].abs() if signed else table["parameter"],
     )
-    folded = rules.by_transform(replace(tables, table=table)) if len(table) else {}
+    folded = rules.by_transform(replace(tables, rows=InMemory(table=table)))
     unit = UNITS.get(family, "")
     return {
         f"{'±' * (len(by[value]) > 1)}{value:g}{unit}": {

@@ -14,7 +14,7 @@ from invariance_probe.alignment.mixing import Kind
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp
 from invariance_probe.results.tables import ProbeTables, numbered
-from invariance_probe.statistics import by_image, gain_p_value, statistic_interval
+from invariance_probe.statistics import gain_p_value, statistic_interval
 
 PARTS = ("floor", "left", "mixing", "permutation", "other warp")
 """Parts of what the oracle warp leaves, from the bottom of the stack to its top. ``other warp``:
@@ -62,31 +62,32 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
             "methods=EXPLAINING_METHODS"
         )
     keys = numbered(by)
-    table = tables.table if "transform_number" in keys else tables.moving()
-    table = table[table["metric"] == "fvu"]
-    if table.empty:
+    seed = int(tables.config["seed"])
+    frames, kinds = [], {}
+    every = "transform_number" in keys
+    for wide in tables.by_image([*keys, "method"], every=every, metric="fvu"):
+        kinds = {key: wide.index.get_level_values(key).dtype for key in keys}
+        for group, rows in wide.groupby(level=keys, observed=True, sort=True, dropna=False):
+            values = rows.droplevel(keys)
+            # a bicubic probe has no certificate, and is decomposed all the same
+            stack = values.drop(index=Method.ANY_WARP)
+            proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
+            methods = [Method(text) for text in stack.index]
+            named = dict(zip(keys, group, strict=True))
+            common = tables.common_errors(stack, named.get("layer"))
+            both = [
+                _rows(stack, partial(_stacked, methods), PARTS, "found", seed, common),
+                _rows(proven, _certified, (CERTIFIED,), "certified", seed),
+            ]
+            frames.append(pd.concat(both).assign(**named))
+    if not frames:
         raise InvalidInputError(
             "every transform of this run is the identity; there is nothing to explain"
         )
-    frames = []
-    for group, rows in table.groupby(keys, observed=True, sort=True, dropna=False):
-        values = by_image(rows, ["method"])
-        seed = int(tables.config["seed"])
-        # a bicubic probe has no certificate, and is decomposed all the same
-        stack = values.drop(index=Method.ANY_WARP)
-        proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
-        methods = [Method(text) for text in stack.index]
-        layer = dict(zip(keys, group, strict=True)).get("layer")
-        common = tables.common_errors(stack, layer)
-        both = [
-            _rows(stack, partial(_stacked, methods), PARTS, "found", seed, common),
-            _rows(proven, _certified, (CERTIFIED,), "certified", seed),
-        ]
-        frames.append(pd.concat(both).assign(**dict(zip(keys, group, strict=True))))
     frame = pd.concat(frames, ignore_index=True)
-    for key in keys:
-        if isinstance(table[key].dtype, pd.CategoricalDtype):
-            frame[key] = frame[key].astype(table[key].dtype)
+    for key, kind in kinds.items():
+        if isinstance(kind, pd.CategoricalDtype):
+            frame[key] = frame[key].astype(kind)
     frame["part"] = pd.Categorical(frame["part"], [*PARTS, CERTIFIED], ordered=True)
     return frame[[*keys, *(column for column in frame.columns if column not in keys)]]
 
@@ -190,9 +191,8 @@ def channel_moves(tables: ProbeTables) -> pd.DataFrame:
     keys = ["layer", "transform", "parameter", "transform_number", "warp"]
     place = {name: number for number, name in enumerate(tables.layers["name"])}
     seed = int(tables.config["seed"])
-    values = by_image(
-        tables.table[tables.table["metric"] == "fvu"], ["layer", "transform_number", "method"]
-    )
+    grouped = ["layer", "transform_number", "method"]
+    values = pd.concat(list(tables.by_image(grouped, every=True, metric="fvu")))
     rows = []
     for group, one in tables.channels.groupby(keys, sort=False, dropna=False):
         named = dict(zip(keys, group, strict=True))

@@ -34,14 +34,14 @@ def kinds(tables: ProbeTables) -> list[str]:
         ``"parts"`` (of the residual) and ``"channels"`` (which took whose place); of a run of
         `recover` ``"recovery"`` and ``"predictions"``.
     """
-    if "fvu" not in set(tables.table["metric"].cat.categories):
+    if "fvu" not in tables.metrics:
         # the others draw residuals
         warped = Method.ORACLE in tables.methods and len(tables.predictions) > 0
-        there = {"recovery": len(tables.moving()) > 0, "predictions": warped}
+        there = {"recovery": bool(tables.moves), "predictions": warped}
         return [kind for kind in there if there[kind]]
-    families = [str(kind) for kind in tables.table["transform"].cat.categories]
+    families = tables.rows.categories("transform")
     more = {
-        "depth": len(tables.moving()) > 0,
+        "depth": bool(tables.moves),
         "maps": bool(tables.strips),
         "parts": tables.explained and len(tables.config["images"]) > 1,
         "channels": len(tables.channels) > 0,

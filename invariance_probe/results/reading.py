@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import (
@@ -18,6 +19,7 @@ from invariance_probe.files import (
 from invariance_probe.results.methods import METHODS, Warp
 from invariance_probe.results.predictions import UPRIGHT
 from invariance_probe.results.rows import SHAPE, THETA
+from invariance_probe.results.store import MOST_ROWS, InFile, InMemory, Rows
 
 FORMAT = 2
 """Of run folders, in their `config.json`; those of version 0.1.0 name none, and are read."""
@@ -102,6 +104,12 @@ def read_table(path: Path, config: Mapping[str, Any]) -> pd.DataFrame:
         InvalidInputError: If it is damaged, or of another run.
     """  # noqa: DOC502  (raised by what is called)
     table = read_parquet(path)
+    _check_table(path, table, config)
+    return table
+
+
+def _check_table(path: Path, table: pd.DataFrame, config: Mapping[str, Any]) -> None:
+    """Refuse rows that are of another run, or no rows of a run."""
     check_columns(path, table, COLUMNS, numbers=_NUMBERS)
     with reading(path):
         known = {"layer": config["layers"], "image": config["images"], "method": config["methods"]}
@@ -118,7 +126,45 @@ def read_table(path: Path, config: Mapping[str, Any]) -> pd.DataFrame:
         strange += [] if len(table) else ["no row"]
         strange += [f"no names in {n}" for n in _NAMES if table[n].dtype != "category"]
     _refuse_unless(not strange, path, f"it holds {', '.join(strange[:3])}, of another run")
-    return table
+
+
+def open_rows(path: Path, config: Mapping[str, Any]) -> Rows:
+    """Open the tidy table of a run: it is read whole, unless that is more than memory should hold.
+
+    Args:
+        path: The file.
+        config: Configuration of the same run.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InvalidInputError: If it is damaged, or of another run.
+    """  # noqa: DOC502  (raised by what is called)
+    with reading(path):
+        about = parquet.read_metadata(path)
+        large = about.num_rows > MOST_ROWS
+    if not large:
+        return InMemory(read_table(path, config))
+    with reading(path):
+        for number in range(about.num_row_groups):  # each is read as a whole
+            group = about.row_group(number)
+            refuse_explosion(path, max(group.total_byte_size, 8.0 * group.num_rows * len(COLUMNS)))
+        first = parquet.ParquetFile(path)
+        names: dict[str, list[str]] = {}
+        for number in range(about.num_row_groups):
+            some = first.read_row_group(number, columns=list(_NAMES)).to_pandas()
+            check_columns(path, some, _NAMES)
+            _refuse_unless(some["layer"].nunique() == 1, path, "a group of rows mixes layers")
+            for name in _NAMES:
+                there = some[name].cat.categories.tolist()
+                _refuse_unless(names.setdefault(name, there) == there, path, f"{name} changes")
+    head = first.read_row_group(0).slice(0, 1).to_pandas()
+    _check_table(path, head, config)
+    for known, told in (("layer", "layers"), ("image", "images")):
+        _refuse_unless(names[known] == config[told], path, f"its {told} are another run's")
+    _refuse_unless(set(names["method"]) <= set(config["methods"]), path, "its methods are others")
+    return InFile(path, names)
 
 
 def read_channels(path: Path, config: Mapping[str, Any]) -> pd.DataFrame:

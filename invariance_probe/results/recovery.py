@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import Method
 from invariance_probe.results.tables import ProbeTables
-from invariance_probe.statistics import by_image, statistic_interval
+from invariance_probe.statistics import statistic_interval
 
 RECOVERED = "recovered.csv"
 """Shares of all metrics, in a run folder."""
@@ -56,7 +56,7 @@ def recovered_share(
     Raises:
         InvalidInputError: If the run has no such metric, or not both methods.
     """
-    known = [str(name) for name in tables.table["metric"].cat.categories]
+    known = tables.metrics
     outputs = [name for name in known if name in {*CLASS_METRICS, *OUTPUT_METRICS}]
     name = metric or next(iter(outputs), None)
     if name not in outputs:
@@ -69,20 +69,22 @@ def recovered_share(
             f"methods={[str(m) for m in tables.methods]}: a recovered share is measured between "
             "identity and input; recover with both"
         )
-    rows = tables.moving()
     sign = -1.0 if name in _SMALLER_IS_BETTER else 1.0
     keys = list(by)
-    wide = sign * by_image(rows[rows["metric"] == name], [*keys, "method"])
-    shared = pd.DataFrame(tables.partners(wide), index=wide.index)
     seed = int(tables.config["seed"])
     out = []
-    for group, one in wide.groupby(level=keys, observed=True, sort=False):
+    groups = (
+        each
+        for wide in tables.by_image([*keys, "method"], metric=name)
+        for each in (sign * wide).groupby(level=keys, observed=True, sort=False)
+    )
+    for group, one in groups:
         named = dict(zip(keys, group if isinstance(group, tuple) else (group,), strict=True))
         at = {str(index[-1]): place for place, index in enumerate(one.index)}
         for method in tables.methods:
             if method not in {Method.IDENTITY, Method.INPUT}:
                 three = [at[m] for m in (method, Method.IDENTITY, Method.INPUT)]
-                partner = shared.loc[one.index].to_numpy()[three]
+                partner = tables.partners(one)[three]
                 found = _share(one.to_numpy(dtype=float)[three], partner, seed)
                 out.append({**named, "method": method.value, "metric": name, **found})
     return pd.DataFrame(out)
@@ -120,6 +122,6 @@ def measured(tables: ProbeTables) -> list[str]:
         Its metrics of outputs; none if it lacks a method that a share is measured between, or
         nothing moves.
     """
-    known = [str(name) for name in tables.table["metric"].cat.categories]
-    both = {Method.IDENTITY, Method.INPUT} <= set(tables.methods) and len(tables.moving()) > 0
+    known = tables.metrics
+    both = {Method.IDENTITY, Method.INPUT} <= set(tables.methods) and bool(tables.moves)
     return [name for name in known if both and name in {*CLASS_METRICS, *OUTPUT_METRICS}]

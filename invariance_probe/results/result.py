@@ -3,17 +3,17 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
-from invariance_probe.network.features import Layer
 from invariance_probe.plane.transforms import Transform, described
-from invariance_probe.results import decomposition, recovery, rows
+from invariance_probe.results import decomposition, recovery
 from invariance_probe.results.reading import FORMAT
+from invariance_probe.results.rows import SHAPE, Layout
+from invariance_probe.results.store import Rows
 from invariance_probe.results.strips import Strip
 from invariance_probe.results.tables import ProbeTables
 
@@ -104,52 +104,42 @@ class ProbeResult(ProbeTables):
 
 
 def assemble(
-    wide: pd.DataFrame,
+    rows: Rows,
+    layout: Layout,
     *,
-    config: dict[str, Any],
-    layers: Sequence[Layer],
-    transforms: Sequence[Transform],
-    region_frac: Sequence[Sequence[float]],
-    filled_frac: Sequence[float],
     strips: list[Strip],
     permutations: pd.DataFrame,
     wall_time: float,
-    metrics: Sequence[str] = METRICS,
     predictions: pd.DataFrame | None = None,
 ) -> ProbeResult:
     """Put together what a probe measured.
 
     Args:
-        wide: All rows, see `rows.wide_table`.
-        config: Resolved configuration.
-        layers: The probed layers.
-        transforms: The transforms.
-        region_frac: Share of the map that was compared, by layer and transform.
-        filled_frac: Share of the crop that had to be filled, by transform.
+        rows: All rows.
+        layout: What they stand for.
         strips: Maps for the picture.
         permutations: Which channel took whose place, by transform number.
         wall_time: Seconds that the probe took.
-        metrics: Names of what the blocks' values are.
         predictions: What a network says of one image; none by default.
 
     Returns:
         The result.
     """
-    table = rows.long_table(wide, config, layers, transforms, region_frac, filled_frac, metrics)
+    layers, transforms = layout.layers, layout.transforms
     listing = pd.DataFrame(
         {"name": [one.name for one in layers], "type": [one.type for one in layers]}
-        | {n: [getattr(one, n) for one in layers] for n in (*rows.SHAPE, *_PLACE)}
+        | {n: [getattr(one, n) for one in layers] for n in (*SHAPE, *_PLACE)}
     )
     full = {
         "format": FORMAT,
-        **config,
+        **layout.config,
         "moves": described(transforms),
         "provenance": provenance(wall_time),
     }
     # through JSON, so that a result is the same before saving and after loading
     full = json.loads(json.dumps(full))
     return ProbeResult(
-        table=table,
+        rows=rows,
         layers=listing,
         config=full,
         strips=strips,

@@ -78,73 +78,102 @@ def wide_table(
     )
 
 
-def long_table(
-    wide: pd.DataFrame,
-    config: dict[str, Any],
-    layers: Sequence[Layer],
-    transforms: Sequence[Transform],
-    region_frac: Sequence[Sequence[float]],
-    filled_frac: Sequence[float],
-    names: Sequence[str] = metrics.METRICS,
-) -> pd.DataFrame:
-    """Lay out what a probe measured as the tidy long table.
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What the numbers in the rows of a run stand for.
 
-    Args:
-        wide: All results, see `wide_table`.
+    Attributes:
         config: Resolved configuration.
         layers: The probed layers.
         transforms: The transforms.
         region_frac: Share of the map that was compared, by layer and transform.
         filled_frac: Share of the crop that had to be filled, by transform.
-        names: Of the metrics.
-
-    Returns:
-        See `tables.ProbeTables.frame`.
+        metrics: Names of what the blocks' values are.
     """
-    methods = [m for m in METHODS if m in config["methods"]]
-    place = np.zeros(len(METHODS), dtype=int)
-    place[[METHODS.index(m) for m in methods]] = range(len(methods))
-    wide = wide.iloc[np.lexsort([wide[n] for n in ("method", "image", "transform", "layer")])]
-    layer, image, move, method, n_iter = (
-        wide[n].to_numpy(dtype=int) for n in ("layer", "image", "transform", "method", "n_iter")
-    )
-    method = place[method]
-    outcome = wide["outcome"].to_numpy(dtype=object)
-    values, theta = (wide[list(some)].to_numpy() for some in (names, THETA))
-    kinds = list(dict.fromkeys(t.kind for t in transforms))
-    rows = len(layer)
 
-    def each(numbers: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
-        return pd.Categorical.from_codes(
-            np.repeat(numbers, len(names)), categories=list(labels), ordered=True
+    config: dict[str, Any]
+    layers: Sequence[Layer]
+    transforms: Sequence[Transform]
+    region_frac: Sequence[Sequence[float]]
+    filled_frac: Sequence[float]
+    metrics: Sequence[str] = metrics.METRICS
+
+    @property
+    def kinds(self) -> list[str]:
+        """Families of the transforms."""
+        return list(dict.fromkeys(t.kind for t in self.transforms))
+
+    @property
+    def methods(self) -> list[Method]:
+        """Methods of the run, in natural order."""
+        return [m for m in METHODS if m in self.config["methods"]]
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """What each column of names of the tidy table may hold, in natural order."""
+        return {
+            "model": [self.config["model"]],
+            "layer": [one.name for one in self.layers],
+            "image": list(self.config["images"]),
+            "transform": self.kinds,
+            "method": [one.value for one in self.methods],
+            "metric": list(self.metrics),
+            "outcome": sorted({"", *(one.value for one in Outcome)}),
+        }
+
+    def tidy(self, wide: pd.DataFrame) -> pd.DataFrame:
+        """Lay rows out as the tidy long table.
+
+        Args:
+            wide: Results, see `wide_table`.
+
+        Returns:
+            See `tables.ProbeTables.frame`.
+        """
+        methods, kinds, names = self.methods, self.kinds, self.metrics
+        config, layers, transforms = self.config, self.layers, self.transforms
+        place = np.zeros(len(METHODS), dtype=int)
+        place[[METHODS.index(m) for m in methods]] = range(len(methods))
+        wide = wide.iloc[np.lexsort([wide[n] for n in ("method", "image", "transform", "layer")])]
+        layer, image, move, method, n_iter = (
+            wide[n].to_numpy(dtype=int) for n in ("layer", "image", "transform", "method", "n_iter")
         )
+        method = place[method]
+        outcome = wide["outcome"].to_numpy(dtype=object)
+        values, theta = (wide[list(some)].to_numpy() for some in (names, THETA))
+        rows = len(layer)
 
-    def spread(of: Sequence[float], numbers: np.ndarray) -> np.ndarray:
-        return np.repeat(np.asarray(of)[numbers], len(names))
+        def each(numbers: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
+            return pd.Categorical.from_codes(
+                np.repeat(numbers, len(names)), categories=list(labels), ordered=True
+            )
 
-    kind_of = np.asarray([kinds.index(t.kind) for t in transforms])
-    columns: dict[str, Any] = {
-        "model": pd.Categorical.from_codes(
-            np.zeros(rows * len(names), dtype=int), categories=[config["model"]]
-        ),
-        "layer": each(layer, [one.name for one in layers]),
-        "call": spread([one.call for one in layers], layer),
-        "image": each(image, config["images"]),
-        "transform": each(kind_of[move], kinds),
-        "parameter": spread([t.parameter for t in transforms], move),
-        "transform_number": np.repeat(move, len(names)),
-        "method": each(method, [one.value for one in methods]),
-        "metric": pd.Categorical.from_codes(
-            np.tile(np.arange(len(names)), rows), categories=list(names), ordered=True
-        ),
-        "value": values.reshape(-1),
-        "outcome": pd.Categorical(np.repeat(outcome, len(names))),
-        "n_iter": np.repeat(n_iter, len(names)),
-    }
-    for i, name in enumerate(THETA):
-        columns[name] = np.repeat(theta[:, i], len(names))
-    columns["region_frac"] = np.repeat(np.asarray(region_frac)[layer, move], len(names))
-    columns["filled_frac"] = spread(filled_frac, move)
-    for name, attribute in (("stride", "stride_x"), *((n, n) for n in SHAPE)):
-        columns[name] = spread([getattr(one, attribute) for one in layers], layer)
-    return pd.DataFrame(columns)
+        def spread(of: Sequence[float], numbers: np.ndarray) -> np.ndarray:
+            return np.repeat(np.asarray(of)[numbers], len(names))
+
+        kind_of = np.asarray([kinds.index(t.kind) for t in transforms])
+        columns: dict[str, Any] = {
+            "model": pd.Categorical.from_codes(
+                np.zeros(rows * len(names), dtype=int), categories=[config["model"]]
+            ),
+            "layer": each(layer, [one.name for one in layers]),
+            "call": spread([one.call for one in layers], layer),
+            "image": each(image, config["images"]),
+            "transform": each(kind_of[move], kinds),
+            "parameter": spread([t.parameter for t in transforms], move),
+            "transform_number": np.repeat(move, len(names)),
+            "method": each(method, [one.value for one in methods]),
+            "metric": pd.Categorical.from_codes(
+                np.tile(np.arange(len(names)), rows), categories=list(names), ordered=True
+            ),
+            "value": values.reshape(-1),
+            "outcome": pd.Categorical(np.repeat(outcome, len(names))),
+            "n_iter": np.repeat(n_iter, len(names)),
+        }
+        for i, name in enumerate(THETA):
+            columns[name] = np.repeat(theta[:, i], len(names))
+        columns["region_frac"] = np.repeat(np.asarray(self.region_frac)[layer, move], len(names))
+        columns["filled_frac"] = spread(self.filled_frac, move)
+        for name, attribute in (("stride", "stride_x"), *((n, n) for n in SHAPE)):
+            columns[name] = spread([getattr(one, attribute) for one in layers], layer)
+        return pd.DataFrame(columns)

@@ -1,8 +1,9 @@
 """A run's tables: what a probe measured, its summary, and the files that hold it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,14 +17,16 @@ from invariance_probe.errors.checks import check_path
 from invariance_probe.files import UNFINISHED
 from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
 from invariance_probe.results.reading import (
+    COLUMNS,
+    open_rows,
     read_channels,
     read_config,
     read_layers,
     read_predictions,
-    read_table,
 )
+from invariance_probe.results.store import InMemory, Rows, read_rows
 from invariance_probe.results.strips import Strip, load_strips, save_strips
-from invariance_probe.statistics import by_image, far_outside, mean_interval, share_interval
+from invariance_probe.statistics import by_image_of, far_outside, mean_interval, share_interval
 
 TABLE, CONFIG, LAYERS = "results.parquet", "config.json", "layers.csv"
 SUMMARY, CHANNELS, STRIPS = "summary.csv", "channels.parquet", "maps.npz"
@@ -43,7 +46,7 @@ class ProbeTables:
     """A probe's table, with what is needed to read and to draw it.
 
     Attributes:
-        table: The tidy table, see `frame`.
+        rows: The tidy table, see `frame`; in memory, or in a file where it is large.
         layers: The probed layers, in the order of the network: name, channels, size, stride.
         config: Resolved configuration and provenance.
         strips: Maps of one image, for the picture.
@@ -56,7 +59,7 @@ class ProbeTables:
             `predictions.rows`. Empty for other runs.
     """
 
-    table: pd.DataFrame
+    rows: Rows
     layers: pd.DataFrame
     config: dict[str, Any]
     strips: list[Strip] = field(default_factory=list)
@@ -69,32 +72,83 @@ class ProbeTables:
         return parse_methods(self.config["methods"])
 
     @property
+    def metrics(self) -> list[str]:
+        """What was measured of each pair, method by method."""
+        return self.rows.categories("metric")
+
+    @property
+    def moves(self) -> list[int]:
+        """Numbers of the transforms that change something: others are a check, no measurement."""
+        return [
+            number
+            for number, move in enumerate(self.config["moves"])
+            if not np.array_equal(move["matrix"], np.eye(3))
+        ]
+
+    @property
     def explained(self) -> bool:
         """Whether all was measured that a decomposition rests on."""
-        return set(EXPLAINING_METHODS) <= set(self.methods) and len(self.moving()) > 0
+        return set(EXPLAINING_METHODS) <= set(self.methods) and bool(self.moves)
 
-    def frame(self) -> pd.DataFrame:
-        """Return the tidy long table.
+    @property
+    def table(self) -> pd.DataFrame:
+        """The tidy table, see `frame`, of which this is no copy where it is in memory."""
+        return self.rows.table if isinstance(self.rows, InMemory) else self.frame()
+
+    def frame(self, **where: Any) -> pd.DataFrame:
+        """Return the tidy long table, or some of its rows.
+
+        Args:
+            **where: By column, the value or the values that are wanted, such as
+                ``layer="_blocks.0", method=["oracle", "affine"]``; by default all.
 
         Returns:
             One row per model, layer, call, image, transform, parameter, method and metric, with
             ``value`` and the diagnostics ``outcome``, ``n_iter``, ``theta_00`` to ``theta_12``,
             ``region_frac``, ``filled_frac``, ``stride``, ``channels``, ``height``, ``width``.
+
+        Raises:
+            InvalidInputError: If there is no such column, or rows are asked for that memory would
+                not hold (`store.MOST_ROWS`).
         """
-        return self.table.copy()
+        strange = set(where) - set(COLUMNS)
+        if strange:
+            raise InvalidInputError(
+                f"column {', '.join(sorted(strange))}: the table has {', '.join(COLUMNS)}"
+            )
+        return read_rows(self.rows, COLUMNS, where).copy()
 
     def moving(self) -> pd.DataFrame:
-        """Leave out the transforms that change nothing: a check, and no measurement.
+        """Leave out the transforms that change nothing.
 
         Returns:
             The other rows of the table.
         """
-        still = [
-            number
-            for number, move in enumerate(self.config["moves"])
-            if np.array_equal(move["matrix"], np.eye(3))
-        ]
-        return self.table[~self.table["transform_number"].isin(still)]
+        return self.frame(transform_number=self.moves)
+
+    def by_image(
+        self, keys: Sequence[str], *, every: bool = False, metric: str | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """Lay out values with a row a group and a column an image: see `statistics.by_image`.
+
+        Args:
+            keys: Columns that make a group.
+            every: Whether transforms that change nothing belong to it.
+            metric: A single one; all by default.
+
+        Yields:
+            Groups in their natural order; of a large table those of a layer and metric at a time.
+        """
+        where: dict[str, Any] = {} if every else {"transform_number": self.moves}
+        where |= {} if metric is None else {"metric": metric}
+        parts = [name for name in self.rows.parted_by if name in keys or name in where]
+        each = [[where[n]] if n in where else self.rows.categories(n) for n in parts]
+        columns = list(dict.fromkeys([*keys, "image", "value", *where]))
+        for values in product(*each):
+            only = where | dict(zip(parts, values, strict=True))
+            pieces = [piece for piece in self.rows.pieces(columns, only) if len(piece)]
+            if pieces:
+                yield by_image_of(pieces, keys)
 
     def summary(
         self, by: Sequence[str] = ("layer", "transform", "method", "metric")
@@ -118,10 +172,14 @@ class ProbeTables:
             their natural order. No rows if every transform of the run is left out.
         """
         keys = numbered(by)
-        rows = self.table if "parameter" in keys else self.moving()
-        if rows.empty:
+        parts = [self._summed(wide) for wide in self.by_image(keys, every="parameter" in keys)]
+        if not parts:
             return pd.DataFrame(columns=[*keys, *SUMMED])
-        wide = by_image(rows, keys)
+        # a large table comes a layer and metric at a time
+        return parts[0] if len(parts) == 1 else _sorted_again(parts, keys)
+
+    def _summed(self, wide: pd.DataFrame) -> pd.DataFrame:
+        """Summarise groups of values by image."""
         values = wide.to_numpy(dtype=float)
         partners = self.partners(wide)
         mean, low, high = mean_interval(values, partners, self.common_errors(wide))
@@ -196,7 +254,7 @@ class ProbeTables:
         Args:
             folder: An empty folder.
         """
-        self.table.to_parquet(folder / TABLE, index=False)
+        self.rows.write(folder / TABLE)
         self.summary().to_csv(folder / SUMMARY, index=False, float_format="%.6g")
         self.layers.to_csv(folder / LAYERS, index=False)
         if len(self.channels):
@@ -235,7 +293,7 @@ class ProbeTables:
         config = read_config(path / CONFIG)
         permuted, predicted = path / CHANNELS, path / PREDICTIONS
         return cls(
-            table=read_table(path / TABLE, config),
+            rows=open_rows(path / TABLE, config),
             layers=read_layers(path / LAYERS, config),
             config=config,
             strips=load_strips(path / STRIPS),
@@ -244,6 +302,11 @@ class ProbeTables:
                 read_predictions(predicted, config) if predicted.exists() else pd.DataFrame()
             ),
         )
+
+
+def _sorted_again(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
+    """Put summaries together, the groups in their natural order."""
+    return pd.concat(parts).sort_values(list(keys), kind="stable", ignore_index=True)
 
 
 def numbered(by: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from invariance_probe.data.catalogue import SOURCES, source_of
 from invariance_probe.data.datasets import Dataset, open_dataset
+from invariance_probe.engines import EngineOptions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.perturbations.parsing import FORMS, parse_perturbation
 from invariance_probe.stn.variants import parse_variant
@@ -111,6 +112,7 @@ class TrainCommand:
         tyro.conf.OmitArgPrefixes,
         tyro.conf.arg(help="How trainings are carried out; no number depends on it."),
     ] = field(default_factory=partial(Execution, progress=True))
+    engine: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
 
     def configs(self) -> list[TrainConfig]:
         """List the runs.
@@ -171,8 +173,14 @@ class TrainCommand:
         new = {config.name for config in configs if not runs.is_finished(out / config.name)}
         finished = []
         try:
-            if self.processes != 1:
-                parallel.train_all(configs, out, processes=self.processes, execution=how)
+            if self.processes != 1 or self.engine.engine != "here":
+                parallel.train_all(
+                    configs,
+                    out,
+                    processes=self.processes,
+                    execution=how,
+                    engine=self.engine.chosen,
+                )
             for number, config in enumerate(configs, start=1):
                 data = opened(config.data, config.train_images)
                 result = trainer.train(config, out / config.name, dataset=data, execution=how)

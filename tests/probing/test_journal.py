@@ -18,6 +18,8 @@ import invariance_probe as ip
 from invariance_probe import files
 from invariance_probe.probing import journal, passes, probe
 from invariance_probe.probing.journal import Journal
+from invariance_probe.results import reading, store
+from tests.probing.runs import assert_same
 
 PLAIN = ("identity", "input", "oracle", "affine", "floor", "unrelated")
 MIXED = ("oracle+permutation", "affine+linear", "joint+orthogonal", "unrelated+linear", "any-warp")
@@ -59,6 +61,7 @@ def _probe(
 def _every_step_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "PAUSE", 0.0)
     monkeypatch.setattr(journal, "SHARE", np.inf)
+    monkeypatch.setattr(journal, "LOSS", 0.0)
     monkeypatch.setattr(passes, "PAIRS_AT_ONCE", 8)
     monkeypatch.setattr(probe, "JOINT_ROUNDS", 2)
 
@@ -95,16 +98,6 @@ def _until_done(out: Path, **changes: object) -> tuple[ip.ProbeResult, int]:
             assert stops < 200
 
 
-def _assert_same(got: ip.ProbeResult, want: ip.ProbeResult) -> None:
-    pd.testing.assert_frame_equal(got.table, want.table, check_exact=True)
-    pd.testing.assert_frame_equal(got.layers, want.layers, check_exact=True)
-    pd.testing.assert_frame_equal(got.channels, want.channels, check_exact=True)
-    assert {**got.config, "provenance": 0} == {**want.config, "provenance": 0}
-    assert len(got.strips) == len(want.strips) > 0
-    for one, other in zip(got.strips, want.strips, strict=True):
-        np.testing.assert_array_equal(one.maps, other.maps)
-
-
 @pytest.mark.parametrize("methods", [PLAIN, PLAIN + MIXED], ids=["plain", "mixed"])
 def test_a_probe_stopped_after_every_step_ends_the_same(
     methods: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,10 +106,10 @@ def test_a_probe_stopped_after_every_step_ends_the_same(
     whole = _whole(methods)
     _stopped_each_time(monkeypatch, Journal, "_commit", lambda call: True)
     got, stops = _until_done(tmp_path / "run", methods=methods)
-    # originals: 3 batches and their end; looking: 5 chunks, the closing pair and the end
-    assert stops >= 4 + 7 + (10 if len(methods) > len(PLAIN) else 0)
-    _assert_same(got, whole)
-    _assert_same(ip.ProbeResult.load(tmp_path / "run"), whole)
+    # originals: 3 batches and their end; looking: 5 chunks and the end
+    assert stops >= 4 + 6 + (10 if len(methods) > len(PLAIN) else 0)
+    assert_same(got, whole)
+    assert_same(ip.ProbeResult.load(tmp_path / "run"), whole)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert files.UNFINISHED not in names
     assert "config.json" in names
@@ -130,7 +123,7 @@ def test_a_probe_stopped_amid_writing_ends_the_same(
     _stopped_each_time(monkeypatch, files, "_flush", lambda call: call % 61 == 0)
     got, stops = _until_done(tmp_path / "run", methods=PLAIN + MIXED)
     assert stops > 0
-    _assert_same(got, whole)
+    assert_same(got, whole)
     held = [path.name for path in (tmp_path / "run").rglob("*") if path.name.startswith(".")]
     assert held == []
 
@@ -141,7 +134,7 @@ def test_where_maps_are_not_kept_they_are_made_again_to_the_bit(
     """The cache decides on time, and on no digit."""
     whole = _whole(PLAIN + MIXED)
     monkeypatch.setattr(passes, "CACHE_BYTES", 0)
-    _assert_same(_probe(methods=PLAIN + MIXED), whole)
+    assert_same(_probe(methods=PLAIN + MIXED), whole)
 
 
 def test_a_finished_run_is_read_and_not_made_again(
@@ -150,8 +143,8 @@ def test_a_finished_run_is_read_and_not_made_again(
     """The same call returns what lies there; model, pixels or options of another run are named."""
     first = _probe(tmp_path / "run")
     with monkeypatch.context() as patched:
-        patched.delattr(Journal, "stage")
-        _assert_same(_probe(tmp_path / "run"), first)
+        patched.delattr(Journal, "follow")
+        assert_same(_probe(tmp_path / "run"), first)
     with pytest.raises(ip.InvalidInputError, match=r"another run \(seed=0 there, 1 here\); give"):
         _probe(tmp_path / "run", seed=1)
     with pytest.raises(ip.InvalidInputError, match="the same names and other pixels; give a new"):
@@ -183,7 +176,7 @@ def test_a_stopped_run_of_something_else_is_refused(
         _whole().save(tmp_path / "run")
     after = sorted(path.name for path in (tmp_path / "run" / files.UNFINISHED).iterdir())
     assert after == before
-    _assert_same(_probe(tmp_path / "run"), _whole())
+    assert_same(_probe(tmp_path / "run"), _whole())
 
 
 def test_images_that_change_are_refused() -> None:
@@ -221,7 +214,7 @@ def test_two_processes_do_not_write_to_one_folder(
         other.kill()
         other.communicate()
     # a lease ends with its process, however that ends
-    _assert_same(_probe(tmp_path / "run"), _whole())
+    assert_same(_probe(tmp_path / "run"), _whole())
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -250,14 +243,14 @@ def test_empty_folders_and_links_to_them_are_used(
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     _probe(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
-    _assert_same(ip.ProbeResult.load(tmp_path / "disk"), whole)
+    assert_same(ip.ProbeResult.load(tmp_path / "disk"), whole)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     _probe(Path())
-    _assert_same(ip.ProbeResult.load(tmp_path / "here"), whole)
+    assert_same(ip.ProbeResult.load(tmp_path / "here"), whole)
     (tmp_path / "saved").mkdir()
     whole.save(tmp_path / "saved")
-    _assert_same(ip.ProbeResult.load(tmp_path / "saved"), whole)
+    assert_same(ip.ProbeResult.load(tmp_path / "saved"), whole)
 
 
 def _unusable(top: Path) -> dict[str, tuple[Path | str, str]]:
@@ -331,7 +324,7 @@ def test_a_full_disk_is_seen_before_and_during_a_run(
         ):
             _probe(tmp_path / "run")
     assert (tmp_path / "run" / files.UNFINISHED / "run.json").is_file()
-    _assert_same(_probe(tmp_path / "run"), _whole())
+    assert_same(_probe(tmp_path / "run"), _whole())
 
 
 class _Usage:
@@ -359,3 +352,25 @@ def test_damaged_parts_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.M
     state.write_text(json.dumps({"stage": "look", "done": "x", "seconds": 1}), encoding="utf-8")
     with pytest.raises(ip.InvalidInputError, match="damaged"):
         _probe(tmp_path / "run", methods=PLAIN + MIXED)
+
+
+def test_a_table_larger_than_memory_stays_in_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written block by block from the parts of the run; without a folder it is refused."""
+    whole = _whole()
+    for module in (journal, reading):
+        monkeypatch.setattr(module, "MOST_ROWS", 100)
+    monkeypatch.setattr(store, "BLOCK_ROWS", 60)
+    got = _probe(tmp_path / "run")
+    assert isinstance(got.rows, store.InFile)
+    assert got.rows.path == tmp_path / "run" / "results.parquet"
+    pd.testing.assert_frame_equal(got.summary(), whole.summary(), check_exact=True)
+    keys = ["layer", "transform_number", "image", "method", "metric"]
+    rows = got.frame().sort_values(keys, ignore_index=True)
+    want = whole.frame().sort_values(keys, ignore_index=True)
+    pd.testing.assert_frame_equal(rows, want.astype({"outcome": rows["outcome"].dtype}))
+    assert {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert not (tmp_path / "run" / files.UNFINISHED).exists()
+    with pytest.raises(ip.InvalidInputError, match=r"972 rows, which do not go into memory"):
+        _probe(None)

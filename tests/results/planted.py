@@ -14,7 +14,8 @@ from invariance_probe.results import predictions
 from invariance_probe.results.methods import RECOVERY_METHODS, Method
 from invariance_probe.results.recovery import CLASS_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
-from invariance_probe.results.rows import Block, wide_table
+from invariance_probe.results.rows import Block, Layout, wide_table
+from invariance_probe.results.store import InMemory
 from invariance_probe.results.strips import Strip, shown_transforms, stored
 
 QUARTER = (Rotation(90),)
@@ -87,8 +88,7 @@ def planted(
         for method, fvu in left.items()
     ]
     images = len(next(iter(left.values())))
-    return assemble(
-        wide_table(blocks, layers),
+    layout = Layout(
         config={
             "model": "planted",
             "layers": list(layers),
@@ -100,6 +100,10 @@ def planted(
         transforms=moves,
         region_frac=[[0.5] * len(moves)] * len(layers),
         filled_frac=[0.0] * len(moves),
+    )
+    return assemble(
+        InMemory(layout.tidy(wide_table(blocks, layers))),
+        layout,
         strips=list(strips),
         permutations=pd.DataFrame() if permutations is None else permutations,
         wall_time=1.0,
@@ -168,8 +172,7 @@ def put_back(
                 rows += predictions.rows(said, None, **about, layer=layer_name, method=str(method))
         strips += [strip(name, number) for name in layers]
     three = [replace(one, images=np.concatenate([one.images, one.images[:1]])) for one in strips]
-    return assemble(
-        wide_table(blocks, layers, metrics),
+    layout = Layout(
         config={
             "model": "planted",
             "layers": list(layers),
@@ -181,9 +184,13 @@ def put_back(
         transforms=moves,
         region_frac=[[0.5] * len(moves)] * len(layers),
         filled_frac=[0.0] * len(moves),
+        metrics=metrics,
+    )
+    return assemble(
+        InMemory(layout.tidy(wide_table(blocks, layers, metrics))),
+        layout,
         strips=three,
         permutations=pd.DataFrame(),
         wall_time=1.0,
-        metrics=metrics,
         predictions=pd.DataFrame(rows),
     )

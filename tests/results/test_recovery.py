@@ -6,6 +6,7 @@ import pytest
 
 import invariance_probe as ip
 from invariance_probe.results.recovery import recovered_share
+from invariance_probe.results.store import InMemory
 from invariance_probe.results.tables import ProbeTables
 
 METHODS = ("identity", "input", "oracle", "unrelated")
@@ -37,7 +38,7 @@ def _tables(values: dict[str, list[float]], metric: str = "kl") -> ProbeTables:
         "images": names,
         "seed": 0,
     }
-    return ProbeTables(table=table, layers=pd.DataFrame(), config=config)
+    return ProbeTables(rows=InMemory(table), layers=pd.DataFrame(), config=config)
 
 
 def _drawn(count: int, seed: int = 0) -> dict[str, list[float]]:

@@ -9,7 +9,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.results.methods import Method
-from invariance_probe.results.rows import Block, long_table, wide_table
+from invariance_probe.results.rows import Block, Layout, wide_table
 from tests.results.planted import block, layer
 
 MOVES = [Rotation(90), Scaling(0.5), Rotation(-90)]
@@ -22,7 +22,14 @@ def _table(blocks: list[Block]) -> pd.DataFrame:
     fractions = [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
     layers = [layer("1", 3), layer("0", 5)]
     wide = wide_table(blocks, [one.name for one in layers])
-    return long_table(wide, config, layers, MOVES, fractions, [0.0, 0.7, 0.8])
+    layout = Layout(
+        config=config,
+        layers=layers,
+        transforms=MOVES,
+        region_frac=fractions,
+        filled_frac=[0.0, 0.7, 0.8],
+    )
+    return layout.tidy(wide)
 
 
 def _blocks() -> list[Block]:

@@ -128,8 +128,8 @@ def test_a_process_killed_from_outside_ends_the_sweep_in_a_line(tmp_path: Path) 
         .strip()
         .splitlines()[-1]
         .endswith(
-            "InvalidInputError: a training process was killed from outside (is there too little "
-            "memory?); run the same again: it goes on from the last checkpoints"
+            "InvalidInputError: a process was killed from outside (is there too little "
+            "memory?); run the same again: it goes on from what was saved"
         )
     )
     assert len(_saved(tmp_path)) == 2
