@@ -30,7 +30,7 @@ _CAPTIONS = {
     "depth": "Residual by depth, averaged over the transforms of a family.",
     "parts": "What the exact inverse warp leaves, and what of it each remedy removes.",
     "channels": "Which channel took whose place.",
-    "maps": "Maps of one image: as it is, transformed, and warped back.",
+    "maps": "Maps of some images: as they are, transformed, and warped back.",
     "recovery": "What the network says once maps are put back, by depth.",
     "predictions": "What the network says of one image: upright, transformed, and put back.",
 }

@@ -67,7 +67,7 @@
     const strip = make("div", place, { class: "strip" });
     const pointed = make("p", place, { class: "note", role: "status" });
     const both = make("div", place, { class: "both" });
-    const table = make("div", both, { class: "pair" });
+    const table = make("div", both, { class: "pair", tabindex: 0, role: "region", "aria-label": "Numbers of this pair" });
     const curves = make("div", both, { class: "curves" });
 
     function now() {
