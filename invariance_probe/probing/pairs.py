@@ -405,7 +405,7 @@ def found_warps(
 
 def compare(
     pairs: Pairs, methods: Collection[Method], options: ProbeOptions
-) -> tuple[list[Block], Float[Tensor, "pair 2 3"]]:
+) -> tuple[list[Block], Float[Tensor, "pair 2 3"], Flow | None]:
     """Apply the methods that look at a pair alone.
 
     Args:
@@ -414,16 +414,18 @@ def compare(
         options: How to measure.
 
     Returns:
-        Their results, and the best affine warps; the oracle's, where no search was asked for.
+        Their results, the best affine warps (the oracle's, where no search was asked for), and the
+        best smooth ones, if they were.
     """
     search, oracle, target = options.search, pairs.oracle, pairs.target
     mode = search.mode
     identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
     blocks, theta = [], oracle
-    scores = {}
+    scores, smooth = {}, None
     if {Method.AFFINE, Method.FLOW} & set(methods):
         affine, found = found_warps(pairs, methods, search)
         theta = affine.theta
+        smooth = next((one for one in found.values() if isinstance(one, Flow)), None)
         scores = {Method.IDENTITY: affine.identity, Method.ORACLE: affine.oracle}
         for method, best in found.items():
             steps = best.n_iter.tolist()
@@ -445,7 +447,7 @@ def compare(
         blocks.append(pairs.block(Method.FLOOR, perfect, oracle))
     if Method.ANY_WARP in methods:
         blocks.append(_any_warp(pairs, mode))
-    return blocks, theta
+    return blocks, theta, smooth
 
 
 def _any_warp(pairs: Pairs, mode: str) -> Block:
@@ -465,6 +467,7 @@ def strips(
     kept: Collection[int],
     shown: Float[Tensor, "view colour crop_height crop_width"],
     image: int = 0,
+    smooth: Flow | None = None,
 ) -> Iterator[Strip]:
     """Keep what pictures of the maps show: the strongest channels of one image.
 
@@ -474,11 +477,13 @@ def strips(
         kept: Numbers of the transforms that are shown.
         shown: Pixel values of the image as it is and under each transform.
         image: Its number.
+        smooth: The best smooth warps found, if they were asked for.
 
     Yields:
         One strip a transform that is shown.
     """
     pixels = shown.cpu().numpy()
+    smoothed = None if smooth is None else smooth.warp(pairs.moved)
     for number in sorted(set(pairs.group) & set(kept)):
         pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(image)
         one = slice(pair, pair + 1)
@@ -489,6 +494,7 @@ def strips(
             moved,
             sampling.warp(moved, pairs.oracle[one]),
             sampling.warp(moved, theta[one]),
+            *([] if smoothed is None else [smoothed[one]]),
         ]
         maps = torch.cat(stages)[:, strongest]
         cells = shrinking(maps.shape[2:])

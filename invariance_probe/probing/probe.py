@@ -293,7 +293,7 @@ class _Run:
         methods = self.options.compared
         searching = any(method.needs_search for method in self._folds.methods)
         needed = {*methods, Method.AFFINE} if searching else methods
-        blocks, theta = compare(pairs, needed, self.options)
+        blocks, theta, smooth = compare(pairs, needed, self.options)
         self.brought.blocks += [block for block in blocks if block.method in methods]
         self.brought.blocks += [pairs.undefined(m, self._why) for m in self._undefined]
         alone = pairs.only(self._alone) if self._chance else None
@@ -305,7 +305,7 @@ class _Run:
         sums.add(Warp.AFFINE, pairs, theta)
         found.keep(pairs, theta)
         for image, views in chunk.shown.items():
-            self.brought.strips += strips(pairs, theta, self.moving, views, image)
+            self.brought.strips += strips(pairs, theta, self.moving, views, image, smooth)
 
     def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
         """Compare references with the oracle-warped maps of other images."""

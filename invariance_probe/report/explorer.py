@@ -16,9 +16,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from invariance_probe.report import rules
-from invariance_probe.results.maps import STAGES, picture
+from invariance_probe.results.maps import DIFFERENCE, picture
 from invariance_probe.results.methods import Method
-from invariance_probe.results.strips import Strip
+from invariance_probe.results.strips import STAGES, Strip
 from invariance_probe.results.style import AXIS_LABELS
 from invariance_probe.results.tables import ProbeTables
 
@@ -97,7 +97,7 @@ def data(tables: ProbeTables, budget: int = BUDGET) -> dict[str, Any]:
         ],
         "verdicts": _verdicts(tables, layers, len(moves)),
         "images": names,
-        "stages": list(STAGES),
+        "stages": [*STAGES[: len(tables.strips[0].maps) if tables.strips else 0], DIFFERENCE],
         "maps": _maps(tables.strips, images, layers, len(moves), budget),
         "pictures": [_pictures(tables.strips, number, len(moves)) for number in images],
     }

@@ -12,11 +12,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from invariance_probe.results.strips import Strip, shown_transforms
+from invariance_probe.results.strips import STAGES, Strip, shown_transforms
 from invariance_probe.results.tables import ProbeTables
 
-STAGES = ("reference", "moved", "oracle-warped", "best-warped", "difference")
-"""Columns of the picture of the maps; the last is best-warped minus reference, over the region."""
+DIFFERENCE = "difference"
+"""Last column of the picture of the maps: best-warped minus reference, over the region."""
 _BLOCKS = 2
 """Channels of an image that are drawn side by side."""
 _CELL = 0.95
@@ -37,7 +37,8 @@ def plot_maps(tables: ProbeTables) -> Figure:
     layers = list(tables.layers["name"])
     images = sorted({strip.image for strip in tables.strips})
     blocks = min(_BLOCKS, max(len(strip.channels) for strip in tables.strips))
-    rows, columns = len(layers) * len(images), blocks * len(STAGES) + 2
+    shown = len(tables.strips[0].maps) + 1
+    rows, columns = len(layers) * len(images), blocks * shown + 2
     size = (_CELL * columns + 1.6, (_CELL * rows + 1.0) * len(numbers))
     with mpl.rc_context(_ON_ANY_GROUND):
         return _draw(tables, numbers, layers, images, blocks, Figure(figsize=size))
@@ -61,7 +62,8 @@ def _draw(
     """Fill the figure."""
     figure.set_layout_engine("constrained")
     kept = {(strip.transform, strip.layer, strip.image): strip for strip in tables.strips}
-    rows, columns = len(layers) * len(images), blocks * len(STAGES) + 2
+    shown = len(tables.strips[0].maps) + 1
+    rows, columns = len(layers) * len(images), blocks * shown + 2
     parts = figure.subfigures(len(numbers), 1, squeeze=False)[:, 0]
     for part, number in zip(parts, numbers, strict=True):
         move = tables.config["moves"][number]
@@ -97,8 +99,9 @@ def _draw_strip(axes: np.ndarray, strip: Strip, blocks: int, *, titles: bool) ->
     _beside(axes[0], strip.layer)
     for block, channel in enumerate(strip.channels[:blocks]):
         scaled, difference = in_units(strip, block)
-        for place, title in enumerate(STAGES):
-            one = axes[2 + block * len(STAGES) + place]
+        titles_shown = (*STAGES[: len(scaled)], DIFFERENCE)
+        for place, title in enumerate(titles_shown):
+            one = axes[2 + block * len(titles_shown) + place]
             if place < len(scaled):
                 show(one, scaled[place], cmap="viridis", vmin=0, vmax=1)
             else:

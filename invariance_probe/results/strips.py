@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from invariance_probe.files import reading, refuse_explosion, unzipped
 
+STAGES = ("reference", "moved", "oracle-warped", "best-warped", "smooth-warped")
+"""What is kept of each map."""
 SHOWN_CHANNELS = 3
 """Channels of a layer that are kept, the strongest first."""
 SHOWN_CELLS = 112
@@ -27,7 +29,7 @@ class Strip:
         transform: Number of the transform.
         image: Number of the image.
         channels: Numbers of the strongest channels (largest standard deviation).
-        maps: Reference, moved, oracle-warped, best-warped.
+        maps: Of each of the first `STAGES`: the last is there where smooth warps were asked for.
         region: Where they were compared.
         images: Pixel values before and after the transform and, of a run that puts maps back, of
             the image that was warped back.
