@@ -171,7 +171,8 @@ class Residuals:
         def share(means: Float[np.ndarray, "2 draw"]) -> Float[np.ndarray, "1 draw"]:
             above, below = np.maximum(means, 0)
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.fmin(above / below, most)[None]
+                out: np.ndarray = np.fmin(above / below, most)[None]
+            return out
 
         found = statistic_interval(values, share, self.seed, common=self.common[places])
         return Estimate(*(float(each[0]) for each in found))
@@ -332,7 +333,7 @@ def _say(rule: str, family: str, layers: Sequence[Residuals]) -> str:
         "permutation": _mixed,
         "mixing": _mixed,
         "input": _remaining,
-        "unknown": lambda one: one.layer,
+        "unknown": _named,
     }
     listed = "; ".join(some[rule](one) for one in layers)
     many = len(layers) > 1
@@ -365,6 +366,11 @@ def _say(rule: str, family: str, layers: Sequence[Residuals]) -> str:
         "unknown": f"Under {family}, nothing can be said of {where}: the best affine warp's "
         f"residual or the floor was not measured ({listed}).",
     }[rule]
+
+
+def _named(one: Residuals) -> str:
+    """A layer of which nothing is known."""
+    return one.layer
 
 
 def _living(one: Residuals) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,16 +93,18 @@ def _ribbon(axes: Axes, x: pd.Series, rows: pd.DataFrame, method: Method) -> Non
     """Means as a line, their intervals as a ribbon."""
     colour = method.colour
     axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
-    style = {"color": colour, "linestyle": method.line, "linewidth": 1.8}
-    axes.plot(x, rows["mean"], marker="o", markersize=4, label=method.label, **style)
+    axes.plot(x, rows["mean"], **_line(method), linewidth=1.8)
+
+
+def _line(method: Method) -> dict[str, Any]:
+    """How the line of a method looks, and what it is called."""
+    style = {"color": method.colour, "linestyle": method.line, "label": method.label}
+    return {**style, "marker": "o", "markersize": 4}
 
 
 def _key(figure: Figure, methods: Sequence[Method]) -> None:
     """Name the lines once, below the panels, in the order in which they lie."""
-    handles = [
-        Line2D([], [], color=m.colour, linestyle=m.line, marker="o", markersize=4, label=m.label)
-        for m in methods
-    ]
+    handles = [Line2D([], [], **_line(method)) for method in methods]
     figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=4, fontsize=10)
 
 

@@ -45,7 +45,7 @@ def plot_maps(tables: ProbeTables) -> Figure:
 
 
 _INK = "#767676"
-_ON_ANY_GROUND = dict.fromkeys(
+_ON_ANY_GROUND: dict[Any, Any] = dict.fromkeys(
     ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "xtick.labelcolor"), _INK
 ) | {"figure.facecolor": "none"}
 """A picture of pictures is shown as pixels: its words have to be read on white and on black."""
@@ -133,7 +133,12 @@ def in_units(
 
 def _beside(axes: Axes, words: str) -> None:
     """Write upright beside a picture."""
-    place = {"transform": axes.transAxes, "rotation": 90, "ha": "right", "va": "center"}
+    place: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "rotation": 90,
+        "ha": "right",
+        "va": "center",
+    }
     axes.text(-0.06, 0.5, words, fontsize=8, **place)
 
 

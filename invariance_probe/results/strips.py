@@ -66,7 +66,8 @@ def stored(maps: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         In half precision: a picture has fewer shades.
     """
     most = float(np.finfo(np.float16).max)
-    return np.clip(maps, -most, most).astype(np.float16)
+    half: np.ndarray = np.clip(maps, -most, most).astype(np.float16)
+    return half
 
 
 def shown_transforms(moves: Sequence[Mapping[str, Any]]) -> list[int]:
