@@ -62,13 +62,13 @@ NEGLIGIBLE = {"kl": 0.05, "output_rel_l2": 0.05}
 """Loss that counts as none, by the metric that advice rests on: in nats, as a share of a length."""
 
 VERDICTS = {
-    "can live": "a warp does",
+    "can live": "a warp would do",
     "grid": "grid too coarse",
     "undecided": "undecided",
-    "no warp": "no warp can: proven",
-    "permutation": "warp and permutation do",
-    "mixing": "no warp found does",
-    "input": "no warp found does",
+    "no warp": "no warp would do: proven",
+    "permutation": "a warp and a permutation would do",
+    "mixing": "no warp that was found would do",
+    "input": "no warp that was found would do",
     "unknown": "not measured",
 }
 """Each rule of `remarks` as an answer to: would a warp of the map do here?"""

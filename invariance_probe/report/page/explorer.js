@@ -238,7 +238,7 @@
     // labels beside the last points, moved apart where they would lie over each other
     function named(rows, key, words, gap) {
       const last = Array.from(d3.rollup(rows, function (g) { return g[g.length - 1]; }, function (r) { return r[key]; }).values())
-        .map(function (r) { return { x: r.x === undefined ? r.layer : r.x, at: Math.min(r.mean, 2.1), words: words(r) }; })
+        .map(function (r) { return { x: r.x === undefined ? r.layer : r.x, at: r.mean, words: words(r) }; })
         .sort(function (a, b) { return a.at - b.at; });
       for (let turn = 0; turn < 9; turn++) {
         for (let i = 1; i < last.length; i++) {
@@ -253,6 +253,8 @@
         return rowsOf(method[m], at).filter(function (r) { return r.l === at.layer; }).map(function (r) { return Object.assign(r, { layer: method[m].label, colour: method[m].colour }); });
       });
     }
+    // intervals of chance may reach far beyond all that is asked about: they are cut off
+    function upTo(rows) { return [0, 1.08 * Math.max(0.93, d3.max(rows, function (r) { return r.mean; }) || 0)]; }
     function quieted(svg) {
       // one name for the whole figure; those of its parts are for elements that may have none
       svg.querySelectorAll("g[aria-label]").forEach(function (g) { g.removeAttribute("aria-label"); });
@@ -269,10 +271,10 @@
       const bands = anchors(at);
       const log = at.group.kind === "scaling";
       const byStrength = Plot.plot({
-        width: width, height: 300, marginLeft: 44, marginRight: 104, style: STYLE,
+        width: width, height: 310, marginBottom: 44, marginLeft: 44, marginRight: 104, style: STYLE,
         ariaLabel: one.label + " by " + at.group.axis,
         x: { label: at.group.axis, type: log ? "log" : "linear", base: 2, ticks: at.group.values.length < 14 ? at.group.values : undefined, tickFormat: d3.format("~g"), nice: false },
-        y: { label: "↑ fraction of variance unexplained", domain: [0, Math.max(1, d3.max(bands.concat(rows), function (r) { return Math.min(r.high, 2.2); }))], clamp: true, grid: true },
+        y: { label: "↑ fraction of variance unexplained", domain: upTo(bands.concat(rows)), clamp: true, grid: true },
         marks: [
           Plot.line(bands, { x: "x", y: "mean", z: "layer", stroke: "colour", strokeDasharray: "5 4" }),
           named(bands.concat(mine), "layer", function (r) { return ANCHORS[r.layer] || r.layer; }, 0.14),
@@ -306,7 +308,7 @@
         width: width, height: 270, marginLeft: 44, marginRight: 104, marginBottom: 62, style: STYLE,
         ariaLabel: "By depth, " + at.group.words[at.at],
         x: { type: "point", domain: data.layers, label: "layer, from shallow to deep", tickRotate: -30 },
-        y: { label: "↑ " + at.group.words[at.at], domain: [0, 2.2], clamp: true, grid: true },
+        y: { label: "↑ " + at.group.words[at.at], domain: upTo(deep), clamp: true, grid: true },
         marks: [
           Plot.ruleX([data.layers[at.layer]], { stroke: "currentColor", strokeWidth: 1.5, strokeDasharray: "2 2" }),
           Plot.ruleX(deep.filter(function (r) { return r.low !== null; }), { x: "layer", y1: "low", y2: "high", stroke: function (r) { return r.m === "any-warp" ? "currentColor" : r.colour; }, strokeOpacity: 0.5, strokeWidth: 3 }),
