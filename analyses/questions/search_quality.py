@@ -255,6 +255,8 @@ def plot(frame: pd.DataFrame) -> Figure:
 def _name_outliers(axes: Axes, values: pd.Series, bar: float, words: str) -> None:
     """Mark what misses the bar, which a curve of thousands would hide."""
     missed = values[values > bar]
-    axes.plot(missed, [1.0] * len(missed), "o", color="#D55E00", markersize=7, clip_on=False)
+    if len(missed):
+        axes.plot(missed, [1.0] * len(missed), "o", color="#D55E00", markersize=7, clip_on=False)
     said = words.format(count=len(missed), all=len(values))
-    axes.text(0.97, 0.55, said, ha="right", color="#D55E00", transform=axes.transAxes, fontsize=10)
+    style = {"ha": "right", "fontsize": 10, "color": "#D55E00"}
+    axes.annotate(said, (0.97, 0.55), xycoords="axes fraction", **style).set_in_layout(False)

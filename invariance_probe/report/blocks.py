@@ -80,12 +80,14 @@ class Drawing:
         caption: What it shows.
         svg: As vectors; empty if there are none.
         png: As pixels; empty if there are none.
+        photographic: Whether pictures are in it, whose colours stay as they are in the dark.
     """
 
     alt: str
     caption: str
     svg: bytes = b""
     png: bytes = b""
+    photographic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,7 +203,9 @@ def pixels(drawing: Drawing, widest: int = WIDEST) -> str:
             f"a figure cannot be read ({error}); remove its file or draw it again"
         ) from error
     coded = base64.b64encode(content).decode("ascii")
+    # ink on paper turns into chalk on a board in the dark
+    kinds = "" if drawing.photographic else ' class="ink"'
     return (
-        f'<img src="data:image/{kind};base64,{coded}" width="{width}" height="{height}" '
+        f'<img{kinds} src="data:image/{kind};base64,{coded}" width="{width}" height="{height}" '
         f'alt="{escape(drawing.alt)}">'
     )

@@ -207,6 +207,7 @@ def _figures(folder: Path, summary: pd.DataFrame, families: Sequence[str]) -> tu
                 caption=caption,
                 svg=svg.read_bytes() if svg else b"",
                 png=png.read_bytes() if png else b"",
+                photographic=kind in {"maps", "predictions"},
             )
         )
     return tuple(out)
