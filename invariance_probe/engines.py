@@ -59,6 +59,15 @@ class Lost:
 class Engine(ABC):
     """Carries out pieces of work in other processes."""
 
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Keep what is started for the first work until the last is done.
+
+        Yields:
+            Nothing.
+        """
+        yield
+
     @abstractmethod
     def map(
         self, work: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
@@ -185,6 +194,16 @@ class Ray(Engine):
                 f"cpus={self.cpus}, gpus={self.gpus}, retries={self.retries}: give at least one "
                 "core, and no negative number"
             )
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Stay with one cluster, whose workers have then imported what they need.
+
+        Yields:
+            Nothing.
+        """
+        with self._joined():
+            yield
 
     def map(
         self, work: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]

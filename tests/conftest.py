@@ -1,9 +1,15 @@
 """Every annotation of the packages is checked while the tests run."""
 
+import os
 import sys
 from importlib import util
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # a core each: threads of processes side by side would wait for each other, and never rest
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# ruff: noqa: E402  (the line above before torch; the hook below before the packages)
 from jaxtyping import install_import_hook
 
 from tests import profiles, typechecking
@@ -27,7 +33,6 @@ _import_unchecked("invariance_probe.certificates.sieve")
 
 install_import_hook(["invariance_probe", "proofs", "analyses"], f"{typechecking.__name__}.check")
 
-# ruff: noqa: E402  (the hook has to be in place before the packages are imported)
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,6 +41,12 @@ from invariance_probe.data.pictures import open_images
 from invariance_probe.network.models import LoadedModel, load_model
 
 profiles.load()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run a few at once with ``-n auto``: each worker takes half a gigabyte."""
+    return min(4, os.cpu_count() or 1)
 
 
 def pytest_runtest_setup() -> None:

@@ -31,6 +31,7 @@ NAMES = (
     "zoo",
     "atlas",
     "kills",
+    "scale",
 )
 """The questions, in the order in which they are listed."""
 

@@ -32,7 +32,7 @@ FOLDS = 5
 """Groups of images; each is scored by mixings fitted on the others. Fewer if there are fewer images
 or if their moments would not fit into `MOMENT_BYTES`."""
 MOMENT_BYTES = 2**31
-"""Memory for moments."""
+"""Memory for moments; a run of several shards adds them up in as much again."""
 JOINT_ROUNDS = 4
 """Turns of warp and mixing at most, after the first."""
 JOINT_TOLERANCE = 1e-3

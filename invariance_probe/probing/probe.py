@@ -1,6 +1,7 @@
 """Images x transforms x layers x methods: the measurement itself, streamed over the images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import accumulate, chain, islice
 from pathlib import Path
@@ -112,7 +113,8 @@ def probe(
         if there is not None:
             return there
         run = _Run(passes, transforms, options)
-        permutations = run.measure(journal, bar, work)
+        with work.ready() if work else nullcontext():
+            permutations = run.measure(journal, bar, work)
         layout = Layout(
             config=about | seen(passes) | run.floor.about,
             layers=passes.layers,

@@ -22,6 +22,7 @@ are laid out or drawn from."""
 BLOCK_ROWS = 2**19
 """Rows, a pair and method each, that are sorted at a time on their way into a file: 50 MB, and
 several times that in the making."""
+_COMPRESSION = "zstd"
 
 Filters = Mapping[str, Any]
 """By column, the value or the values that are wanted."""
@@ -116,7 +117,7 @@ class InMemory(Rows):
         Args:
             path: The file.
         """
-        self.table.to_parquet(path, index=False)
+        self.table.to_parquet(path, index=False, compression=_COMPRESSION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +275,9 @@ def write_sorted(parts: Sequence[Path], layout: Layout, path: Path) -> InFile:
                 frame = layout.tidy(one)
                 frame["outcome"] = frame["outcome"].astype(pd.CategoricalDtype(known["outcome"]))
                 table = pa.Table.from_pandas(frame, preserve_index=False)
-                writer = writer or parquet.ParquetWriter(path, table.schema, compression="zstd")
+                writer = writer or parquet.ParquetWriter(
+                    path, table.schema, compression=_COMPRESSION
+                )
                 writer.write_table(table.cast(writer.schema), row_group_size=len(frame))
     finally:
         if writer is not None:
