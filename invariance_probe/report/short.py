@@ -14,6 +14,7 @@ from invariance_probe.report.explorer import UNITS
 from invariance_probe.results.methods import Method
 from invariance_probe.results.store import MOST_ROWS, InMemory
 from invariance_probe.results.tables import ProbeTables
+from invariance_probe.statistics import interval_words
 
 MOST_STRENGTHS = 6
 """Strengths of a family of transforms that its table has a column for."""
@@ -89,14 +90,18 @@ def _advice(judged: dict[tuple[object, ...], str]) -> str:
             at = [str(n) for (f, n), met in judged.items() if f == family and met == rule]
             if at:
                 said.append(words.format(layers=", ".join(at), family=family))
-    if not said:
-        open_too = "undecided" in judged.values() or "unknown" in judged.values()
-        none = "at no layer that was probed is a warp of the map shown to do"
+    met = set(judged.values())
+    if not said and met <= {"unknown"}:
+        return "Not asked: the best affine warp, or what a perfect layer leaves, was not measured."
+    if not said and met <= {"unknown", "undecided", "grid"}:
         return (
-            "Put the transformer on the image (C0): "
-            + (none if open_too else "at no layer that was probed does a warp of the map do")
-            + "."
+            "Undecided: a warp of the map is neither shown to do at a layer that was probed nor "
+            "ruled out; on the image (C0) a perfect transformer undoes it (P2)."
         )
+    if not said:
+        some = " shown to" if met & {"undecided", "unknown", "grid"} else ""
+        verb = f"is a warp of the map{some} do" if some else "does a warp of the map do"
+        return f"Put the transformer on the image (C0): at no layer that was probed {verb}."
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}; elsewhere put it on the image (C0)."
 
@@ -197,16 +202,19 @@ def _share(row: pd.Series) -> str:
 
 def _how_sure(found: dict[tuple[object, ...], rules.Residuals], images: int) -> str:
     """What the numbers rest on, and which of them are proven."""
-    bounded = any(not math.isnan(one.of(Method.ANY_WARP).mean) for one in found.values())
-    proven = (
-        "Proven, image by image, are the bounds alone (no spatial warp with bilinear reading "
-        "leaves less); the best warp is the best that a search found, and what a perfect layer "
-        "leaves is an estimate."
-        if bounded
-        else "Nothing is proven: the best warp is the best that a search found (`--explain` "
-        "certifies bounds), and what a perfect layer leaves is an estimate."
-    )
-    return f"How sure: {images} images; in brackets 95 % intervals over images. {proven}"
+    said = f"How sure: {images} image{'s' * (images != 1)}; {interval_words(images)}."
+    if any(not math.isnan(one.of(Method.ANY_WARP).mean) for one in found.values()):
+        said += (
+            " Proven, image by image, are the bounds alone: no spatial warp with bilinear reading "
+            "leaves less."
+        )
+    else:
+        said += " Nothing is proven (`--explain` certifies bounds)."
+    if any(not math.isnan(one.of(Method.AFFINE).mean) for one in found.values()):
+        said += " The best warp is the best that a search found."
+    if any(not math.isnan(one.of(Method.FLOOR).mean) for one in found.values()):
+        said += " What a perfect layer leaves is an estimate."
+    return said
 
 
 def _grid(

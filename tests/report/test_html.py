@@ -1,5 +1,6 @@
 """A page stands alone, in any browser."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -64,6 +65,22 @@ def test_a_page_stands_alone() -> None:
     assert "–" in Reader(text).words
     for need in ("prefers-color-scheme: dark", "@media print", "width=device-width"):
         assert need in text
+
+
+RELEASED = {
+    "d3.min.js": "f2094bbf6141b359722c4fe454eb6c4b0f0e42cc10cc7af921fc158fceb86539",
+    "plot.umd.min.js": "4358086467740777dd788d6b27a95cebdbaefdd50c730a3060117073bd7134cb",
+}
+"""Hashes of d3 7.9.0 and Observable Plot 0.6.17 as released."""
+
+
+def test_libraries_are_as_released_with_their_licences() -> None:
+    """What a page embeds is what its authors published, and may be given away."""
+    for name, digest in RELEASED.items():
+        path = html.PAGE / "vendored" / name
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        licence = path.with_name(f"{name.partition('.')[0]}.LICENSE")
+        assert "Permission to use, copy, modify" in licence.read_text(encoding="utf-8")
 
 
 def test_a_page_is_an_html_file(tmp_path: Path) -> None:

@@ -50,3 +50,15 @@ def test_a_summary_alone_is_enough() -> None:
     """Without the table there are no strengths, and a column for the whole family."""
     made = short(pd.DataFrame(planted(FAR).summary()), None, None, (), 4)
     assert made.grids[0].columns[1] == "would a warp of the map do?"
+
+
+def test_what_was_not_measured_or_decided_is_not_advised() -> None:
+    """Without the best warp nothing is said; two images leave it undecided, without intervals."""
+    asked = planted({Method.IDENTITY: [0.5, 0.7, 0.6]})
+    made = short(asked.summary(), asked, None, (), 3)
+    assert made.sentence.startswith("Not asked")
+    assert "search" not in made.points[-1]
+    few = planted({method: values[:2] for method, values in FAR.items()}, moves=MOVES)
+    made = short(few.summary(), few, None, (), 2)
+    assert made.sentence.startswith("Undecided")
+    assert "no intervals" in made.points[-1]

@@ -123,7 +123,7 @@
       data.methods.forEach(function (one) {
         const row = make("tr", body);
         const name = make("th", row, { scope: "row" });
-        make("span", name, { class: "dot", style: "" }).style.background = one.colour;
+        make("span", name, { class: "dot", style: "" }).style.background = one.name === "any-warp" ? "currentColor" : one.colour;
         make("span", name, {}, one.label);
         const single = one.single[at.layer][at.n];
         make("td", row, { class: "number" }, single && single.length ? number(single[at.image]) : "–");
