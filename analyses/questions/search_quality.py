@@ -258,5 +258,4 @@ def _name_outliers(axes: Axes, values: pd.Series, bar: float, words: str) -> Non
     if len(missed):
         axes.plot(missed, [1.0] * len(missed), "o", color="#D55E00", markersize=7, clip_on=False)
     said = words.format(count=len(missed), all=len(values))
-    style = {"ha": "right", "fontsize": 10, "color": "#D55E00"}
-    axes.annotate(said, (0.97, 0.55), xycoords="axes fraction", **style).set_in_layout(False)
+    axes.text(0.97, 0.55, said, ha="right", color="#D55E00", transform=axes.transAxes, fontsize=10)

@@ -1,12 +1,12 @@
 """The maps themselves: before and after the transform, warped back, and what differs."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -36,80 +36,69 @@ def plot_maps(tables: ProbeTables) -> Figure:
     numbers = shown_transforms(tables.config["moves"])
     layers = list(tables.layers["name"])
     images = sorted({strip.image for strip in tables.strips})
+    kept = {(strip.transform, strip.layer, strip.image): strip for strip in tables.strips}
     blocks = min(_BLOCKS, max(len(strip.channels) for strip in tables.strips))
-    shown = len(tables.strips[0].maps) + 1
-    rows, columns = len(layers) * len(images), blocks * shown + 2
-    size = (_CELL * columns + 1.6, (_CELL * rows + 1.0) * len(numbers))
+    across = 2 + blocks * (len(tables.strips[0].maps) + 1 + _GAP)
+    rows = [(layer, image) for layer in layers for image in images]
+    size = (_CELL * across + 0.8, (_CELL * len(rows) + 1.6) * len(numbers))
     with mpl.rc_context(_ON_ANY_GROUND):
-        return _draw(tables, numbers, layers, images, blocks, Figure(figsize=size))
+        figure = Figure(figsize=size, layout="constrained")
+        # one panel holds all pictures: a panel each would take ten times as long
+        panels = figure.subplots(len(numbers), 1, squeeze=False)[:, 0]
+        for axes, number in zip(panels, numbers, strict=True):
+            move = tables.config["moves"][number]
+            value = "" if math.isnan(move["parameter"]) else f" {move['parameter']:g}"
+            axes.set_title(f"{move['kind']}{value}", fontsize=13, pad=18)
+            for row, (layer, image) in enumerate(rows):
+                if (number, layer, image) in kept:
+                    _draw_strip(axes, row, kept[number, layer, image], blocks)
+            axes.set(xlim=(-0.3, across), ylim=(len(rows), 0), aspect="equal")
+            axes.set_axis_off()
+            for colours, scale, words in (
+                ("viridis", Normalize(0, 1), "activation; 0, 1: percentiles 1, 99 of reference"),
+                ("RdBu_r", Normalize(-1, 1), "difference, in the same unit"),
+            ):
+                colour = ScalarMappable(scale, colours)
+                figure.colorbar(
+                    colour, ax=axes, location="bottom", shrink=0.4, aspect=40, label=words, pad=0.01
+                )
+    return figure
 
 
-_INK = "#767676"
+_GAP = 0.25
+"""Room for the name of a channel, in cells."""
 _ON_ANY_GROUND: dict[Any, Any] = dict.fromkeys(
-    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "xtick.labelcolor"), _INK
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "xtick.labelcolor"),
+    "#767676",
 ) | {"figure.facecolor": "none"}
 """A picture of pictures is shown as pixels: its words have to be read on white and on black."""
 
 
-def _draw(
-    tables: ProbeTables,
-    numbers: Sequence[int],
-    layers: Sequence[str],
-    images: Sequence[int],
-    blocks: int,
-    figure: Figure,
-) -> Figure:
-    """Fill the figure."""
-    figure.set_layout_engine("constrained")
-    kept = {(strip.transform, strip.layer, strip.image): strip for strip in tables.strips}
-    shown = len(tables.strips[0].maps) + 1
-    rows, columns = len(layers) * len(images), blocks * shown + 2
-    parts = figure.subfigures(len(numbers), 1, squeeze=False)[:, 0]
-    for part, number in zip(parts, numbers, strict=True):
-        move = tables.config["moves"][number]
-        value = "" if math.isnan(move["parameter"]) else f" {move['parameter']:g}"
-        part.suptitle(f"{move['kind']}{value}", fontsize=13)
-        axes = part.subplots(rows, columns, squeeze=False)
-        for one in axes.flat:
-            one.set_axis_off()
-        for row, (layer, image) in enumerate((n, i) for n in layers for i in images):
-            if (number, layer, image) in kept:
-                _draw_strip(axes[row], kept[number, layer, image], blocks, titles=row == 0)
-        for colours, scale, words in (
-            (
-                "viridis",
-                Normalize(0, 1),
-                "activation, 0 and 1: percentiles 1 and 99 of the reference",
-            ),
-            ("RdBu_r", Normalize(-1, 1), "difference, in the same unit"),
-        ):
-            mappable = ScalarMappable(scale, colours)
-            part.colorbar(
-                mappable, ax=axes, location="bottom", shrink=0.4, aspect=40, label=words, pad=0.01
-            )
-    return figure
-
-
-def _draw_strip(axes: np.ndarray, strip: Strip, blocks: int, *, titles: bool) -> None:
+def _draw_strip(axes: Axes, row: int, strip: Strip, blocks: int) -> None:
     """Draw an image and the maps of one layer; what was not compared is greyed out."""
-    for column, title in enumerate(("image", "transformed")):
-        show(axes[column], picture(strip.images[column]))
-        if titles:
-            axes[column].set_title(title, fontsize=8)
-    _beside(axes[0], strip.layer)
+    shown: list[tuple[float, str, dict[str, Any]]] = [
+        (column, title, {"X": picture(strip.images[column])})
+        for column, title in enumerate(("image", "transformed"))
+    ]
+    _beside(axes, -0.03, row, strip.layer)
+    grey = colormaps["RdBu_r"].with_extremes(bad=(0.5, 0.5, 0.5, 0.3))
     for block, channel in enumerate(strip.channels[:blocks]):
         scaled, difference = in_units(strip, block)
-        titles_shown = (*STAGES[: len(scaled)], DIFFERENCE)
-        for place, title in enumerate(titles_shown):
-            one = axes[2 + block * len(titles_shown) + place]
-            if place < len(scaled):
-                show(one, scaled[place], cmap="viridis", vmin=0, vmax=1)
-            else:
-                show(one, difference, cmap="RdBu_r", vmin=-1, vmax=1)
-            if titles:
-                one.set_title(title, fontsize=8)
-            if place == 0:
-                _beside(one, f"channel {channel}")
+        start = 2 + _GAP + block * (len(scaled) + 1 + _GAP)
+        _beside(axes, start - 0.03, row, f"channel {channel}")
+        maps = [{"X": one, "cmap": "viridis", "vmin": 0, "vmax": 1} for one in scaled]
+        maps.append({"X": difference, "cmap": grey, "vmin": -1, "vmax": 1})
+        titles = (*STAGES[: len(scaled)], DIFFERENCE)
+        shown += [(start + n, titles[n], one) for n, one in enumerate(maps)]
+    for left, title, options in shown:
+        extent = (left, left + _FILLED, row + _FILLED, row)
+        axes.imshow(**options, extent=extent, interpolation="nearest")
+        if row == 0:
+            axes.text(left + _FILLED / 2, -0.06, title, ha="center", va="bottom", fontsize=8)
+
+
+_FILLED = 0.93
+"""Share of a cell that its picture takes."""
 
 
 def in_units(
@@ -131,15 +120,9 @@ def in_units(
     return scaled, np.where(strip.region, scaled[3] - scaled[0], np.nan)
 
 
-def _beside(axes: Axes, words: str) -> None:
+def _beside(axes: Axes, right: float, row: int, words: str) -> None:
     """Write upright beside a picture."""
-    place: dict[str, Any] = {
-        "transform": axes.transAxes,
-        "rotation": 90,
-        "ha": "right",
-        "va": "center",
-    }
-    axes.text(-0.06, 0.5, words, fontsize=8, **place)
+    axes.text(right, row + _FILLED / 2, words, rotation=90, ha="right", va="center", fontsize=8)
 
 
 def show(axes: Axes, image: Float[np.ndarray, "..."], **options: Any) -> None:
