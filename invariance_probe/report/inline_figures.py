@@ -207,5 +207,6 @@ def pixels(drawing: Drawing, widest: int = WIDEST) -> str:
     kinds = "" if drawing.photographic else ' class="ink"'
     return (
         f'<img{kinds} src="data:image/{kind};base64,{coded}" width="{width}" height="{height}" '
+        f'decoding="async" '
         f'alt="{escape(drawing.alt)}">'
     )
