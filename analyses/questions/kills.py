@@ -22,6 +22,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 import invariance_probe as ip
@@ -315,8 +316,9 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure.
     """
     said = summary(frame).set_index("work")
-    units = {"probe": "saves of the probe", "train": "steps in checkpoints, both trainings"}
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    units = {"probe": "saves of the probe", "train": "steps saved, both trainings"}
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    figure.suptitle("How far a work had come when it was killed; after the last, it starts anew")
     for axes, (work, part) in zip(
         figure.subplots(1, len(said)), frame.groupby("work", sort=False), strict=True
     ):
@@ -343,7 +345,10 @@ def plot(frame: pd.DataFrame) -> Figure:
             fontsize=11,
         )
         axes.set_ylabel(units[str(work)])
+        axes.set_xlabel("number of the kill")
         axes.set_ylim(bottom=0)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         axes.get_legend().remove()
     shared_legend(figure, axes, ncols=len(SIGNALS))
     return figure

@@ -152,8 +152,9 @@ def plot(frame: pd.DataFrame) -> Figure:
     for column, family in enumerate(families):
         for row, (data, value) in enumerate(((affine, "mean"), (shift, "share"))):
             axes = panels[row, column]
+            here = data[data["transform"] == family]
             sns.lineplot(
-                data[data["transform"] == family],
+                here[here["choice"] != choices[0]],
                 x="layer",
                 y=value,
                 hue="choice",
@@ -164,6 +165,10 @@ def plot(frame: pd.DataFrame) -> Figure:
                 ax=axes,
                 legend=row + column == 0,
             )
+            # on top, and dashed, so that neither hides the other
+            usual = here[here["choice"] == choices[0]]
+            style = {"color": "black", "linewidth": 2.2, "linestyle": (0, (3, 2)), "marker": "o"}
+            axes.plot(usual["layer"], usual[value], label=choices[0], zorder=5, **style)
             axes.set_ylim(bottom=0)
             axes.set_xlabel("layer, from shallow to deep" if row else "")
         panels[0, column].set_title(str(family))

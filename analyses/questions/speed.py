@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,7 +14,6 @@ import invariance_probe as ip
 from analyses import baselines
 from analyses.efficientnet import blocks, photographs, probe, trained
 from analyses.efficientnet_pairs import MapPairs, efficientnet_pairs
-from analyses.legends import shared_legend
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.plane import sampling
@@ -200,7 +198,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(frame: pd.DataFrame) -> Figure:
-    """Draw residual against time, a point a method and layer.
+    """Draw the time of each method, with what it leaves beside it, a panel a layer.
 
     Args:
         frame: What `measure` returned.
@@ -211,18 +209,27 @@ def plot(frame: pd.DataFrame) -> Figure:
     table = summary(frame)
     table = table[table["ms_a_pair"].notna()]
     layers = list(dict.fromkeys(table["layer"]))
-    figure = Figure(figsize=(4.6 * len(layers) + 2.8, 4.2), layout="constrained")
+    order = list(table.groupby("method")["ms_a_pair"].mean().sort_values().index)
+    figure = Figure(figsize=(4.6 * len(layers) + 2.4, 3.6), layout="constrained")
     panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
-    methods = list(dict.fromkeys(table["method"]))
-    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
     for axes, layer in zip(panels, layers, strict=True):
         for row in table[table["layer"] == layer].itertuples():
-            axes.scatter(
-                row.ms_a_pair, row.mean_fvu, s=90, color=colours[row.method], label=row.method
+            place = order.index(row.method)
+            colour = "#0072B2" if row.method.startswith("invariance_probe") else "#767676"
+            axes.plot([row.ms_a_pair], [place], "o", markersize=9, color=colour)
+            axes.annotate(
+                f"{row.ms_a_pair:.3g} ms, leaves {row.mean_fvu:.2f}",
+                (row.ms_a_pair, place),
+                xytext=(0, 9),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
             )
         axes.set_xscale("log")
+        axes.set_xlim(0.1, 2000)
+        axes.set_ylim(len(order) - 0.6, -0.7)
         axes.set_xlabel("milliseconds a pair (median)")
-        axes.set_title(f"{layer} of EfficientNet-Lite0")
-    panels[0].set_ylabel("fraction of variance unexplained (mean)")
-    shared_legend(figure, panels[0], "outside right center")
+        axes.set_title(f"{layer} of EfficientNet-Lite0", fontsize=11)
+    panels[0].set_yticks(range(len(order)), order)
+    figure.suptitle("Time to align a pair; leaves: mean fraction of variance unexplained")
     return figure

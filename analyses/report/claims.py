@@ -97,4 +97,5 @@ def _item(
         text=(claim.statement, f"{claim.formula} ({'; '.join(map(str, claim.sources))})"),
         points=(f"machine-checked: {check}", *points),
         links=links,
+        proof=claim.proof,
     )

@@ -27,7 +27,7 @@ from analyses.report.paired import (
     unpaired,
 )
 from invariance_probe.perturbations.parsing import parse_perturbation
-from invariance_probe.report.blocks import Item, Section
+from invariance_probe.report.blocks import Drawing, Item, Section, Short
 from invariance_probe.report.trainings import SETUP
 from invariance_probe.stn.variants import parse_variant
 
@@ -264,11 +264,12 @@ def section(trained: pd.DataFrame) -> Section:
         4: maps_compensate_less(found),
     }
     verdicts = iter(judged([each for finding in findings.values() for each in finding.primary]))
-    items, meaning = [], []
+    items, meaning, shorts = [], [], []
     for number, finding in findings.items():
         own = [next(verdicts) for _ in finding.primary]
         badge = together(own)
         meaning += _plainly(number, own)
+        shorts.append(_short(number, own, badge))
         items.append(
             Item(
                 id=f"finding-{number}",
@@ -297,6 +298,28 @@ def section(trained: pd.DataFrame) -> Section:
         ),
         meaning=tuple(meaning) if any(finding.primary for finding in findings.values()) else (),
         items=tuple(items),
+        shorts=tuple(shorts) if meaning and not trained.empty else (),
+    )
+
+
+def _short(number: int, verdicts: Sequence[Verdict], badge: str) -> Short:
+    """A finding as the page begins with it: in plain words, with its figure and verdict."""
+    from analyses.report import findings_figure  # matplotlib is slow to import
+
+    said = [words.partition(", ")[2] for words in _plainly(number, verdicts)] if verdicts else []
+    figure = Drawing(
+        alt=f"Finding {number}: {' '.join(said)}",
+        caption="The difference that the finding says is positive, with its 95 % interval over "
+        "seeds; grey: what would count as none.",
+        svg=findings_figure.svg(verdicts, f"finding-{number}") if verdicts else b"",
+    )
+    return Short(
+        sentence=f"{number}. {_STATEMENTS[number]}",
+        points=tuple(words[0].upper() + words[1:] for words in said)
+        or ("The trainings of this report do not ask it.",),
+        figure=figure if verdicts else None,
+        badge=badge if verdicts else "not asked",
+        tone=_TONES.get(badge, "open"),
     )
 
 

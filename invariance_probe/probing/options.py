@@ -40,6 +40,8 @@ class ProbeOptions:
         seed: Root of all random choices: order of the images, pairing of unrelated ones, intervals.
         antialias: Blur content before it shrinks; if not, aliasing is charged to the network.
         margin: Distance that compared positions keep from the maps' outer edges, in cells.
+        shown: Images whose maps are kept to be looked at, on the page that `report` makes: under
+            every transform, the strongest channels of each layer, as small pictures.
         search: How thoroughly to search for the best affine warp; how far a flow may distort.
 
     Raises:
@@ -67,6 +69,7 @@ class ProbeOptions:
     seed: int = 0
     antialias: bool = True
     margin: float = regions.DEFAULT_MARGIN
+    shown: int = 2
     search: SearchOptions = field(default_factory=SearchOptions)
 
     def __post_init__(self) -> None:
@@ -91,6 +94,7 @@ class ProbeOptions:
             )
         check_integer("batch_size", self.batch_size, 1, 2**31 - 1)
         check_integer("seed", self.seed, 0)
+        check_integer("shown", self.shown, 0)
         if self.crop is not None:
             check_integer("crop", self.crop, 1)
         for name in ("mean", "std", "fill"):
@@ -99,7 +103,7 @@ class ProbeOptions:
                 object.__setattr__(self, name, values)
         if self.std is not None and not all(value > 0 for value in by_channel(self.std)):
             raise InvalidInputError(f"std={self.std}: give positive numbers")
-        for name in ("batch_size", "seed", "crop"):  # JSON holds Python's numbers alone
+        for name in ("batch_size", "seed", "crop", "shown"):  # JSON holds Python's numbers alone
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, operator.index(getattr(self, name)))
         check_flag("antialias", self.antialias)

@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from invariance_probe.alignment import metrics
 from invariance_probe.alignment.aligning import Alignment, align_with
@@ -20,7 +21,7 @@ from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import Chunk
 from invariance_probe.results.methods import Method
 from invariance_probe.results.rows import Block
-from invariance_probe.results.strips import Strip, shown_transforms
+from invariance_probe.results.strips import SHOWN_CHANNELS, Strip, shrinking, stored
 
 
 class View:
@@ -404,7 +405,7 @@ def found_warps(
 
 def compare(
     pairs: Pairs, methods: Collection[Method], options: ProbeOptions
-) -> tuple[list[Block], Float[Tensor, "pair 2 3"]]:
+) -> tuple[list[Block], Float[Tensor, "pair 2 3"], Flow | None]:
     """Apply the methods that look at a pair alone.
 
     Args:
@@ -413,16 +414,18 @@ def compare(
         options: How to measure.
 
     Returns:
-        Their results, and the best affine warps; the oracle's, where no search was asked for.
+        Their results, the best affine warps (the oracle's, where no search was asked for), and the
+        best smooth ones, if they were.
     """
     search, oracle, target = options.search, pairs.oracle, pairs.target
     mode = search.mode
     identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
     blocks, theta = [], oracle
-    scores = {}
+    scores, smooth = {}, None
     if {Method.AFFINE, Method.FLOW} & set(methods):
         affine, found = found_warps(pairs, methods, search)
         theta = affine.theta
+        smooth = next((one for one in found.values() if isinstance(one, Flow)), None)
         scores = {Method.IDENTITY: affine.identity, Method.ORACLE: affine.oracle}
         for method, best in found.items():
             steps = best.n_iter.tolist()
@@ -444,7 +447,7 @@ def compare(
         blocks.append(pairs.block(Method.FLOOR, perfect, oracle))
     if Method.ANY_WARP in methods:
         blocks.append(_any_warp(pairs, mode))
-    return blocks, theta
+    return blocks, theta, smooth
 
 
 def _any_warp(pairs: Pairs, mode: str) -> Block:
@@ -461,38 +464,48 @@ def _any_warp(pairs: Pairs, mode: str) -> Block:
 def strips(
     pairs: Pairs,
     theta: Float[Tensor, "pair 2 3"],
-    moves: Sequence[Transform],
+    kept: Collection[int],
     shown: Float[Tensor, "view colour crop_height crop_width"],
     image: int = 0,
+    smooth: Flow | None = None,
 ) -> Iterator[Strip]:
-    """Keep what the picture of the maps shows: one image under one transform of each family.
+    """Keep what pictures of the maps show: the strongest channels of one image.
 
     Args:
         pairs: Pairs with the image among them.
         theta: The best warps found.
-        moves: All transforms of the run.
+        kept: Numbers of the transforms that are shown.
         shown: Pixel values of the image as it is and under each transform.
         image: Its number.
+        smooth: The best smooth warps found, if they were asked for.
 
     Yields:
         One strip a transform that is shown.
     """
-    for number in set(pairs.group) & set(shown_transforms(moves)):
+    pixels = shown.cpu().numpy()
+    smoothed = None if smooth is None else smooth.warp(pairs.moved)
+    for number in sorted(set(pairs.group) & set(kept)):
         pair = pairs.group.index(number) * len(pairs.numbers) + pairs.numbers.index(image)
         one = slice(pair, pair + 1)
         reference, moved = pairs.reference[one], pairs.moved[one]
-        strongest = reference[0].flatten(1).std(1).argsort(descending=True)[:2]
+        strongest = reference[0].flatten(1).std(1).argsort(descending=True)[:SHOWN_CHANNELS]
         stages = [
             reference,
             moved,
             sampling.warp(moved, pairs.oracle[one]),
             sampling.warp(moved, theta[one]),
+            *([] if smoothed is None else [smoothed[one]]),
         ]
+        maps = torch.cat(stages)[:, strongest]
+        cells = shrinking(maps.shape[2:])
+        region = functional.avg_pool2d(pairs.region[one].to(maps), cells, ceil_mode=True)[0] == 1
         yield Strip(
             layer=pairs.view.layer.name,
             transform=number,
+            image=image,
             channels=strongest.tolist(),
-            maps=torch.cat(stages)[:, strongest].cpu().numpy(),
-            region=pairs.region[pair].cpu().numpy(),
-            images=shown[[0, number + 1]].cpu().numpy(),
+            maps=stored(functional.avg_pool2d(maps, cells, ceil_mode=True).cpu().numpy()),
+            region=region.cpu().numpy(),
+            # a view: all strips of an image share its pixels
+            images=pixels[0 : number + 2 : number + 1],
         )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from invariance_probe.alignment import metrics
 from invariance_probe.data.pictures import ImageSource
@@ -27,6 +28,7 @@ from invariance_probe.probing import duplicates
 from invariance_probe.probing.options import ProbeOptions, by_channel
 from invariance_probe.results.methods import Method
 from invariance_probe.results.notes import assumed_places
+from invariance_probe.results.strips import shrinking
 from invariance_probe.statistics import numpy_generator
 
 PAIRS_AT_ONCE = 64
@@ -52,7 +54,7 @@ class Chunk:
         numbers: Numbers of the images.
         reference: Maps of the images as they are, by layer.
         moved: Maps of the transformed images, by layer.
-        shown: Pixel values of image 0 as it is and under each transform, if it is in the chunk.
+        shown: Pixel values of the images that are shown, as they are and under each transform.
         returned: Maps of the images that were transformed and warped back before the model saw
             them, by layer; none unless the method ``input`` is asked for.
     """
@@ -60,7 +62,7 @@ class Chunk:
     numbers: list[int]
     reference: Mapping[str, Float[Tensor, "image channel height width"]]
     moved: Mapping[str, Float[Tensor, "transform image channel height width"]]
-    shown: Float[Tensor, "view colour crop_height crop_width"] | None
+    shown: Mapping[int, Float[Tensor, "view colour crop_height crop_width"]]
     returned: Mapping[str, Float[Tensor, "transform image channel height width"]] = field(
         default_factory=dict
     )
@@ -357,7 +359,12 @@ class ForwardPasses:
     def _read(self, numbers: list[int]) -> Chunk:
         images = self.inputs(numbers)
         reference, moved = self._reference_and_moved(images, numbers)
-        shown = images[:, numbers.index(0)] * self.std + self.mean if 0 in numbers else None
+        cells = shrinking(images.shape[3:])
+        shown = {
+            number: functional.avg_pool2d(images[:, place] * self.std + self.mean, cells)
+            for place, number in enumerate(numbers)
+            if number < self.options.shown
+        }
         returned = {}
         if Method.INPUT in self.options.compared:
             returned = self._forward_views(

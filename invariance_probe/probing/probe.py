@@ -14,7 +14,7 @@ from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.engines import Engine, EngineName, engine_of
 from invariance_probe.machine import memory_kept
 from invariance_probe.plane import sampling
-from invariance_probe.plane.transforms import Transform
+from invariance_probe.plane.transforms import Transform, is_identity
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
 from invariance_probe.probing.floor import Floor
 from invariance_probe.probing.journal import Journal
@@ -85,7 +85,7 @@ def probe(
             of theirs, bit for bit.
         **changes: Options by name, such as ``methods=["oracle", "affine"], crop=64``: any of
             ``methods``, ``crop``, ``mean``, ``std``, ``fill``, ``device``, ``dtype``,
-            ``batch_size``, ``seed``, ``antialias``, ``margin`` and ``search``, which
+            ``batch_size``, ``seed``, ``antialias``, ``margin``, ``shown`` and ``search``, which
             `ProbeOptions` describes. They go before `options`.
 
     Returns:
@@ -155,6 +155,7 @@ class _Run:
         }
         self.floor = Floor(passes, list(self.views.values()))
         self.brought = Collected([layer.name for layer in passes.layers])
+        self.moving = [number for number, move in enumerate(moves) if not is_identity(move)]
 
     def measure(self, journal: Journal, bar: Progress, engine: Engine | None) -> pd.DataFrame:
         """Read the images as often as the methods ask; tell which channel took whose place."""
@@ -304,7 +305,7 @@ class _Run:
         methods = self.options.compared
         searching = any(method.needs_search for method in self._folds.methods)
         needed = {*methods, Method.AFFINE} if searching else methods
-        blocks, theta = compare(pairs, needed, self.options)
+        blocks, theta, smooth = compare(pairs, needed, self.options)
         self.brought.blocks += [block for block in blocks if block.method in methods]
         self.brought.blocks += [pairs.undefined(m, self._why) for m in self._undefined]
         alone = pairs.only(self._alone) if self._chance else None
@@ -315,8 +316,8 @@ class _Run:
         sums.add(Warp.ORACLE, pairs, pairs.oracle)
         sums.add(Warp.AFFINE, pairs, theta)
         found.keep(pairs, theta)
-        if chunk.shown is not None:
-            self.brought.strips += strips(pairs, theta, self.moves, chunk.shown)
+        for image, views in chunk.shown.items():
+            self.brought.strips += strips(pairs, theta, self.moving, views, image, smooth)
 
     def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
         """Compare references with the oracle-warped maps of other images."""

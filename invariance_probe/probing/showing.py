@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invariance_probe.network.replay import outputs
+from invariance_probe.plane.transforms import described
 from invariance_probe.probing.pairs import Pairs, strips
 from invariance_probe.probing.passes import ForwardPasses
 from invariance_probe.results.methods import Method
@@ -26,7 +27,7 @@ class Shown:
 
     def __init__(self, passes: ForwardPasses, names: Sequence[str] | None) -> None:
         self._passes, self._names = passes, names
-        self._transforms = shown_transforms(passes.moves)
+        self._transforms = shown_transforms(described(passes.moves))
         self._image: int | None = None
         self.strips: list[Strip] = []
         self.predictions: list[dict[str, object]] = []
@@ -73,7 +74,7 @@ class Shown:
         seen = inputs[:, pairs.numbers.index(self._image)]
         back = passes.returned(seen[1:, None], range(len(passes.moves)))[:, 0]
         pixels, returned = (each * passes.std + passes.mean for each in (seen, back))
-        for strip in strips(pairs, theta, passes.moves, pixels, self._image):
+        for strip in strips(pairs, theta, self._transforms, pixels, self._image):
             images = [*strip.images, returned[strip.transform].cpu().numpy()]
             self.strips.append(replace(strip, images=np.stack(images)))
             if pairs.view.layer is passes.layers[0]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -80,12 +80,14 @@ class Drawing:
         caption: What it shows.
         svg: As vectors; empty if there are none.
         png: As pixels; empty if there are none.
+        photographic: Whether pictures are in it, whose colours stay as they are in the dark.
     """
 
     alt: str
     caption: str
     svg: bytes = b""
     png: bytes = b""
+    photographic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,8 @@ class Section:
         about: Command, versions, machine and so on, by name.
         bears_on: Claims that the section's figures bear on, such as ``"P9"``.
         items: Entries with a heading, a badge and text, such as verdicts.
+        shorts: What is said of it first, at the top of the page.
+        explorer: What a reader may choose from, as `explorer.data` gives it; empty if nothing.
     """
 
     id: str
@@ -115,6 +119,29 @@ class Section:
     about: dict[str, str] = field(default_factory=dict)
     bears_on: tuple[str, ...] = ()
     items: tuple["Item", ...] = ()
+    shorts: tuple["Short", ...] = ()
+    explorer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Short:
+    """The answer of a section, as somebody reads it who has half a minute.
+
+    Attributes:
+        sentence: The answer.
+        points: What it rests on, a sentence each.
+        figure: One; None if words are enough.
+        grids: Tables.
+        badge: A verdict in a few words; empty if there is none.
+        tone: Of the badge, as of an `Item`.
+    """
+
+    sentence: str
+    points: tuple[str, ...] = ()
+    figure: Drawing | None = None
+    grids: tuple[Grid, ...] = ()
+    badge: str = ""
+    tone: str = "open"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +156,7 @@ class Item:
         text: Sentences.
         points: What the verdict rests on, one line each.
         links: Places on the page that bear on it: name of the section, words.
+        proof: Why it holds, if that is proven; folded away until asked for.
     """
 
     id: str
@@ -138,6 +166,7 @@ class Item:
     text: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    proof: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,22 @@
 """The part of a page that a probe's run folder makes."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from invariance_probe.files import read_json, reading
-from invariance_probe.report import blocks, rules
-from invariance_probe.report.blocks import Drawing, Grid, Section
+from invariance_probe.report import blocks, explorer, rules
+from invariance_probe.report.blocks import Cell, Drawing, Grid, Section
+from invariance_probe.report.short import short
 from invariance_probe.results.methods import METHODS, Method, Warp
 from invariance_probe.results.notes import notes
 from invariance_probe.results.reading import read_config, read_csv
-from invariance_probe.results.recovery import RECOVERED
+from invariance_probe.results.recovery import PUT_BACK, RECOVERED
+from invariance_probe.results.store import MOST_ROWS
+from invariance_probe.results.tables import TABLE, ProbeTables
 from invariance_probe.statistics import interval_words
 
 KIND = "probe"
@@ -25,7 +30,7 @@ _CAPTIONS = {
     "depth": "Residual by depth, averaged over the transforms of a family.",
     "parts": "What the exact inverse warp leaves, and what of it each remedy removes.",
     "channels": "Which channel took whose place.",
-    "maps": "Maps of one image: as it is, transformed, and warped back.",
+    "maps": "Maps of some images: as they are, transformed, and warped back.",
     "recovery": "What the network says once maps are put back, by depth.",
     "predictions": "What the network says of one image: upright, transformed, and put back.",
 }
@@ -95,7 +100,11 @@ def section(folder: Path, number: int = 1) -> Section:
         families = list(dict.fromkeys(summary["transform"]))
         images, model = len(about["images"]), str(about["model"])
         put_back = not (summary["metric"] == "fvu").any()
-        remarks = () if put_back else rules.remarks(summary)
+        # the summary alone is enough; with the table ratios have intervals of their own
+        whole = not put_back and (folder / TABLE).is_file()
+    tables = ProbeTables.load(folder) if whole else None
+    with reading(folder / SUMMARY):
+        remarks = () if put_back else rules.remarks(summary, tables)
         said = notes(about, summary)
         grids = tuple(
             _grid(rows, str(family), str(metric), images)
@@ -103,6 +112,7 @@ def section(folder: Path, number: int = 1) -> Section:
             if metric in _TITLES
         )
         figures = _figures(folder, summary, families)
+        first = () if put_back or not families else (_short(folder, summary, tables, images),)
     with reading(shares):
         if put_back and shares.exists():
             remarks = rules.advice(read_csv(shares, _SHARES, _SHARE_NUMBERS))
@@ -123,14 +133,38 @@ def section(folder: Path, number: int = 1) -> Section:
         grids=grids,
         about=blocks.about(about.get("provenance", {})) | {"seed": str(about.get("seed", ""))},
         bears_on=tuple(sorted(claims, key=lambda claim: int(claim[1:]))),
+        shorts=first,
+        explorer=explorer.data(tables) if tables is not None and _fits(tables) else {},
     )
+
+
+def _fits(tables: ProbeTables) -> bool:
+    """Whether a page may hold a run's numbers."""
+    return tables.rows.count <= MOST_ROWS
+
+
+def _short(
+    folder: Path, summary: pd.DataFrame, tables: ProbeTables | None, images: int
+) -> blocks.Short:
+    """What is said first, with what maps put back cost where that was measured."""
+    inside = folder / PUT_BACK
+    if not is_probe(inside):
+        return short(summary, tables, None, (), images)
+    lost = read_csv(inside / SUMMARY, _SUMMARY, ("mean", *_ENDS))
+    moves = read_config(inside / CONFIG)["moves"]
+    with reading(inside / SUMMARY):
+        return short(summary, tables, lost, moves, images)
 
 
 def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
     """Layers down, methods across."""
-    wide = rows.pivot_table(index="layer", columns="method", values="mean", sort=False)
-    order = [method for method in METHODS if method in wide.columns]
-    wide = wide.reindex(index=list(dict.fromkeys(rows["layer"])), columns=order)
+    known = {(str(row.layer), str(row.method)): row for row in rows.itertuples()}
+    order = [method for method in METHODS if (rows["method"] == str(method)).any()]
+    layers = list(dict.fromkeys(rows["layer"].astype(str)))
+    cells = [
+        (Cell(name, ""), *(_cell(known.get((name, str(method)))) for method in order))
+        for name in layers
+    ]
     title = f"{family}: {_TITLES[metric]}, {images} images"
     notes = []
     if metric == "fvu" and Method.ANY_WARP in order:
@@ -140,7 +174,16 @@ def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
             "affine+... mixes after the warp that was best without a mixing: oracle+... may leave "
             "less."
         )
-    return Grid.of(wide.reset_index(), title, " ".join(notes))
+    columns = ("layer", *map(str, order))
+    return Grid(title=title, columns=columns, rows=tuple(cells), note=" ".join(notes))
+
+
+def _cell(row: Any) -> Cell:
+    """A mean over its interval."""
+    if row is None or math.isnan(row.mean):
+        return Cell("–", "")
+    estimate = rules.Estimate(row.mean, row.low, row.high)
+    return Cell(str(estimate).replace(" [", "\n["), repr(float(row.mean)))
 
 
 def _figures(folder: Path, summary: pd.DataFrame, families: Sequence[str]) -> tuple[Drawing, ...]:
@@ -164,6 +207,7 @@ def _figures(folder: Path, summary: pd.DataFrame, families: Sequence[str]) -> tu
                 caption=caption,
                 svg=svg.read_bytes() if svg else b"",
                 png=png.read_bytes() if png else b"",
+                photographic=kind in {"maps", "predictions"},
             )
         )
     return tuple(out)

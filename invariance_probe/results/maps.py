@@ -3,81 +3,126 @@
 import math
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
-from invariance_probe.results.strips import Strip
+from invariance_probe.results.strips import STAGES, Strip, shown_transforms
 from invariance_probe.results.style import Figure
 from invariance_probe.results.tables import ProbeTables
 
-STAGES = ("reference", "moved", "oracle-warped", "best-warped", "difference")
-"""Columns of the picture of the maps; the last is best-warped minus reference, over the region."""
+DIFFERENCE = "difference"
+"""Last column of the picture of the maps: best-warped minus reference, over the region."""
+_BLOCKS = 2
+"""Channels of an image that are drawn side by side."""
+_CELL = 0.95
+"""Inches across a map."""
 
 
 def plot_maps(tables: ProbeTables) -> Figure:
-    """Draw the maps of one image: a row for each layer, the two strongest channels side by side.
+    """Draw maps under one transform of each family: a row a layer and image, channels beside it.
 
     Args:
         tables: A run's tables, with strips.
 
     Returns:
-        The figure.
+        The figure. All maps of a channel have one scale, from the 1st to the 99th percentile of the
+        reference; differences are in units of its width.
     """
-    numbers = sorted({strip.transform for strip in tables.strips})
+    numbers = shown_transforms(tables.config["moves"])
     layers = list(tables.layers["name"])
-    blocks = max(len(strip.channels) for strip in tables.strips)
-    columns = blocks * len(STAGES)
-    rows = len(layers) + 1
-    figure = Figure(
-        figsize=(1.35 * columns + 1.6, (1.42 * rows + 0.5) * len(numbers)), layout="constrained"
-    )
-    parts = figure.subfigures(len(numbers), 1, squeeze=False)[:, 0]
-    for part, number in zip(parts, numbers, strict=True):
-        strips = {strip.layer: strip for strip in tables.strips if strip.transform == number}
-        move = tables.config["moves"][number]
-        value = "" if math.isnan(move["parameter"]) else f" {move['parameter']:g}"
-        part.suptitle(f"{move['kind']}{value}", fontsize=13)
-        axes = part.subplots(rows, columns, squeeze=False)
-        for one in axes.flat:
-            one.set_axis_off()
-        any_strip = next(iter(strips.values()))
-        for column, title in enumerate(("image", "transformed")):
-            show(axes[0, column], picture(any_strip.images[column]))
-            axes[0, column].set_title(title, fontsize=10)
-        for row, layer in enumerate(layers, start=1):
-            if layer in strips:
-                _draw_strip(axes[row], strips[layer], titles=row == 1)
+    images = sorted({strip.image for strip in tables.strips})
+    kept = {(strip.transform, strip.layer, strip.image): strip for strip in tables.strips}
+    blocks = min(_BLOCKS, max(len(strip.channels) for strip in tables.strips))
+    across = 2 + blocks * (len(tables.strips[0].maps) + 1 + _GAP)
+    rows = [(layer, image) for layer in layers for image in images]
+    size = (_CELL * across + 0.8, (_CELL * len(rows) + 1.6) * len(numbers))
+    with mpl.rc_context(_ON_ANY_GROUND):
+        figure = Figure(figsize=size, layout="constrained")
+        # one panel holds all pictures: a panel each would take ten times as long
+        panels = figure.subplots(len(numbers), 1, squeeze=False)[:, 0]
+        for axes, number in zip(panels, numbers, strict=True):
+            move = tables.config["moves"][number]
+            value = "" if math.isnan(move["parameter"]) else f" {move['parameter']:g}"
+            axes.set_title(f"{move['kind']}{value}", fontsize=13, pad=18)
+            for row, (layer, image) in enumerate(rows):
+                if (number, layer, image) in kept:
+                    _draw_strip(axes, row, kept[number, layer, image], blocks)
+            axes.set(xlim=(-0.3, across), ylim=(len(rows), 0), aspect="equal")
+            axes.set_axis_off()
+            for colours, scale, words in (
+                ("viridis", Normalize(0, 1), "activation; 0, 1: percentiles 1, 99 of reference"),
+                ("RdBu_r", Normalize(-1, 1), "difference, in the same unit"),
+            ):
+                colour = ScalarMappable(scale, colours)
+                figure.colorbar(
+                    colour, ax=axes, location="bottom", shrink=0.4, aspect=40, label=words, pad=0.01
+                )
     return figure
 
 
-def _draw_strip(axes: np.ndarray, strip: Strip, *, titles: bool) -> None:
-    """Draw one layer's maps; what was not compared is greyed out."""
-    for block, channel in enumerate(strip.channels):
-        stages = strip.maps[:, block]
-        low, high = np.percentile(stages[0], [1, 99])
-        difference = np.where(strip.region, stages[3] - stages[0], np.nan)
-        span = max(float(high - low), 1e-12)
-        for column, title in enumerate(STAGES):
-            one = axes[block * len(STAGES) + column]
-            if column < len(stages):
-                show(one, stages[column], cmap="viridis", vmin=low, vmax=high)
-            else:
-                show(one, difference, cmap="RdBu_r", vmin=-span, vmax=span)
-            if titles:
-                one.set_title(title, fontsize=10)
-            if column == 0:
-                label = f"channel {channel}" if block else f"{strip.layer}\nchannel {channel}"
-                one.text(
-                    -0.06,
-                    0.5,
-                    label,
-                    transform=one.transAxes,
-                    rotation=90,
-                    ha="right",
-                    va="center",
-                    fontsize=9,
-                )
+_GAP = 0.25
+"""Room for the name of a channel, in cells."""
+_ON_ANY_GROUND: dict[Any, Any] = dict.fromkeys(
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "xtick.labelcolor"),
+    "#767676",
+) | {"figure.facecolor": "none"}
+"""A picture of pictures is shown as pixels: its words have to be read on white and on black."""
+
+
+def _draw_strip(axes: Axes, row: int, strip: Strip, blocks: int) -> None:
+    """Draw an image and the maps of one layer; what was not compared is greyed out."""
+    shown: list[tuple[float, str, dict[str, Any]]] = [
+        (column, title, {"X": picture(strip.images[column])})
+        for column, title in enumerate(("image", "transformed"))
+    ]
+    _beside(axes, -0.03, row, strip.layer)
+    grey = colormaps["RdBu_r"].with_extremes(bad=(0.5, 0.5, 0.5, 0.3))
+    for block, channel in enumerate(strip.channels[:blocks]):
+        scaled, difference = in_units(strip, block)
+        start = 2 + _GAP + block * (len(scaled) + 1 + _GAP)
+        _beside(axes, start - 0.03, row, f"channel {channel}")
+        maps = [{"X": one, "cmap": "viridis", "vmin": 0, "vmax": 1} for one in scaled]
+        maps.append({"X": difference, "cmap": grey, "vmin": -1, "vmax": 1})
+        titles = (*STAGES[: len(scaled)], DIFFERENCE)
+        shown += [(start + n, titles[n], one) for n, one in enumerate(maps)]
+    for left, title, options in shown:
+        extent = (left, left + _FILLED, row + _FILLED, row)
+        axes.imshow(**options, extent=extent, interpolation="nearest")
+        if row == 0:
+            axes.text(left + _FILLED / 2, -0.06, title, ha="center", va="bottom", fontsize=8)
+
+
+_FILLED = 0.93
+"""Share of a cell that its picture takes."""
+
+
+def in_units(
+    strip: Strip, block: int
+) -> tuple[Float[np.ndarray, "stage height width"], Float[np.ndarray, "height width"]]:
+    """Bring the maps of a channel to one scale.
+
+    Args:
+        strip: Maps of a layer.
+        block: Place of the channel among those that were kept.
+
+    Returns:
+        Every stage, 0 and 1 being percentiles 1 and 99 of the reference, and best-warped minus
+        reference in the same unit, NaN where maps were not compared.
+    """
+    stages = strip.maps[:, block].astype(np.float64)
+    low, high = np.percentile(stages[0], [1, 99])
+    scaled = (stages - low) / max(float(high - low), 1e-12)
+    return scaled, np.where(strip.region, scaled[3] - scaled[0], np.nan)
+
+
+def _beside(axes: Axes, right: float, row: int, words: str) -> None:
+    """Write upright beside a picture."""
+    axes.text(right, row + _FILLED / 2, words, rotation=90, ha="right", va="center", fontsize=8)
 
 
 def show(axes: Axes, image: Float[np.ndarray, "..."], **options: Any) -> None:

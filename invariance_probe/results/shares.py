@@ -94,7 +94,10 @@ def _stack(axes: Axes, place: int, rows: pd.DataFrame, top: float) -> None:
             axes.text(place, middle, text, ha="center", va="center", fontsize=9, bbox=box)
         bottom += height
     proven = float(rows.loc[decomposition.CERTIFIED, "mean"])
-    axes.plot([place - 0.46, place + 0.46], [proven, proven], color="black", linewidth=3, zorder=2)
+    # beside the bar, not across it, where the shares are written
+    for side in (-1, 1):
+        ends = [place + side * 0.41, place + side * 0.5]
+        axes.plot(ends, [proven, proven], color="black", linewidth=3.5, solid_capstyle="butt")
 
 
 def plot_channels(tables: ProbeTables) -> Figure:
@@ -123,10 +126,13 @@ def plot_channels(tables: ProbeTables) -> Figure:
             rows = chosen[(chosen["layer"] == layer) & (chosen["warp"] == warp)]
             summary = moves.loc[(layer, number, warp)]
             _draw_matrix(axes, rows, scale)
-            axes.set_title(f"{layer}, {warp}\n{100 * summary['moved']:.0f} % moved", fontsize=10)
-            gain = f"gain {summary['gain']:+.2f}, p = {summary['p_value']:.3f}"
-            axes.set_xlabel(gain, fontsize=9)
-        line[0].set_ylabel("taken from channel")
+            axes.set_title(
+                f"{layer}, {warp}\n{100 * summary['moved']:.0f} % moved\n"
+                f"gain {summary['gain']:+.2f}, p = {summary['p_value']:.3f}",
+                fontsize=10,
+            )
+            axes.set_xlabel("channel", fontsize=9)
+        line[0].set_ylabel("taken from channel", fontsize=9)
     colours = ScalarMappable(scale, "viridis_r")
     figure.colorbar(
         colours,

@@ -1,13 +1,17 @@
 """One style for every figure: its context, labels, captions, files."""
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.figure
 import seaborn as sns
+from matplotlib.axes import Axes
 
 from invariance_probe.results.tables import ProbeTables
 from invariance_probe.statistics import FEWEST, interval_words
@@ -58,6 +62,56 @@ def caption(tables: ProbeTables, intervals: str = "ribbons") -> str:
     where = f"{intervals}: " if images >= FEWEST else ""
     said = f"{images} image{'s' if images > 1 else ''}; {where}{interval_words(images)}"
     return f"{tables.config['model']}, {said}"
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Move labels as little as needed, so that none lies over another.
+
+    Args:
+        places: Where they belong, along one axis.
+        gap: Distance that they need.
+
+    Returns:
+        Where they go, in the order given.
+    """
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    out = [float(place) for place in places]
+    for _ in range(len(places) ** 2):
+        for low, high in pairwise(order):
+            if (short := gap - (out[high] - out[low])) > 1e-9:
+                out[low] -= short / 2
+                out[high] += short / 2
+    return out
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> None:
+    """Write the names of lines beside their last points, none over another.
+
+    Args:
+        axes: Whose limits are final.
+        ends: Place, value, words and colour of each; ends without a value are passed over.
+    """
+    there = [end for end in ends if math.isfinite(end[1])]
+    low, high = axes.get_ylim()
+    gap = _LABEL_GAP * (high - low)
+    places = apart([min(max(end[1], low), high) for end in there], gap)
+    lift = max(0.0, low + gap / 3 - min(places, default=high))
+    places = [place + lift for place in places]
+    for (x, y, words, colour), place in zip(there, places, strict=True):
+        axes.annotate(
+            words,
+            (x, y),
+            xytext=(8, (place - y) / (high - low) * axes.bbox.height * 72 / axes.figure.dpi),
+            textcoords="offset points",
+            fontsize=9,
+            va="center",
+            color=colour,
+            annotation_clip=False,
+        )
+
+
+_LABEL_GAP = 0.07
+"""Height of a label, as a share of that of the axes."""
 
 
 def svg(figure: mpl.figure.Figure, name: str) -> bytes:

@@ -308,7 +308,7 @@ class _Stages:
                 numbers=numbers,
                 reference={"a": self.reference[numbers]},
                 moved={"a": self.moved[:, numbers]},
-                shown=None,
+                shown={},
             )
             out += self.view.pairs(chunk)
         return out

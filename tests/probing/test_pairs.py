@@ -58,7 +58,7 @@ def _chunk(numbers: list[int], transforms: int = len(MOVES)) -> Chunk:
         torch.stack([_random(CHANNELS, SIDE, SIDE, seed=100 * (t + 1) + n) for n in numbers])
         for t in range(transforms)
     ])
-    return Chunk(numbers=numbers, reference={"a": reference}, moved={"a": moved}, shown=None)
+    return Chunk(numbers=numbers, reference={"a": reference}, moved={"a": moved}, shown={})
 
 
 def _ready(view: View, images: int = 4) -> View:
@@ -182,7 +182,7 @@ def test_compared_methods_are_those_asked_for() -> None:
     """Methods of a pair alone give a block each; without a search the oracle is the best warp."""
     view = _ready(_view())
     (pairs,) = view.pairs(_chunk([0, 1]))
-    blocks, theta = compare(pairs, METHODS, ProbeOptions())
+    blocks, theta, _ = compare(pairs, METHODS, ProbeOptions())
     alone = {Method.IDENTITY, Method.ORACLE, Method.AFFINE, Method.FLOW, Method.FLOOR}
     alone.add(Method.ANY_WARP)
     assert {block.method for block in blocks} == alone
@@ -193,7 +193,7 @@ def test_compared_methods_are_those_asked_for() -> None:
     assert (left[Method.FLOW] <= left[Method.AFFINE]).all()
     warped = sampling.warp(pairs.moved, theta)
     torch.testing.assert_close(left[Method.AFFINE], pairs.target.score(warped).fvu)
-    blocks, theta = compare(pairs, [Method.ORACLE], ProbeOptions())
+    blocks, theta, _ = compare(pairs, [Method.ORACLE], ProbeOptions())
     assert [block.method for block in blocks] == [Method.ORACLE]
     assert torch.equal(theta, pairs.oracle)
     torch.testing.assert_close(blocks[0].values[:, 0], left[Method.ORACLE])
@@ -246,11 +246,15 @@ def test_any_warp_is_below_flow_and_flow_below_affine(
 def test_a_flow_alone_is_that_beside_the_affine_warp() -> None:
     """Whether or not the affine warp is asked for as well, the rows of the flow are the same."""
     (pairs,) = _ready(_view()).pairs(_chunk([0, 1]))
-    ((alone,), theta) = compare(pairs, [Method.FLOW], ProbeOptions())
-    blocks, _ = compare(pairs, [Method.FLOW, Method.AFFINE], ProbeOptions())
+    ((alone,), theta, smooth) = compare(pairs, [Method.FLOW], ProbeOptions())
+    blocks, _, _ = compare(pairs, [Method.FLOW, Method.AFFINE], ProbeOptions())
     assert [block.method for block in blocks] == [Method.AFFINE, Method.FLOW]
     assert torch.equal(alone.values, blocks[1].values)
     assert torch.equal(theta.flatten(1), blocks[0].theta)
+    # where it was asked for, its maps are kept to be looked at
+    shown = _random(1 + len(MOVES), 3, 12, 12)
+    (kept,) = pairing.strips(pairs, theta, [1], shown, 0, smooth)
+    assert len(kept.maps) == 5
 
 
 def test_missing_values_say_why() -> None:
@@ -264,23 +268,23 @@ def test_missing_values_say_why() -> None:
         assert block.values[:2].isnan().all()
         assert block.outcome[3] is Outcome.CONSTANT
     bicubic = ProbeOptions(search=SearchOptions(mode="bicubic"))
-    ((block,), _) = compare(pairs, [Method.ANY_WARP], bicubic)
+    ((block,), _, _) = compare(pairs, [Method.ANY_WARP], bicubic)
     assert block.outcome == [Outcome.BILINEAR_ONLY] * 4
     undefined = pairs.undefined(Method.UNRELATED, Outcome.ONE_IMAGE)
     assert undefined.values.isnan().all()
     assert undefined.outcome == [Outcome.ONE_IMAGE] * 4
 
 
-def test_the_picture_shows_image_0_under_one_transform_of_each_family() -> None:
-    """Two strongest channels in four stages, the region, and the pixels before and after."""
+def test_pictures_show_an_image_under_the_transforms_asked_for() -> None:
+    """The strongest channels in four stages, the region, and the pixels before and after."""
     view, shown = _ready(_view()), _random(1 + len(MOVES), 3, 12, 12)
     (pairs,) = view.pairs(_chunk([2, 0]))
     pairs.reference[1::2, 2] *= 5  # the third channel of image 0 stands out
     theta = pairs.oracle.clone()
-    kept = {one.transform: one for one in pairing.strips(pairs, theta, MOVES, shown)}
+    kept = {one.transform: one for one in pairing.strips(pairs, theta, [1, 2], shown)}
     assert set(kept) == {1, 2}
     one = kept[1]
     assert one.channels[0] == 2
-    assert one.maps.shape == (4, 2, SIDE, SIDE)
+    assert one.maps.shape == (4, len(one.channels), SIDE, SIDE)
     assert (one.maps[2] == one.maps[3]).all()
     assert (one.images == shown[[0, 2]].numpy()).all()

@@ -225,13 +225,16 @@ def test_passes_stay_within_the_batch_size() -> None:
     assert max(sizes) == 4
 
 
-def test_image_0_is_shown_as_it_is_and_under_each_transform() -> None:
-    """The pixels of image 0 come with the chunk that holds it, before normalisation."""
+def test_images_are_shown_as_they_are_and_under_each_transform() -> None:
+    """The pixels of the first images come with the chunks that hold them, before normalisation."""
     images = CountingImages(3)
-    shown = [chunk.shown for chunk in _passes(images, mean=0.5, std=2.0).chunks()]
-    (views,) = [view for view in shown if view is not None]
-    assert views.shape == (1 + len(MOVES), 3, 18, 18)
-    torch.testing.assert_close(views[0], images[0])
+    shown: dict[int, torch.Tensor] = {}
+    for chunk in _passes(images, mean=0.5, std=2.0, shown=2).chunks():
+        shown |= chunk.shown
+    assert set(shown) == {0, 1}
+    for number, views in shown.items():
+        assert views.shape == (1 + len(MOVES), 3, 18, 18)
+        torch.testing.assert_close(views[0], images[number])
 
 
 class Poisoned(nn.Module):

@@ -1,5 +1,6 @@
 """A page stands alone, in any browser."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -16,10 +17,13 @@ from PIL import Image
 
 from invariance_probe import report
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.report import Drawing, Grid, Page, Section, html, inline_figures
+from invariance_probe.plane.transforms import Scaling
+from invariance_probe.report import Drawing, Grid, Page, ResultFolder, Section, html, inline_figures
+from invariance_probe.results.result import ProbeResult
 from tests.report import hostile
 from tests.report.pages import drawing
 from tests.report.parsed import Reader, complaints
+from tests.results.planted import EXPLAINED, LAYERS, QUARTER, planted, strip
 
 
 def page(*figures: Drawing) -> Page:
@@ -61,6 +65,22 @@ def test_a_page_stands_alone() -> None:
     assert "–" in Reader(text).words
     for need in ("prefers-color-scheme: dark", "@media print", "width=device-width"):
         assert need in text
+
+
+RELEASED = {
+    "d3.min.js": "f2094bbf6141b359722c4fe454eb6c4b0f0e42cc10cc7af921fc158fceb86539",
+    "plot.umd.min.js": "4358086467740777dd788d6b27a95cebdbaefdd50c730a3060117073bd7134cb",
+}
+"""Hashes of d3 7.9.0 and Observable Plot 0.6.17 as released."""
+
+
+def test_libraries_are_as_released_with_their_licences() -> None:
+    """What a page embeds is what its authors published, and may be given away."""
+    for name, digest in RELEASED.items():
+        path = html.PAGE / "vendored" / name
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        licence = path.with_name(f"{name.partition('.')[0]}.LICENSE")
+        assert "Permission to use, copy, modify" in licence.read_text(encoding="utf-8")
 
 
 def test_a_page_is_an_html_file(tmp_path: Path) -> None:
@@ -187,6 +207,59 @@ def test_a_page_of_hostile_figures_runs_and_fetches_nothing(
     assert "<button" in shown  # the page's own script ran
     assert "RAN-" not in shown
     assert fetched == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: chromium)")
+def test_hostile_names_are_shown_as_names(tmp_path: Path, spy: tuple[str, list[str]]) -> None:
+    """Layers, images and a model that are called like scripts: the page shows them, runs none."""
+    address, fetched = spy
+    bad = [f"</script><script>{RUN % 1}</script>", f'"><img src="{address}/1" onerror="{RUN % 2}">']
+    strips = [strip(name, 0, seed=1) for name in bad]
+    tables = planted(EXPLAINED, layers=bad, moves=QUARTER, strips=strips)
+    tables.config["model"] = "<!--<script>"
+    section = _probed(tables, tmp_path)
+    path = report.write(Page(title=bad[0], sections=(section,)), tmp_path / "page.html")
+    shown = _shown(path, tmp_path, "--virtual-time-budget=3000")
+    assert "<canvas" in shown  # maps were drawn
+    assert 'aria-pressed="false">&lt;/script&gt;' in shown
+    assert not re.search(r'class="[^"]*RAN-', shown)
+    assert fetched == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: chromium)")
+def test_nothing_sticks_out(tmp_path: Path) -> None:
+    """On a phone and a desk nothing but what scrolls on its own is wider than the window."""
+    strips = [strip(name, 0, seed=1) for name in LAYERS]
+    tables = planted(EXPLAINED, moves=[*QUARTER, Scaling(0.7)], strips=strips)
+    report.write(Page(title="A", sections=(_probed(tables, tmp_path),)), tmp_path / "page.html")
+    script = """
+    onload = () => setTimeout(() => {
+      document.title = [...document.querySelectorAll("iframe")].map((frame) => {
+        const inside = frame.contentDocument, root = inside.documentElement;
+        const out = [...inside.querySelectorAll("body *")].filter(
+          (one) => !one.closest(".grid, .pair, svg") &&
+            one.getBoundingClientRect().right > root.clientWidth + 1).map((one) => one.tagName);
+        const drawn = inside.querySelectorAll("canvas").length;
+        return `${root.scrollWidth - root.clientWidth} ${out} ${drawn > 5}`;
+      }).join("; ");
+    }, 700);
+    """
+    frames = "".join(f'<iframe src="page.html" width="{w}" height="800"></iframe>' for w in WIDTHS)
+    (tmp_path / "frame.html").write_text(f"{frames}<script>{script}</script>", encoding="utf-8")
+    options = ("--allow-file-access-from-files", "--virtual-time-budget=4000")
+    shown = _shown(tmp_path / "frame.html", tmp_path, "--window-size=1600,900", *options)
+    assert "<title>0  true; 0  true</title>" in shown
+
+
+WIDTHS = (390, 1400)
+"""Pixels across a phone and a desk."""
+
+
+def _probed(tables: ProbeResult, folder: Path) -> Section:
+    """The part of a page that a probe makes, without its figures."""
+    (folder / "run").mkdir()
+    tables.write(folder / "run")
+    return report.page([ResultFolder("probe", folder / "run")]).sections[0]
 
 
 def test_hostile_figures_leave_nothing_that_runs() -> None:

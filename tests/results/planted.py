@@ -9,14 +9,14 @@ import torch
 
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.network.features import Layer
-from invariance_probe.plane.transforms import Rotation, Transform, is_identity
+from invariance_probe.plane.transforms import Rotation, Transform, described, is_identity
 from invariance_probe.results import predictions
 from invariance_probe.results.methods import RECOVERY_METHODS, Method
 from invariance_probe.results.recovery import CLASS_METRICS
 from invariance_probe.results.result import ProbeResult, assemble
 from invariance_probe.results.rows import Block, Layout, wide_table
 from invariance_probe.results.store import InMemory
-from invariance_probe.results.strips import Strip, shown_transforms
+from invariance_probe.results.strips import Strip, shown_transforms, stored
 
 QUARTER = (Rotation(90),)
 LAYERS = ("shallow", "deep")
@@ -135,7 +135,7 @@ def strip(name: str, transform: int = 0, seed: int = 0) -> Strip:
         layer=name,
         transform=transform,
         channels=[3, 1],
-        maps=rng.random((4, 2, 8, 8), dtype=np.float32),
+        maps=stored(rng.random((4, 2, 8, 8), dtype=np.float32)),
         region=region,
         images=rng.random((2, 3, 16, 16), dtype=np.float32),
     )
@@ -161,7 +161,7 @@ def put_back(
                 values = rng.random((images, len(metrics)))
                 values[:, 0] = values[:, 0].round() if metrics[0] == "agreement" else values[:, 0]
                 blocks.append(replace(one, values=torch.tensor(values)))
-    shown = shown_transforms(moves) if metrics[0] == "agreement" else []
+    shown = shown_transforms(described(moves)) if metrics[0] == "agreement" else []
     rows = []
     strips = []
     for number in shown:

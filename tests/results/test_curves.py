@@ -16,23 +16,24 @@ LEFT = {
     Method.AFFINE: [0.2, 0.4],
     Method.FLOOR: [0.1, 0.1],
 }
+SHOWN = (Method.ORACLE, Method.AFFINE, Method.FLOOR)
 MOVES = [Rotation(-30), Rotation(30), Scaling(0.5), Scaling(2)]
 
 
 def test_the_residual_is_drawn_against_the_parameter() -> None:
-    """A panel each for oracle and best affine warp, a line each layer, the floor as a band."""
+    """A panel each layer; oracle and best affine warp and the floor as lines, in their colours."""
     figure = plot_parameter(planted(LEFT, moves=MOVES), "rotation")
     panels = figure.axes
-    assert [axes.get_title() for axes in panels] == [Method.ORACLE.label, Method.AFFINE.label]
-    assert panels[0].get_ylabel() == RESIDUAL
-    for axes, mean in zip(panels, (0.7, 0.3), strict=True):
-        assert axes.get_xlabel() == AXIS_LABELS["rotation"]
-        shallow, deep = axes.lines
-        assert shallow.get_xdata().tolist() == [-30, 30]
-        np.testing.assert_allclose(shallow.get_ydata(), [mean] * 2)
-        np.testing.assert_allclose(deep.get_ydata(), [mean / 2] * 2)
+    assert [axes.get_title() for axes in panels] == ["shallow", "deep"]
+    assert figure.get_supylabel() == RESIDUAL
+    assert panels[-1].get_xlabel() == AXIS_LABELS["rotation"]
+    for axes, part in zip(panels, (1, 2), strict=True):
+        for line, method, mean in zip(axes.lines, SHOWN, (0.7, 0.3, 0.1), strict=True):
+            assert line.get_xdata().tolist() == [-30, 30]
+            assert line.get_color() == method.colour
+            np.testing.assert_allclose(line.get_ydata(), [mean / part] * 2)
     named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == ["shallow", "deep", Method.FLOOR.label]
+    assert named == [method.label for method in SHOWN]
 
 
 def test_factors_lie_on_a_logarithmic_axis() -> None:
@@ -52,17 +53,20 @@ def test_transforms_without_a_number_are_drawn_in_their_order() -> None:
 
 
 def test_without_oracle_and_affine_the_first_method_is_drawn() -> None:
-    """A run of one other method has one panel, of that method."""
+    """A run of one other method has lines of that method."""
     figure = plot_parameter(planted({Method.IDENTITY: [0.5, 0.7]}), "rotation")
-    assert [axes.get_title() for axes in figure.axes] == [Method.IDENTITY.label]
+    assert [line.get_label() for line in figure.axes[0].lines] == [Method.IDENTITY.label]
 
 
 def test_the_residual_is_drawn_by_depth() -> None:
-    """A panel a family, a line a method in its colour and style, layers from left to right."""
+    """Warps and mixings apart, a panel a family, named at their ends, in their colour and style."""
     figure = plot_depth(planted(LEFT, moves=MOVES))
-    assert [axes.get_title() for axes in figure.axes] == ["rotation", "scaling"]
-    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:2] == ["rotation: warps", "scaling: warps"]
+    assert len(titles) == 4
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     assert set(lines) == {method.label for method in LEFT}
+    assert {t.get_text() for axes in figure.axes for t in axes.texts} == set(lines)
     for method, fvu in LEFT.items():
         line = lines[method.label]
         np.testing.assert_allclose(line.get_ydata(), [np.mean(fvu), np.mean(fvu) / 2])

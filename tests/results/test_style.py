@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import matplotlib as mpl
+import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from invariance_probe.results.methods import Method
-from invariance_probe.results.style import caption, figure_style, save, svg
+from invariance_probe.results.style import apart, caption, figure_style, save, svg
 from tests.results.planted import planted
 
 
@@ -53,3 +54,10 @@ def test_a_caption_names_model_images_and_intervals() -> None:
     assert caption(several, "bars").endswith("; bars: 95 % intervals over images")
     one = planted({Method.ORACLE: [0.1]})
     assert caption(one) == "planted, 1 image; no intervals, which need 3 images"
+
+
+def test_labels_move_apart_no_further_than_needed() -> None:
+    """Labels that collide share the way, those with room stay; their order is kept."""
+    assert apart([1.0, 0.0, 5.0], 0.5) == [1.0, 0.0, 5.0]
+    moved = apart([0.1, 0.0, 0.2], 0.5)
+    assert moved == pytest.approx([0.1, -0.4, 0.6], abs=1e-3)  # a thousandth of a label is no gap

@@ -238,3 +238,17 @@ def test_tasks_know_their_networks() -> None:
     assert isinstance(task, Task)
     assert task.plain("c") == {1: "c1", 2: "c2"}
     assert task.plain("sl") == {}
+
+
+def test_each_finding_begins_the_page_in_plain_words() -> None:
+    """Statement, verdict, a sentence a contrast and a figure; what was not asked says so."""
+    made = findings.section(findings.gathered([trained(USUAL)]))
+    first, second, *_ = made.shorts
+    assert len(made.shorts) == 4
+    assert first.sentence.startswith("1. Transforming the input beats")
+    assert first.badge == made.items[0].badge
+    assert first.points[0].startswith(first.badge.capitalize())
+    assert first.figure is not None
+    assert first.figure.svg.startswith(b"<?xml")
+    assert (second.badge, second.figure) == ("not asked", None)
+    assert findings.section(pd.DataFrame()).shorts == ()

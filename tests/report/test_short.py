@@ -1,0 +1,64 @@
+"""The first screen answers what the numbers answer."""
+
+import pandas as pd
+
+from invariance_probe.plane.transforms import Rotation, described
+from invariance_probe.report.short import short
+from invariance_probe.results.methods import Method
+from tests.results.planted import planted, put_back
+
+MOVES = [Rotation(-30), Rotation(30), Rotation(90)]
+FAR = {Method.ORACLE: [0.8] * 4, Method.AFFINE: [0.6, 0.7, 0.8, 0.7], Method.FLOOR: [0.1] * 4}
+NEAR = {**FAR, Method.AFFINE: [0.06, 0.07, 0.06, 0.07], Method.FLOOR: [0.06, 0.07, 0.06, 0.07]}
+
+
+def test_where_no_warp_does_the_image_is_the_place() -> None:
+    """One sentence; the nearest layer by name, with how many times the floor it leaves."""
+    tables = planted(FAR, moves=MOVES)
+    made = short(tables.summary(), tables, None, (), 4)
+    assert made.sentence.startswith("Put the transformer on the image (C0)")
+    assert "no warp that was found does at shallow, deep" in made.points[0]
+    assert "By none of ±30°, 90° is it shown to do at any layer; nearest is" in made.points[0]
+    assert "Nothing is proven" in made.points[-1]
+    (grid,) = made.grids
+    assert grid.columns[:3] == ("layer", "by ±30°", "by 90°")
+    assert grid.rows[0][1].text.startswith("no: 0.70")
+
+
+def test_where_a_warp_does_the_layer_is_named() -> None:
+    """A layer at the floor is a place for a transformer."""
+    tables = planted(NEAR, moves=MOVES)
+    made = short(tables.summary(), tables, None, (), 4)
+    assert made.sentence.startswith("A transformer can sit on the map of shallow, deep")
+    assert "By strength, a warp does by ±30° at shallow, deep" in made.points[0]
+
+
+def test_what_is_lost_is_said_where_it_was_measured() -> None:
+    """Shares of answers with their intervals, by what was undone."""
+    tables = planted(FAR, moves=[Rotation(90)])
+    lost = put_back().summary()
+    made = short(tables.summary(), tables, lost, described([Rotation(90)]), 4)
+    (cost,) = [point for point in made.points if point.startswith("Cost")]
+    assert "a rotation by 90°" in cost
+    mean = lost.set_index(["layer", "method", "metric"])["mean"]
+    share = 100 * mean["shallow", "oracle", "agreement"]
+    assert f"if the map is, for {share:.0f} % [" in cost
+    assert made.grids[0].columns[-1] == "same answer: image warped back"
+
+
+def test_a_summary_alone_is_enough() -> None:
+    """Without the table there are no strengths, and a column for the whole family."""
+    made = short(pd.DataFrame(planted(FAR).summary()), None, None, (), 4)
+    assert made.grids[0].columns[1] == "would a warp of the map do?"
+
+
+def test_what_was_not_measured_or_decided_is_not_advised() -> None:
+    """Without the best warp nothing is said; two images leave it undecided, without intervals."""
+    asked = planted({Method.IDENTITY: [0.5, 0.7, 0.6]})
+    made = short(asked.summary(), asked, None, (), 3)
+    assert made.sentence.startswith("Not asked")
+    assert "search" not in made.points[-1]
+    few = planted({method: values[:2] for method, values in FAR.items()}, moves=MOVES)
+    made = short(few.summary(), few, None, (), 2)
+    assert made.sentence.startswith("Undecided")
+    assert "no intervals" in made.points[-1]
