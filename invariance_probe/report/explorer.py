@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from invariance_probe.report import rules
+from invariance_probe.report.short import UNITS
 from invariance_probe.results.maps import DIFFERENCE, picture
 from invariance_probe.results.methods import Method
 from invariance_probe.results.strips import STAGES, Strip
@@ -24,8 +25,6 @@ from invariance_probe.results.tables import ProbeTables
 
 BUDGET = 3_400_000
 """Bytes of all maps of a probe on a page, as pictures."""
-UNITS = {"rotation": "°", "reflection": "°", "scaling": " times", "translation": " px"}
-"""What follows the parameter of a family."""
 PROVEN, FOUND, ESTIMATED, MEASURED = "proven", "found", "estimated", "measured"
 _STANDING = {
     Method.ANY_WARP: PROVEN,

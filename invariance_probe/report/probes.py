@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from invariance_probe.files import read_json, reading
-from invariance_probe.report import blocks, explorer, rules
+from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Cell, Drawing, Grid, Section
 from invariance_probe.report.short import short
 from invariance_probe.results.methods import METHODS, Method, Warp
@@ -93,6 +93,8 @@ def section(folder: Path, number: int = 1) -> Section:
     Raises:
         InvalidInputError: If the folder cannot be read.
     """  # noqa: DOC502  (raised by what is called)
+    from invariance_probe.report import explorer  # takes colours from matplotlib, slow to import
+
     about = read_config(folder / CONFIG)
     summary = read_csv(folder / SUMMARY, _SUMMARY, ("mean", *_ENDS))
     shares = folder / RECOVERED

@@ -10,11 +10,13 @@ import pandas as pd
 
 from invariance_probe.report import rules
 from invariance_probe.report.blocks import Cell, Drawing, Grid, Short
-from invariance_probe.report.explorer import UNITS
 from invariance_probe.results.methods import Method
 from invariance_probe.results.store import MOST_ROWS, InMemory
 from invariance_probe.results.tables import ProbeTables
 from invariance_probe.statistics import interval_words
+
+UNITS = {"rotation": "°", "reflection": "°", "scaling": " times", "translation": " px"}
+"""What follows the parameter of a family."""
 
 MOST_STRENGTHS = 6
 """Strengths of a family of transforms that its table has a column for."""
