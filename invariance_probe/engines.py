@@ -29,7 +29,7 @@ from uuid import uuid4
 import torch
 
 from invariance_probe.errors import InvalidInputError, first_line, refusing
-from invariance_probe.machine import cores
+from invariance_probe.machine import cores, keep_memory
 
 EngineName = Literal["here", "ray"]
 RETRIES = 3
@@ -164,6 +164,7 @@ _held: tuple[str, Any] = ("", None)
 
 def _do(item: Any) -> Any:
     work, shared = _held[1]
+    keep_memory()  # until the process ends: the next item takes the same
     return work(shared, item)
 
 

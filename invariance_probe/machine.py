@@ -119,6 +119,17 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def keep_memory() -> None:
+    """Have the C library keep freed memory for what comes next, from now on: see `memory_kept`."""
+    if platform.libc_ver()[0] == "glibc":
+        _set_options(ctypes.CDLL(None), _KEEPING)
+
+
+def _set_options(library: ctypes.CDLL, options: tuple[tuple[int, int], ...]) -> None:
+    for option, size in options:
+        library.mallopt(option, size)
+
+
 @contextmanager
 def memory_kept() -> Iterator[None]:
     """Have the C library keep freed memory for what comes next, within the context.
@@ -134,13 +145,11 @@ def memory_kept() -> Iterator[None]:
         yield
         return
     library = ctypes.CDLL(None)
-    for option, size in _KEEPING:
-        library.mallopt(option, size)
+    _set_options(library, _KEEPING)
     try:
         yield
     finally:
-        for option, size in _USUAL:
-            library.mallopt(option, size)
+        _set_options(library, _USUAL)
         library.malloc_trim(0)
 
 

@@ -1,9 +1,10 @@
 """What do many images take, and what does it add that others carry them out?
 
 One probe of few images under many transforms at many layers tells what an image costs: the slope
-over their number, which what a run begins with does not enter. Another one, of more images, is
-carried out in this process and by two tasks of a Ray cluster on this machine that has been started
-already: were there nothing to be sent, merged or waited for, they would take half as long.
+over their number, which what a run begins with does not enter. Another one, of more images, none of
+whose maps are kept from one reading to the next, is carried out in this process and by two tasks of
+a Ray cluster on this machine that has been started already: were there nothing to be sent, merged
+or waited for, they would take half as long.
 
 What `TARGET` takes follows from both on paper: nobody has run it here, and no GPU has been timed.
 """
@@ -13,6 +14,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from analyses import efficientnet
 from invariance_probe.engines import Engine, Lost, Processes, Ray
 from invariance_probe.machine import cores, one_thread
 from invariance_probe.network.preprocessing import LITE_MEAN, LITE_STD
+from invariance_probe.probing import passes
 
 TARGET = {"images": 50_000, "transforms": 24, "layers": 20}
 """ImageNet's validation images, a turn of 15 degrees at a time, every block and some more."""
@@ -87,7 +90,7 @@ class Config:
     few: tuple[int, int] = (8, 24)
     layers: tuple[str, ...] = LAYERS
     transforms: int = TARGET["transforms"]
-    many: int = 336
+    many: int = 2016
     shared_layers: tuple[str, ...] = efficientnet.blocks(2, 4, 10)
     tasks: int = 2
 
@@ -119,7 +122,7 @@ def measure(config: Config) -> pd.DataFrame:
         rows.append({"measured": "image", "engine": "here", "tasks": 1, **found})
     pair = (ip.Rotation(90), ip.Scaling(0.7))
     for tasks, engine in _engines(config.tasks):
-        with one_thread():
+        with one_thread(), _no_maps_kept():
             found = _probed(config.many, config.shared_layers, pair, engine)
         name = "here" if engine is None else "ray"
         rows.append({"measured": "engine", "engine": name, "tasks": tasks, **found})
@@ -141,21 +144,35 @@ def _engines(tasks: int) -> Iterator[tuple[int, Engine | None]]:
             _node_ip_address="127.0.0.1",
         )
         try:
-            list(Ray(gpus=0).map(_warm, 1.0, range(2 * tasks)))
+            list(Ray(gpus=0).map(_warm, "", range(2 * tasks)))
             yield tasks, Ray(gpus=0)
         finally:
             ray.shutdown()
 
 
-def _warm(seconds: float, _: int) -> int:
-    time.sleep(seconds)
-    return torch.get_num_threads()
+@contextmanager
+def _no_maps_kept() -> Iterator[None]:
+    """Work as on so many images that their maps do not fit into the cache.
+
+    Of few images one process keeps the maps from one reading to the next, and tasks make them anew.
+    """
+    kept, passes.CACHE_BYTES = passes.CACHE_BYTES, 0
+    try:
+        yield
+    finally:
+        passes.CACHE_BYTES = kept
+
+
+def _warm(_: str, number: int) -> int:
+    """Have a worker import and compile what a probe needs: that is part of the start."""
+    _probed(2, LAYERS[-1:], (ip.Rotation(90),), None)
+    return number
 
 
 def _in_a_process(
     _: str, one: tuple[int, tuple[str, ...], tuple[ip.Transform, ...]]
 ) -> dict[str, float]:
-    _probed(2, one[1][-1:], one[2][:1], None)  # what the first probe of a process does once
+    _warm("", 0)
     return _probed(*one, None) | {
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     }

@@ -24,7 +24,6 @@ from torch import Tensor
 from invariance_probe import files
 from invariance_probe.engines import Engine, Lost
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import memory_kept
 from invariance_probe.probing.journal import Journal
 from invariance_probe.probing.setup import in_full_precision
 from invariance_probe.progress import Progress
@@ -251,7 +250,7 @@ def carry_out_shard(stage: Stage, shard: int) -> Part:
         tensor.zero_()
     for tensor in stage.entries.values():
         tensor.fill_(torch.nan if tensor.is_floating_point() else UNSET)
-    with in_full_precision(stage.device), memory_kept():
+    with in_full_precision(stage.device):
         for _ in stage.steps(shard, 0):
             pass
     blocks, strips = stage.collected.drained()
