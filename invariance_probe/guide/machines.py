@@ -1,4 +1,4 @@
-"""Many images, many machines: a laptop, a cluster, and what fifty thousand images take.
+r"""Many images, many machines: a laptop, a cluster, and what fifty thousand images take.
 
 A probe reads its images in *shards*, each of which can be carried out anywhere. What makes a shard
 depends on the number of images alone, and sums are added up shard by shard, so that one process and
@@ -19,8 +19,8 @@ Trainings run side by side with `invariance-probe train --processes N`, or as ta
     #!/bin/bash
     #SBATCH --nodes=2 --ntasks-per-node=1 --cpus-per-task=32 --gpus-per-node=4 --time=04:00:00
     head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-    srun ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_NNODES" -- \\
-        invariance-probe probe --model torchvision:resnet50 --layers 'layer?' \\
+    srun ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_NNODES" -- \
+        invariance-probe probe --model torchvision:resnet50 --layers 'layer?' \
         --images /shared/imagenet/val --out /shared/runs/mine --engine ray
 
 `symmetric-run` starts Ray on every node of the job and the command on the first. The nodes see the
