@@ -70,6 +70,7 @@ def test_block_runs(example: Example, tmp_path: Path, monkeypatch: pytest.Monkey
     """The block runs without an error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("RAY_ADDRESS", "")  # another test's cluster is none of this one's
     example.evaluate()
 
 
