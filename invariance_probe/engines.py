@@ -247,11 +247,12 @@ class Ray(Engine):
                 while waiting:
                     try:
                         result = ray.get(waiting[0])
-                    except ray.exceptions.RayTaskError as error:
-                        # what the work raised, without the story of how it came here
-                        raise error.cause from None
                     except ray.exceptions.RayError as error:
-                        result = Lost(why=first_line(error))
+                        cause = getattr(error, "cause", error)
+                        if not isinstance(cause, ray.exceptions.RayError):
+                            # what the work raised, without the story of how it came here
+                            raise cause from None
+                        result = Lost(why=first_line(cause))
                     waiting.popleft()
                     waiting.extend(
                         task.remote(word, [held], item, self.cpus) for item in islice(left, 1)

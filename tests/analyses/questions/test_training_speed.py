@@ -10,9 +10,11 @@ from analyses.questions import training_speed
 
 
 def test_training_speed_is_measured_and_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tiny preset writes frame, figure and provenance, and prints ratios for each variant."""
+    # where numbers are as wide as they may be, the table would be broken into blocks at 120
+    monkeypatch.setenv("COLUMNS", "200")
     command.main(["run", "training_speed", "--preset", "tiny", "--out", str(tmp_path / "run")])
     out = capsys.readouterr().out
     assert out.count(training_speed.OURS) == 2
