@@ -145,7 +145,14 @@ class ForwardPasses:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave maps out, as another process makes those of its images."""
-        return vars(self) | {"_kept": {}, "_originals": {}, "_anew": {}, "_room": CACHE_BYTES}
+        without = {"_kept": {}, "_originals": {}, "_anew": {}, "_room": CACHE_BYTES}
+        # a memory format is pickled as `torch.NAME` of whatever module holds torch, even a script
+        return vars(self) | without | {"_format": self._format == torch.channels_last}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the format from whether it is the one or the other."""
+        last = state["_format"]
+        vars(self).update(state, _format=torch.channels_last if last else torch.contiguous_format)
 
     @property
     def unmeasured(self) -> list[str]:
