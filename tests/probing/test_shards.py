@@ -51,8 +51,8 @@ class Copies(Engine):
         """
         held = pickle.dumps(shared)
         # pickled as `torch.NAME` of a module that holds torch, such as a script no other can import
-        assert b"channels_last" not in held
-        assert b"contiguous_format" not in held
+        assert b"torch.channels_last" not in held
+        assert b"torch.contiguous_format" not in held
         found = {}
         for item in reversed(items):
             if shared.name == self.of and item in self.lost:
