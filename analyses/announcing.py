@@ -3,8 +3,9 @@
 import ast
 import json
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
+
+from proofs.announcing import options
 
 _HERE = Path(__file__).parent
 _USUAL = {
@@ -30,7 +31,7 @@ def announcement(words: Sequence[str]) -> str:
     if not name.isidentifier() or not source.is_file() or {"-h", "--help"} & set(words):
         return ""
     asked = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
-    preset = _after("--preset", words) or "quick"
+    preset = options(words).get("--preset") or "quick"
     return (
         f"{name}: {asked.splitlines()[0]} Preset {preset}: {_duration(name, preset)}; what is "
         "there already is drawn anew.\n"
@@ -47,13 +48,3 @@ def _duration(name: str, preset: str) -> str:
     if seconds < 100:
         return f"about {seconds:.0f} s on two cores"
     return f"about {seconds / 60:.0f} min on two cores"
-
-
-def _after(option: str, words: Sequence[str]) -> str:
-    """The value of an option, in either way to write it."""
-    for word, following in zip_longest(words, words[1:], fillvalue=""):
-        if word == option:
-            return following
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-    return ""

@@ -1,8 +1,8 @@
 """Who carries work out: this process, others of this machine, or the tasks of a Ray cluster.
 
-An engine has one method, `Engine.map`. What is the same for all pieces of work goes once to each
-process; results come back in the order of the pieces, whoever was first. Nothing here schedules: a
-pool of processes or Ray does.
+`Engine.map` does the same to each of some items. What they share goes once to each process; results
+come back in the order of the items, whoever was first. Nothing here schedules: a pool of processes
+or Ray does.
 """
 
 import multiprocessing
@@ -395,6 +395,6 @@ class EngineOptions:
     @property
     def chosen(self) -> Engine | EngineName:
         """The engine, for what is called."""
-        if engine_of(self.engine) is None:
+        if self.engine == "here":
             return "here"
         return Ray(address=self.address, cpus=self.cpus_per_task, gpus=self.gpus_per_task)

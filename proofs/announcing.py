@@ -21,12 +21,12 @@ def announcement(words: Sequence[str]) -> str:
     """
     if {"-h", "--help"} & set(words):
         return ""
-    options = _options(words)
+    given = options(words)
     claims = _before_options(words) or ALL
     first_coq = "Coq checks the formal proofs first (minutes); then " if "--formal" in words else ""
-    if "--gallery" in options:
+    if "--gallery" in given:
         return f"{first_coq}drawing witnesses: about 20 s on two cores\n"
-    asked = options.get("--examples", "")
+    asked = given.get("--examples", "")
     examples = int(asked) if asked.isdecimal() else EXAMPLES
     first, rest = SECONDS
     seconds = first + rest * claims / ALL * examples / EXAMPLES
@@ -37,8 +37,15 @@ def announcement(words: Sequence[str]) -> str:
     )
 
 
-def _options(words: Sequence[str]) -> dict[str, str]:
-    """Values by option, in either way to write them."""
+def options(words: Sequence[str]) -> dict[str, str]:
+    """Read options without what knows them, which is slow to import.
+
+    Args:
+        words: Of a command.
+
+    Returns:
+        By option the word after it, whichever way it is written; a flag's says nothing.
+    """
     found = {}
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")

@@ -257,8 +257,18 @@ def _grid(
         f"{rules.NEAR_FLOOR:g} times what a perfect layer would. 0 is perfect, 1 no better than "
         "the channel means. Proven no: even a warp that nobody tried leaves more."
     )
+    if strengths:
+        note += (
+            " Perfect layer, chance and the proven bound are means over all strengths, so that a "
+            "single one may leave less."
+        )
     if told:
         note += f" Same answer: after {_named(family, moves_put_back)}, share of {images} images."
+    if Method.IDENTITY in told:
+        note += (
+            " With nothing undone it differs by layer, as a map holds the upright image's content "
+            "beyond the part that is compared."
+        )
     return Grid(title=f"{family.capitalize()}", columns=tuple(columns), rows=tuple(out), note=note)
 
 
@@ -282,13 +292,12 @@ def _verdict(one: rules.Residuals | None) -> Cell:
 
 def _strengths(tables: ProbeTables, family: str) -> dict[str, dict[str, rules.Residuals]]:
     """By strength and layer, both directions together; the strongest is among them."""
-    moves = tables.config["moves"]
     signed = family != "scaling"
     by: dict[float, list[int]] = {}
-    for number, move in enumerate(moves):
+    for number in tables.moves:
+        move = tables.config["moves"][number]
         value = float(move["parameter"])
-        still = np.array_equal(move["matrix"], np.eye(3))
-        if move["kind"] == family and not still and not math.isnan(value):
+        if move["kind"] == family and not math.isnan(value):
             by.setdefault(abs(value) if signed else value, []).append(number)
     values = sorted(by)
     if len(values) > MOST_STRENGTHS:

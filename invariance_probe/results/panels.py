@@ -1,5 +1,6 @@
 """One panel of a run's curves, on axes of a reader's own figure."""
 
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def draw(tables: ProbeTables, kind: str, axes: Axes) -> Figure:
     if kind == "depth":
         _by_depth(tables, axes)
     else:
-        _by_parameter(tables, kind, axes)
+        _by_parameter(tables, summary[summary["transform"] == kind], kind, axes)
     axes.set_ylabel(RESIDUAL)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize="small")
@@ -47,10 +48,9 @@ def draw(tables: ProbeTables, kind: str, axes: Axes) -> Figure:
     return figure
 
 
-def _by_parameter(tables: ProbeTables, kind: str, axes: Axes) -> None:
+def _by_parameter(tables: ProbeTables, summary: pd.DataFrame, kind: str, axes: Axes) -> None:
     """One line a layer, from light to dark as the network deepens."""
-    summary = tables.summary(["layer", "transform", "parameter", "method", "metric"])
-    rows = summary[(summary["transform"] == kind) & (summary["metric"] == headline_metric(tables))]
+    rows = summary[summary["metric"] == headline_metric(tables)]
     x = "transform_number" if rows["parameter"].isna().any() else "parameter"
     layers, method = list(tables.layers["name"]), best_warp(tables)
     floor = rows[rows["method"] == Method.FLOOR].groupby(x, observed=True)["mean"]

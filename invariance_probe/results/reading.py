@@ -11,6 +11,7 @@ from pyarrow import parquet
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import (
     check_format,
+    count_rows,
     read_json,
     read_parquet,
     reading,
@@ -141,25 +142,20 @@ def open_rows(path: Path, config: Mapping[str, Any]) -> Rows:
     Raises:
         InvalidInputError: If it is damaged, or of another run.
     """  # noqa: DOC502  (raised by what is called)
-    with reading(path):
-        about = parquet.read_metadata(path)
-        large = about.num_rows > MOST_ROWS
-    if not large:
+    if count_rows(path) <= MOST_ROWS:
         return InMemory(read_table(path, config))
-    with reading(path):
-        for number in range(about.num_row_groups):  # each is read as a whole
-            group = about.row_group(number)
+    names: dict[str, list[str]] = {}
+    with reading(path), parquet.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)  # which is read as a whole
             refuse_explosion(path, max(group.total_byte_size, 8.0 * group.num_rows * len(COLUMNS)))
-        first = parquet.ParquetFile(path)
-        names: dict[str, list[str]] = {}
-        for number in range(about.num_row_groups):
-            some = first.read_row_group(number, columns=list(_NAMES)).to_pandas()
+            some = file.read_row_group(number, columns=list(_NAMES)).to_pandas()
             check_columns(path, some, _NAMES)
             _refuse_unless(some["layer"].nunique() == 1, path, "a group of rows mixes layers")
             for name in _NAMES:
                 there = some[name].cat.categories.tolist()
                 _refuse_unless(names.setdefault(name, there) == there, path, f"{name} changes")
-    head = first.read_row_group(0).slice(0, 1).to_pandas()
+        head = file.read_row_group(0).slice(0, 1).to_pandas()
     _check_table(path, head, config)
     for known, told in (("layer", "layers"), ("image", "images")):
         _refuse_unless(names[known] == config[told], path, f"its {told} are another run's")

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.files import count_rows
 from invariance_probe.results.rows import Layout
 
 MOST_ROWS = 10_000_000
@@ -135,8 +136,7 @@ class InFile(Rows):
     @cached_property
     def count(self) -> int:
         """How many there are."""
-        rows: int = parquet.read_metadata(self.path).num_rows
-        return rows
+        return count_rows(self.path)
 
     @property
     def parted_by(self) -> tuple[str, ...]:
@@ -256,8 +256,7 @@ def write_sorted(parts: Sequence[Path], layout: Layout, path: Path) -> InFile:
     held = [pd.unique(pd.read_parquet(part, columns=["image"])["image"]) for part in parts]
     # as parts first mention them: the images of a block then lie in few parts
     images = pd.unique(np.concatenate(held))
-    rows = sum(parquet.read_metadata(part).num_rows for part in parts)
-    size = max(1, BLOCK_ROWS * len(images) // rows)
+    size = max(1, BLOCK_ROWS * len(images) // sum(map(count_rows, parts)))
     known = layout.names
     writer: parquet.ParquetWriter | None = None
     try:

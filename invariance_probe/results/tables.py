@@ -131,7 +131,7 @@ class ProbeTables:
             raise InvalidInputError(
                 f"column {', '.join(sorted(strange))}: the table has {', '.join(COLUMNS)}"
             )
-        return read_rows(self.rows, COLUMNS, where).copy()
+        return read_rows(self.rows, COLUMNS, where)
 
     def moving(self) -> pd.DataFrame:
         """Leave out the transforms that change nothing.

@@ -14,6 +14,7 @@ from tests.network.kinds_of_models import KINDS, Complex, Writing, state
 CPU = torch.device("cpu")
 
 
+# of torch.compile, about its speed on that one version
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
