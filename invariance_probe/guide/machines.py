@@ -48,7 +48,9 @@ EfficientNet-Lite0, default methods, from `python -m analyses run scale` (two co
 | memory of a task | 2.2 GB |
 | rows of the table | 360 million |
 | the table on the disk | 5 GB |
-| memory of `summary()` of it | below 1 GB (measured at 72 million rows: 0.7 GB, by parameter 0.9) |
+| memory of `summary()` at a fifth of the images | 0.7 GB, by parameter 0.9 GB |
+
+A summary's memory grows with the images, by their rows of one layer and metric.
 
 With the 14 % that is 0.6 h on 64 cores. On 8 GPUs nobody has timed it: if each does the work of G
 cores, which `python -m analyses run device` tells where there is one, they take 38 / (8 G) hours,

@@ -153,3 +153,19 @@ def test_a_large_table_of_another_run_is_refused(
     monkeypatch.setattr(reading, "MOST_ROWS", 1000)
     with pytest.raises(ip.InvalidInputError, match=said):
         reading.open_rows(large.rows.path, large.config | change)
+
+
+def test_a_part_at_a_time_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No piece is larger than a block's layer, no groups are of two layers or metrics."""
+    large, small = _both(tmp_path, monkeypatch)
+    pairs_and_metrics = len(MOVES) * len(EXPLAINING_METHODS) * 3
+    images = 300 // (len(LAYERS) * len(MOVES) * len(EXPLAINING_METHODS))  # of a block
+    pieces = list(large.rows.pieces(["layer", "value"], {}))
+    assert sum(map(len, pieces)) == small.rows.count
+    assert max(map(len, pieces)) == images * pairs_and_metrics
+    wides = list(large.by_image(["layer", "method", "metric"]))
+    assert len(wides) == len(LAYERS) * 3
+    for wide in wides:
+        assert len(set(wide.index.get_level_values("layer"))) == 1
+        assert len(set(wide.index.get_level_values("metric"))) == 1
+    assert len(list(small.by_image(["layer", "method", "metric"]))) == 1
