@@ -11,7 +11,6 @@ from invariance_probe.statistics import t_interval
 
 PAIRINGS = 9999
 """Random pairings tried in a test where all of them would be more."""
-_DECIMALS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +21,7 @@ class Cloud:
         x: One number a point.
         y: The other.
         cell: Number of the cell, from 0, that a point lies in.
-        points: ``cells`` correlates the cells' means, ``within cells`` what is left when these are
-            taken off; anything else the points themselves.
+        points: ``cells`` correlates the cells' means; anything else the points themselves.
     """
 
     x: Float[np.ndarray, " point"]
@@ -46,18 +44,14 @@ class Cloud:
         """Say what is correlated.
 
         Returns:
-            The points, their means by cell, or what is left without these.
+            The points, or their means by cell.
         """
-        if self.points not in {"cells", "within cells"}:
+        if self.points != "cells":
             return self.x, self.y
         counts = np.bincount(self.cell)
-        held = np.maximum(counts, 1)
-        means = [np.bincount(self.cell, weights=each) / held for each in (self.x, self.y)]
-        if self.points == "cells":
-            return means[0][counts > 0], means[1][counts > 0]
-        left = (self.x - means[0][self.cell], self.y - means[1][self.cell])
-        # what rounding makes of equal values must not decide their order
-        return left[0].round(_DECIMALS), left[1].round(_DECIMALS)
+        held = counts > 0
+        x, y = (np.bincount(self.cell, each)[held] / counts[held] for each in (self.x, self.y))
+        return x, y
 
     def rho(self) -> float:
         """Compute Spearman's rank correlation.

@@ -236,21 +236,6 @@ class TrainingPlan(ABC):
             if read is not None:
                 yield read
 
-    def stored(self, config: TrainConfig) -> TrainResult | None:
-        """Read a run that is no part of the plan, if it is there.
-
-        Args:
-            config: The run.
-
-        Returns:
-            The result of this very configuration; None if there is none.
-        """
-        folder = self.root / config.name
-        if not runs.is_finished(folder):
-            return None
-        result = TrainResult.load(folder)
-        return None if config.difference(result.config) else result
-
     def trained(self, config: TrainConfig) -> VariantNetwork:
         """Build a trained network.
 

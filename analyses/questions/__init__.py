@@ -12,7 +12,6 @@ NAMES = (
     "placement",
     "depth",
     "iterations",
-    "consequences",
     "price",
     "recover",
     "law",

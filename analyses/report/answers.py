@@ -23,7 +23,6 @@ BEARS_ON = {
     "placement": ("P1", "P2", "P15"),
     "depth": ("P11", "P15"),
     "iterations": ("P16",),
-    "consequences": ("P2", "P9", "P15"),
     "price": ("P2", "P9", "P15"),
     "recover": ("P2", "P3", "P11", "P12"),
     "law": ("P5", "P13"),

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from analyses import command, training_plan
-from analyses.questions import consequences, depth, iterations, placement, price
+from analyses.questions import depth, iterations, placement, price
 from analyses.training_plan import Setup, TrainingPlan, keep, keep_numbers, kept_numbers
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.training import runs
@@ -220,16 +220,12 @@ def _commanded(
 def test_quick_presets_ask_for_the_runs_of_the_command_line() -> None:
     """Names and configurations are those of `train --preset quick`, so that none is made twice."""
     papers = ("rotation", "translation", "scaling=-1:1")
-    turned = ("rotation=30", "rotation", "rotation=180")
     eight: dict[str, Any] = {"network": "mnist-deep", "steps": 940}
     deep = "c1 sl1 c3 sl3 c5 sl5"
     wanted = {
         placement: _commanded(*papers, variants="cnn c0 c1 dl1 sl1"),
         depth: _commanded("rotation", variants=f"cnn c0 {deep} dl1 dl3 dl5", **eight),
         iterations: _commanded("rotation", variants="c0 c0x2 dl1 dl1x2 sl1 sl1x2"),
-        consequences: _commanded(*turned, variants="cnn c1 sl1 c2 sl2")
-        + _commanded("translation", "scaling=-1:1", variants="cnn c1 sl1")
-        + _commanded("rotation", variants=f"cnn {deep}", **eight),
     }
     for question, configs in wanted.items():
         _same(question.PRESETS["quick"], configs)

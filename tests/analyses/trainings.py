@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analyses.questions import consequences, depth, iterations, placement
+from analyses.questions import depth, iterations, placement
 
-QUESTIONS = (consequences, placement, depth, iterations)
+QUESTIONS = (placement, depth, iterations)
 
 
 def assert_answered(question: ModuleType, frame: pd.DataFrame) -> None:
