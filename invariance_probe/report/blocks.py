@@ -13,10 +13,12 @@ class Cell(NamedTuple):
     Attributes:
         text: What is shown.
         key: What is sorted by, if that is a number; else empty.
+        answer: A word or two that stands above the text; empty if there is none.
     """
 
     text: str
     key: str
+    answer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import read_json, reading
 from invariance_probe.report import blocks, rules
 from invariance_probe.report.blocks import Cell, Drawing, Grid, Section
@@ -91,12 +92,17 @@ def section(folder: Path, number: int = 1) -> Section:
         Its part of the page.
 
     Raises:
-        InvalidInputError: If the folder cannot be read.
-    """  # noqa: DOC502  (raised by what is called)
+        InvalidInputError: If the folder cannot be read, or holds no row.
+    """
     from invariance_probe.report import explorer  # takes colours from matplotlib, slow to import
 
     about = read_config(folder / CONFIG)
     summary = read_csv(folder / SUMMARY, _SUMMARY, ("mean", *_ENDS))
+    if not len(summary):
+        raise InvalidInputError(
+            f"run folder {str(folder)!r} compares nothing, as its transforms all leave images as "
+            "they are; leave it out, or probe with others"
+        )
     shares = folder / RECOVERED
     with reading(folder / SUMMARY):
         families = list(dict.fromkeys(summary["transform"]))

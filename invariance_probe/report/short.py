@@ -20,12 +20,12 @@ UNITS = {"rotation": "°", "reflection": "°", "scaling": " times", "translation
 
 MOST_STRENGTHS = 6
 """Strengths of a family of transforms that its table has a column for."""
-_DOES = {"can live": "yes", "no warp": "proven no", "undecided": "undecided"}
+_DOES = {"can live": "yes", "no warp": "no, proven", "undecided": "undecided"}
 _DOES |= {"grid": "grid too coarse", "permutation": "no", "mixing": "no", "input": "no"}
 """Answers to: would a warp of the map do? By rule."""
 _ANSWERS = {
     Method.IDENTITY: "nothing undone",
-    Method.ORACLE: "map warped back",
+    Method.ORACLE: "map warped back exactly",
     Method.INPUT: "image warped back",
 }
 
@@ -60,7 +60,9 @@ def short(
         for family in families
     ]
     sentences = [
-        _where(family, found, judged) + _from_the_mildest(strengths[family]) for family in families
+        _where(family, found, judged, several=len(strengths[family]) > 1)
+        + _from_the_mildest(strengths[family])
+        for family in families
     ]
     if put_back is not None:
         sentences += _lost(put_back, moves_put_back)
@@ -112,8 +114,10 @@ def _where(
     family: str,
     found: dict[tuple[object, ...], rules.Residuals],
     judged: dict[tuple[object, ...], str],
+    *,
+    several: bool,
 ) -> str:
-    """At which layers a warp would do under a family, and how far off the nearest is."""
+    """At which layers a warp would do, by means over all strengths of a family."""
     here = {str(name): one for (f, name), one in found.items() if f == family}
     at = {rule: [n for n in here if judged[family, n] == rule] for rule in rules.VERDICTS}
     said = []
@@ -130,7 +134,9 @@ def _where(
         said.append(f"undecided at {', '.join(at['undecided'])}")
     if at["unknown"]:
         said.append(f"not measured at {', '.join(at['unknown'])}")
-    return f"{family.capitalize()}: {'; '.join(said)}."
+    # a single strength may be decided otherwise: the table has each
+    over = ", in the mean over its strengths" if several else ""
+    return f"{family.capitalize()}{over}: {'; '.join(said)}."
 
 
 def _from_the_mildest(strengths: dict[str, dict[str, rules.Residuals]]) -> str:
@@ -178,8 +184,8 @@ def _lost(put_back: pd.DataFrame, moves: Sequence[dict[str, Any]]) -> list[str]:
         best = warped.loc[warped["mean"].idxmax()]
         text = (
             f"Cost of {_named(family, moves)}: the answer is that of the upright image for "
-            f"{_share(back.iloc[0])} if the image is warped back; if the map is, for "
-            f"{_share(warped.iloc[0])} at {warped.iloc[0]['layer']}, and at best for "
+            f"{_share(back.iloc[0])} if the image is warped back; if the map is, by the exact inverse, "
+            f"for {_share(warped.iloc[0])} at {warped.iloc[0]['layer']}, and at best for "
             f"{_share(best)} at {best['layer']}"
         )
         nothing = by[str(Method.IDENTITY)]
@@ -230,9 +236,9 @@ def _grid(
     """Layers down; strengths, anchors, the proven bound and what is lost across."""
     here = {str(name): one for (f, name), one in found.items() if f == family}
     # a summary without its table knows no strengths
-    whole = [] if strengths else ["would a warp of the map do?"]
-    columns = ["layer", *(f"by {words}" for words in strengths), *whole]
-    columns += ["perfect layer", "chance", "proven: no warp leaves less"]
+    asked = strengths or {"": here}
+    columns = ["layer", *(f"by {words}" for words in strengths)]
+    columns += [] if strengths else ["would a warp of the map do?"]
     answers = pd.DataFrame()
     if put_back is not None:
         rows = put_back[(put_back["metric"] == "agreement") & (put_back["transform"] == family)]
@@ -240,28 +246,20 @@ def _grid(
     told = [m for m in _ANSWERS if (answers.get("method", pd.Series(dtype=str)) == m).any()]
     columns += [f"same answer: {_ANSWERS[method]}" for method in told]
     out = []
-    for name, one in here.items():
-        cells = [Cell(name, "")]
-        cells += [_verdict(column.get(name)) for column in strengths.values()]
-        cells += [_verdict(one) for _ in whole]
-        cells += [
-            _cell(one.of(method)) for method in (Method.FLOOR, Method.UNRELATED, Method.ANY_WARP)
-        ]
+    for name in here:
+        cells = [Cell(name, ""), *(_verdict(column.get(name)) for column in asked.values())]
         for method in told:
             row = answers[(answers["layer"] == name) & (answers["method"] == method)]
             shown = [(_share(each), float(each["mean"])) for _, each in row.iterrows()]
             cells += [Cell(text.replace(" [", "\n["), repr(mean)) for text, mean in shown] or [_NO]
         out.append(tuple(cells))
     note = (
-        "Would a warp of the map do, and what the best one found leaves: yes up to "
-        f"{rules.NEAR_FLOOR:g} times what a perfect layer would. 0 is perfect, 1 no better than "
-        "the channel means. Proven no: even a warp that nobody tried leaves more."
+        "Would a warp of the map do? Yes, where the best one found leaves at most "
+        f"{rules.NEAR_FLOOR:g} times what a perfect layer would; no, proven, where even a warp "
+        "that nobody tried leaves more. Below: what is left, 0 for a perfect map, 1 for one no "
+        f"better than the channel means{_chance(list(here.values()))}; then what a perfect layer "
+        "would leave, and what any warp is proven to leave at least."
     )
-    if strengths:
-        note += (
-            " Perfect layer, chance and the proven bound are means over all strengths, so that a "
-            "single one may leave less."
-        )
     if told:
         note += f" Same answer: after {_named(family, moves_put_back)}, share of {images} images."
     if Method.IDENTITY in told:
@@ -272,22 +270,28 @@ def _grid(
     return Grid(title=f"{family.capitalize()}", columns=tuple(columns), rows=tuple(out), note=note)
 
 
+def _chance(here: Sequence[rules.Residuals]) -> str:
+    """What unrelated images leave, in the words of a note."""
+    means = [one.of(Method.UNRELATED).mean for one in here]
+    known = [f"{mean:.2f}" for mean in sorted(means) if not math.isnan(mean)]
+    if not known:
+        return ""
+    return f", {' to '.join(dict.fromkeys((known[0], known[-1])))} for unrelated images"
+
+
 _NO = Cell("–", "")
 
 
-def _cell(estimate: rules.Estimate) -> Cell:
-    if math.isnan(estimate.mean):
-        return _NO
-    return Cell(str(estimate).replace(" [", "\n["), repr(estimate.mean))
-
-
 def _verdict(one: rules.Residuals | None) -> Cell:
-    """A rule's word over what the best warp leaves."""
+    """A rule's word over what the best warp leaves, and what that is judged by."""
     if one is None or math.isnan(one.of(Method.AFFINE).mean):
         return _NO
     affine, rule = one.of(Method.AFFINE), rules.rules_met(one)[0]
-    words = _DOES.get(rule, rules.VERDICTS[rule])
-    return Cell(f"{words}: {affine}".replace(" [", "\n["), repr(affine.mean))
+    lines = [f"left {affine}"]
+    for words, method in (("perfect layer", Method.FLOOR), ("proven ≥", Method.ANY_WARP)):
+        mean = one.of(method).mean
+        lines += [] if math.isnan(mean) else [f"{words} {mean:.2f}"]
+    return Cell("\n".join(lines), repr(affine.mean), _DOES.get(rule, rules.VERDICTS[rule]))
 
 
 def _strengths(tables: ProbeTables, family: str) -> dict[str, dict[str, rules.Residuals]]:

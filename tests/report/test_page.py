@@ -95,6 +95,15 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_run_that_compares_nothing_is_refused(tmp_path: Path) -> None:
+    """Identities alone give a saved run without a row, which is not damaged, and no page."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    run = ip.probe(network, torch.rand(2, 3, 24, 24), layers="0", transforms=Rotation(0))
+    run.save(tmp_path / "run")
+    with pytest.raises(InvalidInputError, match="compares nothing"):
+        report.page(report.find([tmp_path / "run"], report.SIGNS))
+
+
 def test_maps_put_back_are_reported_with_advice(tmp_path: Path) -> None:
     """A run of `recover` has its figures, tables of answers, and says where to warp."""
     torch.manual_seed(0)

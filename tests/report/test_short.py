@@ -22,7 +22,21 @@ def test_where_no_warp_does_the_image_is_the_place() -> None:
     assert "Nothing is proven" in made.points[-1]
     (grid,) = made.grids
     assert grid.columns[:3] == ("layer", "by ±30°", "by 90°")
-    assert grid.rows[0][1].text.startswith("no: 0.70")
+    cell = grid.rows[0][1]
+    assert cell.answer == "no"
+    assert cell.text.startswith("left 0.70")
+    assert cell.text.splitlines()[1:] == ["perfect layer 0.10"]
+
+
+def test_what_is_proven_is_told_from_what_is_left() -> None:
+    """A word says that it is proven, and the bound stands beside what the best warp leaves."""
+    tables = planted({**FAR, Method.ANY_WARP: [0.55, 0.6, 0.7, 0.6]}, moves=MOVES)
+    made = short(tables.summary(), tables, None, (), 4)
+    assert "in the mean over its strengths: no warp can at shallow, deep (proven)" in made.points[0]
+    cell = made.grids[0].rows[0][1]
+    assert cell.answer == "no, proven"
+    assert cell.text.splitlines()[0].startswith("left 0.70")
+    assert cell.text.splitlines()[-1].startswith("proven ≥ 0.6")
 
 
 def test_where_a_warp_does_the_layer_is_named() -> None:
@@ -42,7 +56,7 @@ def test_what_is_lost_is_said_where_it_was_measured() -> None:
     assert "a rotation by 90°" in cost
     mean = lost.set_index(["layer", "method", "metric"])["mean"]
     share = 100 * mean["shallow", "oracle", "agreement"]
-    assert f"if the map is, for {share:.0f} % [" in cost
+    assert f"if the map is, by the exact inverse, for {share:.0f} % [" in cost
     assert made.grids[0].columns[-1] == "same answer: image warped back"
 
 

@@ -30,6 +30,21 @@ document.querySelectorAll("table.sortable").forEach(function (table) {
     });
   });
 });
+// on a phone a wide figure is small: its reader may have it at a size to scroll in
+document.querySelectorAll("main section:not(.short) > figure").forEach(function (figure) {
+  const card = figure.querySelector(".card");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "larger";
+  button.textContent = "Larger";
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", function () {
+    const large = card.classList.toggle("large");
+    button.setAttribute("aria-pressed", String(large));
+    card.tabIndex = large ? 0 : -1;
+  });
+  figure.insertBefore(button, card);
+});
 window.addEventListener("beforeprint", function () {
   document.querySelectorAll("details").forEach(function (each) { each.open = true; });
 });
