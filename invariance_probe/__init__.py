@@ -2,7 +2,8 @@
 
 The public surface: transform the input (`Rotation`, `Scaling`, `Shear`, `Translation`,
 `Reflection`, `Affine`, `sweep`), list a model's layers (`list_layers`), measure (`probe`, which
-returns a `ProbeResult`), put re-aligned maps back and run the rest of the network (`recover`),
+returns a `ProbeResult`), put re-aligned maps back and run the rest of the network (`recover`), find
+what a network moves by itself and what that leaves (`audit`, which returns an `Audit`),
 align two maps at hand (`align`, which returns an `Alignment`, or, by a smooth warp, `align_flow`,
 which returns a `Flow`), or prove what no warp can beat (`any_warp_bound`, `certify`). `load_model`
 and `open_images` bring models and images in, `SpatialTransformer` is the module that a network
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `_HOME` says the same at run
         Translation,
         sweep,
     )
+    from invariance_probe.probing.audit import Audit, audit
     from invariance_probe.probing.options import ProbeOptions
     from invariance_probe.probing.probe import probe
     from invariance_probe.probing.readout import recover
@@ -46,6 +48,7 @@ __all__ = [
     "METHODS",
     "Affine",
     "Alignment",
+    "Audit",
     "CertificateOptions",
     "Flow",
     "InvalidInputError",
@@ -63,6 +66,7 @@ __all__ = [
     "align",
     "align_flow",
     "any_warp_bound",
+    "audit",
     "certify",
     "list_layers",
     "load_model",
@@ -84,6 +88,7 @@ _ROOMS = {
     "network.features": "list_layers",
     "network.models": "load_model",
     "plane.transforms": "Affine Reflection Rotation Scaling Shear Transform Translation sweep",
+    "probing.audit": "Audit audit",
     "probing.options": "ProbeOptions",
     "probing.probe": "probe",
     "probing.readout": "recover",

@@ -1,12 +1,12 @@
 """Where the cells of every map lie on the input: strides and offsets, measured.
 
 They are measured on a neutral copy of the model, in which all weights of a filter are equal and
-positive, normalisation is left out, and a mean stands for the maximum over a window, so that each
-receptive field is symmetric about its centre whatever was learnt, and weights of both signs cannot
-cancel. The copy is shown a bump on a constant ground, once raised and once lowered: the difference
-of the two answers is the bump as the map sees it, free of what bent activations add to both. Its
-centre of mass is where the cells say that the bump is. Three bumps, some way apart, give the
-stride, the offset and a check:
+positive, normalisation is left out, a mean stands for the maximum over a window and the identity
+for a warp that is predicted, so that each receptive field is symmetric about its centre whatever
+was learnt, and weights of both signs cannot cancel. The copy is shown a bump on a constant ground,
+once raised and once lowered: the difference of the two answers is the bump as the map sees it, free
+of what bent activations add to both. Its centre of mass is where the cells say that the bump is.
+Three bumps, some way apart, give the stride, the offset and a check:
 
 - what answers a bump must weigh the same wherever the bump is, or the border has cut it;
 - the centre must move in proportion, or the map does not follow the input evenly;
@@ -38,6 +38,7 @@ from torch.overrides import TorchFunctionMode
 from invariance_probe.network.copies import working_copy
 from invariance_probe.network.hooks import Key, run_hooked
 from invariance_probe.network.tokens import Grids, tokens_before
+from invariance_probe.plane import sampling
 
 _RESIDUE = 32
 """Canvases for the measurement of strides keep the input's size modulo this, so that a padding
@@ -325,7 +326,7 @@ def _answers(
             return hold(key, tensor) if tokens is None else None
 
         try:
-            with torch.no_grad(), _MeansForMaxima():
+            with torch.no_grad(), _Symmetric():
                 run_hooked(model, image, visit)
         except (RuntimeError, ValueError, AssertionError, IndexError):
             pass  # a head that insists on one size: the layers before it have answered
@@ -346,8 +347,11 @@ def _answers(
     }
 
 
-class _MeansForMaxima(TorchFunctionMode):
-    """Let a mean stand for every maximum over windows, in modules and in functions alike."""
+class _Symmetric(TorchFunctionMode):
+    """Let a mean stand for every maximum over windows, and the identity for every warp.
+
+    In modules and in functions alike. Where a warp is predicted, the neutral copy's is arbitrary.
+    """
 
     def __torch_function__(
         self,
@@ -360,7 +364,26 @@ class _MeansForMaxima(TorchFunctionMode):
         if func in {F.max_pool2d, torch.max_pool2d} and not named.get("return_indices"):
             named = {key: value for key, value in named.items() if key != "return_indices"}
             return _mean_pool(*args[:6], **named)  # type: ignore[arg-type]  # as they were given
+        if func is F.grid_sample:
+            named = {"image" if key == "input" else key: value for key, value in named.items()}
+            return _unmoved(*args, **named)  # type: ignore[arg-type]
         return func(*args, **named)
+
+
+def _unmoved(
+    image: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Read maps where they lie, at the size that was asked for, if it has their proportions."""
+    own = grid.dim() == 4 and grid.shape[1] * image.shape[3] == grid.shape[2] * image.shape[2]
+    if own:
+        rows = torch.eye(2, 3, dtype=grid.dtype, device=grid.device).expand(len(grid), 2, 3)
+        grid, align_corners = sampling.affine_grid(rows, *grid.shape[1:3]), False
+    # others hold several readings, such as the taps of a deformable convolution
+    return F.grid_sample(image, grid, mode, padding_mode, align_corners)
 
 
 def _mean_pool(

@@ -74,7 +74,129 @@ class Chunk:
         return sum(each.numel() * each.element_size() for each in maps)
 
 
-class ForwardPasses:
+class Inputs:
+    """What a model is given: images as they are and transformed, cropped and normalised.
+
+    Args:
+        source: The images.
+        moves: What is done to them.
+        options: How to measure.
+
+    Attributes:
+        canvas: Height and width of the images.
+        size: Height and width of what the model sees.
+        mean: Taken off the pixel values, by channel.
+        std: Divisor after that, by channel.
+        fill: Pixel values where content is missing, by channel.
+
+    Raises:
+        InvalidInputError: If the images and the options do not fit together.
+    """
+
+    def __init__(
+        self, source: ImageSource, moves: Sequence[Transform], options: ProbeOptions
+    ) -> None:
+        self.source, self.moves, self.options = source, moves, options
+        self.device, self.dtype = pick_device(options.device), options.real
+        first = source[0]
+        check_tensor(f"image {source.names[0]!r}", first, "channel", "height", "width")
+        if not first.numel():
+            raise InvalidInputError(f"images of shape {tuple(first.shape)} hold no pixel")
+        self.canvas = (first.shape[-2], first.shape[-1])
+        self.size = crop_size(options.crop, *self.canvas)
+        for move in moves:
+            # maps are blurred as far as content shrinks, and padded by as much
+            if float(torch.linalg.svdvals(move.matrix[:2, :2]).min()) * min(self.canvas) < 2:
+                raise InvalidInputError(
+                    f"{move!r} shrinks images of {self.canvas[0]} x {self.canvas[1]} pixels to "
+                    "less than two; use a weaker transform, or larger images"
+                )
+        channels = first.shape[0]
+        self.mean = self._by_channel("mean", options.mean, 0.0, channels)
+        self.std = self._by_channel("std", options.std, 1.0, channels)
+        self.fill = self._by_channel("fill", options.filled, 0.0, channels)
+        self.checks = torch.full((len(source),), -1)
+        index_from_centred = coordinates.index_from_centred(*self.size)
+        self._undo = torch.stack([
+            coordinates.theta_from_index_matrix(
+                index_from_centred @ move.matrix @ index_from_centred.inverse(), *self.size
+            )
+            for move in moves
+        ]).to(self.device)
+
+    def _by_channel(
+        self, name: str, values: float | Sequence[float] | None, default: float, channels: int
+    ) -> Tensor:
+        given = by_channel(default if values is None else values)
+        if len(given) not in {1, channels}:
+            raise InvalidInputError(
+                f"{name}={list(given)}: give one value, or one for each of the {channels} channels"
+            )
+        return torch.tensor(given, device=self.device, dtype=self.dtype).view(1, -1, 1, 1)
+
+    def inputs(
+        self, numbers: Sequence[int]
+    ) -> Float[Tensor, "view image colour crop_height crop_width"]:
+        """Make what the model is given.
+
+        Args:
+            numbers: Numbers of some images.
+
+        Returns:
+            These images, normalised: as they are, then under each transform.
+        """
+        return torch.stack(list(self._render(self._canvases(numbers), [_STAY, *self.moves])))
+
+    def returned(
+        self,
+        moved: Float[Tensor, "transform image colour crop_height crop_width"],
+        group: Sequence[int],
+    ) -> Float[Tensor, "transform image colour crop_height crop_width"]:
+        """Warp transformed images back, as a transformer of the input does that knows the motion.
+
+        Args:
+            moved: Images under some transforms.
+            group: Numbers of these transforms.
+
+        Returns:
+            The images, read by the sampler of the maps; what left the crop is lost.
+        """
+        undo = self._undo[list(group)].repeat_interleave(moved.shape[1], dim=0)
+        back = sampling.warp(moved.flatten(0, 1), undo, mode=self.options.search.mode)
+        return back.reshape(moved.shape)
+
+    def _render(self, canvases: Tensor, moves: Sequence[Transform]) -> Iterator[Tensor]:
+        """Transform canvases, cut the crop out, normalise."""
+        options, fill = self.options, self.fill.flatten().tolist()
+        matrices = [move.matrix for move in moves]
+        for moved in render(
+            canvases, matrices, crop=options.crop, fill=fill, antialias=options.antialias
+        ):
+            yield (moved - self.mean) / self.std
+
+    def _canvases(self, numbers: Sequence[int]) -> Tensor:
+        return torch.stack(list(map(self._load, numbers))).to(self.device, self.dtype)
+
+    def _load(self, number: int) -> Tensor:
+        """Read an image, which must be the same each time."""
+        image, name = self.source[number], self.source.names[number]
+        if tuple(image.shape[-2:]) != self.canvas:
+            raise InvalidInputError(
+                f"image {name!r} is {tuple(image.shape[-2:])} pixels, the first one {self.canvas}; "
+                "give images of one size"
+            )
+        flat = image.detach().cpu().contiguous().flatten().view(torch.uint8)
+        check = zlib.crc32(flat.numpy().data)
+        if int(self.checks[number]) not in {-1, check}:
+            raise InvalidInputError(
+                f"image {name!r} is another one than when it was first read; leave out random "
+                "augmentation, and files alone while a run goes on"
+            )
+        self.checks[number] = check
+        return image
+
+
+class ForwardPasses(Inputs):
     """Passes images, in a seeded order, through the model as they are and transformed.
 
     Args:
@@ -102,25 +224,8 @@ class ForwardPasses:
         keep: bool,
         whole: bool = False,
     ) -> None:
-        self.model, self.source, self.moves, self.options = model, source, moves, options
-        self.device, self.dtype = pick_device(options.device), options.real
-        first = source[0]
-        check_tensor(f"image {source.names[0]!r}", first, "channel", "height", "width")
-        if not first.numel():
-            raise InvalidInputError(f"images of shape {tuple(first.shape)} hold no pixel")
-        self.canvas = (first.shape[-2], first.shape[-1])
-        self.size = crop_size(options.crop, *self.canvas)
-        for move in moves:
-            # maps are blurred as far as content shrinks, and padded by as much
-            if float(torch.linalg.svdvals(move.matrix[:2, :2]).min()) * min(self.canvas) < 2:
-                raise InvalidInputError(
-                    f"{move!r} shrinks images of {self.canvas[0]} x {self.canvas[1]} pixels to "
-                    "less than two; use a weaker transform, or larger images"
-                )
-        channels = first.shape[0]
-        self.mean = self._by_channel("mean", options.mean, 0.0, channels)
-        self.std = self._by_channel("std", options.std, 1.0, channels)
-        self.fill = self._by_channel("fill", options.filled, 0.0, channels)
+        super().__init__(source, moves, options)
+        self.model, first = model, source[0]
         image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
         self.layers = self._find_layers(image, list(patterns))
         self._format = torch.contiguous_format if whole else self._quickest_format(image)
@@ -130,14 +235,6 @@ class ForwardPasses:
         self.filled = [filled_fraction(move.matrix, self.canvas, options.crop) for move in moves]
         self.shuffled = numpy_generator(options.seed, "order").permutation(len(source)).tolist()
         self.patterns = torch.full((len(source), duplicates.SIDE**2), torch.nan)
-        self.checks = torch.full((len(source),), -1)
-        index_from_centred = coordinates.index_from_centred(*self.size)
-        self._undo = torch.stack([
-            coordinates.theta_from_index_matrix(
-                index_from_centred @ move.matrix @ index_from_centred.inverse(), *self.size
-            )
-            for move in moves
-        ]).to(self.device)
         self._keep, self._room = keep, CACHE_BYTES
         self._kept: dict[int, Chunk] = {}
         self._originals: dict[int, dict[str, Tensor]] = {}
@@ -196,16 +293,6 @@ class ForwardPasses:
         return [
             before[i] if groups[before[i]] != groups[i] else None for i in range(len(self.order))
         ]
-
-    def _by_channel(
-        self, name: str, values: float | Sequence[float] | None, default: float, channels: int
-    ) -> Tensor:
-        given = by_channel(default if values is None else values)
-        if len(given) not in {1, channels}:
-            raise InvalidInputError(
-                f"{name}={list(given)}: give one value, or one for each of the {channels} channels"
-            )
-        return torch.tensor(given, device=self.device, dtype=self.dtype).view(1, -1, 1, 1)
 
     def _find_layers(self, image: Tensor, patterns: list[str]) -> list[features.Layer]:
         with features.forwarding(image):
@@ -421,37 +508,6 @@ class ForwardPasses:
             found.append(maps)
         return {name: torch.stack([maps[name] for maps in found]) for name in found[0]}
 
-    def inputs(
-        self, numbers: Sequence[int]
-    ) -> Float[Tensor, "view image colour crop_height crop_width"]:
-        """Make what the model is given.
-
-        Args:
-            numbers: Numbers of some images.
-
-        Returns:
-            These images, normalised: as they are, then under each transform.
-        """
-        return torch.stack(list(self._render(self._canvases(numbers), [_STAY, *self.moves])))
-
-    def returned(
-        self,
-        moved: Float[Tensor, "transform image colour crop_height crop_width"],
-        group: Sequence[int],
-    ) -> Float[Tensor, "transform image colour crop_height crop_width"]:
-        """Warp transformed images back, as a transformer of the input does that knows the motion.
-
-        Args:
-            moved: Images under some transforms.
-            group: Numbers of these transforms.
-
-        Returns:
-            The images, read by the sampler of the maps; what left the crop is lost.
-        """
-        undo = self._undo[list(group)].repeat_interleave(moved.shape[1], dim=0)
-        back = sampling.warp(moved.flatten(0, 1), undo, mode=self.options.search.mode)
-        return back.reshape(moved.shape)
-
     def _forward_views(self, images: Tensor, numbers: Sequence[int]) -> dict[str, Tensor]:
         """Tap all layers for several views of the same images; refuse what is not finite."""
         maps = self._forward(images.flatten(0, 1))
@@ -459,36 +515,6 @@ class ForwardPasses:
         return {
             name: each.reshape(*images.shape[:2], *each.shape[1:]) for name, each in maps.items()
         }
-
-    def _render(self, canvases: Tensor, moves: Sequence[Transform]) -> Iterator[Tensor]:
-        """Transform canvases, cut the crop out, normalise."""
-        options, fill = self.options, self.fill.flatten().tolist()
-        matrices = [move.matrix for move in moves]
-        for moved in render(
-            canvases, matrices, crop=options.crop, fill=fill, antialias=options.antialias
-        ):
-            yield (moved - self.mean) / self.std
-
-    def _canvases(self, numbers: Sequence[int]) -> Tensor:
-        return torch.stack(list(map(self._load, numbers))).to(self.device, self.dtype)
-
-    def _load(self, number: int) -> Tensor:
-        """Read an image, which must be the same each time."""
-        image, name = self.source[number], self.source.names[number]
-        if tuple(image.shape[-2:]) != self.canvas:
-            raise InvalidInputError(
-                f"image {name!r} is {tuple(image.shape[-2:])} pixels, the first one {self.canvas}; "
-                "give images of one size"
-            )
-        flat = image.detach().cpu().contiguous().flatten().view(torch.uint8)
-        check = zlib.crc32(flat.numpy().data)
-        if int(self.checks[number]) not in {-1, check}:
-            raise InvalidInputError(
-                f"image {name!r} is another one than when it was first read; leave out random "
-                "augmentation, and files alone while a run goes on"
-            )
-        self.checks[number] = check
-        return image
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
         """Tap all layers, in passes of at most the batch size."""
