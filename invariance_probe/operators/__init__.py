@@ -8,20 +8,42 @@ name                               what it does
 `rolled_back`                      that roll alone
 `DeformableConv2d`                 moves each tap by an offset that it predicts, versions 1 and 2
 `deformable_conv2d`                the same with offsets at hand
+`LogPolar`                         reads maps in coordinates where turns and scalings are shifts
+`PolarTransformer`                 and finds the origin in the image
+`DiscreteCanonicalizer`            turns the input to the one of a few poses that has least energy
+`ContinuousCanonicalizer`          turns the input by an angle that it predicts
+`pose_network`                     a small network that judges poses
+`TIPooling`                        pools a network's answers over moved copies of the input
+`InverseCompositionalTransformer`  looks again at what it has moved, and moves the original once
 =================================  ================================================================
 """
 
+from invariance_probe.operators.canonicalization import (
+    ContinuousCanonicalizer,
+    DiscreteCanonicalizer,
+    pose_network,
+)
 from invariance_probe.operators.deformable import DeformableConv2d, deformable_conv2d
+from invariance_probe.operators.inverse_compositional import InverseCompositionalTransformer
+from invariance_probe.operators.log_polar import LogPolar, PolarTransformer
 from invariance_probe.operators.roi_align import (
     RotatedRoIAlign,
     RotationInvariantRoIAlign,
     rolled_back,
 )
+from invariance_probe.operators.ti_pooling import TIPooling
 
 __all__ = [
+    "ContinuousCanonicalizer",
     "DeformableConv2d",
+    "DiscreteCanonicalizer",
+    "InverseCompositionalTransformer",
+    "LogPolar",
+    "PolarTransformer",
     "RotatedRoIAlign",
     "RotationInvariantRoIAlign",
+    "TIPooling",
     "deformable_conv2d",
+    "pose_network",
     "rolled_back",
 ]
