@@ -15,6 +15,11 @@ name                               what it does
 `pose_network`                     a small network that judges poses
 `TIPooling`                        pools a network's answers over moved copies of the input
 `InverseCompositionalTransformer`  looks again at what it has moved, and moves the original once
+`EgoWarp`                          brings a bird's-eye map to where the vehicle is now
+`EgoAlignment`                     does so before an encoder, or after it
+`Steerer`                          turns descriptors by exp(angle A), one generator for all angles
+`fit_steerer`                      finds the generator from a few angles
+`fit_matrix`                       finds a matrix for one transform
 =================================  ================================================================
 """
 
@@ -24,6 +29,7 @@ from invariance_probe.operators.canonicalization import (
     pose_network,
 )
 from invariance_probe.operators.deformable import DeformableConv2d, deformable_conv2d
+from invariance_probe.operators.ego_motion import EgoAlignment, EgoWarp
 from invariance_probe.operators.inverse_compositional import InverseCompositionalTransformer
 from invariance_probe.operators.log_polar import LogPolar, PolarTransformer
 from invariance_probe.operators.roi_align import (
@@ -31,19 +37,25 @@ from invariance_probe.operators.roi_align import (
     RotationInvariantRoIAlign,
     rolled_back,
 )
+from invariance_probe.operators.steerers import Steerer, fit_matrix, fit_steerer
 from invariance_probe.operators.ti_pooling import TIPooling
 
 __all__ = [
     "ContinuousCanonicalizer",
     "DeformableConv2d",
     "DiscreteCanonicalizer",
+    "EgoAlignment",
+    "EgoWarp",
     "InverseCompositionalTransformer",
     "LogPolar",
     "PolarTransformer",
     "RotatedRoIAlign",
     "RotationInvariantRoIAlign",
+    "Steerer",
     "TIPooling",
     "deformable_conv2d",
+    "fit_matrix",
+    "fit_steerer",
     "pose_network",
     "rolled_back",
 ]
