@@ -13,6 +13,7 @@ name                               what it does
 `DiscreteCanonicalizer`            turns the input to the one of a few poses that has least energy
 `ContinuousCanonicalizer`          turns the input by an angle that it predicts
 `pose_network`                     a small network that judges poses
+`LatentCanonicalizer`              undoes predicted local scalings of the input and of maps
 `TIPooling`                        pools a network's answers over moved copies of the input
 `InverseCompositionalTransformer`  looks again at what it has moved, and moves the original once
 `EgoWarp`                          brings a bird's-eye map to where the vehicle is now
@@ -31,6 +32,7 @@ from invariance_probe.operators.canonicalization import (
 from invariance_probe.operators.deformable import DeformableConv2d, deformable_conv2d
 from invariance_probe.operators.ego_motion import EgoAlignment, EgoWarp
 from invariance_probe.operators.inverse_compositional import InverseCompositionalTransformer
+from invariance_probe.operators.latent_canonicalization import LatentCanonicalizer
 from invariance_probe.operators.log_polar import LogPolar, PolarTransformer
 from invariance_probe.operators.roi_align import (
     RotatedRoIAlign,
@@ -47,6 +49,7 @@ __all__ = [
     "EgoAlignment",
     "EgoWarp",
     "InverseCompositionalTransformer",
+    "LatentCanonicalizer",
     "LogPolar",
     "PolarTransformer",
     "RotatedRoIAlign",

@@ -62,16 +62,17 @@ class Canonicalizer(nn.Module, ABC):
             >>> torch.allclose(answer, canonicalizer(ip.Rotation(90)(images)), atol=1e-4)
             True
         """
-        return self.network(self.canonical(images))  # type: ignore[no-any-return]  # (a module)
+        answer: Tensor = self.network(self.canonical(images))
+        return answer
 
 
 class DiscreteCanonicalizer(Canonicalizer):
     """Of a few orientations choose the one of least energy.
 
-    Kaba et al., "Equivariance with learned canonicalization functions" (2023), section 3.1 (the
-    canonical pose as a minimiser); Mondal et al., "Equivariant adaptation of large pretrained
-    models" (2023), sections 3.2 (the prior) and 4. To the energy passes the gradient of a soft
-    choice, straight through the hard one.
+    Kaba et al., "Equivariance with learned canonicalization functions" (2023), the optimization
+    approach, in which the canonical pose minimises an energy; Mondal et al., "Equivariant
+    adaptation of large pretrained models" (2023), whose prior is `prior_loss`. To the energy passes
+    the gradient of a soft choice, straight through the hard one.
 
     Known answer: exact invariance at quarter turns of square images, for any energy and network. At
     the other orientations, where images are interpolated, and between them, it is as good as the
@@ -201,8 +202,8 @@ class DiscreteCanonicalizer(Canonicalizer):
     def prior_loss(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, ""]:
         """Judge how surprising the upright pose is, for training on upright images.
 
-        Mondal et al. (2023), section 3.2: without it any pose may become the canonical one, also
-        one that a pretrained network has never seen.
+        Mondal et al. (2023), prior regularization: without it any pose may become the canonical
+        one, also one that a pretrained network has never seen.
 
         Args:
             images: Square images, as upright as those the network was trained on.
@@ -221,11 +222,10 @@ class DiscreteCanonicalizer(Canonicalizer):
 class ContinuousCanonicalizer(Canonicalizer):
     """Turn images by an angle that a small network predicts.
 
-    Kaba et al. (2023), section 3 (a direct prediction), and Mondal et al. (2023), section 3.1. A
-    direction that is predicted by an equivariant network turns with the image; here any network is
-    made so at quarter turns, by the mean of its predictions over the four of them, each turned
-    along (Puny et al., "Frame averaging for invariant and equivariant network design", 2022,
-    section 2.1).
+    Kaba et al. (2023), the direct approach, and Mondal et al. (2023). A direction that is predicted
+    by an equivariant network turns with the image; here any network is made so at quarter turns, by
+    the mean of its predictions over the four of them, each turned along (Puny et al., "Frame
+    averaging for invariant and equivariant network design", 2022, section 2.1).
 
     Known answer: invariance at quarter turns of square images, to rounding, for any predictor and
     network; at all angles, to the floor of interpolation, if the predictor turns with the image.

@@ -16,8 +16,8 @@ class EgoWarp(nn.Module):
     """Warp an earlier bird's-eye map by the known motion of the vehicle since.
 
     Huang and Huang, "BEVDet4D: exploit temporal cues in multi-camera 3D object detection" (2022),
-    section 3.2; Li et al., "BEVFormer: learning bird's-eye-view representation from multi-camera
-    images via spatiotemporal transformers" (2022), section 3.4.
+    its spatial alignment; Li et al., "BEVFormer: learning bird's-eye-view representation from
+    multi-camera images via spatiotemporal transformers" (2022), section 3.4.
 
     Convention:
         Motions are those of the vehicle, in metres, in the axes of the earlier map: x to the right,
@@ -188,7 +188,6 @@ class EgoAlignment(nn.Module):
             >>> aligned(torch.rand(1, 1, 41, 41), motion).shape
             torch.Size([1, 8, 21, 21])
         """
-        if self.at == "input":
-            return self.encoder(self.warp(grids, ego_motions))  # type: ignore[no-any-return]  # (a module)
-        warped: Tensor = self.warp(self.encoder(grids), ego_motions)
-        return warped
+        before = self.at == "input"
+        encoded: Tensor = self.encoder(self.warp(grids, ego_motions) if before else grids)
+        return encoded if before else self.warp(encoded, ego_motions)  # type: ignore[no-any-return]

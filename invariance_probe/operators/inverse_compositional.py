@@ -13,10 +13,10 @@ MOST_STEPS = 100
 class InverseCompositionalTransformer(SpatialTransformer):
     """Predict a motion, look at the input without it, predict what is left, and so on.
 
-    Lin and Lucey, "Inverse compositional spatial transformer networks" (2017), section 4: one
-    localizer serves all steps, poses are composed, and each step reads the original, so that the
-    blur of interpolation does not add up (claim P16). In `invariance_probe`'s trainings it is the
-    variant ``c0xNs``, for N steps.
+    Lin and Lucey, "Inverse compositional spatial transformer networks" (2017), where it is
+    recurrent: one localizer serves all steps, poses are composed, and each step reads the original,
+    so that the blur of interpolation does not add up (claim P16). In `invariance_probe`'s trainings
+    it is the variant ``c0xNs``, for N steps.
 
     Known answer: with a localizer that undoes half of what is left, n steps leave one part in 2^n.
 

@@ -17,9 +17,9 @@ MOST_CELLS = 10**4
 class LogPolar(nn.Module):
     """Read maps along rays: a row is a direction, a column a distance from the origin.
 
-    Esteves et al., "Polar transformer networks" (2018), section 3.2. Row i looks
-    ``360 i / angles`` degrees counter-clockwise from the right; the distances grow by equal factors
-    from `smallest` to `largest`.
+    Esteves et al., "Polar transformer networks" (2018), section "Polar transformer module". Row i
+    looks ``360 i / angles`` degrees counter-clockwise from the right; the distances grow by equal
+    factors from `smallest` to `largest`.
 
     Known answer: a turn about the origin shifts the rows, round and round, a scaling the columns,
     by what `shift` says.
@@ -30,7 +30,8 @@ class LogPolar(nn.Module):
         largest: Distance, in cells of the map.
         smallest: Distance, in cells of the map.
         wrapped: So many directions of the other end are repeated above the first row and below the
-            last, so that convolutions that follow meet no border there (section 3.4 of the paper).
+            last, so that convolutions that follow meet no border there (the paper's section
+            "Wrap-around padding").
 
     Raises:
         InvalidInputError: If a number is no positive whole one, or the distances do not grow.
@@ -115,8 +116,8 @@ class LogPolar(nn.Module):
 class PolarTransformer(nn.Module):
     """Find the origin in the image, and read log-polar coordinates about it.
 
-    Esteves et al. (2018), sections 3.2 and 3.3: the origin is the centroid of a heatmap that a
-    convolutional network predicts, which follows shifts because the network does.
+    Esteves et al. (2018), section "Polar origin predictor": the origin is the centroid of a heatmap
+    that a convolutional network predicts, which follows shifts because the network does.
 
     Known answer: with a heatmap that follows the content (the image itself), shifts by whole cells
     leave what is returned as it was, as long as nothing reaches the border.

@@ -22,10 +22,11 @@ class RotatedRoIAlign(nn.Module):
     """Read boxes of any orientation from maps, each at the same size and upright.
 
     He et al., "Mask R-CNN" (2017), section 3 (RoIAlign); for rotated boxes Ding et al., "Learning
-    RoI Transformer for oriented object detection in aerial images" (2019), section 3.3. Each bin is
-    the mean of `sampling_ratio` squared bilinear readings at the centres of its equal parts; beyond
-    one cell outside of the map 0 is read, as in torchvision's ``roi_align`` with ``aligned=True``,
-    whose numbers these are for boxes of angle 0.
+    RoI Transformer for oriented object detection in aerial images" (2019), rotated position
+    sensitive RoI align, here with all channels in every bin. Each bin is the mean of
+    `sampling_ratio` squared bilinear readings at the centres of its equal parts; beyond one cell
+    outside of the map 0 is read, as in torchvision's ``roi_align`` with ``aligned=True``, whose
+    numbers these are for boxes of angle 0.
 
     Convention:
         A box is (x, y, width, height, degrees) in pixels of the input: the image reaches from 0 to
@@ -143,7 +144,7 @@ class RotationInvariantRoIAlign(RotatedRoIAlign):
     """Read rotated boxes from a network of orientations, whose channels are rolled back as well.
 
     Han et al., "ReDet: a rotation-equivariant detector for aerial object detection" (2021), section
-    3.3 (RiRoIAlign).
+    "Rotation-invariant RoI Align".
 
     Known answer: from a network over C4 (`invariance_probe.controls.c4_network`), what is pooled
     from a turned image equals that of the upright one at quarter turns, where `RotatedRoIAlign`
@@ -219,8 +220,8 @@ def rolled_back(
 ) -> Float[Tensor, "box channel *cells"]:
     """Undo what a turn of the content does to orientation channels.
 
-    Han et al. (2021), section 3.3: a cyclic shift of the channels by whole orientations; between
-    two of them linear interpolation, which is exact for no network but the best that is known.
+    Han et al. (2021), orientation alignment: a cyclic shift of the channels by whole orientations;
+    between two of them linear interpolation.
 
     Args:
         features: Channel ``field * orientations + e`` shows orientation e of a field.

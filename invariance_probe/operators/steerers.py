@@ -20,8 +20,9 @@ _NEAREST = 1e-6
 class Steerer(nn.Module):
     """One generator A for all angles: a turn by an angle multiplies descriptors by exp(angle A).
 
-    Bökman et al., "Steerers: a framework for rotation equivariant keypoint descriptors" (2024),
-    section 4.2 (the generator) and 4.3 (fitted to descriptors, or trained along with them).
+    Bökman et al., "Steerers: a framework for rotation equivariant keypoint descriptors" (2024):
+    steerers of SO(2); `fit_steerer` is the paper's setting A, in which descriptors stay as they
+    are, and the generator, a parameter, can be trained along with them as in its setting B.
 
     Known answer: `fit_steerer` recovers a generator that was planted. No real generator turns the
     channels of a C4 network by a quarter: the part of them that changes its sign there has no

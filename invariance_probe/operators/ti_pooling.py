@@ -15,7 +15,7 @@ class TIPooling(nn.Module):
     """Run a network on copies of its input, and take the maximum (or mean) of each feature.
 
     Laptev et al., "TI-pooling: transformation-invariant pooling for feature learning in
-    convolutional neural networks" (2016), section 3.2: the maximum. The mean is averaging over the
+    convolutional neural networks" (2016): the maximum. The mean is averaging over the
     group, as in Puny et al., "Frame averaging for invariant and equivariant network design" (2022),
     section 2.1.
 
