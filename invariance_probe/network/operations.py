@@ -84,6 +84,7 @@ class Sampling:
         operation: Which one.
         acts_on: What it read.
         read_size: Height and width of that, in cells.
+        count: How many maps of that size it read from.
         times: How often the same was read, as by a deformable convolution tap by tap.
         positions: Where each output position read from, normalised, their mean where `times` is
             above 1; (part, height, width, 2), float64. None of a volume.
@@ -94,6 +95,7 @@ class Sampling:
     operation: Operation
     acts_on: ActsOn
     read_size: tuple[int, int]
+    count: int
     times: int
     positions: Float[Tensor, "part height width 2"] | None
     returned: Tensor
@@ -372,7 +374,8 @@ class Watch(TorchDispatchMode):
         sampling = Sampling(
             operation=operation,
             acts_on=ActsOn.MAP if flow.mapped else ActsOn.INPUT,
-            read_size=tuple(maps.shape[-2:]),
+            read_size=(maps.shape[-2], maps.shape[-1]),
+            count=len(maps),
             times=0,
             positions=None,
             returned=maps,

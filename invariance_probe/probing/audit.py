@@ -260,7 +260,9 @@ def audit(
         for number in range(len(source)):
             found.look(number)
             bar.advance(1)
-    met = found.moving()
+        met = found.moving()
+        if met and not found.batches():
+            options = options.replace(batch_size=1)
     staged = Staged(model, [each.operation for each in met])
     rows, grids = [], []
     if met:
@@ -515,7 +517,7 @@ def _sentence(rows: pd.DataFrame) -> str:
         if not math.isnan(mean["slope"]):
             spread = f", spread {mean['spread']:.2g}{_UNITS[str(family)]}"
             spread = "" if math.isnan(mean["spread"]) else spread
-            share = f"undoes {100 * mean["slope"]:.0f} % (slope {mean['slope']:.2f}{spread})"
+            share = f"undoes {100 * mean['slope']:.0f} % (slope {mean['slope']:.2f}{spread})"
             said += f" Of a {family} it {share}."
         parts = [
             f"{words} {mean[column]:.2f}"

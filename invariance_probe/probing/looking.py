@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from invariance_probe.errors import InvalidInputError
 from invariance_probe.network import features
 from invariance_probe.network.operations import (
     ActsOn,
@@ -179,6 +180,22 @@ class Looking:
             for operation in boxes & seen.keys():
                 met, held = self._met[operation], upright[operation].returned
                 met.compare(number, view, held, seen[operation].returned, True)
+
+    def batches(self) -> bool:
+        """Say whether images may pass together.
+
+        Returns:
+            Whether two at once are read at once as well, and not one after the other.
+        """
+        view = self._inputs.inputs([0])[0]
+        alone = self._pass(view)
+        try:
+            both = self._pass(torch.cat([view, view]))
+        except InvalidInputError:  # a network for one image at a time
+            return False
+        return {key: 2 * each.count for key, each in alone.items()} == {
+            key: each.count for key, each in both.items()
+        }
 
     def _pass(self, images: Tensor) -> dict[Operation, Sampling]:
         with features.forwarding(images):
