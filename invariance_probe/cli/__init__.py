@@ -1,4 +1,4 @@
-"""The command line: ``invariance-probe layers | probe | demo | train | report``.
+"""The command line: ``invariance-probe layers | probe | audit | demo | train | report``.
 
 What a command computes with is imported when it is asked for, so that help comes at once, and that
 Ctrl-C meanwhile ends in a line.
@@ -20,6 +20,8 @@ DESCRIPTION = (
 COMMANDS = {
     "layers": "List the layers of a model: names, shapes, stride and offset against the input.",
     "probe": "Measure how far a spatial warp re-aligns a model's maps, and write a run folder.",
+    "audit": "Find what a model moves by itself, how much of a transform that undoes, and what it "
+    "leaves.",
     "demo": "Probe EfficientNet-Lite0 at six depths on photographs: what is left, why, what it "
     "costs.",
     "train": "Train the papers' networks with a spatial transformer, and measure error and pose.",
@@ -79,6 +81,7 @@ def load(name: str) -> Any:
     return {
         "layers": probing.LayersCommand,
         "probe": probing.ProbeCommand,
+        "audit": probing.AuditCommand,
         "demo": probing.DemoCommand,
     }[name]
 

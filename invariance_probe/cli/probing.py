@@ -1,5 +1,6 @@
-"""The commands ``layers``, ``probe`` and ``demo``."""
+"""The commands ``layers``, ``probe``, ``audit`` and ``demo``."""
 
+import json
 import math
 import sys
 from contextlib import suppress
@@ -18,12 +19,13 @@ from invariance_probe.data.pictures import ImageFiles, find_files, open_images, 
 from invariance_probe.engines import EngineOptions
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer
-from invariance_probe.files import UNFINISHED
+from invariance_probe.files import UNFINISHED, check_out
 from invariance_probe.network import features
 from invariance_probe.network.models import LITE_CROPS, LoadedModel, load_model
 from invariance_probe.network.sizes import USUAL, find_image, input_channels
 from invariance_probe.plane.rendering import rotating_canvas
 from invariance_probe.plane.transforms import Rotation, Transform, sweep
+from invariance_probe.probing.audit import audit
 from invariance_probe.probing.journal import check_run_folder
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
@@ -120,17 +122,9 @@ class LayersCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeCommand:
-    """Measure how far a spatial warp re-aligns a model's maps, and write a run folder."""
+class _Measuring:
+    """What a model is measured with: images, transforms, options."""
 
-    layers: Annotated[
-        Words,
-        tyro.conf.arg(
-            help="Names or patterns of layers, parted by spaces or commas, see `invariance-probe "
-            "layers` (default: "
-            f"{' '.join(DEMO_LAYERS)} of EfficientNet-Lite; other models need it)."
-        ),
-    ] = ()
     model: ModelName = "efficientnet-lite0"
     weights: Weights = None
     images: Images = "photographs"
@@ -142,14 +136,6 @@ class ProbeCommand:
             f"{' '.join(COMMON_TRANSFORMS)})."
         ),
     ] = ()
-    explain: Annotated[
-        bool,
-        tyro.conf.arg(
-            help="Split what the oracle warp leaves into its parts: repaired by another warp, by "
-            "permuting or mixing channels, interpolation, the rest; and certify what no warp can "
-            "repair. Needs two images or more."
-        ),
-    ] = False
     canvas: Annotated[
         int | None,
         tyro.conf.arg(
@@ -179,36 +165,12 @@ class ProbeCommand:
     progress: ShowProgress = True
     # without a name its options have no prefix, and what it refuses is one line of ours
     options: Annotated[ProbeOptions, tyro.conf.arg(name="")] = field(default_factory=ProbeOptions)
-    engine: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
 
-    def run(self) -> None:
-        """Probe, save and print."""
-        out = check_run_folder(self.out or _new_folder(self.model))
+    @property
+    def moves(self) -> list[Transform]:
+        """What is done to the images."""
         words = _flat(self.transform) or COMMON_TRANSFORMS
-        moves = [move for text in words for move in parse_transform(text)]
-        if not self.layers and self.model not in LITE_CROPS:
-            raise InvalidInputError(
-                f"which layers of {self.model!r}? name them with --layers; "
-                f"`invariance-probe layers --model {self.model}` lists them"
-            )
-        model, images, options = self.opened()
-        try:
-            result = probe(
-                model.module,
-                images,
-                layers=_flat(self.layers) or DEMO_LAYERS,
-                transforms=moves,
-                options=options,
-                out=out,
-                progress=self.progress,
-                name=self.model,
-                engine=self.engine.chosen,
-            )
-        except KeyboardInterrupt as error:
-            kept = (out / UNFINISHED).is_dir()
-            way = f"the same command with --out {out} goes on" if kept else "nothing was written"
-            raise KeyboardInterrupt(way) from error
-        console.report(result, out, as_json=self.json)
+        return [move for text in words for move in parse_transform(text)]
 
     def opened(self) -> tuple[LoadedModel, ImageFiles, ProbeOptions]:
         """Load the model and the images; images that cannot be read are named if left out.
@@ -244,13 +206,97 @@ class ProbeCommand:
     def _options_for(self, model: LoadedModel, channels: int) -> ProbeOptions:
         """What was asked for, completed by what the model was trained with."""
         options = self.options
-        if self.explain:
-            options = options.replace(methods=(*options.methods, *EXPLAINING_METHODS))
         if options.mean is None:
             options = options.replace(mean=_fitting(model.mean, channels))
         if options.std is None:
             options = options.replace(std=_fitting(model.std, channels))
         return options
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeCommand(_Measuring):
+    """Measure how far a spatial warp re-aligns a model's maps, and write a run folder."""
+
+    layers: Annotated[
+        Words,
+        tyro.conf.arg(
+            help="Names or patterns of layers, parted by spaces or commas, see `invariance-probe "
+            "layers` (default: "
+            f"{' '.join(DEMO_LAYERS)} of EfficientNet-Lite; other models need it)."
+        ),
+    ] = ()
+    explain: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Split what the oracle warp leaves into its parts: repaired by another warp, by "
+            "permuting or mixing channels, interpolation, the rest; and certify what no warp can "
+            "repair. Needs two images or more."
+        ),
+    ] = False
+    engine: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
+
+    def run(self) -> None:
+        """Probe, save and print."""
+        out = check_run_folder(self.out or _new_folder(self.model))
+        moves = self.moves
+        if not self.layers and self.model not in LITE_CROPS:
+            raise InvalidInputError(
+                f"which layers of {self.model!r}? name them with --layers; "
+                f"`invariance-probe layers --model {self.model}` lists them"
+            )
+        model, images, options = self.opened()
+        try:
+            result = probe(
+                model.module,
+                images,
+                layers=_flat(self.layers) or DEMO_LAYERS,
+                transforms=moves,
+                options=options,
+                out=out,
+                progress=self.progress,
+                name=self.model,
+                engine=self.engine.chosen,
+            )
+        except KeyboardInterrupt as error:
+            kept = (out / UNFINISHED).is_dir()
+            way = f"the same command with --out {out} goes on" if kept else "nothing was written"
+            raise KeyboardInterrupt(way) from error
+        console.report(result, out, as_json=self.json)
+
+    def _options_for(self, model: LoadedModel, channels: int) -> ProbeOptions:
+        options = super()._options_for(model, channels)
+        if self.explain:
+            options = options.replace(methods=(*options.methods, *EXPLAINING_METHODS))
+        return options
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCommand(_Measuring):
+    """Find what a model moves by itself, how much of a transform that undoes, and what it leaves.
+
+    Writes frame.csv, grids.png and grids.svg; the methods are its own.
+    """
+
+    def run(self) -> None:
+        """Audit, save and print."""
+        out = check_out(self.out or _new_folder(self.model))
+        assert out is not None
+        moves = self.moves
+        model, images, options = self.opened()
+        found = audit(
+            model.module,
+            images,
+            transforms=moves,
+            options=options,
+            progress=self.progress,
+            name=self.model,
+        )
+        found.save(out)
+        if self.json:
+            rows = json.loads(found.frame().to_json(orient="records"))
+            print(json.dumps({"out": str(out), "frame": rows, "notes": dict(found.notes)}))
+        else:
+            print(f"{found}\nFolder: {out}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,8 @@ class Audit:
             variance unexplained: ``left`` by its own warp, in what it returns, with an interval
             ``left_low`` to ``left_high``; ``left_best`` by the best affine warp of what it reads;
             ``left_input``, where it stands, by a perfect transformer of the input; ``floor`` of a
-            perfect layer where it reads. ``images`` counts those seen, ``number`` is that of the
+            perfect layer where it reads. Maps that are both read between their cells are both
+            blurred, so that ``left`` may be below the floor, and below ``left_best``. ``images`` counts those seen, ``number`` is that of the
             layers in `staged`; ``outcome`` is ``measured``, or says what is not and why.
 
         Example:
@@ -514,26 +515,28 @@ def _sentence(rows: pd.DataFrame) -> str:
     moved = rows[rows["slope"].notna() | rows["left"].notna() | rows["left_best"].notna()]
     for family, each in moved.groupby("transform", sort=False):
         mean = each[["slope", "spread", "left", "left_best", "left_input", "floor"]].mean()
+        words = []
         if not math.isnan(mean["slope"]):
             spread = f", spread {mean['spread']:.2g}{_UNITS[str(family)]}"
             spread = "" if math.isnan(mean["spread"]) else spread
-            share = f"undoes {100 * mean['slope']:.0f} % (slope {mean['slope']:.2f}{spread})"
-            said += f" Of a {family} it {share}."
-        parts = [
-            f"{words} {mean[column]:.2f}"
-            for column, words in _LEFT.items()
+            slope = round(mean["slope"], 2) + 0.0  # and no -0.00
+            words.append(f"undoes {100 * slope:.0f} % (slope {slope:.2f}{spread})")
+        if not math.isnan(mean["left"]):
+            words.append(f"leaves {mean['left']:.2f} of the variance")
+        beside = [
+            f"{other} {mean[column]:.2f}"
+            for column, other in _BESIDE.items()
             if not math.isnan(mean[column])
         ]
-        if parts:
-            said += f" Of the variance are left after a {family}: {', '.join(parts)}."
+        said += f" Of a {family} it {' and '.join(words)}" if words else f" After a {family}"
+        said += f"; left by {', by '.join(beside)}." if beside else "."
     reasons = dict.fromkeys(why for each in rows["outcome"] for why in each.split("; "))
     told = [why for why in reasons if why != MEASURED]
     return said + (f" Not all was measured: {'; '.join(told)}." if told else "")
 
 
-_LEFT = {
-    "left": "by its own warp",
-    "left_best": "by the best affine warp of what it reads",
-    "left_input": "by a perfect warp of the input",
-    "floor": "by a perfect layer",
+_BESIDE = {
+    "left_best": "the best affine warp of what it reads",
+    "left_input": "a perfect warp of the input",
+    "floor": "a perfect layer",
 }

@@ -9,12 +9,14 @@ import seaborn as sns
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from invariance_probe.results.maps import ON_ANY_GROUND
 from invariance_probe.results.style import Figure, figure_style
 
 _LINES = 9
 """Lines of a grid that are drawn along each axis: more would hide the image."""
 _PARTS = 12
 """Boxes that are drawn."""
+_SMALL = {"axes.titlesize": 10, "axes.labelsize": 10}
 _SIDE = 2.2
 """Of a picture, in inches."""
 
@@ -50,7 +52,7 @@ def plot(
     Returns:
         The figure.
     """
-    with figure_style(), mpl.rc_context({"axes.titlesize": 10, "axes.labelsize": 10}):
+    with figure_style(), mpl.rc_context(ON_ANY_GROUND | _SMALL):
         size = (_SIDE * len(pictures) + 0.4, _SIDE * max(1, len(rows)) + 0.4)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(max(1, len(rows)), len(pictures), squeeze=False)
@@ -71,7 +73,7 @@ def plot(
                     ax.set_ylabel(rows[down].title)
             # a grid may reach beyond the image, but the picture stays what is looked at
             height, width = picture.shape[:2]
-            pad = 0.15
+            pad = 0.22  # what is turned by 45 degrees reaches so far
             ax.set_xlim(-0.5 - pad * width, width * (1 + pad) - 0.5)
             ax.set_ylim(height * (1 + pad) - 0.5, -0.5 - pad * height)
             sns.despine(ax=ax, left=True, bottom=True)
@@ -87,11 +89,16 @@ def _draw(ax: Axes, positions: Float[np.ndarray, "part height width 2"] | None) 
     colours = sns.color_palette("colorblind", min(parts, _PARTS))
     for part, colour in zip(positions, colours, strict=False):
         most = _LINES if parts == 1 else 2
-        rows = np.unique(np.linspace(0, height - 1, min(most, height)).round().astype(int))
-        columns = np.unique(np.linspace(0, width - 1, min(most, width)).round().astype(int))
+        rows, columns = _evenly(height, most), _evenly(width, most)
         lines = [part[row] for row in rows] + [part[:, column] for column in columns]
         for line in lines:
             # light around dark is seen on any picture
             ax.plot(*line.T, color="white", linewidth=2.2, alpha=0.6)
             ax.plot(*line.T, color=colour, linewidth=1.0)
         ax.plot(*part[0, 0], "o", color=colour, markeredgecolor="white", markersize=5)
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """At most so many of some lines, at equal distances but for the last."""
+    step = max(1, -(-(count - 1) // (most - 1)))
+    return sorted({*range(0, count, step), count - 1})

@@ -41,7 +41,7 @@ def plot_maps(tables: ProbeTables) -> Figure:
     across = 2 + blocks * (len(tables.strips[0].maps) + 1 + _GAP)
     rows = [(layer, image) for layer in layers for image in images]
     size = (_CELL * across + 0.8, (_CELL * len(rows) + 1.6) * len(numbers))
-    with mpl.rc_context(_ON_ANY_GROUND):
+    with mpl.rc_context(ON_ANY_GROUND):
         figure = Figure(figsize=size, layout="constrained")
         # one panel holds all pictures: a panel each would take ten times as long
         panels = figure.subplots(len(numbers), 1, squeeze=False)[:, 0]
@@ -67,7 +67,7 @@ def plot_maps(tables: ProbeTables) -> Figure:
 
 _GAP = 0.25
 """Room for the name of a channel, in cells."""
-_ON_ANY_GROUND: dict[Any, Any] = dict.fromkeys(
+ON_ANY_GROUND: dict[Any, Any] = dict.fromkeys(
     ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "xtick.labelcolor"),
     "#767676",
 ) | {"figure.facecolor": "none"}
