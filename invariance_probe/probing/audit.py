@@ -99,17 +99,19 @@ class Audit:
 
         Returns:
             A row for each operation and transform, none for a network that moves nothing:
-            ``operation``; the innermost ``module`` that it happens in; ``acts_on``, ``input`` or
-            ``map``; ``stride`` of what it reads, in pixels; ``transform`` and ``parameter``;
-            ``slope``, how much of the transform it undoes, mean over images: 0 nothing, 1 all;
-            ``spread``, standard deviation over images of undone less applied pose, in degrees,
-            octaves (scaling), cells of what it reads (translation) or shear. Then fractions of
-            variance unexplained: ``left`` by its own warp, in what it returns, with an interval
-            ``left_low`` to ``left_high``; ``left_best`` by the best affine warp of what it reads;
-            ``left_input``, where it stands, by a perfect transformer of the input; ``floor`` of a
-            perfect layer where it reads. Maps that are both read between their cells are both
-            blurred, so that ``left`` may be below the floor, and below ``left_best``. ``images`` counts those seen, ``number`` is that of the
-            layers in `staged`; ``outcome`` is ``measured``, or says what is not and why.
+            ``operation``; the innermost ``module`` that it happens in; ``acts_on``,
+            ``input`` or ``map``; ``stride`` of what it reads, in pixels; ``transform``
+            and ``parameter``; ``slope``, how much of the transform it undoes, mean over
+            images: 0 nothing, 1 all; ``spread``, standard deviation over images of
+            undone less applied pose, in degrees, octaves (scaling), cells of what it
+            reads (translation) or shear. Then fractions of variance unexplained:
+            ``left`` by its own warp, in what it returns, with an interval ``left_low``
+            to ``left_high``; ``left_best`` by the best affine warp of what it reads;
+            ``left_input``, where it stands, by a perfect transformer of the input;
+            ``floor`` of a perfect layer where it reads. Where both maps are read
+            between cells both are blurred, and ``left`` may be below the floor.
+            ``images`` counts those seen, ``number`` is that of the layers in `staged`;
+            ``outcome`` is ``measured``, or says what is not and why.
 
         Example:
             >>> audit.frame()[["operation", "module", "acts_on", "slope"]].values.tolist()
