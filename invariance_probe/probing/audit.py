@@ -91,8 +91,8 @@ class Audit:
     table: pd.DataFrame
     notes: Mapping[str, str]
     staged: Staged
-    views: Mapping[str, Float[np.ndarray, "height width colour"]]
-    grids: Sequence[Sequence[Float[np.ndarray, "part height width 2"] | None]]
+    views: Mapping[str, Float[np.ndarray, "_ _ _"]]
+    grids: Sequence[Sequence[Float[np.ndarray, "_ _ _ 2"] | None]]
 
     def frame(self) -> pd.DataFrame:
         """List the operations, under each transform.
@@ -362,13 +362,13 @@ class _Left:
 
     def pixels(
         self, number: int, met: Met, views: int
-    ) -> list[Float[np.ndarray, "part height width 2"] | None]:
+    ) -> list[Float[np.ndarray, "_ _ _ 2"] | None]:
         """Where an operation reads, in index coordinates of the image, by view."""
         layer, strides = self.reads(number), self.stride(number, met)[::-1]
         offsets = [(stride - 1) / 2 for stride in strides]
         if layer is not None and layer.spatial:
             offsets = [layer.offset_x, layer.offset_y]
-        drawn: list[Float[np.ndarray, "part height width 2"] | None] = []
+        drawn: list[Float[np.ndarray, "_ _ _ 2"] | None] = []
         for view in range(views):
             if view not in met.drawn:
                 drawn.append(None)

@@ -147,7 +147,7 @@ class Looking:
         self._watch, self._inputs = Watch(network), inputs
         self._passes = 0
         self._met: dict[Operation, Met] = {}
-        self.pictures: dict[str, Float[np.ndarray, "height width colour"]] = {}
+        self.pictures: dict[str, Float[np.ndarray, "_ _ _"]] = {}
 
     @property
     def notes(self) -> dict[str, str]:

@@ -32,12 +32,12 @@ class Readings:
     """
 
     title: str
-    positions: Sequence[Float[np.ndarray, "part height width 2"] | None]
+    positions: Sequence[Float[np.ndarray, "_ _ _ 2"] | None]
 
 
 def plot(
     rows: Sequence[Readings],
-    pictures: Sequence[Float[np.ndarray, "height width colour"]],
+    pictures: Sequence[Float[np.ndarray, "_ _ _"]],
     titles: Sequence[str],
 ) -> Figure:
     """Draw sampling grids: a row an operation, a column a view of the image.
@@ -80,7 +80,7 @@ def plot(
     return figure
 
 
-def _draw(ax: Axes, positions: Float[np.ndarray, "part height width 2"] | None) -> None:
+def _draw(ax: Axes, positions: Float[np.ndarray, "_ _ _ 2"] | None) -> None:
     """Draw grids, or of several the outlines."""
     if positions is None:
         ax.text(0.5, 0.5, "absent", transform=ax.transAxes, ha="center", va="center")

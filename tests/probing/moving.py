@@ -1,5 +1,4 @@
 """Networks with planted operations that move values, and images whose pose is known."""
-# ruff: noqa: D, E701, E702, E731, N805
 
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ def images(n=4, side=33):
     y, x = torch.meshgrid(*[torch.arange(side).double() - (side - 1) / 2] * 2, indexing="ij")
     out = torch.zeros(n, 1, side, side, dtype=torch.float64)
     for i in range(n):
-        for k in range(4):
+        for _k in range(4):
             cx, cy = (torch.rand(2, generator=g) * 10 - 2).tolist()
             s = 1.5 + torch.rand(1, generator=g).item()
             out[i, 0] += torch.rand(1, generator=g).item() * torch.exp(
@@ -38,13 +37,13 @@ class Centroid(nn.Module):
 
 
 class Upright(nn.Module):
-    def __init__(s):
+    def __init__(self):
         super().__init__()
-        s.angle = Centroid()
+        self.angle = Centroid()
 
-    def forward(s, x, maps=None):
+    def forward(self, x, maps=None):
         maps = x if maps is None else maps
-        a = s.angle(x)  # content at angle a ccw; turn it by -a: read at the rotated place
+        a = self.angle(x)  # content at angle a ccw; turn it by -a: read at the rotated place
         c, si = a.cos(), a.sin()
         z = torch.zeros_like(a)
         th = torch.stack([c, si, z, -si, c, z], 1).view(-1, 2, 3)
@@ -54,46 +53,46 @@ class Upright(nn.Module):
 
 
 class AtInput(nn.Module):
-    def __init__(s):
+    def __init__(self):
         super().__init__()
-        s.stn = Upright()
-        s.net = controls.random_network(channels=1)
+        self.stn = Upright()
+        self.net = controls.random_network(channels=1)
 
-    def forward(s, x):
-        return s.net(s.stn(x))
+    def forward(self, x):
+        return self.net(self.stn(x))
 
 
 class AtC4(nn.Module):
-    def __init__(s):
+    def __init__(self):
         super().__init__()
-        s.net = c4_network(channels=1, depth=2)
-        s.stn = Upright()
-        s.head = nn.Conv2d(16, 4, 3)
+        self.net = c4_network(channels=1, depth=2)
+        self.stn = Upright()
+        self.head = nn.Conv2d(16, 4, 3)
 
-    def forward(s, x):
-        return s.head(s.stn(x, s.net(x)))
+    def forward(self, x):
+        return self.head(self.stn(x, self.net(x)))
 
 
 class Never(nn.Module):
-    def __init__(s):
+    def __init__(self):
         super().__init__()
-        s.stn = ip.SpatialTransformer(nn.Sequential(nn.AvgPool2d(11), nn.Flatten()), 9)
-        s.net = controls.random_network(channels=1)
+        self.stn = ip.SpatialTransformer(nn.Sequential(nn.AvgPool2d(11), nn.Flatten()), 9)
+        self.net = controls.random_network(channels=1)
 
-    def forward(s, x):
-        return s.net(s.stn(x))
+    def forward(self, x):
+        return self.net(self.stn(x))
 
 
 class Residual(nn.Module):
-    def __init__(s, ch=8):
+    def __init__(self, ch=8):
         super().__init__()
-        s.stem = nn.Conv2d(1, ch, 3, padding=1, bias=False)
-        s.bn = nn.BatchNorm2d(ch)
-        s.body = nn.Conv2d(ch, ch, 3, padding=1)
+        self.stem = nn.Conv2d(1, ch, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(ch)
+        self.body = nn.Conv2d(ch, ch, 3, padding=1)
 
-    def forward(s, x):
-        x = F.relu(s.bn(s.stem(x)))
-        return F.relu(x + s.body(x), inplace=True)
+    def forward(self, x):
+        x = F.relu(self.bn(self.stem(x)))
+        return F.relu(x + self.body(x), inplace=True)
 
 
 def trunks():
@@ -105,40 +104,40 @@ def trunks():
 
 
 class Boxes(nn.Module):
-    """A box of each image that turns with it, and one that does not"""
+    """A box of each image that turns with it, and one that does not."""
 
-    def __init__(s, rot):
+    def __init__(self, rot):
         super().__init__()
-        s.angle = Centroid()
-        s.rot = rot
-        s.pool = RotatedRoIAlign(5, sampling_ratio=1)
+        self.angle = Centroid()
+        self.rot = rot
+        self.pool = RotatedRoIAlign(5, sampling_ratio=1)
 
-    def forward(s, x, maps):
+    def forward(self, x, maps):
         out = []
-        for i, a in enumerate(s.angle(x)):
-            d = torch.rad2deg(a) if s.rot else torch.zeros(())
+        for i, a in enumerate(self.angle(x)):
+            d = torch.rad2deg(a) if self.rot else torch.zeros(())
             n = maps.shape[-1]
-            r = n / 4
+            n / 4
             boxes = torch.stack([
                 torch.stack([
-                    torch.tensor(x.shape[-1] / 2.0) + r0 * a.cos() * s.rot,
-                    torch.tensor(x.shape[-1] / 2.0) - r0 * a.sin() * s.rot,
+                    torch.tensor(x.shape[-1] / 2.0) + r0 * a.cos() * self.rot,
+                    torch.tensor(x.shape[-1] / 2.0) - r0 * a.sin() * self.rot,
                     torch.tensor(12.0),
                     torch.tensor(8.0),
                     d,
                 ])
                 for r0 in (0.0, 3.0, 5.0)
             ])
-            out.append(s.pool(maps, boxes, torch.full((3,), i)))
+            out.append(self.pool(maps, boxes, torch.full((3,), i)))
         return torch.cat(out)
 
 
 class Planted(nn.Module):
-    def __init__(s, trunk, ch, how):
+    def __init__(self, trunk, ch, how):
         super().__init__()
-        s.trunk = trunk
-        s.how = how
-        s.part = {
+        self.trunk = trunk
+        self.how = how
+        self.part = {
             "input": Upright,
             "map": Upright,
             "box": lambda: Boxes(1),
@@ -146,12 +145,12 @@ class Planted(nn.Module):
             "deform": lambda: DeformableConv2d(ch, 4, 3, padding=1),
         }[how]()
         if how == "deform":
-            nn.init.normal_(s.part.offset.weight, std=0.2)
+            nn.init.normal_(self.part.offset.weight, std=0.2)
 
-    def forward(s, x):
-        if s.how == "input":
-            return s.trunk(s.part(x))
-        m = s.trunk(x)
-        if s.how == "deform":
-            return s.part(m)
-        return s.part(x, m)
+    def forward(self, x):
+        if self.how == "input":
+            return self.trunk(self.part(x))
+        m = self.trunk(x)
+        if self.how == "deform":
+            return self.part(m)
+        return self.part(x, m)
