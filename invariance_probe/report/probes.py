@@ -168,6 +168,7 @@ def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
     """Layers down, methods across."""
     known = {(str(row.layer), str(row.method)): row for row in rows.itertuples()}
     order = [method for method in METHODS if (rows["method"] == str(method)).any()]
+    order.sort(key=lambda method: method.mixing is not None)  # the anchors before the mixings
     layers = list(dict.fromkeys(rows["layer"].astype(str)))
     cells = [
         (Cell(name, ""), *(_cell(known.get((name, str(method)))) for method in order))
