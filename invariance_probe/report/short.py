@@ -322,6 +322,11 @@ def _grid(
             " Only the part of a map that both images show is put back, the rest stays the upright "
             "image's; so the answer with nothing undone differs by layer."
         )
+    if Method.FLOOR in told:
+        note += (
+            " A perfect layer's map is estimated: the upright one, and an error of the size that "
+            "its cells cost."
+        )
     return Grid(title=f"{family.capitalize()}", columns=tuple(columns), rows=tuple(out), note=note)
 
 
