@@ -201,7 +201,7 @@ def _nearest(
         return ""
     words, name = min(times, key=lambda key: times[key].mean)
     return (
-        f" Nearest is {name} by {words}, where the best affine warp leaves "
+        f" Where cells lie close enough, nearest is {name} by {words}: the best affine warp leaves "
         f"{_times(times[words, name])} times a perfect layer ({rules.NEAR_FLOOR:g} would do)."
     )
 
@@ -273,6 +273,11 @@ def _how_sure(found: dict[tuple[object, ...], rules.Residuals], images: int) -> 
         said += " The best affine warp is the best that a search found."
     if any(not math.isnan(one.of(Method.FLOOR).mean) for one in found.values()):
         said += " What a perfect layer leaves is an estimate."
+    if all(math.isnan(one.of(Method.INPUT).mean) for one in found.values()):
+        said += (
+            " That a warp of the image undoes all but what left it is theory (P2), measured here "
+            "only where answers are."
+        )
     return said
 
 
@@ -308,12 +313,11 @@ def _grid(
         "Would a warp of the map do? Yes: the best affine one found leaves at most "
         f'{rules.NEAR_FLOOR:g} times what a perfect layer ("× perfect") would, one whose map '
         "moves exactly with the image and is read at the same cells. No, none found: it leaves "
-        "more, though another might not. No, bound: at least half of what it leaves, and more than "
-        "a perfect layer may, is proven to be beyond any warp. Undecided: the 95 % interval of "
-        "the ratio holds "
-        f"{rules.NEAR_FLOOR:g}. Grid too coarse: a perfect layer would leave over "
-        f"{rules.COARSE:g} as well. Left: 0 is a perfect map, 1 one no better than the channel "
-        f"means{_chance(list(here.values()))}."
+        "more, though another warp might not. No, bound: at least half of what it leaves, and over "
+        f"{rules.NEAR_FLOOR:g} times what a perfect layer would, is proven to be beyond any warp. "
+        f"Grid too coarse: a perfect layer would leave over {rules.COARSE:g} as well. Undecided: "
+        "the 95 % interval of what decides holds the threshold. Left: 0 for a perfect map, 1 for "
+        f"the channel means{_chance(list(here.values()))}."
     )
     if told:
         note += f" Same answer: after {_named(family, moves_put_back)}, share of {images} images."

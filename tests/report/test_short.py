@@ -19,7 +19,7 @@ def test_where_no_warp_does_the_image_is_the_place() -> None:
     assert made.sentence.startswith("The image is the safe place")
     assert (
         "Rotation: of 4 cases (2 layers, by ±30° and 90°) a warp of the map is shown to do in 0; "
-        "the best affine warp found leaves too much in 4. Nearest is"
+        "the best affine warp found leaves too much in 4. Where cells lie close enough, nearest is"
     ) in made.points[0]
     assert "Nothing is proven" in made.points[-1]
     (grid,) = made.grids
