@@ -96,7 +96,7 @@ def test_the_energy_learns_through_the_hard_choice(crops: Tensor) -> None:
     with torch.no_grad():
         assert torch.equal(canonicalizer(images), chosen)
     (chosen * torch.rand_like(chosen)).sum().backward()
-    gradient = canonicalizer.energy[0].weight.grad  # type: ignore[index]  # (a Sequential)
+    gradient = canonicalizer.energy[0].weight.grad
     assert isinstance(gradient, Tensor)
     assert bool(gradient.abs().max() > 0)
 
