@@ -250,8 +250,6 @@ def rolled_back(
             "the maps of a network over that group"
         )
     steps = degrees.double() * orientations / 360
-    # angles that come in single precision miss a whole step by their rounding alone
-    steps = torch.where((steps - steps.round()).abs() < 1e-6, steps.round(), steps)
     whole = steps.floor()
     # vectors are maps of one cell
     poses = features.reshape(len(features), channels // orientations, orientations, -1)
