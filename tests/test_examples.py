@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import invariance_probe as ip
-from invariance_probe import controls, guide
+from invariance_probe import controls, guide, operators
 from invariance_probe.results.methods import Method
 
 PUBLIC = {
     name: getattr(room, name)
-    for room in (ip, controls)
+    for room in (ip, controls, operators)
     for name in room.__all__
     if callable(getattr(room, name))
 } | {"Method": Method, "SquareGroup": type(controls.C4)}
