@@ -9,11 +9,12 @@ PAGES = (
     "invariance_probe",
     "invariance_probe.guide",
     "invariance_probe.controls",
+    "invariance_probe.operators",
     "invariance_probe.training",
     "invariance_probe.results.tables",
     "proofs",
     # what these rooms show stands on their own pages; of the proofs, claims are to be read
-    r"!invariance_probe\.(controls|training)\..*",
+    r"!invariance_probe\.(controls|operators|training)\..*",
     r"!proofs\.(?!claims).*",
 )
 """Modules with all that is below them, and those that are left out, as pdoc reads them."""

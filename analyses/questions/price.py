@@ -48,7 +48,7 @@ from invariance_probe.training.configuration import Execution, Network, TrainCon
 
 PREDICTORS = {
     "residual": "residual after the exact inverse warp (fvu)",
-    "lost": "accuracy lost when the map is put back",
+    "lost": "accuracy lost when the map is put back (points)",
     "kl": "divergence when the map is put back (nats)",
     "depth": "depth alone",
 }
@@ -404,7 +404,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     """
     found, said = cells(frame), summary(frame)
     motions = list(dict.fromkeys(found["motion"]))
-    colours = dict(zip(motions, sns.color_palette("husl", len(motions)), strict=True))
+    colours = _colours(motions)
     overall = said[said["network"] == said["network"].iloc[0]].set_index("predictor")
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     for axes, predictor in zip(figure.subplots(1, 2), ("lost", "residual"), strict=True):
@@ -424,15 +424,32 @@ def plot(frame: pd.DataFrame) -> Figure:
         Line2D([], [], color="#555555", marker=_MARKERS[name], linestyle="", label=name)
         for name in dict.fromkeys(found["network"])
     ]
+    marks.append(Line2D([], [], linestyle="", label="(larger: deeper)"))
     figure.legend(handles=marks, loc="outside right upper", frameon=False, fontsize=10)
-    first = frame.iloc[0]
+    first, seeds = frame.iloc[0], frame["seed"].nunique()
     figure.suptitle(
         "What warping the map costs over warping the image, true poses given\n"
-        f"{first['data']}, {first['preset']} preset, {frame['seed'].nunique()} seeds, "
+        f"{first['data']}, {first['preset']} preset, {seeds} seed{'s' * (seeds != 1)}, "
         f"{len(found)} cells; {first['machine']}; intervals: 95 % over motions",
         fontsize=12,
     )
     return figure
+
+
+def _colours(motions: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """A hue for each kind of motion, and darker for each further one of it."""
+    kinds: dict[str, list[str]] = {}
+    for motion in motions:
+        kinds.setdefault(motion.partition("=")[0], []).append(motion)
+    hues = dict(zip(kinds, ("#D55E00", "#009E73", "#0072B2", "#CC79A7"), strict=False))
+    return {
+        motion: shade
+        for kind, those in kinds.items()
+        # the palest of a light palette is all but white
+        for motion, shade in zip(
+            those, sns.light_palette(hues.get(kind, "#767676"), len(those) + 2)[2:], strict=True
+        )
+    }
 
 
 def _draw(

@@ -272,9 +272,7 @@ class ContinuousCanonicalizer(Canonicalizer):
             for _ in range(quarters):
                 u, v = -v, u
             x, y = x + u, y + v
-        # at 0 the angle has no derivative, and one that is no number would spoil a training
-        known = (x != 0) | (y != 0)
-        return torch.atan2(torch.where(known, y, 0.0), torch.where(known, x, 1.0))
+        return torch.atan2(y, x)
 
     def canonical(
         self, images: Float[Tensor, "batch channel height width"]

@@ -152,22 +152,22 @@ def deformable_conv2d(
         torch.Size([1, 3, 3, 3])
     """
     check_maps("maps", maps, "batch", "channel", "height", "width")
-    batch, _, height, width = maps.shape
+    batch, channels, height, width = maps.shape
     side = weight.shape[-1]
     rows, columns = (
         (length + 2 * padding - dilation * (side - 1) - 1) // stride + 1
         for length in (height, width)
     )
     taps = side**2
-    for name, given, channels in (("offsets", offsets, 2 * taps), ("mask", mask, taps)):
-        if given is not None and given.shape != (batch, channels, rows, columns):
+    for name, given, count in (("offsets", offsets, 2 * taps), ("mask", mask, taps)):
+        if given is not None and given.shape != (batch, count, rows, columns):
             raise InvalidInputError(
                 f"{name} of shape {tuple(given.shape)} were given; give "
-                f"{(batch, channels, rows, columns)}"
+                f"{(batch, count, rows, columns)}"
             )
     # half precision quantises coordinates to a tenth of a cell and worse
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    moved = offsets.to(wide).unflatten(1, (taps, 2))
+    moved = offsets.to(wide).reshape(batch, taps, 2, rows, columns)
     along_y, along_x = (
         stride * torch.arange(count, dtype=wide.dtype, device=maps.device) - padding
         for count in (rows, columns)
@@ -177,7 +177,7 @@ def deformable_conv2d(
     x = moved[:, :, 1] + tap.repeat(side)[:, None, None] + along_x
     grid = coordinates.sampling_grid(x, y, height, width).flatten(1, 2)
     found = F.grid_sample(wide, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    found = found.unflatten(2, (taps, rows))
+    found = found.view(batch, channels, taps, rows, columns)
     if mask is not None:
         found = found * mask.to(found)[:, None]
     filtered = torch.einsum("bctyx,fct->bfyx", found.to(maps.dtype), weight.flatten(2))

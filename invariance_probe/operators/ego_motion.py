@@ -188,6 +188,8 @@ class EgoAlignment(nn.Module):
             >>> aligned(torch.rand(1, 1, 41, 41), motion).shape
             torch.Size([1, 8, 21, 21])
         """
-        before = self.at == "input"
-        encoded: Tensor = self.encoder(self.warp(grids, ego_motions) if before else grids)
-        return encoded if before else self.warp(encoded, ego_motions)  # type: ignore[no-any-return]
+        if self.at == "input":
+            encoded: Tensor = self.encoder(self.warp(grids, ego_motions))
+        else:
+            encoded = self.warp(self.encoder(grids), ego_motions)
+        return encoded

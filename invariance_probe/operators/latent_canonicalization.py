@@ -139,7 +139,8 @@ def _stretched(maps: Tensor, knots: Tensor, *, back: bool = False) -> Tensor:
         _piecewise(coordinates.cell_centres(side, knots), start[:, axis], end[:, axis])
         for axis, side in ((0, maps.shape[-1]), (1, maps.shape[-2]))
     )
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1)
+    shape = (-1, maps.shape[-2], maps.shape[-1])
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1)
     return sampling.read(maps, grid)
 
 

@@ -97,16 +97,14 @@ class LogPolar(nn.Module):
         """
         check_maps("maps", maps, "batch", "channel", "height", "width")
         height, width = maps.shape[-2:]
-        like = {"dtype": torch.float64, "device": maps.device}
-        row = torch.arange(-self.wrapped, self.angles + self.wrapped, **like)
-        angle = (2 * math.pi / self.angles * row)[:, None]
-        power = torch.linspace(0, 1, self.radii, **like)
+        row = torch.arange(-self.wrapped, self.angles + self.wrapped, device=maps.device)
+        angle = (2 * math.pi / self.angles * row.double())[:, None]
+        power = torch.arange(self.radii, device=maps.device).double() / (self.radii - 1)
         radius = self.smallest * (self.largest / self.smallest) ** power
         if origins is None:
             origins = maps.new_zeros(len(maps), 2)
-        x0, y0 = (origins.double() + maps.new_tensor([width - 1, height - 1]) / 2).mT[
-            ..., None, None
-        ]
+        x0, y0 = origins.double()[:, :, None, None].unbind(1)
+        x0, y0 = x0 + (width - 1) / 2, y0 + (height - 1) / 2
         grid = coordinates.sampling_grid(
             x0 + radius * angle.cos(), y0 - radius * angle.sin(), height, width
         )
@@ -155,12 +153,13 @@ class PolarTransformer(nn.Module):
             >>> transformer.origins(torch.rand(2, 1, 28, 28)).shape
             torch.Size([2, 2])
         """
-        heat = self.heatmap(maps).relu()[:, 0]
+        heat: Tensor = self.heatmap(maps).relu()[:, 0]
         total = heat.sum((1, 2)).clamp(min=torch.finfo(heat.dtype).tiny)
         height, width = heat.shape[1:]
         across, down = (side / 2 * coordinates.cell_centres(side, heat) for side in (width, height))
         sums = [(heat.sum(1) * across).sum(1), (heat.sum(2) * down).sum(1)]
-        return self.stride * torch.stack(sums, dim=1) / total[:, None]
+        centroids = torch.stack(sums, dim=1) / total[:, None]
+        return self.stride * centroids
 
     def forward(
         self, maps: Float[Tensor, "batch channel height width"]
@@ -177,4 +176,5 @@ class PolarTransformer(nn.Module):
             >>> transformer(torch.rand(2, 1, 28, 28)).shape
             torch.Size([2, 1, 16, 8])
         """
-        return self.polar(maps, self.origins(maps))
+        read: Tensor = self.polar(maps, self.origins(maps))
+        return read

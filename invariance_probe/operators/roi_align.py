@@ -117,11 +117,11 @@ class RotatedRoIAlign(nn.Module):
         # up to one cell beyond the outermost centres the border is read, further out 0
         known = coordinates.inside(x, y, height, width, margin=-0.5)
         pooled = maps.new_empty(len(boxes), maps.shape[1], *self.size)
-        for i in image_index.unique().tolist():
+        for i in set(image_index.tolist()):
             here = image_index == i
             # the boxes of an image one below the other, so that its map is not copied for each
             found = sampling.read(maps[i : i + 1], grid[here].flatten(0, 1)[None])
-            found = found[0].unflatten(1, (-1, x.shape[1])).movedim(1, 0)
+            found = found.view(maps.shape[1], -1, *x.shape[1:]).movedim(1, 0)
             pooled[here] = F.avg_pool2d(found * known[here][:, None], self.sampling_ratio)
         return pooled
 
@@ -250,8 +250,6 @@ def rolled_back(
             "the maps of a network over that group"
         )
     steps = degrees.double() * orientations / 360
-    # angles that come in single precision miss a whole step by their rounding alone
-    steps = torch.where((steps - steps.round()).abs() < 1e-6, steps.round(), steps)
     whole = steps.floor()
     # vectors are maps of one cell
     poses = features.reshape(len(features), channels // orientations, orientations, -1)

@@ -1,8 +1,8 @@
 """Matrices that do to descriptors what a turn of the image does."""
 
+import math
 from collections.abc import Mapping
 
-import numpy as np
 import scipy.linalg
 import torch
 from jaxtyping import Float
@@ -65,7 +65,8 @@ class Steerer(nn.Module):
             >>> steerer.matrix(90).round().tolist()
             [[0.0, -1.0], [1.0, 0.0]]
         """
-        return torch.linalg.matrix_exp(np.deg2rad(degrees) * self.generator)
+        turn: Tensor = torch.linalg.matrix_exp(math.radians(degrees) * self.generator)
+        return turn
 
     def forward(
         self, descriptors: Float[Tensor, "*batch channel"], degrees: float
@@ -109,7 +110,7 @@ class Steerer(nn.Module):
         """
         back, wanted = self(moved, -degrees).double(), reference.double()
         variance = (wanted - wanted.mean(0)).square().sum()
-        return ((back - wanted).square().sum() / variance).item()
+        return float(((back - wanted).square().sum() / variance).item())
 
 
 def fit_matrix(
@@ -192,7 +193,7 @@ def fit_steerer(
     wanted = reference.double()
     matrices = {angle: fit_matrix(reference, moved[angle]) for angle in angles}
     logarithm = scipy.linalg.logm(matrices[angles[0]].numpy(force=True)).real
-    start = torch.from_numpy(-logarithm / np.deg2rad(angles[0])).to(wanted)
+    start = torch.from_numpy(-logarithm / math.radians(angles[0])).to(wanted)
     steerer = Steerer(start.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
     # |Y M^T - X|^2 = |Y (M - L)^T|^2 + what L, the best matrix, leaves: one small product an angle,
     # whatever the number of descriptors, and no cancelling

@@ -14,11 +14,13 @@ class Cell(NamedTuple):
         text: What is shown.
         key: What is sorted by, if that is a number; else empty.
         answer: A word or two that stands above the text; empty if there is none.
+        tone: Of the answer, as of an `Item`.
     """
 
     text: str
     key: str
     answer: str = ""
+    tone: str = "open"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,6 +168,7 @@ def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
     """Layers down, methods across."""
     known = {(str(row.layer), str(row.method)): row for row in rows.itertuples()}
     order = [method for method in METHODS if (rows["method"] == str(method)).any()]
+    order.sort(key=lambda method: method.mixing is not None)  # the anchors before the mixings
     layers = list(dict.fromkeys(rows["layer"].astype(str)))
     cells = [
         (Cell(name, ""), *(_cell(known.get((name, str(method)))) for method in order))
@@ -176,13 +177,13 @@ def _grid(rows: pd.DataFrame, family: str, metric: str, images: int) -> Grid:
     title = f"{family}: {_TITLES[metric]}, {images} images"
     notes = []
     if metric == "fvu" and Method.ANY_WARP in order:
-        notes.append("any-warp is a certified lower bound for bilinear reading, border repeated.")
+        notes.append("The bound on any warp holds for bilinear reading, the border repeated.")
     if any(method.warp is Warp.AFFINE and method.mixing for method in order):
         notes.append(
-            "affine+... mixes after the warp that was best without a mixing: oracle+... may leave "
-            "less."
+            "After the best affine warp channels are mixed as that warp stands, which was best "
+            "without a mixing: the oracle warp with a mixing may leave less."
         )
-    columns = ("layer", *map(str, order))
+    columns = ("layer", *(method.label for method in order))
     return Grid(title=title, columns=columns, rows=tuple(cells), note=" ".join(notes))
 
 

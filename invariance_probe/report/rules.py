@@ -356,11 +356,12 @@ def _say(rule: str, family: str, layers: Sequence[Residuals]) -> str:
         f"{100 * CERTIFIED_SHARE:.0f} % of what the best affine warp leaves is proven to be beyond "
         f"any warp ({listed}). Transform the input instead.",
         "permutation": f"Under {family}, at {where} channels changed places, and a permutation, "
-        "fitted on other images, undoes most of it: a group-equivariant layer has such "
+        "fitted on other images, undoes half of it or more: a group-equivariant layer has such "
         f"({listed}).",
-        "mixing": f"Under {family}, no warp that was found aligns {maps}, and a matrix over the "
-        "channels, fitted on other images, undoes most of it. Neither a spatial transformer nor a "
-        f"group-equivariant layer does that: transform the input ({listed}).",
+        "mixing": f"Under {family}, no warp that was found aligns {maps}. A matrix over the "
+        "channels, fitted on other images, undoes half of it or more; that is more than "
+        "a permutation, which is what a group-equivariant layer has: transform the input "
+        f"({listed}).",
         "input": f"Under {family}, {found} that was found aligns {maps}: transform the input "
         f"({listed}).{asked}",
         "unknown": f"Under {family}, nothing can be said of {where}: the best affine warp's "
@@ -479,7 +480,9 @@ def _where(rows: pd.DataFrame, metric: str) -> tuple[str, str]:
         mixing: [m for m in shares if m.warp in _WARPS and m.mixing is mixing]
         for mixing in (None, Kind.PERMUTATION)
     }
-    said = [f"{m} brings back {shares[m]}" for m in (*tried[None], *tried[Kind.PERMUTATION])]
+    said = [
+        f"{m} brings back {shares[m].percent}" for m in (*tried[None], *tried[Kind.PERMUTATION])
+    ]
     numbers = ", ".join([f"of {lost}", *said])
     if not tried[None] or Method.UNRELATED not in shares:
         return "undecided", f"{numbers}: no warp, or no unrelated image, was measured"
@@ -487,11 +490,14 @@ def _where(rows: pd.DataFrame, metric: str) -> tuple[str, str]:
     for rule, mixing in (("warp", None), ("permutation", Kind.PERMUTATION)):
         enough = [m for m in tried[mixing] if shares[m].low >= ENOUGH]
         if enough and all(shares[m].low > chance.high for m in enough):
-            return rule, f"of {lost} {enough[0]} brings back {shares[enough[0]]}"
+            return rule, f"of {lost} {enough[0]} brings back {shares[enough[0]].percent}"
         if enough:
-            return "undecided", f"{numbers}: an unrelated image's map brings back {chance} as well"
+            return (
+                "undecided",
+                f"{numbers}: an unrelated image's map brings back {chance.percent} as well",
+            )
     if all(shares[m].high < ENOUGH for mixing in tried for m in tried[mixing]):
         floor = shares.get(Method.FLOOR)
-        costs = f", a perfect layer on this grid keeps {floor}" if floor else ""
+        costs = f", a perfect layer on this grid keeps {floor.percent}" if floor else ""
         return "transform the input", f"{numbers}{costs}"
     return "undecided", f"{numbers}: the intervals hold {ENOUGH:g}"

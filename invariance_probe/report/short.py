@@ -20,14 +20,24 @@ UNITS = {"rotation": "°", "reflection": "°", "scaling": " times", "translation
 
 MOST_STRENGTHS = 6
 """Strengths of a family of transforms that its table has a column for."""
-_DOES = {"can live": "yes", "no warp": "no, proven", "undecided": "undecided"}
-_DOES |= {"grid": "grid too coarse", "permutation": "no", "mixing": "no", "input": "no"}
-"""Answers to: would a warp of the map do? By rule."""
+_NO_BY_SEARCH = ("no: none found", "no")
+_DOES = {
+    "can live": ("yes", "yes"),
+    "no warp": ("no: bound", "no"),
+    "undecided": ("undecided", "open"),
+    "grid": ("grid too coarse", "open"),
+    "permutation": _NO_BY_SEARCH,
+    "mixing": _NO_BY_SEARCH,
+    "input": _NO_BY_SEARCH,
+}
+"""Answers to: would a warp of the map do? By rule, with their tones."""
 _ANSWERS = {
     Method.IDENTITY: "nothing undone",
     Method.ORACLE: "map warped back exactly",
+    Method.FLOOR: "map of a perfect layer",
     Method.INPUT: "image warped back",
 }
+"""What was put back, in words."""
 
 
 def short(
@@ -60,8 +70,9 @@ def short(
         for family in families
     ]
     sentences = [
-        _where(family, found, judged, several=len(strengths[family]) > 1)
-        + _from_the_mildest(strengths[family])
+        _by_strength(family, strengths[family])
+        if strengths[family]
+        else _where(family, found, judged)
         for family in families
     ]
     if put_back is not None:
@@ -73,10 +84,11 @@ def short(
         sentence=_advice(judged),
         points=tuple(sentences),
         figure=Drawing(
-            alt="What the best warp found leaves, layer by layer, between what a perfect layer "
-            "would leave and chance; the numbers are in the tables that follow.",
-            caption="Left by the best warp found, between a perfect layer and unrelated images. "
-            "Bars: 95 % intervals over images.",
+            alt="What the best affine warp found leaves, layer by layer, between what a perfect "
+            "layer would leave and chance; the numbers are in the tables that follow.",
+            caption="What the best affine warp found leaves, between a perfect layer and unrelated "
+            "images, and what is proven to be beyond any warp; means over all strengths, with "
+            "95 % intervals over images.",
             svg=short_figure.svg(found),
         ),
         grids=tuple(grids),
@@ -100,31 +112,29 @@ def _advice(judged: dict[tuple[object, ...], str]) -> str:
     if not said and met <= {"unknown", "undecided", "grid"}:
         return (
             "Undecided: a warp of the map is neither shown to do at a layer that was probed nor "
-            "ruled out; on the image (C0) a perfect transformer undoes it (P2)."
+            "ruled out; on the image a perfect transformer undoes it (claim P2)."
         )
     if not said:
         some = " shown to" if met & {"undecided", "unknown", "grid"} else ""
         verb = f"is a warp of the map{some} do" if some else "does a warp of the map do"
-        return f"Put the transformer on the image (C0): at no layer that was probed {verb}."
+        return f"The image is the safe place for a transformer: at no layer that was probed {verb}."
     text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}; elsewhere put it on the image (C0)."
+    return f"{text[0].upper()}{text[1:]}; elsewhere the image is the safe place."
 
 
 def _where(
     family: str,
     found: dict[tuple[object, ...], rules.Residuals],
     judged: dict[tuple[object, ...], str],
-    *,
-    several: bool,
 ) -> str:
-    """At which layers a warp would do, by means over all strengths of a family."""
+    """At which layers a warp would do, where only means over all strengths are known."""
     here = {str(name): one for (f, name), one in found.items() if f == family}
     at = {rule: [n for n in here if judged[family, n] == rule] for rule in rules.VERDICTS}
     said = []
     if at["can live"]:
         said.append(f"a warp of the map does at {', '.join(at['can live'])}")
     if at["no warp"]:
-        said.append(f"no warp can at {', '.join(at['no warp'])} (proven)")
+        said.append(f"none can, by the proven bound, at {', '.join(at['no warp'])}")
     none = [n for n in here if judged[family, n] in {"input", "mixing", "permutation"}]
     if none:
         said.append(f"no warp that was found does at {', '.join(none)}")
@@ -134,41 +144,79 @@ def _where(
         said.append(f"undecided at {', '.join(at['undecided'])}")
     if at["unknown"]:
         said.append(f"not measured at {', '.join(at['unknown'])}")
-    # a single strength may be decided otherwise: the table has each
-    over = ", in the mean over its strengths" if several else ""
-    return f"{family.capitalize()}{over}: {'; '.join(said)}."
+    return f"{family.capitalize()}, over all strengths: {'; '.join(said)}."
 
 
-def _from_the_mildest(strengths: dict[str, dict[str, rules.Residuals]]) -> str:
-    """At which strengths a warp does somewhere; where at none, how far off the nearest layer is."""
+def _by_strength(family: str, strengths: dict[str, dict[str, rules.Residuals]]) -> str:
+    """How often a warp does among layers and strengths; where nowhere, how far off the nearest."""
     met = {
         (words, name): rules.rules_met(one)[0]
         for words, layers in strengths.items()
         for name, one in layers.items()
     }
+    does = {
+        words: [n for w, n in met if w == words and met[w, n] == "can live"] for words, _ in met
+    }
+    there = [f"by {words} at {', '.join(names)}" for words, names in does.items() if names]
+    counts = {
+        words: sum(_DOES.get(rule, ("not measured", ""))[0] == words for rule in met.values())
+        for words in ("no: none found", "no: bound", "undecided", "grid too coarse", "not measured")
+    }
+    layers = len({name for _, name in met})
+    said = (
+        f"{family.capitalize()}: of {len(met)} cases ({layers} layer{'s' * (layers != 1)}, "
+        f"{_listed(list(strengths))}) a warp of the map is shown to do in "
+        f"{sum(map(len, does.values()))}"
+    )
+    said += f", {'; '.join(there)}" if there else ""
+    told = {
+        "no: none found": "the best affine warp found leaves too much in {}",
+        "no: bound": "any warp leaves too much, by a proven bound, in {}",
+        "undecided": "{} are undecided",
+        "grid too coarse": "in {} the cells lie too far apart to tell",
+        "not measured": "{} were not measured",
+    }
+    parts = [told[words].format(count) for words, count in counts.items() if count]
+    said += "".join(f"; {part}" for part in parts) + "."
+    return said if there else said + _nearest(met, strengths)
 
-    def where(rule: str) -> str:
-        at = {words: [n for w, n in met if w == words and met[w, n] == rule] for words in strengths}
-        return "; ".join(
-            f"by {words} at {', '.join(names)}" for words, names in at.items() if names
-        )
 
-    if does := where("can live"):
-        return f" By strength, a warp does {does}."
-    said = f" Cells lie too far apart to tell {coarse}." if (coarse := where("grid")) else ""
+def _listed(strengths: Sequence[str]) -> str:
+    """Strengths in words, however many."""
+    if len(strengths) == 1:
+        return f"by {strengths[0]}"
+    return f"by {', '.join(strengths[:-1])} and {strengths[-1]}"
+
+
+def _nearest(
+    met: dict[tuple[str, str], str], strengths: dict[str, dict[str, rules.Residuals]]
+) -> str:
+    """Of the cases whose cells lie close enough, the one nearest to a perfect layer."""
     times = {
         (words, name): strengths[words][name].ratio(Method.AFFINE, Method.FLOOR)
         for (words, name), rule in met.items()
         if rule not in {"grid", "unknown"}
     }
     if not times:
-        return said
+        return ""
     words, name = min(times, key=lambda key: times[key].mean)
     return (
-        f" By none of {', '.join(strengths)} is it shown to do at any layer; nearest is {name} by "
-        f"{words}, where the best warp leaves {times[words, name]} times what a perfect layer does "
-        f"({rules.NEAR_FLOOR:g} would do).{said}"
+        f" Where cells lie close enough, nearest is {name} by {words}: the best affine warp leaves "
+        f"{_times(times[words, name])} times a perfect layer ({rules.NEAR_FLOOR:g} would do)."
     )
+
+
+def _times(ratio: rules.Estimate, digits: int = 3) -> str:
+    """How many times as much; beyond a hundred the number says no more."""
+    if ratio.mean > _MANY:
+        return f"over {_MANY:.0f}"
+    end = f", {'over ' * (ratio.high > _MANY)}{min(ratio.high, _MANY):.{digits}g}]"
+    interval = "" if math.isnan(ratio.low) else f" [{ratio.low:.{digits}g}{end}"
+    return f"{ratio.mean:.{digits}g}{interval}"
+
+
+_MANY = 100.0
+"""Times a perfect layer, above which the ratio is not written out."""
 
 
 def _lost(put_back: pd.DataFrame, moves: Sequence[dict[str, Any]]) -> list[str]:
@@ -184,15 +232,18 @@ def _lost(put_back: pd.DataFrame, moves: Sequence[dict[str, Any]]) -> list[str]:
         best = warped.loc[warped["mean"].idxmax()]
         text = (
             f"Cost of {_named(family, moves)}: the answer is that of the upright image for "
-            f"{_share(back.iloc[0])} if the image is warped back; if the map is, by the exact inverse, "
-            f"for {_share(warped.iloc[0])} at {warped.iloc[0]['layer']}, and at best for "
+            f"{_share(back.iloc[0])} if the image is warped back; if the map is, by the exact "
+            f"inverse, for {_share(warped.iloc[0])} at {warped.iloc[0]['layer']}, and at best for "
             f"{_share(best)} at {best['layer']}"
         )
-        nothing = by[str(Method.IDENTITY)]
-        if len(nothing):
-            low, high = nothing["mean"].min(), nothing["mean"].max()
-            span = f"{100 * low:.0f}" + (f" to {100 * high:.0f}" if high > low else "")
-            text += f"; if nothing is undone, for {span} %"
+        for method, words in (
+            (Method.FLOOR, "even the map of a perfect layer, on the same cells, gives it to"),
+            (Method.IDENTITY, "if nothing is undone, it stays for"),
+        ):
+            if len(mean := by[str(method)]["mean"]):
+                low, high = mean.min(), mean.max()
+                span = f"{100 * low:.0f}" + (f" to {100 * high:.0f}" if high > low else "")
+                text += f"; {words} {span} %"
         out.append(f"{text}.")
     return out
 
@@ -213,15 +264,20 @@ def _how_sure(found: dict[tuple[object, ...], rules.Residuals], images: int) -> 
     said = f"How sure: {images} image{'s' * (images != 1)}; {interval_words(images)}."
     if any(not math.isnan(one.of(Method.ANY_WARP).mean) for one in found.values()):
         said += (
-            " Proven, image by image, are the bounds alone: no spatial warp with bilinear reading "
+            " Proven, image by image, are the bounds on any warp alone: none with bilinear reading "
             "leaves less."
         )
     else:
         said += " Nothing is proven (`--explain` certifies bounds)."
     if any(not math.isnan(one.of(Method.AFFINE).mean) for one in found.values()):
-        said += " The best warp is the best that a search found."
+        said += " The best affine warp is the best that a search found."
     if any(not math.isnan(one.of(Method.FLOOR).mean) for one in found.values()):
         said += " What a perfect layer leaves is an estimate."
+    if all(math.isnan(one.of(Method.INPUT).mean) for one in found.values()):
+        said += (
+            " That a warp of the image undoes all but what left it is theory (P2), measured here "
+            "only where answers are."
+        )
     return said
 
 
@@ -254,18 +310,26 @@ def _grid(
             cells += [Cell(text.replace(" [", "\n["), repr(mean)) for text, mean in shown] or [_NO]
         out.append(tuple(cells))
     note = (
-        "Would a warp of the map do? Yes, where the best one found leaves at most "
-        f"{rules.NEAR_FLOOR:g} times what a perfect layer would; no, proven, where even a warp "
-        "that nobody tried leaves more. Below: what is left, 0 for a perfect map, 1 for one no "
-        f"better than the channel means{_chance(list(here.values()))}; then what a perfect layer "
-        "would leave, and what any warp is proven to leave at least."
+        "Would a warp of the map do? Yes: the best affine one found leaves at most "
+        f'{rules.NEAR_FLOOR:g} times what a perfect layer ("× perfect") would, one whose map '
+        "moves exactly with the image and is read at the same cells. No, none found: it leaves "
+        "more, though another warp might not. No, bound: at least half of what it leaves, and over "
+        f"{rules.NEAR_FLOOR:g} times what a perfect layer would, is proven to be beyond any warp. "
+        f"Grid too coarse: a perfect layer would leave over {rules.COARSE:g} as well. Undecided: "
+        "the 95 % interval of what decides holds the threshold. Left: 0 for a perfect map, 1 for "
+        f"the channel means{_chance(list(here.values()))}."
     )
     if told:
         note += f" Same answer: after {_named(family, moves_put_back)}, share of {images} images."
     if Method.IDENTITY in told:
         note += (
-            " With nothing undone it differs by layer, as a map holds the upright image's content "
-            "beyond the part that is compared."
+            " Only the part of a map that both images show is put back, the rest stays the upright "
+            "image's; so the answer with nothing undone differs by layer."
+        )
+    if Method.FLOOR in told:
+        note += (
+            " A perfect layer's map is estimated: the upright one, and an error of the size that "
+            "its cells cost."
         )
     return Grid(title=f"{family.capitalize()}", columns=tuple(columns), rows=tuple(out), note=note)
 
@@ -286,12 +350,14 @@ def _verdict(one: rules.Residuals | None) -> Cell:
     """A rule's word over what the best warp leaves, and what that is judged by."""
     if one is None or math.isnan(one.of(Method.AFFINE).mean):
         return _NO
-    affine, rule = one.of(Method.AFFINE), rules.rules_met(one)[0]
+    affine, bound = one.of(Method.AFFINE), one.of(Method.ANY_WARP).mean
+    times = one.ratio(Method.AFFINE, Method.FLOOR)
     lines = [f"left {affine}"]
-    for words, method in (("perfect layer", Method.FLOOR), ("proven ≥", Method.ANY_WARP)):
-        mean = one.of(method).mean
-        lines += [] if math.isnan(mean) else [f"{words} {mean:.2f}"]
-    return Cell("\n".join(lines), repr(affine.mean), _DOES.get(rule, rules.VERDICTS[rule]))
+    lines += [] if math.isnan(times.mean) else [f"{_times(times, 2)} × perfect"]
+    lines += [] if math.isnan(bound) else [f"any warp: {bound:.2f} or more"]
+    rule = rules.rules_met(one)[0]
+    answer, tone = _DOES.get(rule, (rules.VERDICTS[rule], "open"))
+    return Cell("\n".join(lines), repr(affine.mean), answer, tone)
 
 
 def _strengths(tables: ProbeTables, family: str) -> dict[str, dict[str, rules.Residuals]]:

@@ -11,7 +11,7 @@ from invariance_probe.results.style import svg as written
 
 _LABELS = {
     Method.UNRELATED: "unrelated images",
-    Method.AFFINE: "best warp found",
+    Method.AFFINE: "best affine warp",
     Method.ANY_WARP: "proven bound",
     Method.FLOOR: "perfect layer",
 }

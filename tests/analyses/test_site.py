@@ -12,7 +12,7 @@ import pytest
 
 import invariance_probe as ip
 from analyses import command, site
-from invariance_probe import controls, guide
+from invariance_probe import controls, guide, operators
 from invariance_probe.guide import tutorial
 from proofs import claims
 from tests.analyses.planting import refused
@@ -85,7 +85,7 @@ def test_pages_bring_what_they_show(pages: dict[Path, Page]) -> None:
 
 def test_every_public_name_and_every_claim_has_its_place(pages: dict[Path, Page]) -> None:
     """Names stand in the reference, claims on pages of their own, which the theory links to."""
-    for room in (ip, controls):
+    for room in (ip, controls, operators):
         page = _named(pages, f"/{room.__name__.replace('.', '/')}.html")
         assert set(room.__all__) <= page.anchors
     linked = {Path(link).stem for link in _named(pages, "/proofs.html").links}

@@ -96,9 +96,34 @@ def test_the_energy_learns_through_the_hard_choice(crops: Tensor) -> None:
     with torch.no_grad():
         assert torch.equal(canonicalizer(images), chosen)
     (chosen * torch.rand_like(chosen)).sum().backward()
-    gradient = canonicalizer.energy[0].weight.grad  # type: ignore[index]  # (a Sequential)
+    gradient = canonicalizer.energy[0].weight.grad
     assert isinstance(gradient, Tensor)
     assert bool(gradient.abs().max() > 0)
+
+
+def test_the_gradient_is_that_of_a_soft_choice(crops: Tensor) -> None:
+    """Energies learn as if the copies had been mixed by the softmax of their negatives."""
+    images, gradient = crops[:2, :, :9, :9], torch.rand(2, 3, 9, 9)
+
+    class Given(nn.Module):
+        """The same energies for every image."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.energies = nn.Parameter(torch.tensor([0.3, -0.4, 0.1, 0.8]))
+
+        def forward(self, copies: Tensor) -> Tensor:
+            """Hand them out."""
+            return self.energies.repeat(len(copies) // 4)
+
+    canonicalizer = DiscreteCanonicalizer(nn.Identity(), Given())
+    (canonicalizer(images) * gradient).sum().backward()
+    energies = torch.tensor([0.3, -0.4, 0.1, 0.8], requires_grad=True)
+    copies = torch.stack([images.rot90(-k, (2, 3)) for k in range(4)])
+    mixed = ((-energies).softmax(0)[:, None, None, None, None] * copies).sum(0)
+    (mixed * gradient).sum().backward()
+    assert energies.grad is not None
+    assert torch.allclose(canonicalizer.energy.energies.grad, energies.grad, atol=ROUNDED)
 
 
 def test_the_prior_makes_upright_canonical(crops: Tensor) -> None:

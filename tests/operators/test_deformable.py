@@ -25,7 +25,7 @@ def test_before_training_it_is_an_ordinary_convolution(
 ) -> None:
     """With offsets of 0 it equals ``conv2d``; in version 2 half of it, for its masks are 1/2."""
     layer = DeformableConv2d(3, 4, 3, modulated=modulated, **geometry)
-    wanted = F.conv2d(MAPS, layer.weight, **geometry)  # type: ignore[arg-type]
+    wanted = F.conv2d(MAPS, layer.weight, **geometry)
     wanted = (0.5 if modulated else 1.0) * wanted + layer.bias[:, None, None]
     assert torch.allclose(layer(MAPS), wanted, atol=ROUNDED)
 
@@ -50,7 +50,7 @@ def test_any_offsets_are_torchvisions(geometry: dict[str, int]) -> None:
     """Random offsets and masks give what ``torchvision.ops.deform_conv2d`` gives."""
     ops = pytest.importorskip("torchvision.ops")
     weight, bias = torch.randn(4, 3, 3, 3), torch.randn(4)
-    rows, columns = F.conv2d(MAPS, weight, **geometry).shape[-2:]  # type: ignore[arg-type]
+    rows, columns = F.conv2d(MAPS, weight, **geometry).shape[-2:]
     offsets, mask = 2 * torch.randn(2, 18, rows, columns), torch.rand(2, 9, rows, columns)
     ours = deformable_conv2d(MAPS, offsets, weight, bias, mask=mask, **geometry)
     theirs = ops.deform_conv2d(MAPS, offsets, weight, bias, mask=mask, **geometry)

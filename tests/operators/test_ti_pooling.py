@@ -37,6 +37,9 @@ def test_invariant_over_the_group(
             assert relative_gap(answer, again) <= (0 if kind == "max" else ROUNDED)
             if transform != ip.Rotation(0):
                 assert relative_gap(network(images), network(transform(images))) > 0.05
+        each = torch.stack([network(transform(images)) for transform in pooled.transforms])
+        # the mean, and no other symmetric function
+        assert relative_gap(answer, each.amax(0) if kind == "max" else each.mean(0)) <= ROUNDED
         mirrored = relative_gap(answer, pooled(ip.Reflection(90)(images)))
         assert (mirrored > 0.01) if group is controls.C4 else (mirrored <= ROUNDED)
 

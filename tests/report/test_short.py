@@ -16,27 +16,37 @@ def test_where_no_warp_does_the_image_is_the_place() -> None:
     """One sentence; the nearest layer by name, with how many times the floor it leaves."""
     tables = planted(FAR, moves=MOVES)
     made = short(tables.summary(), tables, None, (), 4)
-    assert made.sentence.startswith("Put the transformer on the image (C0)")
-    assert "no warp that was found does at shallow, deep" in made.points[0]
-    assert "By none of ±30°, 90° is it shown to do at any layer; nearest is" in made.points[0]
+    assert made.sentence.startswith("The image is the safe place")
+    assert (
+        "Rotation: of 4 cases (2 layers, by ±30° and 90°) a warp of the map is shown to do in 0; "
+        "the best affine warp found leaves too much in 4. Where cells lie close enough, nearest is"
+    ) in made.points[0]
     assert "Nothing is proven" in made.points[-1]
     (grid,) = made.grids
     assert grid.columns[:3] == ("layer", "by ±30°", "by 90°")
     cell = grid.rows[0][1]
-    assert cell.answer == "no"
-    assert cell.text.startswith("left 0.70")
-    assert cell.text.splitlines()[1:] == ["perfect layer 0.10"]
+    assert (cell.answer, cell.tone) == ("no: none found", "no")
+    left, times = cell.text.splitlines()
+    assert left.startswith("left 0.70")
+    assert times.startswith("7 [")  # 0.70 over 0.10
 
 
 def test_what_is_proven_is_told_from_what_is_left() -> None:
     """A word says that it is proven, and the bound stands beside what the best warp leaves."""
     tables = planted({**FAR, Method.ANY_WARP: [0.55, 0.6, 0.7, 0.6]}, moves=MOVES)
     made = short(tables.summary(), tables, None, (), 4)
-    assert "in the mean over its strengths: no warp can at shallow, deep (proven)" in made.points[0]
+    assert "shown to do in 0; any warp leaves too much, by a proven bound, in 4." in made.points[0]
     cell = made.grids[0].rows[0][1]
-    assert cell.answer == "no, proven"
+    assert cell.answer == "no: bound"
     assert cell.text.splitlines()[0].startswith("left 0.70")
-    assert cell.text.splitlines()[-1].startswith("proven ≥ 0.6")
+    assert cell.text.splitlines()[-1] == "any warp: 0.61 or more"
+
+
+def test_a_perfect_layer_without_a_residual_is_no_divisor() -> None:
+    """What is left beside nothing is over a hundred times it, not a ratio without end."""
+    tables = planted({**FAR, Method.FLOOR: [0.0] * 4}, moves=MOVES)
+    made = short(tables.summary(), tables, None, (), 4)
+    assert made.grids[0].rows[0][1].text.splitlines()[1] == "over 100 × perfect"
 
 
 def test_where_a_warp_does_the_layer_is_named() -> None:
@@ -44,7 +54,7 @@ def test_where_a_warp_does_the_layer_is_named() -> None:
     tables = planted(NEAR, moves=MOVES)
     made = short(tables.summary(), tables, None, (), 4)
     assert made.sentence.startswith("A transformer can sit on the map of shallow, deep")
-    assert "By strength, a warp does by ±30° at shallow, deep" in made.points[0]
+    assert "shown to do in 4, by ±30° at shallow, deep; by 90° at shallow, deep." in made.points[0]
 
 
 def test_what_is_lost_is_said_where_it_was_measured() -> None:

@@ -109,7 +109,7 @@
       const affine = method.affine ? method.affine.means[at.layer][at.n] : null;
       let rest = "";
       if (affine) rest += "The best warp found of this map leaves " + interval(affine) + " of the variance, " + interval(v.times) + " times what a perfect layer would. ";
-      if (v.proven[0] !== null) rest += "Proven: of what it leaves, at least " + (100 * v.proven[0]).toFixed(0) + " % is beyond any warp.";
+      if (v.proven[0] !== null) rest += "Proven: of what it leaves, at least " + Math.floor(100 * v.proven[0]) + " % is beyond any warp.";
       make("span", said, {}, rest);
     }
 

@@ -43,7 +43,7 @@ document.querySelectorAll("main section:not(.short) > figure").forEach(function 
     button.setAttribute("aria-pressed", String(large));
     card.tabIndex = large ? 0 : -1;
   });
-  figure.insertBefore(button, card);
+  figure.querySelector("figcaption").prepend(button, " ");
 });
 window.addEventListener("beforeprint", function () {
   document.querySelectorAll("details").forEach(function (each) { each.open = true; });
