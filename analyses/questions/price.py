@@ -436,7 +436,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _colours(motions: Sequence[str]) -> dict[str, tuple[float, ...]]:
+def _colours(motions: Sequence[str]) -> dict[str, tuple[float, float, float]]:
     """A hue for each kind of motion, and darker for each further one of it."""
     kinds: dict[str, list[str]] = {}
     for motion in motions:
@@ -453,7 +453,7 @@ def _colours(motions: Sequence[str]) -> dict[str, tuple[float, ...]]:
 
 
 def _draw(
-    axes: Axes, found: pd.DataFrame, predictor: str, colours: dict[str, tuple[float, ...]]
+    axes: Axes, found: pd.DataFrame, predictor: str, colours: dict[str, tuple[float, float, float]]
 ) -> None:
     """A point a cell, larger for deeper layers."""
     for (network, motion), part in found.groupby(["network", "motion"], sort=False):

@@ -111,7 +111,8 @@ def _grid(args: tuple[Any, ...], out: Tensor) -> Tensor:
     grid, size = args[1].double(), args[0].shape[:-3:-1]
     # -1 and 1 are centres of the outermost cells there, and outer edges here
     aligned = args[4] if len(args) > 4 else True  # cuDNN's knows nothing else
-    return grid * (1 - 1 / grid.new_tensor(size)) if aligned else grid
+    found: Tensor = grid * (1 - 1 / grid.new_tensor(size)) if aligned else grid
+    return found
 
 
 def _resized(args: tuple[Any, ...], out: Tensor) -> Tensor:
@@ -225,7 +226,7 @@ class _Frame:
     readings: list[_Reading] = field(default_factory=list)
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # (torch's, as all below)
     """Runs a network and sees what it moves.
 
     Several samplings of the same tensor at the same size within one call of a module are one
@@ -241,7 +242,7 @@ class Watch(TorchDispatchMode):
     """
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._network = network
         self._names = {each: name for name, each in network.named_modules()}
         self.samplings: dict[Operation, Sampling] = {}
@@ -440,7 +441,8 @@ class Watch(TorchDispatchMode):
     def _mark(self, tensor: Tensor, flow: _Flow) -> None:
         address = _address(tensor)
         if address is not None:
-            self._flows[address] = StorageWeakRef(tensor.untyped_storage()), flow
+            alive = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+            self._flows[address] = alive, flow
 
 
 def _address(tensor: Tensor) -> int | None:
@@ -500,7 +502,7 @@ class Staged(nn.Module):
         return _Stages(self).run(images)
 
 
-class _Stages(Watch):
+class _Stages(Watch):  # type: ignore[no-untyped-call]
     """Shows what is read and returned to the modules of a staged network."""
 
     def __init__(self, staged: Staged) -> None:
@@ -566,7 +568,7 @@ def blocks(
         edges = torch.arange(rows, height, rows, device=bend.device)
         between = float(bend[edges - 1].sum() + bend[edges - 2].sum())
         if between > _BENT * float(bend.sum()):
-            return positions.unflatten(1, (count, rows)).flatten(0, 1)
+            return positions.reshape(-1, rows, *positions.shape[2:])
     return positions
 
 

@@ -57,7 +57,8 @@ def plot(
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(max(1, len(rows)), len(pictures), squeeze=False)
         for down, across in np.ndindex(axes.shape):
-            ax, picture = axes[down, across], pictures[across]
+            ax: Axes = axes.item((down, across))
+            picture = pictures[across]
             ax.imshow(
                 picture.squeeze(-1) if picture.shape[-1] == 1 else picture[..., :3],
                 cmap="gray",

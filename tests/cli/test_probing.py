@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -16,10 +17,15 @@ from invariance_probe.probing.options import ProbeOptions
 FACTORY = """
 import torch
 from torch import nn
+import invariance_probe as ip
 
 def net():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+
+def moving():
+    localizer = nn.Sequential(nn.AvgPool2d(16), nn.Flatten())
+    return nn.Sequential(ip.SpatialTransformer(localizer, 12), nn.Conv2d(3, 4, 3), nn.Flatten())
 
 def digits():
     torch.manual_seed(0)
@@ -300,3 +306,18 @@ def test_help_shows_every_default(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert set(wanted.split()) <= options
     assert text.count("(default:") >= 16
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_audit_says_and_writes_what_moves(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence an operation, a table and a figure in a new folder; a plain network has none."""
+    words = ["--images", "pictures", "--crop", "32", "--transform", "rotation=90", "--no-progress"]
+    cli.main(["audit", "--model", "my_net:moving", *words, "--out", "moved"])
+    out, err = capsys.readouterr()
+    assert "grid_sample in '0' moves the input (stride 1). Of a rotation it undoes 0 %" in out
+    assert err == ""
+    (row,) = pd.read_csv("moved/frame.csv").to_dict("records")
+    assert (row["acts_on"], row["slope"], row["outcome"]) == ("input", 0, "measured")
+    assert Path("moved/grids.svg").stat().st_size > 2000
+    cli.main(["audit", "--model", "my_net:net", *words, "--out", "plain", "--json"])
+    assert json.loads(capsys.readouterr().out)["frame"] == []

@@ -20,6 +20,7 @@ from tests.profiles import share
 MODEL = ("--model", "tests.fuzz.samples:net", "--channels", "1", "--crop", "8")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "layers": ("layers", *MODEL, "--pattern", "*", "--json"),
+    "audit": ("audit", *MODEL, "--transform", "rotation=90", "--images", "in"),
     "probe": (
         *("probe", *MODEL, "--layers", "0", "--transform", "rotation=90", "--images", "in"),
         *("--methods", "oracle", "--batch-size", "2", "--margin", "0.5", "--mean", "0.5"),

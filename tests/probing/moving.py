@@ -1,156 +1,136 @@
 """Networks with planted operations that move values, and images whose pose is known."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import invariance_probe as ip
 from invariance_probe import controls
-from invariance_probe.controls import c4_network
 from invariance_probe.operators import DeformableConv2d, RotatedRoIAlign
 
-
-def images(n=4, side=33):
-    g = torch.Generator().manual_seed(1)
-    y, x = torch.meshgrid(*[torch.arange(side).double() - (side - 1) / 2] * 2, indexing="ij")
-    out = torch.zeros(n, 1, side, side, dtype=torch.float64)
-    for i in range(n):
-        for _k in range(4):
-            cx, cy = (torch.rand(2, generator=g) * 10 - 2).tolist()
-            s = 1.5 + torch.rand(1, generator=g).item()
-            out[i, 0] += torch.rand(1, generator=g).item() * torch.exp(
-                -((x - cx) ** 2 + (y - cy) ** 2) / 2 / s**2
-            )
-    return out.float()
+SIDE = 33
+"""Of images; odd, so that quarter turns move cells onto cells."""
 
 
-class Centroid(nn.Module):
-    """Angle of the centre of mass."""
+def images(count: int) -> Tensor:
+    """Smooth blobs whose centre of mass lies off the centre: its direction is their pose."""
+    generator = torch.Generator().manual_seed(1)
+    along = torch.arange(SIDE).double() - SIDE // 2
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    made = torch.zeros(count, 1, SIDE, SIDE, dtype=torch.float64)
+    for image in made[:, 0]:
+        for _ in range(4):
+            to_x, to_y, size, height = torch.rand(4, generator=generator).tolist()
+            away = (x - 10 * to_x + 2) ** 2 + (y - 10 * to_y + 2) ** 2
+            image += height * torch.exp(-away / 2 / (1.5 + size) ** 2)
+    return made.float()
 
-    def forward(self, x):
-        m = x.sum(1)
-        c = m.sum((1, 2)).clamp(min=1e-9)
-        h, w = m.shape[1:]
-        X = (m.sum(1) * (torch.arange(w) - (w - 1) / 2)).sum(1) / c
-        Y = (m.sum(2) * (torch.arange(h) - (h - 1) / 2)).sum(1) / c
-        return torch.atan2(-Y, X)
+
+class Direction(nn.Module):
+    """Angle of the centre of mass, counter-clockwise: a localizer that is never wrong."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        mass = maps.sum(1)
+        height, width = mass.shape[1:]
+        x = (mass.sum(1) * (torch.arange(width) - (width - 1) / 2)).sum(1)
+        y = (mass.sum(2) * (torch.arange(height) - (height - 1) / 2)).sum(1)
+        return torch.atan2(-y, x)
 
 
 class Upright(nn.Module):
-    def __init__(self):
+    """Turns maps so that their image's direction is 0."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.angle = Centroid()
+        self.angle = Direction()
 
-    def forward(self, x, maps=None):
-        maps = x if maps is None else maps
-        a = self.angle(x)  # content at angle a ccw; turn it by -a: read at the rotated place
-        c, si = a.cos(), a.sin()
-        z = torch.zeros_like(a)
-        th = torch.stack([c, si, z, -si, c, z], 1).view(-1, 2, 3)
-        return F.grid_sample(
-            maps, F.affine_grid(th, list(maps.shape), align_corners=False), align_corners=False
-        )
-
-
-class AtInput(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stn = Upright()
-        self.net = controls.random_network(channels=1)
-
-    def forward(self, x):
-        return self.net(self.stn(x))
-
-
-class AtC4(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = c4_network(channels=1, depth=2)
-        self.stn = Upright()
-        self.head = nn.Conv2d(16, 4, 3)
-
-    def forward(self, x):
-        return self.head(self.stn(x, self.net(x)))
-
-
-class Never(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stn = ip.SpatialTransformer(nn.Sequential(nn.AvgPool2d(11), nn.Flatten()), 9)
-        self.net = controls.random_network(channels=1)
-
-    def forward(self, x):
-        return self.net(self.stn(x))
-
-
-class Residual(nn.Module):
-    def __init__(self, ch=8):
-        super().__init__()
-        self.stem = nn.Conv2d(1, ch, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(ch)
-        self.body = nn.Conv2d(ch, ch, 3, padding=1)
-
-    def forward(self, x):
-        x = F.relu(self.bn(self.stem(x)))
-        return F.relu(x + self.body(x), inplace=True)
-
-
-def trunks():
-    return {
-        "plain": (controls.random_network(channels=1, depth=2), 16),
-        "c4": (controls.c4_network(channels=1, depth=2), 16),
-        "residual": (Residual(), 8),
-    }
+    def forward(self, image: Tensor, maps: Tensor) -> Tensor:
+        angle = self.angle(image)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        theta = torch.stack([cos, sin, zero, -sin, cos, zero], 1).view(-1, 2, 3)
+        grid = F.affine_grid(theta, list(maps.shape), align_corners=False)
+        return F.grid_sample(maps, grid, align_corners=False)
 
 
 class Boxes(nn.Module):
-    """A box of each image that turns with it, and one that does not."""
+    """Three boxes along the direction of each image, which turn with it, or along x."""
 
-    def __init__(self, rot):
+    def __init__(self, *, turning: bool) -> None:
         super().__init__()
-        self.angle = Centroid()
-        self.rot = rot
+        self.angle, self.turning = Direction(), turning
         self.pool = RotatedRoIAlign(5, sampling_ratio=1)
 
-    def forward(self, x, maps):
-        out = []
-        for i, a in enumerate(self.angle(x)):
-            d = torch.rad2deg(a) if self.rot else torch.zeros(())
-            n = maps.shape[-1]
-            n / 4
+    def forward(self, image: Tensor, maps: Tensor) -> Tensor:
+        pooled = []
+        for number, found in enumerate(self.angle(image)):
+            angle = found if self.turning else torch.zeros(())
             boxes = torch.stack([
                 torch.stack([
-                    torch.tensor(x.shape[-1] / 2.0) + r0 * a.cos() * self.rot,
-                    torch.tensor(x.shape[-1] / 2.0) - r0 * a.sin() * self.rot,
-                    torch.tensor(12.0),
-                    torch.tensor(8.0),
-                    d,
+                    SIDE / 2 + away * angle.cos(),
+                    SIDE / 2 - away * angle.sin(),
+                    *(torch.tensor(side) for side in (12.0, 8.0)),
+                    torch.rad2deg(angle),
                 ])
-                for r0 in (0.0, 3.0, 5.0)
+                for away in (0.0, 3.0, 5.0)
             ])
-            out.append(self.pool(maps, boxes, torch.full((3,), i)))
-        return torch.cat(out)
+            pooled.append(self.pool(maps, boxes, torch.full((3,), number)))
+        return torch.cat(pooled)
+
+
+class Never(nn.Module):
+    """A transformer at the input that has learnt nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = ip.SpatialTransformer(nn.Sequential(nn.AvgPool2d(11), nn.Flatten()), 9)
+        self.net = controls.random_network(channels=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps: Tensor = self.net(self.part(image))
+        return maps
+
+
+class Residual(nn.Module):
+    """Normalised, with a connection around and an activation in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps = F.relu(self.norm(self.stem(image)))
+        return F.relu(maps + self.body(maps), inplace=True)
+
+
+TRUNKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "plain": (lambda: controls.random_network(channels=1, depth=2), 16),
+    "c4": (lambda: controls.c4_network(channels=1, depth=2), 16),
+    "residual": (Residual, 8),
+}
+"""Networks, and the channels of their maps."""
 
 
 class Planted(nn.Module):
-    def __init__(self, trunk, ch, how):
-        super().__init__()
-        self.trunk = trunk
-        self.how = how
-        self.part = {
-            "input": Upright,
-            "map": Upright,
-            "box": lambda: Boxes(1),
-            "fixed box": lambda: Boxes(0),
-            "deform": lambda: DeformableConv2d(ch, 4, 3, padding=1),
-        }[how]()
-        if how == "deform":
-            nn.init.normal_(self.part.offset.weight, std=0.2)
+    """A trunk and an operation: on the input, on the map, or in boxes or taps of the map."""
 
-    def forward(self, x):
+    def __init__(self, trunk: str, how: str) -> None:
+        super().__init__()
+        make, channels = TRUNKS[trunk]
+        self.trunk, self.how = make(), how
+        if how == "deform":
+            self.part: nn.Module = DeformableConv2d(channels, 4, 3, padding=1)
+            nn.init.normal_(self.part.offset.weight, std=0.2)
+        else:
+            boxes = "box" in how
+            self.part = Boxes(turning=how == "box") if boxes else Upright()
+
+    def forward(self, image: Tensor) -> Tensor:
         if self.how == "input":
-            return self.trunk(self.part(x))
-        m = self.trunk(x)
-        if self.how == "deform":
-            return self.part(m)
-        return self.part(x, m)
+            maps: Tensor = self.trunk(self.part(image, image))
+            return maps
+        maps = self.trunk(image)
+        return self.part(maps) if self.how == "deform" else self.part(image, maps)

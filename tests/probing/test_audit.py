@@ -23,9 +23,9 @@ def test_what_is_planted_is_found(
     trunk: str, how: str, acts_on: str, module: str, slope: float
 ) -> None:
     """One operation, where it stands, on what it acts, and how much of a turn it undoes."""
-    network = moving.Planted(*moving.trunks()[trunk], how).eval()
+    network = moving.Planted(trunk, how).eval()
     (row,) = (
-        ip.audit(network, moving.images(3), transforms=ip.Rotation(90)).frame().to_dict("records")
+        ip.audit(network, moving.images(2), transforms=ip.Rotation(90)).frame().to_dict("records")
     )
     assert (row["acts_on"], row["module"], row["outcome"]) == (acts_on, module, "measured")
     assert row["slope"] == pytest.approx(slope, abs=0.02)
@@ -39,7 +39,7 @@ def test_a_transformer_that_never_moves_undoes_nothing() -> None:
     """Slope 0, and more is left than the best warp of what it reads leaves."""
     network = moving.Never().eval()
     (row,) = (
-        ip.audit(network, moving.images(3), transforms=ip.Rotation(90)).frame().to_dict("records")
+        ip.audit(network, moving.images(2), transforms=ip.Rotation(90)).frame().to_dict("records")
     )
     assert row["slope"] == 0
     assert row["left"] > row["left_best"] + 0.1
