@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,8 +46,10 @@ from invariance_probe.probing.passes import Inputs
 from invariance_probe.probing.probe import probe
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import DEFAULT_METHODS, Method
-from invariance_probe.results.style import Figure, save
 from invariance_probe.statistics import mean_interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # slow to import
 
 COLUMNS = (
     *("operation", "module", "acts_on", "stride", "transform", "parameter", "slope", "spread"),
@@ -119,7 +121,7 @@ class Audit:
         """
         return self.table.copy()
 
-    def plot(self) -> Figure:
+    def plot(self) -> "Figure":
         """Draw where each operation reads, over an image as it is and under some transforms.
 
         Returns:
@@ -175,6 +177,8 @@ class Audit:
         with files.new_folder(path) as folder:
             self.table.to_csv(folder / FRAME, index=False, float_format="%.6g")
             if len(self.table):
+                from invariance_probe.results.style import save  # slow to import
+
                 save(self.plot(), folder / GRIDS)
 
     def __str__(self) -> str:
