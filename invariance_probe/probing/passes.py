@@ -88,6 +88,7 @@ class Inputs:
         mean: Taken off the pixel values, by channel.
         std: Divisor after that, by channel.
         fill: Pixel values where content is missing, by channel.
+        first: The first image, which was read to learn their size.
 
     Raises:
         InvalidInputError: If the images and the options do not fit together.
@@ -98,7 +99,7 @@ class Inputs:
     ) -> None:
         self.source, self.moves, self.options = source, moves, options
         self.device, self.dtype = pick_device(options.device), options.real
-        first = source[0]
+        self.first = first = source[0]
         check_tensor(f"image {source.names[0]!r}", first, "channel", "height", "width")
         if not first.numel():
             raise InvalidInputError(f"images of shape {tuple(first.shape)} hold no pixel")
@@ -225,8 +226,8 @@ class ForwardPasses(Inputs):
         whole: bool = False,
     ) -> None:
         super().__init__(source, moves, options)
-        self.model, first = model, source[0]
-        image = next(self._render(first[None].to(self.device, self.dtype), [_STAY]))
+        self.model = model
+        image = next(self._render(self.first[None].to(self.device, self.dtype), [_STAY]))
         self.layers = self._find_layers(image, list(patterns))
         self._format = torch.contiguous_format if whole else self._quickest_format(image)
         self._most = 1 if whole else SHARDS
