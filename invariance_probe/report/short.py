@@ -65,6 +65,11 @@ def short(
     strengths = {
         family: _strengths(tables, family) if tables is not None else {} for family in families
     }
+    for family, name in judged:
+        each = [rules.rules_met(layers[str(name)])[0] for layers in strengths[str(family)].values()]
+        # the mean over strengths advises nothing that does not hold for each of them
+        if judged[family, name] in {"can live", "permutation"} and len(set(each)) > 1:
+            judged[family, name] = "undecided"
     grids = [
         _grid(family, found, strengths[family], put_back, moves_put_back, images)
         for family in families
@@ -158,10 +163,6 @@ def _by_strength(family: str, strengths: dict[str, dict[str, rules.Residuals]]) 
         words: [n for w, n in met if w == words and met[w, n] == "can live"] for words, _ in met
     }
     there = [f"by {words} at {', '.join(names)}" for words, names in does.items() if names]
-    counts = {
-        words: sum(_DOES.get(rule, ("not measured", ""))[0] == words for rule in met.values())
-        for words in ("no: none found", "no: bound", "undecided", "grid too coarse", "not measured")
-    }
     layers = len({name for _, name in met})
     said = (
         f"{family.capitalize()}: of {len(met)} cases ({layers} layer{'s' * (layers != 1)}, "
@@ -176,7 +177,8 @@ def _by_strength(family: str, strengths: dict[str, dict[str, rules.Residuals]]) 
         "grid too coarse": "in {} the cells lie too far apart to tell",
         "not measured": "{} were not measured",
     }
-    parts = [told[words].format(count) for words, count in counts.items() if count]
+    answers = [_DOES.get(rule, ("not measured", ""))[0] for rule in met.values()]
+    parts = [words.format(count) for key, words in told.items() if (count := answers.count(key))]
     said += "".join(f"; {part}" for part in parts) + "."
     return said if there else said + _nearest(met, strengths)
 

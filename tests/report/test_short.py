@@ -1,10 +1,15 @@
 """The first screen answers what the numbers answer."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from invariance_probe.plane.transforms import Rotation, described
+from invariance_probe.report import rules
 from invariance_probe.report.short import short
 from invariance_probe.results.methods import Method
+from invariance_probe.results.store import InMemory
+from invariance_probe.results.tables import ProbeTables
 from tests.results.planted import planted, put_back
 
 MOVES = [Rotation(-30), Rotation(30), Rotation(90)]
@@ -55,6 +60,23 @@ def test_where_a_warp_does_the_layer_is_named() -> None:
     made = short(tables.summary(), tables, None, (), 4)
     assert made.sentence.startswith("A transformer can sit on the map of shallow, deep")
     assert "shown to do in 4, by ±30° at shallow, deep; by 90° at shallow, deep." in made.points[0]
+
+
+def test_a_mean_over_strengths_advises_nothing_that_fails_for_one() -> None:
+    """A warp that does at one strength, and leaves far more at another, is no place for one."""
+    tables = planted(NEAR, moves=MOVES)
+    table = tables.frame()
+    far = (table["transform_number"] == 2) & (table["method"] == Method.AFFINE)
+    table.loc[far, "value"] *= 1.7
+    mixed = replace(tables, rows=InMemory(table=table))
+    made = short(mixed.summary(), mixed, None, (), 4)
+    assert rules.rules_met(next(iter(_means(mixed).values())))[0] == "can live"
+    assert "can sit on the map" not in made.sentence
+    assert "shown to do in 2, by ±30° at shallow, deep;" in made.points[0]
+
+
+def _means(tables: ProbeTables) -> dict[tuple[object, ...], rules.Residuals]:
+    return rules.residuals(tables.summary(), ["transform", "layer"], tables)
 
 
 def test_what_is_lost_is_said_where_it_was_measured() -> None:
