@@ -59,6 +59,11 @@ MOTIONS = (
     *("scaling=-0.5:0.5,clean", "scaling=-1:0.5,clean"),
     *("translation=6,clean", "shear=0.6"),
 )
+CLUTTERED = tuple(
+    motion.removesuffix(",clean") if motion.endswith(",clean") else f"{motion},clutter"
+    for motion in MOTIONS
+)
+"""The same under the papers' clutter, which stays where it is while the digit moves."""
 _MARKERS = {"mnist-five": "o", "mnist-deep": "^", "mnist": "s"}
 _UPRIGHT = 50
 """Added to the seeds of upright CNNs, so that they share nothing with what is priced."""
@@ -103,12 +108,14 @@ class Config(TrainingPlan):
     Attributes:
         networks: Which networks, at which layers.
         motions: What is done to the digits.
+        still: What upright CNNs are trained on: the digits as they are, cluttered like the motions'.
         images: Test images that are put through upright CNNs, the first ones.
         sweep: Motions of each kind, spread evenly over its range.
     """
 
     networks: tuple[Priced, ...]
     motions: tuple[str, ...] = MOTIONS
+    still: str = "none"
     images: int = 300
     sweep: int = 6
 
@@ -145,6 +152,14 @@ PRESETS = {
     ),
     "quick": Config(preset="brief", networks=(_FIVE,), seeds=2),
     "two-cores": Config(preset="brief", data="mnist", networks=_NETWORKS, seeds=10),
+    "two-cores-harder": Config(
+        preset="brief",
+        data="mnist",
+        networks=(_FIVE,),
+        motions=CLUTTERED,
+        still="none=clutter",
+        seeds=5,
+    ),
 }
 
 
@@ -231,7 +246,7 @@ def _rows(
 def _foretold(config: Config, priced: Priced, seed: int) -> pd.DataFrame:
     """What an upright CNN says, by motion and layer: asked once, and kept beside its weights."""
     _, setup = priced.setups(config.motions)
-    run = config.config(setup, priced.on_canvas("none"), "cnn", _UPRIGHT + seed)
+    run = config.config(setup, priced.on_canvas(config.still), "cnn", _UPRIGHT + seed)
     folder = config.root / run.name
     kept = folder / f"foretold-{config.images}x{config.sweep}.parquet"
     if kept.is_file():

@@ -288,8 +288,9 @@ def _number(value: float) -> str:
 
 
 def _written(perturbation: Perturbation, value: str = "") -> str:
-    """A name with its value, and words for what it usually is not: without clutter, on a canvas."""
+    """A name with its value, and words for what it usually is not: with clutter, on a canvas."""
     words = [value] if value else []
-    words += ["clean"] if perturbation.pieces == 0 and type(perturbation).pieces > 0 else []
+    if bool(perturbation.pieces) != bool(type(perturbation).pieces):
+        words.append("clutter" if perturbation.pieces else "clean")
     words += [f"on:{perturbation.least_canvas}"] if perturbation.least_canvas else []
     return f"{perturbation.name}={','.join(words)}" if words else perturbation.name

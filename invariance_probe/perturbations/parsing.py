@@ -11,11 +11,12 @@ from invariance_probe.perturbations.kinds import (
     RandomShear,
     RandomTranslation,
 )
-from invariance_probe.perturbations.perturbation import Perturbation
+from invariance_probe.perturbations.perturbation import PIECES, Perturbation
 
 FORMS = (
     *("none", "rotation", "rotation=DEGREES", "translation", "translation=PIXELS"),
     *("translation=clean", "scaling", "scaling=LOW:HIGH", "scaling=clean", "shear=AMOUNT"),
+    "rotation=clutter",
 )
 """What `parse_perturbation` reads; words are joined by commas: ``scaling=-1:1,clean,on:60``."""
 
@@ -43,8 +44,9 @@ def parse_perturbation(text: str) -> Perturbation:
         text: ``none``; ``rotation`` or ``rotation=90`` (largest angle, degrees); ``translation`` or
             ``translation=16`` (largest shift, pixels); ``scaling`` or ``scaling=-1:2`` (binary
             logarithms of the smallest and largest factor); ``shear=0.6`` (pixels to the right for
-            each pixel down). ``clean`` leaves clutter out, ``on:60`` gives the canvas at least 60
-            pixels: ``translation=6,clean,on:40``, ``rotation=30,on:60``.
+            each pixel down). ``clean`` leaves clutter out where the papers strew it, ``clutter``
+            strews it where they do not, ``on:60`` gives the canvas at least 60 pixels:
+            ``translation=6,clean,on:40``, ``rotation=30,clutter,on:60``.
 
     Returns:
         The perturbation.
@@ -59,9 +61,9 @@ def parse_perturbation(text: str) -> Perturbation:
         given: dict[str, Any] = {}
         if words and words[-1].startswith("on:"):
             given["least_canvas"] = int(words.pop()[3:])
-        if words[-1:] == ["clean"] and kind.pieces:
+        if words[-1:] == ["clean" if kind.pieces else "clutter"]:
             words.pop()
-            given["pieces"] = 0
+            given["pieces"] = 0 if kind.pieces else PIECES
         if words:
             (value,) = words
             given |= _VALUES[kind](value)

@@ -21,6 +21,9 @@ def test_perturbations_are_read_from_text() -> None:
     shifted = kinds.RandomTranslation(reach=6, pieces=0, least_canvas=60)
     assert parse_perturbation("translation=6,clean,on:60") == shifted
     assert parse_perturbation("none=on:60").canvas(28) == 60
+    assert parse_perturbation("none=clutter,on:60").pieces == 6
+    turned = kinds.RandomRotation(limit=30, pieces=6, least_canvas=40)
+    assert parse_perturbation("rotation=30,clutter,on:40") == turned
     for text in ("none", "rotation", "translation", "scaling"):
         assert parse_perturbation(text).name == text
 
@@ -40,6 +43,8 @@ def test_perturbations_are_read_from_text() -> None:
         ("translation=0", "'translation=0': the largest shift must lie in 1 to 64"),
         ("shear=0", r"'shear=0': the limit must lie in \(0, 2\]"),
         ("rotation=30,clean", "cannot be read"),
+        ("translation=6,clutter", "cannot be read"),
+        ("rotation=clutter,30", "cannot be read"),
         ("rotation=30,on:many", "cannot be read"),
         ("scaling=2", "'scaling=2' cannot be read"),
         ("scaling=2:-1", "-4 <= LOW < HIGH <= 4"),
@@ -65,6 +70,9 @@ def test_what_is_written_is_read_back(
     for perturbation in (
         kinds.NoPerturbation(),
         kinds.RandomRotation(limit=limit),
+        kinds.RandomRotation(limit=limit, pieces=pieces, least_canvas=least),
+        kinds.RandomShear(pieces=pieces),
+        kinds.NoPerturbation(pieces=pieces, least_canvas=least),
         kinds.RandomTranslation(pieces=pieces),
         kinds.RandomScaling(pieces=pieces),
         kinds.RandomScaling(low=bounds[0], high=bounds[1], pieces=pieces),
