@@ -16,8 +16,8 @@ method,
 ==================  ============================================================================
 ``floor_input``     the image moved back by the true pose, bilinearly, and then the method: what
                     interpolating pixels leaves
-``floor_map``       of what moves a map: the upright map, moved and moved back; no filter has a
-                    part in it
+``floor_map``       of what moves a map: what a map would leave that moves like the image but has
+                    cells 4 pixels wide, see `floor_of_map`
 ``chance``          another digit in the place of the moved one
 ==================  ============================================================================
 
@@ -28,7 +28,8 @@ depends on the digit) to 2. A representation that is the same for all digits has
 not measured.
 
 *Aligned* is what leaves less than `MARGIN` of the way from floor to chance, with 95 % confidence
-over seeds; what leaves more, with as much, is not; between the two it is undecided.
+over seeds; what leaves more, with as much, is not; between the two it is undecided. Where nothing
+is interpolated any rest is one: what leaves `ROUNDING` or more leaves something, if little.
 """
 
 import math
@@ -38,15 +39,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from analyses import training_figures, training_plan
-from analyses.related.acting import CANVAS, STILL, Acting, Pose
+from analyses.related.acting import STILL, Acting, Pose
 from analyses.related.learning import NETWORK, Plan, Recipe, Variant
-from analyses.related.methods import METHODS, RECIPES, Method, Motions
+from analyses.related.methods import METHODS, PARTS, RECIPES, Method, Motions
 from analyses.training_plan import Setup
 from invariance_probe import files
 from invariance_probe.perturbations.parsing import parse_perturbation
@@ -55,7 +58,9 @@ from invariance_probe.statistics import deming, t_interval
 from invariance_probe.training import pose_statistics
 
 MARGIN = 0.05
-"""Share of the way from floor to chance."""
+"""Share of the way from floor to chance: floors between cells are estimates."""
+ROUNDING = 1e-4
+"""The same where the floor is 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +68,20 @@ class Config(Plan):
     """What to train and measure, where `Plan` does not say it.
 
     Attributes:
+        methods: Which of `METHODS`, by name.
         images: Test digits that are moved, the first ones.
         fitted: Training digits that steerers and matrices are fitted to, the first ones.
     """
 
-    images: int = 500
+    methods: tuple[str, ...] = tuple(method.name for method in METHODS)
+    images: int = 200
     fitted: int = 300
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The networks that they need."""
+        needed = {method.recipe for method in METHODS if method.name in self.methods}
+        return tuple(recipe for name, recipe in RECIPES.items() if name in needed)
 
     def setups(self) -> tuple[Setup, ...]:
         """List the trainer's part.
@@ -77,7 +90,9 @@ class Config(Plan):
             The papers' networks.
         """
         return tuple(
-            each.setup(self.steps, each.variant) for each in RECIPES.values() if isinstance(each, Variant)
+            each.setup(self.steps, each.variant)
+            for each in self.recipes
+            if isinstance(each, Variant)
         )
 
     @property
@@ -87,7 +102,19 @@ class Config(Plan):
 
 PRESETS = {
     "tiny": Config(
-        preset="tiny", data="mnist-5k", width=0.5, seeds=2, images=40, fitted=40, processes=1
+        preset="tiny",
+        data="mnist-5k",
+        width=0.5,
+        steps=4,
+        seeds=2,
+        methods=(
+            *("plain CNN", "rotated RoIAlign, plain CNN", "rotated RoIAlign of the image"),
+            *("rotated RoIAlign, C4 network", "RiRoIAlign, C4 network"),
+            *("a matrix each turn, C4 network", "canonicalizer, any angle", "C0"),
+        ),
+        images=24,
+        fitted=24,
+        processes=1,
     ),
     "quick": Config(preset="brief", data="mnist-5k", width=0.5, seeds=2),
     "two-cores": Config(preset="brief", data="mnist", width=0.5, steps=250, processes=1),
@@ -106,9 +133,10 @@ def measure(config: Config) -> pd.DataFrame:
         moved) and ``chance`` as the module's docstring explains; ``error`` (share of moved digits
         that are named wrongly, by the network's own classifier from what is handed on),
         ``error_upright``, ``agreement`` (share that is named as upright); of methods that find a
-        pose ``slope`` and ``spread`` over all motions (degrees, or octaves): of the pose found, less
-        that of the same digit upright, against the pose applied, and within classes about it;
-        ``preset``, ``machine``, ``data``, ``network``. Networks that are left out are no part of it.
+        pose ``slope`` and ``spread`` over all motions (degrees, or octaves): of the pose found,
+        less that of the same digit upright, against the pose applied, and within classes about it;
+        ``preset``, ``machine``, ``data``, ``network``. Networks that are not there, and must not be
+        trained, are no part of it.
     """
     machines, known = set(), set()
     for result in config.results():
@@ -117,9 +145,9 @@ def measure(config: Config) -> pd.DataFrame:
         known.add((about["variant"], about["perturbation"], about["seed"]))
     frames = []
     with Progress(True, doing="moving digits", units="networks") as bar:
-        bar.start(config.seeds * len(RECIPES))
+        bar.start(config.seeds * len(config.recipes))
         for seed in range(config.seeds):
-            for recipe in RECIPES.values():
+            for recipe in config.recipes:
                 if not isinstance(recipe, Variant) or _asked(recipe, seed) in known:
                     frames.append(_measured(config, recipe, seed))
                 bar.advance(1)
@@ -138,12 +166,16 @@ def _asked(recipe: Variant, seed: int) -> tuple[str, str, int]:
 
 def _measured(config: Config, recipe: Recipe, seed: int) -> pd.DataFrame:
     """The rows of a network: measured once, and kept beside its weights."""
-    methods = [method for method in METHODS if method.recipe == recipe.name]
+    methods = [
+        method
+        for method in METHODS
+        if method.recipe == recipe.name and method.name in config.methods
+    ]
     kept = recipe.folder(config, seed) / f"measured-{config.images}-{config.fitted}.parquet"
     if kept.is_file():
         found = files.read_parquet(kept)
-        if set(found["method"]) == {method.name for method in methods}:
-            return found
+        if {method.name for method in methods} <= set(found["method"]):
+            return found[found["method"].isin(config.methods)]
     network = recipe.trained(config, seed)
     test, train = config.dataset.test, config.dataset.train
     digits, labels = test.images[: config.images].float() / 255, test.labels[: config.images, 0]
@@ -186,13 +218,14 @@ def rows(method: Method, acting: Acting, digits: Tensor, labels: Tensor) -> pd.D
             exact = acting.act(seen, pose)
             handed_on = exact if method.given else acting.act(seen, None)
             answer = acting.head(handed_on).argmax(1)
+            in_cells = encoded is not upright
             lines.append({
                 "motions": str(motions),
                 "motion": _named(pose),
                 "left": left(handed_on, own),
                 "left_true": left(exact, true),
                 "floor_input": left(acting.act(acting.encode(pose.undone(moved)), STILL), true),
-                "floor_map": _floor_of_map(acting, encoded, pose) if encoded is not upright else math.nan,
+                "floor_map": floor_of_map(acting, digits, pose) if in_cells else math.nan,
                 "chance": left(exact.roll(1, 0), true),
                 "error": float((answer != labels).double().mean()),
                 "agreement": float((answer == named).double().mean()),
@@ -221,8 +254,27 @@ def left(handed_on: Tensor, reference: Tensor) -> float:
     return float(gap.square().sum() / variance) if variance > 0 else math.nan
 
 
-def _floor_of_map(acting: Acting, encoded: Tensor, pose: Pose) -> float:
-    return left(acting.placed(pose.done(encoded), pose), acting.placed(encoded, STILL))
+@torch.no_grad()
+def floor_of_map(acting: Acting, digits: Tensor, pose: Pose) -> float:
+    """Say what a perfect map would leave: one that moves like the image, but has cells.
+
+    Args:
+        acting: Moves a map.
+        digits: Digits.
+        pose: What is done.
+
+    Returns:
+        What is left of the upright map, moved and moved back; where cells come to lie between
+        cells, no less than what shifts by parts of a cell leave, of which a network keeps
+        everything but its grid (P1, P14).
+    """
+    encoded = acting.encode(STILL.move(digits))
+    wanted = acting.placed(encoded, STILL)
+    back = left(acting.placed(pose.done(encoded), pose), wanted)
+    if pose.on_cells:
+        return back
+    parts = [left(acting.placed(acting.encode(part.move(digits)), part), wanted) for part in PARTS]
+    return max(back, float(np.mean(parts)))
 
 
 def _named(pose: Pose) -> str:
@@ -279,9 +331,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                 ends = t_interval(values.to_numpy(float))
                 line |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
             line |= seeds[["floor", "chance", *_MEANS]].mean().to_dict()
-            aligns = motions in method.aligned
-            line["theory"] = "aligns" if aligns else "leaves"
-            line["verdict"] = verdict(aligns, line, t_interval(own.to_numpy(float)))
+            line["theory"] = "aligns" if motions in method.aligned else "leaves"
+            line["verdict"] = verdict(line, t_interval(own.to_numpy(float)))
             lines.append(line | {"seeds": len(seeds)})
     return pd.DataFrame(lines)
 
@@ -295,32 +346,36 @@ def _shares(seeds: pd.DataFrame, column: str) -> pd.Series:
     return share
 
 
-def verdict(aligns: bool, line: dict[str, Any], own: tuple[float, float, float]) -> str:
+def verdict(line: dict[str, Any], own: tuple[float, float, float]) -> str:
     """Say whether the theory holds.
 
     Args:
-        aligns: Whether the theory says that the method aligns, if the pose is right.
-        line: ``share_low``, ``share_high``, ``left``, ``left_true`` and ``chance``.
-        own: The share, and its ends, of what is left with the pose that the method finds.
+        line: ``theory``, ``share_low``, ``share_high``, ``left``, ``left_true``, ``floor`` and
+            ``chance``.
+        own: The share, and its ends, of what is left by the pose that the method finds.
 
     Returns:
-        What was found with the true pose against what the theory says; where the method aligns
-        with the true pose, and with its own does not, what it leaves then.
+        What was found by the true pose against what the theory says; where the method aligns by
+        the true pose and not by its own, what it leaves then.
     """
-    of = f"of {line['chance']:.2f}"
-    if line["share_high"] < MARGIN:
-        found = "aligned as far as interpolation allows"
-        if own[1] > MARGIN:
-            found += f" by the true pose, {line['left']:.2f} {of} left by its own"
-        return f"{found}: the theory holds" if aligns else f"{found}, against the theory"
+    left, of = line["left_true"], f"of {line['chance']:.2f}"
+    exact = line["floor"] < ROUNDING
     if line["share_low"] > MARGIN:
-        found = f"leaves {line['left_true']:.2f} {of}"
-        return f"{found}, against the theory" if aligns else f"{found}: the theory holds"
-    return "undecided"
+        found, aligns = f"leaves {left:.2f} {of}", False
+    elif exact and line["share_low"] > ROUNDING and line["share_high"] < MARGIN:
+        found, aligns = f"leaves {left:.2g} {of}, which is little", False
+    elif line["share_high"] < MARGIN and (exact or line["theory"] == "aligns"):
+        found, aligns = "aligned as far as interpolation allows", True
+        if own[1] > MARGIN:
+            found += f" by the true pose, by its own {line['left']:.2f} {of} left"
+    else:
+        return "undecided"
+    holds = aligns == (line["theory"] == "aligns")
+    return f"{found}: {'the theory holds' if holds else 'against the theory'}"
 
 
 def plot(frame: pd.DataFrame) -> Figure:
-    """Draw what each method leaves, by what it moves, a panel a group of motions.
+    """Draw what each method leaves, by what it moves; a panel a group of motions.
 
     Args:
         frame: What `measure` returned.
@@ -328,14 +383,85 @@ def plot(frame: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    table = summary(frame)
-    names = [method.name for method in METHODS if method.name in set(table["method"])]
-    places = _places(names)
-    groups = [str(motions) for motions in Motions if str(motions) in set(table["motions"])]
-    figure = Figure(figsize=(3.6 + 2.5 * len(groups), 0.27 * len(places) + 3.2), layout="constrained")
+    methods = [method for method in METHODS if method.name in set(frame["method"])]
+    groups = [str(motions) for motions in Motions if str(motions) in set(frame["motions"])]
+    places, heads = _places(methods)
+    figure = Figure(
+        figsize=(3.5 + 2.6 * len(groups), 0.25 * len(places) + 0.3 * len(heads) + 2.2),
+        layout="constrained",
+    )
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, motions in zip(panels, groups, strict=True):
-        here = table[table["motions"] == motions].set_index("method")
-        _draw(axes, here, frame[frame["motions"] == motions], places)
+        for method in methods:
+            here = frame[(frame["method"] == method.name) & (frame["motions"] == motions)]
+            if len(here):
+                _draw(axes, here, places[method.name], motions in method.aligned, method.given)
+        axes.axvline(1, color="#767676", linewidth=0.9, linestyle=":")
+        for place in heads.values():
+            axes.axhline(place + 0.5, color="#cccccc", linewidth=0.6)
+        axes.set_xlim(-0.04, _FAR)
         axes.set_title(motions, fontsize=11)
-    ...
+        axes.set_xlabel("left / left by another digit", fontsize=10)
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks([*heads.values(), *places.values()], [*heads, *places], fontsize=10)
+    for label in panels[0].get_yticklabels()[: len(heads)]:
+        label.set_fontweight("bold")
+    panels[0].set_ylim(min(places.values()) - 0.7, max(heads.values()) + 0.5)
+    figure.legend(handles=_marks(), loc="outside lower center", ncols=3, frameon=False, fontsize=10)
+    figure.suptitle(
+        "What methods leave of a motion, by what they move\n"
+        f"{training_figures.caption(frame).replace('large marks', 'marks')}",
+        fontsize=12,
+    )
+    return figure
+
+
+_FAR = 1.75
+"""End of the axis; what lies beyond is drawn there."""
+_ALIGNS, _LEAVES, _FLOOR = "#009E73", "#D55E00", "#cccccc"
+
+
+def _places(methods: list[Method]) -> tuple[dict[str, float], dict[str, float]]:
+    """Where rows stand: of methods, and of the headings of what they move."""
+    places, heads, place = {}, {}, 0.0
+    for method in methods:
+        head = f"moves {method.moves}"
+        if head not in heads:
+            place -= 1.2
+            heads[head] = place
+        place -= 1
+        places[method.name] = place
+    return places, heads
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, place: float, aligns: bool, given: bool) -> None:
+    """One method under one group of motions: floor, with the true pose, and by itself."""
+    seeds = rows.groupby("seed").mean(numeric_only=True)
+    floor = seeds[["floor_input", "floor_map"]].max(axis=1) / seeds["chance"]
+    axes.barh(place, floor.mean(), height=0.62, color=_FLOOR, linewidth=0)
+    colour = _ALIGNS if aligns else _LEAVES
+    drawn = [("left_true", colour, place if given else place + 0.16)]
+    drawn += [] if given else [("left", "none", place - 0.16)]
+    for column, face, at in drawn:
+        shares = (seeds[column] / seeds["chance"]).clip(upper=_FAR).to_numpy(float)
+        mean, low, high = t_interval(shares)
+        axes.plot(shares, np.full(len(shares), at), ".", color=colour, alpha=0.4, markersize=4)
+        axes.hlines(at, max(low, 0), min(high, _FAR), color=colour, linewidth=1.6)
+        axes.plot(mean, at, "o", color=colour, markerfacecolor=face, markersize=5.5, clip_on=False)
+
+
+def _marks() -> list[Artist]:
+    """What the legend explains."""
+
+    def dot(colour: str, face: str, label: str) -> Line2D:
+        return Line2D(
+            [], [], color=colour, marker="o", markerfacecolor=face, linestyle="", label=label
+        )
+
+    return [
+        dot(_ALIGNS, _ALIGNS, "true pose, the theory says: aligns"),
+        dot(_LEAVES, _LEAVES, "true pose, the theory says: leaves"),
+        dot("#555555", "none", "by the pose that it finds, or none"),
+        Patch(color=_FLOOR, label="floor: interpolation and sampling"),
+        Line2D([], [], color="#767676", linestyle=":", label="another digit"),
+    ]

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from invariance_probe.operators import DeformableConv2d, RotatedRoIAlign
 from invariance_probe.controls import C4, GroupConv2d, LiftingConv2d
+from invariance_probe.operators import DeformableConv2d, RotatedRoIAlign
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.plane import motions
 from invariance_probe.plane.sampling import resample
@@ -30,6 +30,8 @@ BOX = 24
 whichever way it is turned."""
 CELLS = BOX // STRIDE
 CLASSES = 10
+_ROUNDED = 1e-6
+"""Poses are float32."""
 _PLAN = ARCHITECTURES["mnist-five"]
 
 
@@ -47,7 +49,7 @@ class Pose:
 
     def move(
         self, images: Float[Tensor, "batch 1 side side"]
-    ) -> Float[Tensor, "batch 1 {CANVAS} {CANVAS}"]:
+    ) -> Float[Tensor, "batch 1 canvas canvas"]:
         """Put digits on the canvas, moved as in trainings.
 
         Args:
@@ -68,6 +70,12 @@ class Pose:
     def degrees(self) -> float:
         """By which the content was turned, counter-clockwise."""
         return float(motions.poses_of(self.matrix[None], ["degrees"])[0, 0])
+
+    @property
+    def on_cells(self) -> bool:
+        """Whether cells of the last map come to lie on cells: quarter turns, whole strides."""
+        linear, shift = self.matrix[:2, :2], self.matrix[:2, 2] / STRIDE
+        return all(float((each - each.round()).abs().max()) < _ROUNDED for each in (linear, shift))
 
     @property
     def pull_back(self) -> Float[Tensor, "1 3 3"]:
@@ -254,19 +262,16 @@ def deformable(number: int, before: int, filters: int) -> nn.Module:
 
 def over_c4(number: int, before: int, filters: int) -> nn.Module:
     """Build one over C4: of as many channels, each field in four orientations."""
-    fields = max(1, filters // C4.order)
+    fields, fields_before = (max(1, channels // C4.order) for channels in (filters, before))
     drawn = {"kernel_size": 3, "generator": torch.default_generator}
     if number == 1:
         return _going_on(LiftingConv2d(C4, before, fields, **drawn))
-    return _going_on(GroupConv2d(C4, before // C4.order, fields, **drawn))
+    return _going_on(GroupConv2d(C4, fields_before, fields, **drawn))
 
 
 def _going_on(conv: nn.Module) -> nn.Sequential:
-    """A convolution whose maps go on beyond their borders as they end there, in black.
-
-    With zeros around them, maps would tell how far the border is: shifts would not be what they are
-    in the theory.
-    """
+    """A convolution whose maps go on beyond their borders as they end there, in black."""
+    # zeros around them would tell how far the border is, and shifts would not be the theory's
     return nn.Sequential(nn.ReplicationPad2d(1), conv)
 
 

@@ -83,12 +83,12 @@ class Polar(Acting):
         self.head = linear_head(self)
 
     def act(self, encoded: Tensor, pose: Pose | None) -> Tensor:
-        """Make the last map of the log-polar image; with a pose, roll its rows back."""
+        """Make the last map; with a pose, about the middle of the turn, and rolled back."""
+        polar = self._polar.polar
+        read = self._polar(encoded) if pose is None else polar(encoded)
         wrapped = _WRAPPED // STRIDE
-        maps: Tensor = self._trunk(self._polar(encoded))[:, :, wrapped:-wrapped]
-        if pose is None:
-            return maps
-        rows, _ = self._polar.polar.shift(pose.degrees)
+        maps: Tensor = self._trunk(read)[:, :, wrapped:-wrapped]
+        rows, _ = polar.shift(0.0 if pose is None else pose.degrees)
         return maps.roll(-round(rows / STRIDE), 2)
 
 

@@ -92,6 +92,31 @@ class RegionAtInput(OnRegion):
     placed = act
 
 
+class AtLayer(OnRegion):
+    """Move the map after a layer back, as a transformer there would that knew the pose.
+
+    Args:
+        region: The network.
+        layer: Number of the layer, from 1.
+    """
+
+    def __init__(self, region: Region, layer: int) -> None:
+        super().__init__(region)
+        assert isinstance(region.trunk, nn.Sequential)
+        self._first, self._rest = region.trunk[:layer], region.trunk[layer:]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Make the map."""
+        maps: Tensor = self._first(images)
+        return maps
+
+    def act(self, encoded: Tensor, pose: Pose | None) -> Tensor:
+        """Move it back, and go on to the upright box."""
+        return self.region.act(self._rest((pose or STILL).undone(encoded)), None)
+
+    placed = act
+
+
 class Rolled(OnRegion):
     """Read the box, and roll the orientations of a C4 network back (RiRoIAlign)."""
 

@@ -138,7 +138,8 @@ class Built(Recipe):
 
     def folder(self, plan: Plan, seed: int) -> Path:
         """Say where it lies, beside the trainer's."""
-        return plan.root / "related" / f"{self.name.replace(', ', '-').replace(' ', '-')}-seed{seed}"
+        name = self.name.replace(",", "").replace(" ", "-")
+        return plan.root / "related" / f"{name}-seed{seed}"
 
     def trained(self, plan: Plan, seed: int) -> Acting:
         """Train it unless its weights are kept.

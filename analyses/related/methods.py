@@ -56,6 +56,11 @@ _POSES: dict[Motions, tuple[tuple[str, tuple[float, ...]], ...]] = {
     Motions.SCALINGS: _both(SCALED, 0.5),
     Motions.SHIFTS: ((SHIFTED, (4.0, 0.0)), (SHIFTED, (-4.0, 4.0))),
 }
+PARTS = tuple(
+    Pose(motion=SHIFTED, numbers=numbers)
+    for numbers in ((0.0, 1.0), (1.0, 3.0), (2.0, 0.0), (3.0, 2.0))
+)
+"""Shifts by every part of a cell of four pixels, as often along x as along y."""
 FITTED_TURNS = (-75.0, -45.0, -15.0, 15.0, 45.0, 75.0)
 """Turns that a generator is fitted at, none of them among those of the score."""
 TURNS = (Motions.QUARTERS, Motions.BETWEEN)
@@ -128,14 +133,15 @@ RECIPES: dict[str, Recipe] = {
         Built(
             name="over C4, pooled",
             motion=UPRIGHT,
-            build=lambda width: Region(
-                nn.Sequential(trunk(acting.over_c4, width), OrbitPool(C4))
-            ),
+            build=lambda width: Region(nn.Sequential(trunk(acting.over_c4, width), OrbitPool(C4))),
         ),
         Built(name="deformable", motion=TURNED, build=partial(_region, acting.deformable)),
         *(
-            Built(name=name, motion=motion, build=lambda width, kind=kind: kind(
-                trunk(acting.plain, width)))
+            Built(
+                name=name,
+                motion=motion,
+                build=lambda width, kind=kind: kind(trunk(acting.plain, width)),
+            )
             for name, motion, kind in (
                 ("polar", TURNED, by_itself.Polar),
                 ("canonical", TURNED, by_itself.Continuous),
@@ -206,7 +212,9 @@ METHODS: tuple[Method, ...] = (
         moves=Moves.MAP,
         recipe="pointwise",
         motions=_ALL,
-        aligned=_ALL,
+        # of turns by 30 degrees up to the corners of its pooling windows; scaled windows see other
+        # content (P11)
+        aligned=_LYING,
         given=True,
     ),
     Method(
@@ -218,6 +226,17 @@ METHODS: tuple[Method, ...] = (
         aligned=(Motions.SHIFTS,),
         given=True,
         view=_on_region(by_pose.EgoAtMap),
+    ),
+    *(
+        Method(
+            name=f"map of layer {layer}, plain CNN",
+            source=_PAPERS,
+            moves=Moves.MAP,
+            recipe="plain",
+            given=True,
+            view=_on_region(partial(by_pose.AtLayer, layer=layer)),
+        )
+        for layer in (1, 3)
     ),
     Method(name="C1", source=_PAPERS, moves=Moves.MAP, recipe="c1"),
     Method(
