@@ -17,7 +17,7 @@ method,
 ``floor_input``     the image moved back by the true pose, bilinearly, and then the method: what
                     interpolating pixels leaves
 ``floor_map``       of what moves a map: what a map would leave that moves like the image but has
-                    cells 4 pixels wide, see `floor_of_map`
+                    cells 4 pixels wide, see `measuring.floor_of_map`
 ``chance``          another digit in the place of the moved one
 ==================  ============================================================================
 
@@ -32,30 +32,25 @@ over seeds; what leaves more, with as much, is not; between the two it is undeci
 is interpolated any rest is one: what leaves `ROUNDING` or more leaves something, if little.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from torch import Tensor
 
 from analyses import training_figures, training_plan
-from analyses.related.acting import STILL, Acting, Pose
 from analyses.related.learning import NETWORK, Plan, Recipe, Variant
-from analyses.related.methods import METHODS, PARTS, RECIPES, Method, Motions
+from analyses.related.methods import METHODS, RECIPES, Method, Motions
 from analyses.training_plan import Setup
 from invariance_probe import files
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.progress import Progress
-from invariance_probe.statistics import deming, t_interval
-from invariance_probe.training import pose_statistics
+from invariance_probe.statistics import t_interval
 
 MARGIN = 0.05
 """Share of the way from floor to chance: floors between cells are estimates."""
@@ -182,118 +177,15 @@ def _measured(config: Config, recipe: Recipe, seed: int) -> pd.DataFrame:
     fitted = train.images[: config.fitted].float() / 255
     found = pd.concat(
         [
-            rows(method, method.view(network, fitted).eval(), digits, labels).assign(seed=seed)
+            measuring.rows(method, method.view(network, fitted).eval(), digits, labels).assign(
+                seed=seed
+            )
             for method in methods
         ],
         ignore_index=True,
     )
     files.write_file(kept, found.to_parquet)
     return found
-
-
-@torch.no_grad()
-def rows(method: Method, acting: Acting, digits: Tensor, labels: Tensor) -> pd.DataFrame:
-    """Measure a method on a network.
-
-    Args:
-        method: Under which motions, and whether it is told the pose.
-        acting: The network.
-        digits: Digits, values in [0, 1].
-        labels: What they are.
-
-    Returns:
-        As of `measure`, less what it says of seed and preset.
-    """
-    upright = STILL.move(digits)
-    encoded = acting.encode(upright)
-    true = acting.act(encoded, STILL)
-    own = true if method.given else acting.act(encoded, None)
-    named, found = acting.head(own).argmax(1), acting.predicted(upright)
-    lines: list[dict[str, Any]] = []
-    applied, told = [], []
-    for motions in method.motions:
-        for pose in motions.poses:
-            moved = pose.move(digits)
-            seen = acting.encode(moved)
-            exact = acting.act(seen, pose)
-            handed_on = exact if method.given else acting.act(seen, None)
-            answer = acting.head(handed_on).argmax(1)
-            in_cells = encoded is not upright
-            lines.append({
-                "motions": str(motions),
-                "motion": _named(pose),
-                "left": left(handed_on, own),
-                "left_true": left(exact, true),
-                "floor_input": left(acting.act(acting.encode(pose.undone(moved)), STILL), true),
-                "floor_map": floor_of_map(acting, digits, pose) if in_cells else math.nan,
-                "chance": left(exact.roll(1, 0), true),
-                "error": float((answer != labels).double().mean()),
-                "agreement": float((answer == named).double().mean()),
-            })
-            if found is not None:
-                told.append(acting.predicted(moved) - found)
-                applied.append(torch.full_like(told[-1], pose.numbers[0]))
-    about = {"method": method.name, "moves": str(method.moves), "source": method.source}
-    about["error_upright"] = float((named != labels).double().mean())
-    return pd.DataFrame(lines).assign(**about, **_pose_numbers(applied, told, labels))
-
-
-def left(handed_on: Tensor, reference: Tensor) -> float:
-    """Say how far representations are from those of the same digits upright.
-
-    Args:
-        handed_on: Maps or vectors, (digit, channel, ...).
-        reference: Of the digits upright.
-
-    Returns:
-        The fvu; NaN where the reference does not vary.
-    """
-    wanted = reference.double().flatten(2) if reference.dim() > 2 else reference.double()[..., None]
-    gap = handed_on.double().reshape(wanted.shape) - wanted
-    variance = (wanted - wanted.mean((0, 2), keepdim=True)).square().sum()
-    return float(gap.square().sum() / variance) if variance > 0 else math.nan
-
-
-@torch.no_grad()
-def floor_of_map(acting: Acting, digits: Tensor, pose: Pose) -> float:
-    """Say what a perfect map would leave: one that moves like the image, but has cells.
-
-    Args:
-        acting: Moves a map.
-        digits: Digits.
-        pose: What is done.
-
-    Returns:
-        What is left of the upright map, moved and moved back; where cells come to lie between
-        cells, no less than what shifts by parts of a cell leave, of which a network keeps
-        everything but its grid (P1, P14).
-    """
-    encoded = acting.encode(STILL.move(digits))
-    wanted = acting.placed(encoded, STILL)
-    back = left(acting.placed(pose.done(encoded), pose), wanted)
-    if pose.on_cells:
-        return back
-    parts = [left(acting.placed(acting.encode(part.move(digits)), part), wanted) for part in PARTS]
-    return max(back, float(np.mean(parts)))
-
-
-def _named(pose: Pose) -> str:
-    """Kind and numbers of a motion."""
-    numbers = ",".join(f"{number:g}" for number in pose.numbers)
-    return f"{parse_perturbation(pose.motion).name} {numbers}"
-
-
-def _pose_numbers(applied: list[Tensor], told: list[Tensor], labels: Tensor) -> dict[str, float]:
-    """Slope and spread of the poses found."""
-    if not told:
-        return {"slope": math.nan, "spread": math.nan}
-    x, y = (torch.cat(each).double().numpy() for each in (applied, told))
-    circular = bool(np.abs(x).max() > 1)  # degrees, not octaves
-    if circular:
-        y = (y + 180) % 360 - 180
-    classes = labels.repeat(len(told)).numpy()
-    spread = pose_statistics.within_class_spread(y - x, classes, circular=circular)
-    return {"slope": deming(x, y).slope, "spread": spread}
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

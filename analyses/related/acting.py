@@ -263,10 +263,10 @@ def deformable(number: int, before: int, filters: int) -> nn.Module:
 def over_c4(number: int, before: int, filters: int) -> nn.Module:
     """Build one over C4: of as many channels, each field in four orientations."""
     fields, fields_before = (max(1, channels // C4.order) for channels in (filters, before))
-    drawn = {"kernel_size": 3, "generator": torch.default_generator}
+    drawn = torch.default_generator
     if number == 1:
-        return _going_on(LiftingConv2d(C4, before, fields, **drawn))
-    return _going_on(GroupConv2d(C4, fields_before, fields, **drawn))
+        return _going_on(LiftingConv2d(C4, before, fields, kernel_size=3, generator=drawn))
+    return _going_on(GroupConv2d(C4, fields_before, fields, kernel_size=3, generator=drawn))
 
 
 def _going_on(conv: nn.Module) -> nn.Sequential:

@@ -14,8 +14,8 @@ from invariance_probe.operators import (
     TIPooling,
     pose_network,
 )
-from invariance_probe.operators.canonicalization import Canonicalizer
 from invariance_probe.plane import motions
+from invariance_probe.stn.transformer import SpatialTransformer
 from invariance_probe.stn.variants import VariantNetwork
 
 _ANGLES, _RADII, _WRAPPED = 48, 24, 16
@@ -39,7 +39,10 @@ class Placed(Acting):
     def __init__(self, network: VariantNetwork, number: str) -> None:
         super().__init__()
         (placement,) = network.variant.placements
-        self._network, self.head, self._number = network, network.classifier.head, number
+        transformer = network.transformers[0]
+        assert isinstance(transformer, SpatialTransformer)
+        self._network, self._transformer, self._number = network, transformer, number
+        self.head = network.classifier.head
         self._depth = 0 if placement.at_input else placement.depth
 
     def encode(self, images: Tensor) -> Tensor:
@@ -50,15 +53,14 @@ class Placed(Acting):
 
     def act(self, encoded: Tensor, pose: Pose | None) -> Tensor:
         """Move, and make the last map."""
-        transformer = self._network.transformers[0]
         if pose is not None:
             frame = self._network.classifier.frames[self._depth]
             pull_backs = frame.from_image(pose.pull_back).to(encoded).expand(len(encoded), 3, 3)
         elif self._depth:
-            pull_backs = transformer.predict(encoded)
+            pull_backs = self._transformer.predict(encoded)
         else:
             pull_backs = self._network(encoded).pull_backs
-        maps: Tensor = transformer.resample(encoded, pull_backs)
+        maps: Tensor = self._transformer.resample(encoded, pull_backs)
         for layer in self._network.classifier.layers[self._depth :]:
             maps = layer(maps)
         return maps
@@ -95,7 +97,7 @@ class Polar(Acting):
 class Canonical(Acting):
     """Turn the image as a small network says: over eight orientations, or by any angle."""
 
-    def __init__(self, canonicalizer: Canonicalizer) -> None:
+    def __init__(self, canonicalizer: ContinuousCanonicalizer | DiscreteCanonicalizer) -> None:
         super().__init__()
         self._canonicalizer = canonicalizer
         self.head = linear_head(self)
@@ -117,6 +119,8 @@ class Canonical(Acting):
 class Continuous(Canonical):
     """Any angle."""
 
+    _canonicalizer: ContinuousCanonicalizer
+
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__(ContinuousCanonicalizer(trunk, pose_network(1, outputs=2, width=_JUDGES)))
 
@@ -128,6 +132,8 @@ class Continuous(Canonical):
 
 class Discrete(Canonical):
     """Four orientations."""
+
+    _canonicalizer: DiscreteCanonicalizer
 
     def __init__(self, trunk: nn.Module) -> None:
         energy = pose_network(1, width=_JUDGES)

@@ -21,12 +21,12 @@ from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.statistics import torch_seed
 from invariance_probe.training import evaluation
 from invariance_probe.training.batches import TrainingBatches
-from invariance_probe.training.configuration import TrainConfig
+from invariance_probe.training.configuration import Network, TrainConfig
 from invariance_probe.training.runs import MODEL
 
 UPRIGHT, TURNED = f"none=on:{CANVAS}", f"rotation=90,on:{CANVAS}"
 SCALED, SHIFTED = f"scaling=-0.5:0.5,clean,on:{CANVAS}", f"translation=6,clean,on:{CANVAS}"
-NETWORK = "mnist-five"
+NETWORK: Network = "mnist-five"
 _PRIOR = 16
 """Images of a batch that priors are asked of."""
 CONFIG = "config.json"
@@ -69,6 +69,18 @@ class Recipe(ABC):
         """
 
     @abstractmethod
+    def run(self, plan: Plan, seed: int) -> TrainConfig:
+        """Configure the training.
+
+        Args:
+            plan: As of `trained`.
+            seed: As of `trained`.
+
+        Returns:
+            All that the network depends on, but what is built.
+        """
+
+    @abstractmethod
     def folder(self, plan: Plan, seed: int) -> Path:
         """Say where it lies.
 
@@ -105,15 +117,7 @@ class Variant(Recipe):
     variant: str
 
     def run(self, plan: Plan, seed: int) -> TrainConfig:
-        """Configure the training.
-
-        Args:
-            plan: As of `trained`.
-            seed: As of `trained`.
-
-        Returns:
-            The run, one of the plan's.
-        """
+        """Name the run, one of the plan's."""
         return plan.config(self.setup(plan.steps, self.variant), self.motion, self.variant, seed)
 
     def folder(self, plan: Plan, seed: int) -> Path:
@@ -138,8 +142,13 @@ class Built(Recipe):
 
     def folder(self, plan: Plan, seed: int) -> Path:
         """Say where it lies, beside the trainer's."""
-        name = self.name.replace(",", "").replace(" ", "-")
-        return plan.root / "related" / f"{name}-seed{seed}"
+        run = self.run(plan, seed)
+        name = f"{run.data}-{run.steps}-{self.name.replace(',', '').replace(' ', '-')}-seed{seed}"
+        return plan.root / "related" / name
+
+    def run(self, plan: Plan, seed: int) -> TrainConfig:
+        """Configure the training, as that of a CNN of the trainer's."""
+        return plan.config(self.setup(plan.steps), self.motion, "cnn", seed)
 
     def trained(self, plan: Plan, seed: int) -> Acting:
         """Train it unless its weights are kept.
@@ -154,8 +163,7 @@ class Built(Recipe):
         Raises:
             InvalidInputError: If those that are kept were trained otherwise.
         """
-        run = plan.config(self.setup(plan.steps), self.motion, "cnn", seed)
-        folder = self.folder(plan, seed)
+        run, folder = self.run(plan, seed), self.folder(plan, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch_seed(seed, "weights"))
             network = self.build(run.width)
@@ -196,6 +204,6 @@ def learn(network: Acting, run: TrainConfig, dataset: Dataset) -> None:
         # the first ones: a prior about poses needs fewer than a classifier
         loss = loss + network.prior(upright.batch(step).images[:_PRIOR])
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         optimizer.step()
     network.eval()

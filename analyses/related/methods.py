@@ -122,6 +122,14 @@ def _region(layer: acting.Layer, width: float) -> Region:
     return Region(trunk(layer, width))
 
 
+def _pooled_region(width: float) -> Region:
+    return Region(nn.Sequential(trunk(acting.over_c4, width), OrbitPool(C4)))
+
+
+def _on_plain(kind: Callable[[nn.Sequential], Acting], width: float) -> Acting:
+    return kind(trunk(acting.plain, width))
+
+
 RECIPES: dict[str, Recipe] = {
     each.name: each
     for each in (
@@ -133,14 +141,14 @@ RECIPES: dict[str, Recipe] = {
         Built(
             name="over C4, pooled",
             motion=UPRIGHT,
-            build=lambda width: Region(nn.Sequential(trunk(acting.over_c4, width), OrbitPool(C4))),
+            build=_pooled_region,
         ),
         Built(name="deformable", motion=TURNED, build=partial(_region, acting.deformable)),
         *(
             Built(
                 name=name,
                 motion=motion,
-                build=lambda width, kind=kind: kind(trunk(acting.plain, width)),
+                build=partial(_on_plain, kind),
             )
             for name, motion, kind in (
                 ("polar", TURNED, by_itself.Polar),

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from analyses.questions import related_methods
 from analyses.related.methods import METHODS, Motions
-from tests.analyses.related.planted import EXACT, digits, untrained
 from tests.analyses.trainings import assert_answered
 
 TINY = related_methods.PRESETS["tiny"]
@@ -62,32 +60,6 @@ def test_what_was_measured_is_not_measured_again(folder: Path, frame: pd.DataFra
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     assert set(after) - set(before) == {parts[0]}
     assert before.items() <= after.items()
-
-
-def test_left_is_a_share_of_the_variance() -> None:
-    """The same leaves 0, the channels' means 1, independent values 2; of no variance is nothing."""
-    generator = torch.Generator().manual_seed(0)
-    maps, others = (3 + torch.randn(40, 5, 6, 6, generator=generator) for _ in range(2))
-    assert related_methods.left(maps, maps) == 0
-    means = maps.mean((0, 2, 3), keepdim=True).expand_as(maps)
-    assert related_methods.left(means, maps) == pytest.approx(1, rel=1e-5)
-    # 7 200 values: a standard error of some 0.03
-    assert related_methods.left(others, maps) == pytest.approx(2, abs=0.15)
-    vectors = maps.flatten(1)
-    assert related_methods.left(vectors.mean(0, keepdim=True).expand_as(vectors), vectors) == (
-        pytest.approx(1, rel=1e-5)
-    )
-    assert np.isnan(related_methods.left(maps, torch.ones_like(maps)))
-
-
-def test_the_floor_of_a_map_is_0_only_where_cells_come_to_lie_on_cells() -> None:
-    """Between them a map of one-pixel filters leaves no less than it says, which is not 0."""
-    network = untrained("pointwise")
-    for motions in Motions:
-        for pose in motions.poses:
-            floor = related_methods.floor_of_map(network, digits(), pose)
-            exact = motions in {Motions.QUARTERS, Motions.SHIFTS}
-            assert (floor <= EXACT) if exact else (0.005 < floor < 0.5)
 
 
 def planted(true: float, own: float, floor: float = 0.1, seeds: int = 5) -> pd.DataFrame:

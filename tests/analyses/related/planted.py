@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analyses.questions import related_methods
+from analyses.related import measuring
 from analyses.related.acting import Acting
 from analyses.related.learning import Built
 from analyses.related.methods import METHODS, RECIPES, Method, Motions
@@ -45,7 +45,7 @@ def measured(name: str) -> pd.DataFrame:
     """What a method leaves on its untrained network, means by group of motions."""
     found = method(name)
     acting = found.view(untrained(found.recipe), digits()).eval()
-    rows = related_methods.rows(found, acting, digits(), LABELS)
+    rows = measuring.rows(found, acting, digits(), LABELS)
     return rows.groupby("motions").mean(numeric_only=True)
 
 

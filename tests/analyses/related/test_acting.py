@@ -30,7 +30,7 @@ def test_what_is_done_is_undone(motions: Motions) -> None:
             gap = float((pose.undone(moved) - upright).square().sum())
             changed = float((moved - upright).square().sum())
             assert changed > 1
-            assert gap < changed * (EXACT if pose.on_cells else 0.1)
+            assert gap < changed * (EXACT if pose.on_cells else 0.25)
 
 
 def test_boxes_move_with_the_content() -> None:

@@ -30,8 +30,7 @@ def placed(variant: str, parametrisation: str, number: str) -> Placed:
 def test_it_answers_what_the_network_answers(variant: str) -> None:
     """Cut where the map is moved, and put together, it gives the same logits."""
     acting = placed(variant, "affine", "degrees")
-    for transformer in acting._network.transformers:
-        nn.init.normal_(transformer.regression.bias, std=0.2)
+    nn.init.normal_(acting._transformer.regression.bias, std=0.2)
     images = QUARTER.move(digits())
     assert torch.allclose(acting(images), acting._network(images).logits[:, 0], atol=ROUNDED)
     # and with a pose, what it is with the true one
@@ -49,7 +48,7 @@ def test_what_is_told_is_what_is_undone(
 ) -> None:
     """A pull-back that turns content by -25 degrees tells 25; one that halves it, an octave."""
     acting = placed("c0", parametrisation, number)
-    acting._network.transformers[0].regression.bias.data.fill_(bias)
+    acting._transformer.regression.bias.data.fill_(bias)
     with torch.no_grad():
         assert acting.predicted(STILL.move(digits())).tolist() == pytest.approx([undone] * 6)
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from analyses.questions.related_methods import left
 from analyses.related import by_pose
 from analyses.related.acting import STILL, over_c4, trunk
 from analyses.related.by_pose import Region
+from analyses.related.measuring import left
 from analyses.related.methods import Motions
 from tests.analyses.related.planted import EXACT, digits, untrained
 

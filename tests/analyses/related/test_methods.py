@@ -1,6 +1,7 @@
 """Each method's known answer, on networks that have learnt nothing."""
 
 import copy
+from itertools import product
 
 import pytest
 import torch
@@ -81,9 +82,12 @@ def test_offsets_of_0_move_no_taps() -> None:
     moved = Motions.BETWEEN.poses[0].move(digits())
     with torch.no_grad():
         assert torch.allclose(deformable.encode(moved), twin.encode(moved), atol=ROUNDED)
-        deformable.trunk[-1][0][1].offset.bias.fill_(0.5)
-        assert not torch.allclose(deformable.encode(moved), twin.encode(moved), atol=0.01)
-        deformable.trunk[-1][0][1].offset.bias.zero_()
+        offsets = [w for name, w in deformable.named_parameters() if name.endswith("offset.bias")]
+        for offset, value in product(offsets, (0.5, 0.0)):
+            offset.fill_(value)
+            same = torch.allclose(deformable.encode(moved), twin.encode(moved), atol=ROUNDED)
+            assert same == (value == 0)
+        assert len(offsets) == 3
 
 
 def test_shifts_by_a_stride_are_undone_at_a_map() -> None:
