@@ -44,6 +44,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analyses import training_figures, training_plan
+from analyses.related import measuring
 from analyses.related.learning import NETWORK, Plan, Recipe, Variant
 from analyses.related.methods import METHODS, RECIPES, Method, Motions
 from analyses.training_plan import Setup
