@@ -21,7 +21,7 @@ from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.plane import motions
 from invariance_probe.plane.sampling import resample
 from invariance_probe.stn.convolution import ImageConvolution
-from invariance_probe.stn.networks import ARCHITECTURES, scaled
+from invariance_probe.stn.networks import ARCHITECTURES, scaled, steady_weights
 
 CANVAS, STRIDE = 40, 4
 """Side of the images, and distance of the last map's cells, in pixels."""
@@ -245,19 +245,22 @@ def trunk(layer: Layer, width: float) -> nn.Sequential:
 
 def plain(_: int, before: int, filters: int) -> nn.Module:
     """Build an ordinary convolution."""
-    return _going_on(ImageConvolution(before, filters, 3))
+    return _going_on(_steady(ImageConvolution(before, filters, 3)))
 
 
 def pointwise(_: int, before: int, filters: int) -> nn.Module:
     """Build one that looks at one cell, so that its maps move like the image (P6)."""
-    return nn.Conv2d(before, filters, 1)
+    return _steady(nn.Conv2d(before, filters, 1))
 
 
 def deformable(number: int, before: int, filters: int) -> nn.Module:
     """Build one whose taps move, in the last three layers: Dai et al. (2017), section 4."""
     if number <= len(_PLAN.channels) - 3:
         return plain(number, before, filters)
-    return _going_on(DeformableConv2d(before, filters, 3))
+    layer = DeformableConv2d(before, filters, 3)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return _going_on(layer)
 
 
 def over_c4(number: int, before: int, filters: int) -> nn.Module:
@@ -267,6 +270,12 @@ def over_c4(number: int, before: int, filters: int) -> nn.Module:
     if number == 1:
         return _going_on(LiftingConv2d(C4, before, fields, kernel_size=3, generator=drawn))
     return _going_on(GroupConv2d(C4, fields_before, fields, kernel_size=3, generator=drawn))
+
+
+def _steady(conv: nn.Module) -> nn.Module:
+    """A convolution with the first weights of the group's layers, in which few trainings die."""
+    steady_weights(conv)
+    return conv
 
 
 def _going_on(conv: nn.Module) -> nn.Sequential:
