@@ -24,8 +24,8 @@ method,
 A perfect method leaves 0 at quarter turns, which interpolate nothing, and the floor elsewhere; so
 does an untrained network whose input is moved. One that cannot align leaves something between floor
 and chance, and untrained ones do so as well; unrelated digits leave 1 (a channel of which little
-depends on the digit) to 2. A representation that is the same for all digits has no variance and is
-not measured.
+depends on the digit) to 2. A training that died hands on the same for all digits, of which another
+digit leaves nothing (less than `DEAD`): it says nothing, and is left out and counted.
 
 *Aligned* is what leaves less than `MARGIN` of the way from floor to chance, with 95 % confidence
 over seeds; what leaves more, with as much, is not; between the two it is undecided. Where nothing
@@ -55,6 +55,8 @@ from invariance_probe.statistics import t_interval
 
 MARGIN = 0.05
 """Share of the way from floor to chance: floors between cells are estimates."""
+DEAD = 0.01
+"""What another digit leaves, at most, of what is the same for all digits."""
 ROUNDING = 1e-4
 """The same where the floor is 0."""
 
@@ -200,16 +202,15 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         ``share`` (of the way from floor to chance, see `_shares`) with ``_low`` and ``_high``, 95 %
         intervals over seeds; means of ``floor`` (the larger of both), ``chance``, ``error``,
         ``error_upright``, ``agreement``, ``slope`` and ``spread``; ``theory`` (``aligns``, or
-        ``leaves``), ``verdict``, see `verdict`, and ``seeds``.
+        ``leaves``), ``verdict``, see `verdict`; ``seeds``, and
+        how many more ``died``.
     """
     lines = []
     for method in METHODS:
         for motions in method.motions:
-            here = (frame["method"] == method.name) & (frame["motions"] == str(motions))
-            seeds = frame[here].groupby("seed").mean(numeric_only=True)
+            seeds = by_seed(frame, method.name, str(motions))
             if seeds.empty:
                 continue
-            seeds["floor"] = seeds[["floor_input", "floor_map"]].max(axis=1)
             own, true = (_shares(seeds, column) for column in ("left", "left_true"))
             line: dict[str, Any] = {
                 "method": method.name,
@@ -226,8 +227,26 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
             line |= seeds[["floor", "chance", *_MEANS]].mean().to_dict()
             line["theory"] = "aligns" if motions in method.aligned else "leaves"
             line["verdict"] = verdict(line, t_interval(own.to_numpy(float)))
-            lines.append(line | {"seeds": len(seeds)})
+            trained = frame.loc[frame["method"] == method.name, "seed"].nunique()
+            lines.append(line | {"seeds": len(seeds), "died": trained - len(seeds)})
     return pd.DataFrame(lines)
+
+
+def by_seed(frame: pd.DataFrame, method: str, motions: str) -> pd.DataFrame:
+    """Average over the motions of a group.
+
+    Args:
+        frame: What `measure` returned.
+        method: Name of a method.
+        motions: Name of a group.
+
+    Returns:
+        Its numbers, a row a seed that has not died, with ``floor``, the larger of both.
+    """
+    here = frame[(frame["method"] == method) & (frame["motions"] == motions)]
+    seeds = here.groupby("seed").mean(numeric_only=True)
+    seeds = seeds[seeds["chance"] > DEAD]
+    return seeds.assign(floor=seeds[["floor_input", "floor_map"]].max(axis=1))
 
 
 _MEANS = ("error", "error_upright", "agreement", "slope", "spread")
@@ -286,9 +305,9 @@ def plot(frame: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, motions in zip(panels, groups, strict=True):
         for method in methods:
-            here = frame[(frame["method"] == method.name) & (frame["motions"] == motions)]
-            if len(here):
-                _draw(axes, here, places[method.name], motions in method.aligned, method.given)
+            seeds = by_seed(frame, method.name, motions)
+            if len(seeds):
+                _draw(axes, seeds, places[method.name], motions in method.aligned, method.given)
         axes.axvline(1, color="#767676", linewidth=0.9, linestyle=":")
         for place in heads.values():
             axes.axhline(place + 0.5, color="#cccccc", linewidth=0.6)
@@ -327,11 +346,10 @@ def _places(methods: list[Method]) -> tuple[dict[str, float], dict[str, float]]:
     return places, heads
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, place: float, aligns: bool, given: bool) -> None:
+def _draw(axes: Axes, seeds: pd.DataFrame, place: float, aligns: bool, given: bool) -> None:
     """One method under one group of motions: floor, with the true pose, and by itself."""
-    seeds = rows.groupby("seed").mean(numeric_only=True)
-    floor = seeds[["floor_input", "floor_map"]].max(axis=1) / seeds["chance"]
-    axes.barh(place, floor.mean(), height=0.62, color=_FLOOR, linewidth=0)
+    floor = (seeds["floor"] / seeds["chance"]).mean()
+    axes.barh(place, floor, height=0.62, color=_FLOOR, linewidth=0)
     colour = _ALIGNS if aligns else _LEAVES
     drawn = [("left_true", colour, place if given else place + 0.16)]
     drawn += [] if given else [("left", "none", place - 0.16)]

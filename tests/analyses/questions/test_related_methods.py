@@ -124,6 +124,16 @@ def test_without_interpolation_a_little_is_something() -> None:
     ]
 
 
+def test_a_training_that_died_is_left_out_and_counted() -> None:
+    """What is the same for all digits decides nothing, and no interval rests on it."""
+    frame = planted(0.9, 0.9)
+    frame.loc[frame["seed"] == 2, ["left", "left_true", "floor_input", "chance"]] = 0.0
+    table = related_methods.summary(frame)
+    assert table["seeds"].tolist() == [4, 4]
+    assert table["died"].tolist() == [1, 1]
+    assert (table["chance"] == 1.2).all()
+
+
 def test_one_seed_decides_nothing() -> None:
     """Without an interval there is no verdict."""
     table = related_methods.summary(planted(0.9, 0.9, seeds=1))
