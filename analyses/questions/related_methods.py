@@ -272,10 +272,9 @@ def verdict(line: dict[str, Any], own: tuple[float, float, float]) -> str:
     """
     left, of = line["left_true"], f"of {line['chance']:.2f}"
     exact = line["floor"] < ROUNDING
-    if line["share_low"] > MARGIN:
-        found, aligns = f"leaves {left:.2f} {of}", False
-    elif exact and line["share_low"] > ROUNDING and line["share_high"] < MARGIN:
-        found, aligns = f"leaves {left:.2g} {of}, which is little", False
+    if line["share_low"] > (ROUNDING if exact else MARGIN):
+        little = ", which is little" if line["share_high"] < MARGIN else ""
+        found, aligns = f"leaves {left:.2g} {of}{little}", False
     elif line["share_high"] < MARGIN and (exact or line["theory"] == "aligns"):
         found, aligns = "aligned as far as interpolation allows", True
         if own[1] > MARGIN:

@@ -101,7 +101,7 @@ def planted(true: float, own: float, floor: float = 0.1, seeds: int = 5) -> pd.D
         (
             0.9,
             0.9,
-            ("leaves 0.90 of 1.20: against the theory", "leaves 0.90 of 1.20: the theory holds"),
+            ("leaves 0.9 of 1.20: against the theory", "leaves 0.9 of 1.20: the theory holds"),
         ),
         (0.155, 0.155, ("undecided", "undecided")),
     ],
