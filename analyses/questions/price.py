@@ -15,6 +15,10 @@ have intervals over motions (each left out), because motions are what one would 
 costs a CNN without a transformer; ``ceiling`` is what a predictor could reach that knew the true
 prices, from two halves of the seeds; ``away`` is the error, in points, of predicting a motion's
 prices from the others by a rising curve, beside that of their mean (``away_mean``).
+
+``two-cores`` are 100 cells and ten seeds of digits; ``two-cores-harder`` 50 cells and five seeds of
+digits under the papers' clutter: six crops of other digits, which lie still while the digit moves.
+There the upright CNN has learnt from upright digits under clutter as well.
 """
 
 import dataclasses
@@ -108,7 +112,7 @@ class Config(TrainingPlan):
     Attributes:
         networks: Which networks, at which layers.
         motions: What is done to the digits.
-        still: What upright CNNs are trained on: the digits as they are, cluttered like the motions'.
+        still: What upright CNNs are trained on: digits that do not move, cluttered as the others.
         images: Test images that are put through upright CNNs, the first ones.
         sweep: Motions of each kind, spread evenly over its range.
     """
@@ -174,8 +178,8 @@ def measure(config: Config) -> pd.DataFrame:
         and ``error_cnn``, fractions of the test images; ``price``, the first less the second, in
         points; of the upright CNN of this seed ``residual``, ``lost`` (points) and ``kl``, means
         over images and motions; ``share``, the depth over the network's layers; ``standard_error``
-        of `error`, in points; ``preset``, ``machine``, ``data``. Seeds of which runs are left out
-        are no part of it.
+        of `error`, in points; ``preset``, ``machine``, ``data`` (and whether under clutter). Seeds
+        of which runs are left out are no part of it.
 
     Raises:
         InvalidInputError: If there is no seed of which all runs are there.
@@ -205,8 +209,9 @@ def measure(config: Config) -> pd.DataFrame:
                 }
                 rows += _rows(each, motion, seed, found, foretold.loc[motion])
             bar.advance(1)
+    cluttered = " under clutter" * (parse_perturbation(config.still).pieces > 0)
     return pd.DataFrame(rows).assign(
-        preset=config.preset, machine="; ".join(sorted(machines)), data=config.source
+        preset=config.preset, machine="; ".join(sorted(machines)), data=config.source + cluttered
     )
 
 
