@@ -62,19 +62,22 @@ def caption(frame: pd.DataFrame) -> str:
     """Say what a figure of trainings rests on.
 
     Args:
-        frame: With ``data``, ``network``, ``preset``, ``seed`` and ``machine``.
+        frame: With ``data``, ``network``, ``preset``, ``images_seen``, ``seed`` and ``machine``.
 
     Returns:
-        Data, the network where it is another than the papers', preset, number of seeds, machine,
-        what the intervals are.
+        Data, the network where it is another than the papers', preset, images that a run learns
+        from, number of seeds, machine, what the intervals are.
     """
     seeds = frame["seed"].nunique()
+    least, most = int(frame["images_seen"].min()), int(frame["images_seen"].max())
+    seen = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     machines = "; ".join(dict.fromkeys(frame["machine"]))
     data = ", ".join(dict.fromkeys(frame["data"]))
     others = [name for name in dict.fromkeys(frame["network"]) if name != "auto"]
     data += f", network {', '.join(others)}" if others else ""
     return (
-        f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}; {machines}\n"
+        f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}, "
+        f"{seen.replace(',', ' ')} images a run; {machines}\n"
         "small marks: seeds; large marks: means; bars: 95 % t interval over seeds"
     )
 
