@@ -69,17 +69,28 @@ def caption(frame: pd.DataFrame) -> str:
         from, number of seeds, machine, what the intervals are.
     """
     seeds = frame["seed"].nunique()
-    least, most = int(frame["images_seen"].min()), int(frame["images_seen"].max())
-    seen = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     machines = "; ".join(dict.fromkeys(frame["machine"]))
     data = ", ".join(dict.fromkeys(frame["data"]))
     others = [name for name in dict.fromkeys(frame["network"]) if name != "auto"]
     data += f", network {', '.join(others)}" if others else ""
     return (
         f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}, "
-        f"{seen.replace(',', ' ')} images a run; {machines}\n"
+        f"{seen(frame)}; {machines}\n"
         "small marks: seeds; large marks: means; bars: 95 % t interval over seeds"
     )
+
+
+def seen(frame: pd.DataFrame) -> str:
+    """Say how many images a run learns from.
+
+    Args:
+        frame: With ``images_seen``.
+
+    Returns:
+        Such as ``20 000 images a run``; the least and the most where they differ.
+    """
+    counts = dict.fromkeys((int(frame["images_seen"].min()), int(frame["images_seen"].max())))
+    return " to ".join(f"{count:,}".replace(",", " ") for count in counts) + " images a run"
 
 
 def finish(figure: Figure, axes: Axes, headline: str, frame: pd.DataFrame) -> Figure:

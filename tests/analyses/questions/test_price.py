@@ -122,6 +122,7 @@ def planted(predictor: np.ndarray, noise: float, seed: int = 0) -> pd.DataFrame:
                 "residual": value,
                 "lost": -value,
                 "kl": generator.standard_normal(),
+                "images_seen": 25_600,
                 "error_cnn": 0.1 + 0.01 * motion,
                 "error_image": 0.02,
             }
