@@ -455,7 +455,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     figure.suptitle(
         "What warping the map costs over warping the image, true poses given\n"
         f"{first['data']}, {first['preset']} preset, {seeds} seed{'s' * (seeds != 1)}, "
-        f"{len(found)} cells, {seen(frame)}; {first['machine']}; intervals: 95 % over motions",
+        f"{len(found)} cells, {seen(frame)}\n{first['machine']}; intervals: 95 % over motions",
         fontsize=12,
     )
     return figure
