@@ -30,7 +30,12 @@ from invariance_probe.probing.journal import check_run_folder
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.probing.readout import recover
-from invariance_probe.results.methods import EXPLAINING_METHODS, RECOVERY_METHODS, Method
+from invariance_probe.results.methods import (
+    EXPLAINING_METHODS,
+    PARTITION_METHODS,
+    RECOVERY_METHODS,
+    Method,
+)
 from invariance_probe.results.recovery import PUT_BACK
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -266,7 +271,8 @@ class ProbeCommand(_Measuring):
     def _options_for(self, model: LoadedModel, channels: int) -> ProbeOptions:
         options = super()._options_for(model, channels)
         if self.explain:
-            options = options.replace(methods=(*options.methods, *EXPLAINING_METHODS))
+            more = (*EXPLAINING_METHODS, *PARTITION_METHODS)
+            options = options.replace(methods=(*options.methods, *more))
         return options
 
 
