@@ -83,7 +83,9 @@ def partition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform")) -
             int(tables.config["seed"]),
             common=tables.common_errors(used, layer),
         )
-        about = {"part": FATES, "share": found, "low": low, "high": high}
+        # the least of several means is less in most draws than in the images themselves
+        ends = {"low": np.minimum(low, found), "high": np.maximum(high, found)}
+        about = {"part": FATES, "share": found, **ends}
         return pd.DataFrame(about | {"n_images": images, "reason": reason})
 
     return by_group(tables, by, shares, FATES)
@@ -100,7 +102,8 @@ def _shares(
     #     l3 = min(l1, m(floor))
     # and l2 counts for no less than the floor l3, whatever reduces that. The parts are the steps
     # 1 - l0, l0 - l1, l1 - h2, l3, h2 - l3 with h2 = max(l2, l3): none is negative, their sum is 1.
-    means = dict(zip(methods, values, strict=True))
+    # a mean that is drawn for an interval may lie below 0, which no residual does
+    means = dict(zip(methods, np.maximum(values, 0), strict=True))
 
     def least(
         most: Float[np.ndarray, " resample"], warps: frozenset[Warp], *kinds: Kind | None
