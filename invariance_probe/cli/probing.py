@@ -234,8 +234,9 @@ class ProbeCommand(_Measuring):
         bool,
         tyro.conf.arg(
             help="Split what the oracle warp leaves into its parts: repaired by another warp, by "
-            "permuting or mixing channels, interpolation, the rest; and certify what no warp can "
-            "repair. Needs two images or more."
+            "permuting or mixing channels, interpolation, the rest; certify what no warp can "
+            "repair; and, from five images on, split the maps' variance into unchanged, moved, "
+            "mixed and lost. Needs two images or more."
         ),
     ] = False
     engine: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)

@@ -63,6 +63,7 @@ class Method(StrEnum):
     interpolation, strides and sizes (`probing.floor`). ``unrelated``: the oracle-warped map of
     another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
     `alignment.mixing.Kind` fitted on other images; ``joint``: warp and mixing found in turns.
+    ``WARP+gain`` mixes nothing: it draws each channel towards its mean, also without a warp.
     ``affine+KIND`` takes the warp that was best without a mixing, which can be the wrong one: it
     may leave more than ``oracle+KIND``.
 
