@@ -26,6 +26,7 @@ from analyses.report.paired import (
     shares,
     unpaired,
 )
+from analyses.training_plan import TAKEN_OFF
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.report.blocks import Drawing, Item, Section, Short
 from invariance_probe.report.trainings import SETUP
@@ -34,8 +35,6 @@ from invariance_probe.stn.variants import parse_variant
 MARGIN, SLOPE_MARGIN, SHARE_MARGIN, GAIN_MARGIN = 0.25, 0.1, 0.25, 0.1
 """Differences that count as none: of errors, in points; of slopes; of shares of the seeds; of
 shares of an error that are saved."""
-TAKEN_OFF = 0.5
-"""A localizer has taken off if the slope of undone against applied pose exceeds this."""
 TURNING = ("rotation", "scaling")
 """Perturbations of which a feature map cannot be relieved by a warp."""
 
