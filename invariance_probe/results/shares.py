@@ -102,7 +102,7 @@ def plot_partition(tables: ProbeTables) -> Figure:
 
 def _key(colours: Mapping[str, str], labels: Mapping[str, str]) -> list[Patch]:
     """Names of parts, in the order in which they lie."""
-    return [Patch(color=colours[part], label=labels[part]) for part in reversed(colours)]
+    return [Patch(color=colours[part], label=labels[part]) for part in list(colours)[::-1]]
 
 
 def _stacks(
