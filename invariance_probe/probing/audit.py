@@ -72,8 +72,8 @@ class Audit:
         table: See `frame`.
         notes: Modules in which something was out of sight, and what.
         staged: The network in which the operations are layers: what operation ``number`` reads is
-            ``reads.NUMBER``, what it returns ``returns.NUMBER``, for `probe` and `recover`: what its
-            own warp costs the network's answer is ``identity`` at ``returns.NUMBER``.
+            ``reads.NUMBER``, what it returns ``returns.NUMBER``, for `probe` and `recover`. What
+            its own warp costs the network's answer is ``identity`` at ``returns.NUMBER``.
         views: One image as it is and under some transforms, values in [0, 1], with their titles.
         grids: Where each operation reads in these views.
 
