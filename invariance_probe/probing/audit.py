@@ -72,7 +72,8 @@ class Audit:
         table: See `frame`.
         notes: Modules in which something was out of sight, and what.
         staged: The network in which the operations are layers: what operation ``number`` reads is
-            ``reads.NUMBER``, what it returns ``returns.NUMBER``, for `probe` and `recover`.
+            ``reads.NUMBER``, what it returns ``returns.NUMBER``, for `probe` and `recover`. What
+            its own warp costs the network's answer is ``identity`` at ``returns.NUMBER``.
         views: One image as it is and under some transforms, values in [0, 1], with their titles.
         grids: Where each operation reads in these views.
 
@@ -87,6 +88,13 @@ class Audit:
         >>> print(audit)
         Audit of Sequential, 3 images: 1 operation that moves values.
         grid_sample in '1' moves a map (stride 1). Of a rotation it undoes 0 % (slope 0.00, ...
+        >>> cost = ip.recover(
+        ...     audit.staged, images, layers="returns.0", transforms=ip.Rotation(90),
+        ...     methods=["identity", "input"],  # its own warp, and a perfect warp of the image
+        ... ).summary()
+        >>> apart = cost.query("metric == 'output_rel_l2'").set_index("method")["mean"]
+        >>> (apart < 0.5).to_dict()
+        {'identity': False, 'input': True}
     """
 
     name: str
