@@ -450,8 +450,8 @@ def depth_needs_sharing(found: Sequence[Task]) -> Finding:
     for task in found:
         apart, shared = task.plain("dl"), task.plain("sl")
         depths = sorted(set(apart) & set(shared))
-        if len(depths) < 2:
-            continue
+        if not depths or depths[-1] == 1:
+            continue  # the first layer alone says nothing about depth
         for depth in depths:
             one, other = apart[depth], shared[depth]
             words = (
@@ -471,7 +471,7 @@ def depth_needs_sharing(found: Sequence[Task]) -> Finding:
                 out.described.append(str(counts))
             out.described.append(str(_errors(task, one, other)))
     if not out.primary:
-        out.missing.append("localizers with layers of their own and shared ones at several depths")
+        out.missing.append("localizers with layers of their own and shared ones, beyond layer 1")
     return out
 
 
