@@ -465,6 +465,8 @@ def depth_needs_sharing(found: Sequence[Task]) -> Finding:
                     f"{spoken(one)} than with a {spoken(other)}",
                     more="larger",
                     less="smaller",
+                    same=f"{task.plainly}, as many seeds fail with a {spoken(one)} as with a "
+                    f"{spoken(other)}",
                 )
                 out.primary.append(replace(counts, said=said))
             else:
