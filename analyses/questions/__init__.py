@@ -14,6 +14,7 @@ NAMES = (
     "iterations",
     "price",
     "recover",
+    "related_methods",
     "law",
     "speed",
     "search_quality",

@@ -25,6 +25,7 @@ BEARS_ON = {
     "iterations": ("P16",),
     "price": ("P2", "P9", "P15"),
     "recover": ("P2", "P3", "P11", "P12"),
+    "related_methods": ("P1", "P2", "P7", "P8", "P12", "P15"),
     "law": ("P5", "P13"),
     "certificates": ("P9",),
     "controls": ("P1", "P7", "P8", "P12", "P14"),
