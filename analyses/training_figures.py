@@ -62,11 +62,11 @@ def caption(frame: pd.DataFrame) -> str:
     """Say what a figure of trainings rests on.
 
     Args:
-        frame: With ``data``, ``network``, ``preset``, ``seed`` and ``machine``.
+        frame: With ``data``, ``network``, ``preset``, ``images_seen``, ``seed`` and ``machine``.
 
     Returns:
-        Data, the network where it is another than the papers', preset, number of seeds, machine,
-        what the intervals are.
+        Data, the network where it is another than the papers', preset, images that a run learns
+        from, number of seeds, machine, what the intervals are.
     """
     seeds = frame["seed"].nunique()
     machines = "; ".join(dict.fromkeys(frame["machine"]))
@@ -74,9 +74,23 @@ def caption(frame: pd.DataFrame) -> str:
     others = [name for name in dict.fromkeys(frame["network"]) if name != "auto"]
     data += f", network {', '.join(others)}" if others else ""
     return (
-        f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}; {machines}\n"
+        f"{data}, {frame['preset'].iloc[0]} preset, {seeds} seed{'s' * (seeds != 1)}, "
+        f"{seen(frame)}; {machines}\n"
         "small marks: seeds; large marks: means; bars: 95 % t interval over seeds"
     )
+
+
+def seen(frame: pd.DataFrame) -> str:
+    """Say how many images a run learns from.
+
+    Args:
+        frame: With ``images_seen``.
+
+    Returns:
+        Such as ``20 000 images a run``; the least and the most where they differ.
+    """
+    counts = dict.fromkeys((int(frame["images_seen"].min()), int(frame["images_seen"].max())))
+    return " to ".join(f"{count:,}".replace(",", " ") for count in counts) + " images a run"
 
 
 def finish(figure: Figure, axes: Axes, headline: str, frame: pd.DataFrame) -> Figure:

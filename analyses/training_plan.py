@@ -35,6 +35,9 @@ NUMBERS = "numbers.parquet"
 MANY = ("brief",)
 """Presets of so many runs that they are kept as `NUMBERS`: 0.25 kB a run instead of 30."""
 
+TAKEN_OFF = 0.5
+"""A localizer has taken off if the slope of undone against applied pose exceeds this."""
+
 Missing = Literal["train", "refuse", "omit"]
 
 
@@ -314,7 +317,8 @@ def row(result: TrainResult, preset: str) -> dict[str, Any]:
     Returns:
         ``preset``, ``machine``, ``data``, ``perturbation``, ``network``, ``width``, ``variant``,
         ``kind`` (``cnn``, ``c``, ``dl``, ``sl``; of several transformers the first), ``depth``,
-        ``steps``, ``alignment``, ``seed``, then all final numbers.
+        ``steps``, ``alignment``, ``seed``, ``images_seen`` (while it learnt, however often each),
+        then all final numbers.
     """
     config, made = result.config, result.provenance
     placements = parse_variant(config["variant"]).placements
@@ -330,6 +334,7 @@ def row(result: TrainResult, preset: str) -> dict[str, Any]:
         "steps": first.steps if first else 0,
         "alignment": config["alignment"],
         "seed": config["seed"],
+        "images_seen": config["steps"] * config["batch"],
         **result.numbers,
     }
 

@@ -39,6 +39,8 @@ def report(result: ProbeResult, out: Path | None, *, as_json: bool) -> None:
         if result.explained:
             parts = result.decomposition()
             said["decomposition"] = json.loads(parts.to_json(orient="records"))
+        if result.partitioned:
+            said["partition"] = json.loads(result.partition().to_json(orient="records"))
         print(json.dumps(said))
         return
     console = Console()

@@ -1,8 +1,9 @@
 """What becomes of CX, DLX and SLX as the layer X goes deeper?
 
-Test error against X, how many runs diverged, and the norm of the localizers' gradients, the mean
-over looks from one evaluation to the next and then the median over the training. DLX's norm counts
-the layers that it has for itself, the others' the localizer alone.
+Test error against X, how many runs diverged, how much of the pose the transformers undo, and the
+norm of the localizers' gradients: the mean over looks from one evaluation to the next, then the
+median over the training. DLX's norm counts the layers that it has for itself, the others' the
+localizer alone.
 
 ``quick`` is rotated MNIST under a network of eight small convolutions, as the papers' for MNIST has
 but two layers. Street digits and their network take hours on two cores and belong to ``standard``,
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analyses import training_figures, training_plan
-from analyses.training_plan import Setup, TrainingPlan
+from analyses.training_plan import TAKEN_OFF, Setup, TrainingPlan
 from invariance_probe.training.configuration import Network
 
 REFERENCE = "cnn"
@@ -128,7 +129,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot(frame: pd.DataFrame) -> Figure:
-    """Draw errors and gradients against depth, a line a kind of network.
+    """Draw errors, slopes and gradients against depth, a line a kind of network.
 
     Args:
         frame: What `measure` returned.
@@ -137,23 +138,28 @@ def plot(frame: pd.DataFrame) -> Figure:
         The figure: a row a perturbation; counts of diverged runs stand in the titles.
     """
     perturbations = list(dict.fromkeys(frame["perturbation"]))
-    figure = Figure(figsize=(12, 4.2 * len(perturbations) + 1.6), layout="constrained")
-    panels = figure.subplots(len(perturbations), 2, squeeze=False)
+    figure = Figure(figsize=(15, 4.2 * len(perturbations) + 1.6), layout="constrained")
+    panels = figure.subplots(len(perturbations), 3, squeeze=False)
+    slopes = [name for name in frame if str(name).startswith("slope_")]
+    undone = frame.assign(slope=frame[slopes].astype(float).mean(axis=1))
     for line, perturbation in enumerate(perturbations):
-        here = frame[frame["perturbation"] == perturbation]
-        errors, norms = panels[line]
+        here = undone[undone["perturbation"] == perturbation]
+        errors, poses, norms = panels[line]
         training_figures.draw_errors(errors, here, along="depth")
         training_figures.draw_lines(norms, here, along="depth", value="gradient")
         lost = here.loc[here["outcome"] != "finished", "variant"].value_counts()
         said = ", ".join(f"{count} of {name.upper()}" for name, count in lost.items())
         name = training_figures.spoken(perturbation)
         errors.set_title(f"{name}; diverged: {said or 'none'}")
+        training_figures.draw_lines(poses, here, along="depth", value="slope")
+        poses.axhline(TAKEN_OFF, color="#767676", linewidth=0.8, linestyle=":")
+        poses.set_ylabel("slope of undone against applied pose\n(1: all undone; dotted: taken off)")
         norms.set_yscale("log")
         norms.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         norms.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         norms.yaxis.set_minor_formatter(NullFormatter())
         norms.set_ylabel("norm of the localizers' gradient")
-        for axes in (errors, norms):
+        for axes in (errors, poses, norms):
             axes.set_xlabel("layer X that the localizer sees (0: the image)")
     return training_figures.finish(
         figure, panels[0, 0], "The same transformer, deeper in the network", frame

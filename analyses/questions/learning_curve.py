@@ -15,7 +15,7 @@ from invariance_probe.alignment import mixing as channels
 from invariance_probe.alignment.mixing import Moments
 from invariance_probe.plane import sampling
 
-KINDS = ("none", *(kind.value for kind in channels.Kind))
+KINDS = ("none", "permutation", "orthogonal", "linear")
 
 
 @dataclass(frozen=True, kw_only=True)

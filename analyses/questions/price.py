@@ -15,6 +15,10 @@ have intervals over motions (each left out), because motions are what one would 
 costs a CNN without a transformer; ``ceiling`` is what a predictor could reach that knew the true
 prices, from two halves of the seeds; ``away`` is the error, in points, of predicting a motion's
 prices from the others by a rising curve, beside that of their mean (``away_mean``).
+
+``two-cores`` are 100 cells and ten seeds of digits; ``two-cores-harder`` 50 cells and five seeds of
+digits under the papers' clutter: six crops of other digits, which lie still while the digit moves.
+There the upright CNN has learnt from upright digits under clutter as well.
 """
 
 import dataclasses
@@ -36,7 +40,7 @@ import invariance_probe as ip
 from analyses import rank_correlation
 from analyses.rank_correlation import Cloud
 from analyses.trained_maps import Named, on_canvas
-from analyses.training_figures import spoken
+from analyses.training_figures import seen, spoken
 from analyses.training_plan import Setup, TrainingPlan, row
 from invariance_probe import files
 from invariance_probe.errors import InvalidInputError
@@ -108,7 +112,7 @@ class Config(TrainingPlan):
     Attributes:
         networks: Which networks, at which layers.
         motions: What is done to the digits.
-        still: What upright CNNs are trained on: the digits as they are, cluttered like the motions'.
+        still: What upright CNNs are trained on: digits that do not move, cluttered as the others.
         images: Test images that are put through upright CNNs, the first ones.
         sweep: Motions of each kind, spread evenly over its range.
     """
@@ -174,18 +178,19 @@ def measure(config: Config) -> pd.DataFrame:
         and ``error_cnn``, fractions of the test images; ``price``, the first less the second, in
         points; of the upright CNN of this seed ``residual``, ``lost`` (points) and ``kl``, means
         over images and motions; ``share``, the depth over the network's layers; ``standard_error``
-        of `error`, in points; ``preset``, ``machine``, ``data``. Seeds of which runs are left out
-        are no part of it.
+        of `error`, in points; ``preset``, ``images_seen``, ``machine``, ``data`` (and whether under
+        clutter). Seeds of which runs are left out are no part of it.
 
     Raises:
         InvalidInputError: If there is no seed of which all runs are there.
     """
-    errors, machines = {}, set()
+    errors, machines, lengths = {}, set(), set()
     for result in config.results():
         about = row(result, config.preset)
         key = (about["network"], about["perturbation"], about["variant"], about["seed"])
         errors[key] = (float(about["error"]), int(about["test_images"]))
         machines.add(about["machine"])
+        lengths.add(about["images_seen"])
     # so that all cells are means of as many
     lacking = {run.seed for run in config.configs() if _key(run) not in errors}
     whole = [seed for seed in range(config.seeds) if seed not in lacking]
@@ -205,8 +210,13 @@ def measure(config: Config) -> pd.DataFrame:
                 }
                 rows += _rows(each, motion, seed, found, foretold.loc[motion])
             bar.advance(1)
+    cluttered = " under clutter" * (parse_perturbation(config.still).pieces > 0)
+    (images_seen,) = lengths
     return pd.DataFrame(rows).assign(
-        preset=config.preset, machine="; ".join(sorted(machines)), data=config.source
+        preset=config.preset,
+        images_seen=images_seen,
+        machine="; ".join(sorted(machines)),
+        data=config.source + cluttered,
     )
 
 
@@ -445,7 +455,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     figure.suptitle(
         "What warping the map costs over warping the image, true poses given\n"
         f"{first['data']}, {first['preset']} preset, {seeds} seed{'s' * (seeds != 1)}, "
-        f"{len(found)} cells; {first['machine']}; intervals: 95 % over motions",
+        f"{len(found)} cells, {seen(frame)}\n{first['machine']}; intervals: 95 % over motions",
         fontsize=12,
     )
     return figure

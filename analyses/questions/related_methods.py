@@ -133,13 +133,14 @@ def measure(config: Config) -> pd.DataFrame:
         ``error_upright``, ``agreement`` (share that is named as upright); of methods that find a
         pose ``slope`` and ``spread`` over all motions (degrees, or octaves): of the pose found,
         less that of the same digit upright, against the pose applied, and within classes about it;
-        ``preset``, ``machine``, ``data``, ``network``. Networks that are not there, and must not be
-        trained, are no part of it.
+        ``preset``, ``images_seen``, ``machine``, ``data``, ``network``. Networks that are not
+        there, and must not be trained, are no part of it.
     """
-    machines, known = set(), set()
+    machines, known, lengths = set(), set(), set()
     for result in config.results():
         about = training_plan.row(result, config.preset)
         machines.add(about["machine"])
+        lengths.add(about["images_seen"])
         known.add((about["variant"], about["perturbation"], about["seed"]))
     frames = []
     with Progress(True, doing="moving digits", units="networks") as bar:
@@ -151,6 +152,7 @@ def measure(config: Config) -> pd.DataFrame:
                 bar.advance(1)
     return pd.concat(frames, ignore_index=True).assign(
         preset=config.preset,
+        images_seen=max(lengths),
         machine="; ".join(sorted(machines)),
         data=config.source,
         network=NETWORK,

@@ -86,7 +86,7 @@ def section(folder: Path, number: int = 1) -> Section:
     config = about.get("config") or {}
     return Section(
         id=f"answer-{number}",
-        title=name.replace("_", " ").capitalize(),
+        title=_title(folder, name),
         kind="analysis",
         lead=(question, *([f"Made by {made['command']}."] if "command" in made else [])),
         figures=_figures(folder, name, question, table),
@@ -94,6 +94,12 @@ def section(folder: Path, number: int = 1) -> Section:
         about=made | {"configuration": json.dumps(config)},
         bears_on=BEARS_ON.get(name, ()),
     )
+
+
+def _title(folder: Path, name: str) -> str:
+    """The question, or the folder's name where that says more: answers of several presets."""
+    said = folder.resolve().name
+    return (said if said.startswith(f"{name}_") else name).replace("_", " ").capitalize()
 
 
 def _figures(folder: Path, name: str, question: str, table: pd.DataFrame) -> tuple[Drawing, ...]:

@@ -26,6 +26,7 @@ from analyses.report.paired import (
     shares,
     unpaired,
 )
+from analyses.training_plan import TAKEN_OFF
 from invariance_probe.perturbations.parsing import parse_perturbation
 from invariance_probe.report.blocks import Drawing, Item, Section, Short
 from invariance_probe.report.trainings import SETUP
@@ -34,8 +35,6 @@ from invariance_probe.stn.variants import parse_variant
 MARGIN, SLOPE_MARGIN, SHARE_MARGIN, GAIN_MARGIN = 0.25, 0.1, 0.25, 0.1
 """Differences that count as none: of errors, in points; of slopes; of shares of the seeds; of
 shares of an error that are saved."""
-TAKEN_OFF = 0.5
-"""A localizer has taken off if the slope of undone against applied pose exceeds this."""
 TURNING = ("rotation", "scaling")
 """Perturbations of which a feature map cannot be relieved by a warp."""
 
@@ -451,8 +450,8 @@ def depth_needs_sharing(found: Sequence[Task]) -> Finding:
     for task in found:
         apart, shared = task.plain("dl"), task.plain("sl")
         depths = sorted(set(apart) & set(shared))
-        if len(depths) < 2:
-            continue
+        if not depths or depths[-1] == 1:
+            continue  # the first layer alone says nothing about depth
         for depth in depths:
             one, other = apart[depth], shared[depth]
             words = (
@@ -466,13 +465,15 @@ def depth_needs_sharing(found: Sequence[Task]) -> Finding:
                     f"{spoken(one)} than with a {spoken(other)}",
                     more="larger",
                     less="smaller",
+                    same=f"{task.plainly}, as many seeds fail with a {spoken(one)} as with a "
+                    f"{spoken(other)}",
                 )
                 out.primary.append(replace(counts, said=said))
             else:
                 out.described.append(str(counts))
             out.described.append(str(_errors(task, one, other)))
     if not out.primary:
-        out.missing.append("localizers with layers of their own and shared ones at several depths")
+        out.missing.append("localizers with layers of their own and shared ones, beyond layer 1")
     return out
 
 

@@ -34,11 +34,13 @@ class Said:
         sentence: With ``{}`` where the difference stands.
         more: After a difference above 0.
         less: After the size of one below 0.
+        same: The sentence of a difference of exactly 0, without a place for it.
     """
 
     sentence: str
     more: str
     less: str
+    same: str = ""
 
     def of(self, contrast: "Contrast") -> str:
         """Tell a difference, with its interval.
@@ -57,7 +59,8 @@ class Said:
         if min(value, low) > 0:
             ends = f"95 %: {low:.2f} to {high:.2f}"
         ends = "no interval" if math.isnan(low) else ends
-        return f"{self.sentence.format(self._amount(value))} ({ends}; {contrast.counted})"
+        plain = self.same if self.same and value == 0 else self.sentence
+        return f"{plain.format(self._amount(value))} ({ends}; {contrast.counted})"
 
     def _amount(self, value: float) -> str:
         return f"{abs(value):.2f} {self.less if value < 0 else self.more}"

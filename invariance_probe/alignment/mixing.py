@@ -49,12 +49,14 @@ from torch import Tensor
 class Kind(StrEnum):
     """A family of mixings.
 
+    ``gain``: no channel takes from another, each is drawn towards its mean by a factor of its own.
     ``permutation``: channels reassigned one to one (P8: what a filter bank closed under a group
     needs). ``orthogonal``: vectors turned, their lengths kept. ``linear``: any C x C matrix and an
     offset. The last two are pulled towards no mixing, ``linear`` towards a common gain of all
     channels, by a penalty that is chosen on images outside the fit.
     """
 
+    GAIN = "gain"
     PERMUTATION = "permutation"
     ORTHOGONAL = "orthogonal"
     LINEAR = "linear"
@@ -194,6 +196,31 @@ class Mixing(ABC):
 
 
 @dataclass(frozen=True)
+class Gain(Mixing):
+    """Each channel drawn towards its mean.
+
+    Attributes:
+        factor: Of each channel, in [0, 1]: 1 leaves it, 0 makes it constant.
+        mean: Means of the reference channels.
+    """
+
+    factor: Float64[Tensor, " channel"]
+    mean: Float64[Tensor, " channel"]
+
+    def __call__(
+        self, maps: Float[Tensor, "*batch channel position"]
+    ) -> Float[Tensor, "*batch channel position"]:
+        """Draw the channels towards their means."""
+        factor, mean = (each.to(maps)[:, None] for each in (self.factor, self.mean))
+        return mean + factor * (maps - mean)
+
+    def error(self, moments: Moments) -> Float64[Tensor, ""]:
+        """Sum the squared differences that are left."""
+        power, cross, outer = _about(self.mean, moments)
+        return (power + self.factor * (self.factor * outer - 2 * cross)).sum()
+
+
+@dataclass(frozen=True)
 class Permutation(Mixing):
     """Channels reassigned one to one.
 
@@ -258,7 +285,7 @@ def fit(kind: Kind, groups: Moments) -> Mixing:
         The mixing, fitted to all groups.
     """
     count, whole = len(groups.count), groups.sum()
-    if kind == Kind.PERMUTATION or count == 1:
+    if kind in _PLAIN or count == 1:
         return _fit_with(kind, whole, _unchecked(kind))
     errors = torch.cat([_errors(kind, whole - groups[k], groups[[k]]) for k in range(count)])
     return _fit_with(kind, whole, _penalties(kind)[int(errors.sum(0).argmin())])
@@ -275,7 +302,7 @@ def cross_fit(kind: Kind, groups: Moments) -> list[Mixing]:
         For each group what `fit` makes of the others. The trial fits without two groups serve both.
     """
     count, whole = len(groups.count), groups.sum()
-    if kind == Kind.PERMUTATION or count == 2:
+    if kind in _PLAIN or count == 2:
         return [_fit_with(kind, whole - groups[k], _unchecked(kind)) for k in range(count)]
     errors = whole.power.new_zeros(count, len(_penalties(kind)))
     for pair in combinations(range(count), 2):
@@ -295,9 +322,43 @@ def _unchecked(kind: Kind) -> float:
 
 
 def _fit_with(kind: Kind, moments: Moments, ridge: float) -> Mixing:
-    if kind == Kind.PERMUTATION:
-        return fit_permutation(moments)
+    if kind in _PLAIN:
+        return _PLAIN[kind](moments)
     return (fit_linear if kind == Kind.LINEAR else fit_orthogonal)(moments, ridge)
+
+
+def fit_gain(moments: Moments) -> Gain:
+    """Draw each channel towards its mean as far as brings it nearest the reference.
+
+    Between leaving a channel and its mean no other image can be left with more than the worse of
+    the two, so that no penalty is needed: one number a channel, from 0 for one that says nothing of
+    the reference to 1 for one that is the reference.
+
+    Args:
+        moments: Moments to fit to, of all channels, or of each alone: the leading axis is the
+            channel then. Of what two channels have in common nothing is used.
+
+    Returns:
+        The factors.
+    """
+    mean = moments.reference.flatten() / moments.count.flatten().clamp(min=1)
+    _, cross, outer = _about(mean, moments)
+    # a channel without variance is its mean, whatever the factor
+    return Gain((cross / outer.clamp(min=torch.finfo(outer.dtype).tiny)).clamp(0, 1), mean)
+
+
+def _about(
+    mean: Float64[Tensor, " channel"], moments: Moments
+) -> tuple[Float64[Tensor, " channel"], Float64[Tensor, " channel"], Float64[Tensor, " channel"]]:
+    """Sums of f^2, f g and g^2 about a mean of each channel."""
+    steady = moments.count.flatten() * mean**2
+    f, g = moments.reference.flatten(), moments.warped.flatten()
+    cross, outer = (each.diagonal(0, -2, -1).flatten() for each in (moments.cross, moments.outer))
+    return (
+        moments.power.flatten() - 2 * mean * f + steady,
+        cross - mean * (f + g) + steady,
+        outer - 2 * mean * g + steady,
+    )
 
 
 def _errors(kind: Kind, training: Moments, judged: Moments) -> Float64[Tensor, "group penalty"]:
@@ -324,6 +385,10 @@ def fit_permutation(moments: Moments) -> Permutation:
     stay = 1e-9 * float(np.abs(gain).max(initial=0.0)) * np.eye(len(gain))
     _, source = linear_sum_assignment(gain + stay, maximize=True)
     return Permutation(torch.from_numpy(source).to(moments.cross.device))
+
+
+_PLAIN = {Kind.GAIN: fit_gain, Kind.PERMUTATION: fit_permutation}
+"""Fits without a penalty."""
 
 
 def fit_orthogonal(moments: Moments, ridge: float = 0.0) -> Linear:

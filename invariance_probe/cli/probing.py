@@ -30,7 +30,12 @@ from invariance_probe.probing.journal import check_run_folder
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.probe import probe
 from invariance_probe.probing.readout import recover
-from invariance_probe.results.methods import EXPLAINING_METHODS, RECOVERY_METHODS, Method
+from invariance_probe.results.methods import (
+    EXPLAINING_METHODS,
+    PARTITION_METHODS,
+    RECOVERY_METHODS,
+    Method,
+)
 from invariance_probe.results.recovery import PUT_BACK
 
 DEMO_LAYERS = ("_blocks.0", "_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10", "_blocks.15")
@@ -229,8 +234,9 @@ class ProbeCommand(_Measuring):
         bool,
         tyro.conf.arg(
             help="Split what the oracle warp leaves into its parts: repaired by another warp, by "
-            "permuting or mixing channels, interpolation, the rest; and certify what no warp can "
-            "repair. Needs two images or more."
+            "permuting or mixing channels, interpolation, the rest; certify what no warp can "
+            "repair; and, from five images on, split the maps' variance into unchanged, moved, "
+            "mixed and lost. Needs two images or more."
         ),
     ] = False
     engine: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
@@ -266,7 +272,8 @@ class ProbeCommand(_Measuring):
     def _options_for(self, model: LoadedModel, channels: int) -> ProbeOptions:
         options = super()._options_for(model, channels)
         if self.explain:
-            options = options.replace(methods=(*options.methods, *EXPLAINING_METHODS))
+            more = (*EXPLAINING_METHODS, *PARTITION_METHODS)
+            options = options.replace(methods=(*options.methods, *more))
         return options
 
 

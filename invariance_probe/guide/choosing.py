@@ -4,6 +4,7 @@
 |---|---|---|
 | whether a transformer can live at a layer | the defaults: `identity oracle affine floor unrelated` | about 1.75 times the forward passes |
 | why it cannot | `--explain`, or the methods of `invariance_probe.ProbeResult.decomposition` | the images are read once more |
+| what is invariant, equivariant or lost | `--explain`, or `identity+gain oracle+gain oracle+linear floor` for `invariance_probe.ProbeResult.partition` | the same |
 | whether bending the map would help | `flow` | up to four times the search of `affine` |
 | a proof that no warp helps | `any-warp` (any warp), `invariance_probe.certify` (affine, one pair) | loops over all cells; seconds to minutes a pair |
 | whether warping the *image* helps | `input` | one more pass for each transform |
@@ -13,6 +14,7 @@
 
 ## Which mixing
 
+`+gain` draws each channel towards its mean by a factor of its own, and takes nothing from others.
 `+permutation` reassigns channels one to one: all that a group-equivariant layer needs (P8).
 `+orthogonal` turns them, `+linear` mixes them by any matrix. All are fitted on some images and
 scored on others; with few images a matrix of C x C numbers is learnt badly, so a high value says

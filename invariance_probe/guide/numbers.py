@@ -31,6 +31,25 @@ none can. Near a high floor: the grid is too coarse to tell, whatever the layer.
 
 `invariance_probe.ProbeResult.decomposition` puts these into one stack of parts that add up.
 
+## Invariance, equivariance or loss
+
+`invariance_probe.ProbeResult.partition` asks another question: of the variance of F, how much can be
+predicted from the moved map, for images outside the fit?
+
+| part | F is predicted from | known answer |
+|---|---|---|
+| `unchanged` | the same channel at the same place: invariance | a layer that the transform leaves alone: 1 |
+| `warp` | as well, the same channel where it was moved to | a layer pooled over the group: the rest |
+| `mixing` | as well, other channels | a group-equivariant layer: the rest |
+| `grid` | nothing: interpolation and strides cost it | a perfect layer at 30 degrees: the floor |
+| `lost` | nothing that was measured | noise, unrelated images: 1 |
+
+Shares add up to 1. Within a channel a prediction may be anything between G and the channel's mean
+(`identity+gain`, `oracle+gain`), so that noise counts once: `identity` leaves 2 of it, the gain 1.
+`lost` is a bound from above. A matrix that so few images do not teach would find more; what stays at
+its place in some channels while others move counts by the larger of the two. Below five images there
+is no share, and `reason` says so.
+
 ## How sure
 
 Intervals are 95 %, over *images*: angles of one image are repeated measures of it, and count once.

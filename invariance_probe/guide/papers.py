@@ -26,9 +26,12 @@ reason: optimisers, presets, clutter, stored test poses, trunks, output sizes.
 
 | finding | papers | here |
 |---|---|---|
-| transforming the input beats transforming a map, under rotation and scaling | yes | yes (`python -m analyses run placement`) |
-| less so under translation | yes | yes: a transformer on the map is no worse there, 5.1 % (4.8–5.4) against 6.7 % (5.0–8.5) |
-| a map's transformer compensates the pose less | yes, by slope | under rotation (slope 0.01 against 0.36); under scaling it finds the pose as well (0.79 and 0.76) and still makes a fifth more errors |
-| shared deep localizers stay stable | yes | `python -m analyses run depth` |
-| iterating helps weak localizers | yes | `python -m analyses run iterations` |
+| transforming the input beats transforming a map, under rotation and scaling | yes | rotation: yes, 1.26 % of errors against 1.61, 0.36 points apart (0.27–0.45); scaling: 3.14 against 3.40, 0.25 apart (0.03–0.47), undecided after correction |
+| less so under translation | yes | yes: the map is no worse there, 1.75 % (1.63–1.88) against 2.43 (1.95–2.92), two of whose eight localizers did not take off |
+| a map's transformer compensates the pose less | yes, by slope | under rotation (0.06 against 0.79); under scaling no difference is found (0.86 and 0.81) |
+| shared deep localizers stay stable | yes | undecided: behind five layers, shared or not, none of five localizers took off under either task |
+| iterating helps the transformer on the image | yes | a second step saves less than 0.25 points: 0.10 (-0.01–0.20), with slope 0.87 against 0.79 |
+
+Plan, seeds and what was not trained: `analyses/results/PLAN.md`; `python -m analyses run` with
+`placement`, `depth` and `iterations`, preset `two-cores`.
 """

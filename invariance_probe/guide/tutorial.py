@@ -63,6 +63,11 @@ The information is there, but no warp moves it between channels. A group-equivar
 need a permutation only, and that removes little (0.98 to 0.80). Deep, even the bound that is proven
 for *every* warp stands at 0.44 of the 0.58 that the oracle leaves at `_blocks.15`.
 
+![What becomes of the variance of six layers of EfficientNet-Lite0](../../analyses/results/demo/partition.png)
+
+The same measures, asked of all that a map holds: what stays (blue: invariance), what is found again
+where the image went or in other channels (orange, pink: equivariance), and what is not found again.
+
 ## 5. Ask what it costs
 
 A residual is not yet a wrong answer. `invariance_probe.recover` puts the warped maps back and lets

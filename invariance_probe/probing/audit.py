@@ -1,7 +1,7 @@
 """Audit a network's own warps: what it moves, how much of a transform that undoes, what it leaves.
 
 The network is run once for each image as it is and once under each transform, and each operation
-that moves values in space is met (`network.operations`). An operation that reads through pull-backs
+that moves values in space is met (`network.watch`). An operation that reads through pull-backs
 moves the content by M(x) for an image x and by M(Tx) for the transformed one. What it returns shows
 the content of x where M(x) puts it; to show that of Tx in the same place, M(Tx) T = M(x) must hold.
 So U = M(Tx)^-1 M(x) is the motion that is undone: the identity if both are moved alike, T if all of
@@ -30,7 +30,8 @@ from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
 from invariance_probe.machine import memory_kept
 from invariance_probe.network import features
 from invariance_probe.network.features import Layer
-from invariance_probe.network.operations import ActsOn, Kind, Staged
+from invariance_probe.network.operations import ActsOn, Kind
+from invariance_probe.network.staging import Staged
 from invariance_probe.plane import motions
 from invariance_probe.plane.transforms import (
     Rotation,
@@ -71,7 +72,8 @@ class Audit:
         table: See `frame`.
         notes: Modules in which something was out of sight, and what.
         staged: The network in which the operations are layers: what operation ``number`` reads is
-            ``reads.NUMBER``, what it returns ``returns.NUMBER``, for `probe` and `recover`.
+            ``reads.NUMBER``, what it returns ``returns.NUMBER``, for `probe` and `recover`. What
+            its own warp costs the network's answer is ``identity`` at ``returns.NUMBER``.
         views: One image as it is and under some transforms, values in [0, 1], with their titles.
         grids: Where each operation reads in these views.
 
@@ -86,6 +88,13 @@ class Audit:
         >>> print(audit)
         Audit of Sequential, 3 images: 1 operation that moves values.
         grid_sample in '1' moves a map (stride 1). Of a rotation it undoes 0 % (slope 0.00, ...
+        >>> cost = ip.recover(
+        ...     audit.staged, images, layers="returns.0", transforms=ip.Rotation(90),
+        ...     methods=["identity", "input"],  # its own warp, and a perfect warp of the image
+        ... ).summary()
+        >>> apart = cost.query("metric == 'output_rel_l2'").set_index("method")["mean"]
+        >>> (apart < 0.5).to_dict()
+        {'identity': False, 'input': True}
     """
 
     name: str
@@ -221,7 +230,7 @@ def audit(
 
     Found are `grid_sample`, `interpolate` where its size differs from image to image or transform
     to transform, and torchvision's `roi_align` and its like and `deform_conv2d`, wherever in the
-    network they happen, also in scripted modules; `network.operations` says what cannot be seen.
+    network they happen, also in scripted modules; `network.watch` says what cannot be seen.
 
     Each image passes once as it is and once under each transform, alone, as what is moved may
     depend on it; where operations return boxes, once more under each transform, warped back. Two

@@ -87,7 +87,7 @@ class Folds:
         distinct = len(set(groups))
         mixed = tuple(method for method in methods if method.mixing and distinct > 1)
         # Of one fold: cross and outer products, C x C in float64 each, dwarf all other sums.
-        stores = len(_warps(mixed)) + len(_joint(mixed))
+        stores = len(_mixed_warps(mixed)) + len(_joint(mixed))
         needed = {
             name: 2 * 8 * view.layer.channels**2 * len(view.oracle) * stores
             for name, view in views.items()
@@ -110,9 +110,19 @@ class Folds:
         return _joint(self.methods)
 
     @property
+    def mixed_warps(self) -> tuple[Warp, ...]:
+        """Warps after which channels are mixed with each other, fitted to the first reading."""
+        return _mixed_warps(self.methods)
+
+    @property
+    def gains(self) -> tuple[Method, ...]:
+        """Methods in which no channel takes from another."""
+        return tuple(method for method in self.methods if method.mixing is Kind.GAIN)
+
+    @property
     def warps(self) -> tuple[Warp, ...]:
-        """Warps after which mixings are fitted to the first reading."""
-        return _warps(self.methods)
+        """All warps after which anything is fitted to the first reading."""
+        return tuple(dict.fromkeys((*self.mixed_warps, *(one.warp for one in self.gains))))
 
     def of_pairs(self, pairs: Pairs) -> list[int]:
         """Look up the folds of some images.
@@ -137,30 +147,47 @@ class Folds:
         shape = (len(view.oracle), self.count)
         return Moments.zeros(*shape, channels=view.layer.channels, device=view.oracle.device)
 
-    def add(self, to: Moments, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
-        """Take pairs into the moments of their layer.
+    def moments_by_channel(self, view: View) -> Moments:
+        """Begin to sum over the positions of each channel of one layer, for gains.
 
         Args:
-            to: What `moments` began.
+            view: The layer.
+
+        Returns:
+            Moments of single channels with the leading axes transform, fold and channel, all 0.
+        """
+        shape = (len(view.oracle), self.count, view.layer.channels)
+        return Moments.zeros(*shape, channels=1, device=view.oracle.device)
+
+    def add(self, to: Sequence[Moments], pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
+        """Take pairs into moments of their layer.
+
+        Args:
+            to: What `moments` or `moments_by_channel` began.
             pairs: The pairs.
             theta: Their warps.
         """
+        if not to:
+            return
         warped = sampling.warp(pairs.moved, theta, mode=self.search.mode)
         folds = self.of_pairs(pairs)
         for transform, rows in pairs.rows():
-            parts = Moments.of(*_within(pairs, rows, warped))
-            for place, fold in enumerate(folds):
-                to.add_at((transform, fold), parts[place])
+            f, g = _within(pairs, rows, warped)
+            for each in to:
+                by_channel = each.count.ndim == 3
+                parts = Moments.of(f[:, :, None], g[:, :, None]) if by_channel else Moments.of(f, g)
+                for place, fold in enumerate(folds):
+                    each.add_at((transform, fold), parts[place])
 
 
 def _joint(methods: Sequence[Method]) -> tuple[Method, ...]:
     return tuple(method for method in methods if method.warp is Warp.JOINT)
 
 
-def _warps(methods: Sequence[Method]) -> tuple[Warp, ...]:
+def _mixed_warps(methods: Sequence[Method]) -> tuple[Warp, ...]:
     # turns begin at the better of these two
     begin = (Warp.ORACLE, Warp.AFFINE) if _joint(methods) else ()
-    asked = (method.warp for method in methods if method.warp is not Warp.JOINT)
+    asked = (m.warp for m in methods if m.warp is not Warp.JOINT and m.mixing is not Kind.GAIN)
     return tuple(dict.fromkeys((*begin, *asked)))
 
 
@@ -175,7 +202,11 @@ class Sums:
         self._folds = folds
         self._moments = {
             warp: {name: folds.moments(view) for name, view in folds.views.items()}
-            for warp in folds.warps
+            for warp in folds.mixed_warps
+        }
+        self._gains = {
+            method: {name: folds.moments_by_channel(view) for name, view in folds.views.items()}
+            for method in folds.gains
         }
 
     def add(self, warp: Warp, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]) -> None:
@@ -186,13 +217,14 @@ class Sums:
             pairs: The pairs.
             theta: Their warps.
         """
-        if warp in self._moments:
-            self._folds.add(self._moments[warp][pairs.view.layer.name], pairs, theta)
+        stores = [self._moments[warp]] if warp in self._moments else []
+        stores += [each for method, each in self._gains.items() if method.warp is warp]
+        self._folds.add([each[pairs.view.layer.name] for each in stores], pairs, theta)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """All sums, by a name of their own."""
-        return _named(self._moments)
+        return _named(self._moments) | _named(self._gains)
 
     def fit(self) -> "Fits":
         """Fit all mixings.
@@ -219,7 +251,7 @@ class Sums:
     def _start(self, method: Method, name: str) -> list[Moments]:
         """The moments of a layer under the method's warp, one table of all transforms for each."""
         if method.warp is not Warp.JOINT:
-            moments = self._moments[method.warp][name]
+            moments = (self._gains.get(method) or self._moments[method.warp])[name]
             return [moments] * len(moments.count)
         # for each transform, turns begin at the warp after which the mixing fits better
         oracle, affine = (self._moments[warp][name] for warp in (Warp.ORACLE, Warp.AFFINE))
@@ -335,20 +367,22 @@ class Fits:
                 out[row] = flat.view_as(out[row])
         return out
 
-    def doubts(self, warp: Warp, pairs: Pairs) -> list[Outcome | None]:
+    def doubts(self, method: Method, pairs: Pairs) -> list[Outcome | None]:
         """Tell whose mixings rest on fewer positions than there are channels.
 
         Args:
-            warp: What they are fitted after.
+            method: One with a mixing; a gain looks at no other channel, and is never in doubt.
             pairs: The pairs.
 
         Returns:
             The outcome or None by pair. So few positions leave the matrix of second moments
             singular: what is found along the directions without data is the penalty's choice.
         """
+        if method.mixing is Kind.GAIN:
+            return [None] * len(pairs.oracle)
         out: list[Outcome | None] = []
         for transform in pairs.group:
-            counts = self.counts[warp][pairs.view.layer.name][transform]
+            counts = self.counts[method.warp][pairs.view.layer.name][transform]
             rest = (counts.sum() - counts)[self.folds.of_pairs(pairs)].tolist()
             short = [0 < positions < pairs.view.layer.channels for positions in rest]
             out += [Outcome.FEWER_POSITIONS_THAN_CHANNELS if one else None for one in short]
@@ -380,7 +414,7 @@ class Turn:
         """
         for method, layers in self._moments.items():
             _, theta = self._fits.search(method, pairs)
-            self._folds.add(layers[pairs.view.layer.name], pairs, theta)
+            self._folds.add([layers[pairs.view.layer.name]], pairs, theta)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -463,7 +497,7 @@ class HeldOut:
                 metric: torch.cat([getattr(part, metric) for part in parts])
                 for metric in metrics.METRICS
             })
-            yield pairs.block(method, scores, theta, outcome=self._fits.doubts(warp, pairs))
+            yield pairs.block(method, scores, theta, outcome=self._fits.doubts(method, pairs))
 
     def score_joint(self, pairs: Pairs) -> Iterator[Block]:
         """Score the joint methods.

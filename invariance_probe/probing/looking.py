@@ -10,15 +10,9 @@ from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.network import features
-from invariance_probe.network.operations import (
-    ActsOn,
-    Kind,
-    Operation,
-    Sampling,
-    Watch,
-    blocks,
-    pull_backs,
-)
+from invariance_probe.network.operations import ActsOn, Kind, Operation, Sampling
+from invariance_probe.network.pull_backs import blocks, pull_backs
+from invariance_probe.network.watch import Watch
 from invariance_probe.plane import motions
 from invariance_probe.plane.transforms import Transform
 from invariance_probe.probing.passes import Inputs

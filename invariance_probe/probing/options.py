@@ -25,7 +25,8 @@ class ProbeOptions:
     Attributes:
         methods: What to compare: identity, input, oracle, affine, flow, any-warp, floor, unrelated.
             Followed by a mixing of channels, +permutation, +orthogonal or +linear: oracle, affine,
-            unrelated, or joint, where warp and mixing are found in turns.
+            unrelated, or joint, where warp and mixing are found in turns; or by +gain, which damps
+            each channel: identity, oracle, affine, unrelated.
         crop: Side of the square that the model sees, in pixels; by default that of the images, on
             the command line what the model was trained on, or 224.
         mean: Taken off the pixel values after the transform, one value or one for each channel; 0

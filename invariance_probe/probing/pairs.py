@@ -148,6 +148,11 @@ class Pairs:
         """Channel means of all reference maps over the region."""
         return self._each(self.view.mean)
 
+    @property
+    def still(self) -> Float[Tensor, "pair 2 3"]:
+        """Warps that move nothing."""
+        return torch.eye(2, 3).to(self.oracle).expand_as(self.oracle)
+
     def only(self, numbers: Collection[int]) -> "Pairs | None":
         """Keep the pairs of some images.
 
@@ -419,7 +424,6 @@ def compare(
     """
     search, oracle, target = options.search, pairs.oracle, pairs.target
     mode = search.mode
-    identity = torch.eye(2, 3).to(oracle).expand_as(oracle)
     blocks, theta = [], oracle
     scores, smooth = {}, None
     if {Method.AFFINE, Method.FLOW} & set(methods):
@@ -437,7 +441,7 @@ def compare(
             Method.IDENTITY: target.score(pairs.moved),
             Method.ORACLE: target.score(sampling.warp(pairs.moved, oracle, mode=mode)),
         }
-    for method, warp in ((Method.IDENTITY, identity), (Method.ORACLE, oracle)):
+    for method, warp in ((Method.IDENTITY, pairs.still), (Method.ORACLE, oracle)):
         if method in methods:
             blocks.append(pairs.block(method, scores[method], warp))
     if Method.INPUT in methods and pairs.returned is not None:

@@ -313,6 +313,7 @@ class _Run:
             self.brought.blocks += [
                 alone.undefined(m, Outcome.NEAR_DUPLICATES) for m in self._chance
             ]
+        sums.add(Warp.IDENTITY, pairs, pairs.still)
         sums.add(Warp.ORACLE, pairs, pairs.oracle)
         sums.add(Warp.AFFINE, pairs, theta)
         found.keep(pairs, theta)
@@ -345,6 +346,7 @@ class _Run:
     def _score(self, held_out: HeldOut, found: BestWarps, pairs: Pairs, _: Chunk) -> None:
         """Score mixings on images that they were not fitted to."""
         self.brought.blocks += [
+            *held_out.score(Warp.IDENTITY, pairs, pairs.still),
             *held_out.score(Warp.ORACLE, pairs, pairs.oracle),
             *held_out.score(Warp.AFFINE, pairs, found.of(pairs)),
             *held_out.score_joint(pairs),

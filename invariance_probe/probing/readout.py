@@ -348,8 +348,9 @@ class _Run:
                     own = batch.pairs(view, warp)
                     pairs = own.only(self._paired) if warp is Warp.UNRELATED else own
                     if pairs is not None:
+                        theta = pairs.still if warp is Warp.IDENTITY else pairs.oracle
                         best = warp is Warp.AFFINE
-                        sums.add(warp, pairs, self._best(pairs).theta if best else pairs.oracle)
+                        sums.add(warp, pairs, self._best(pairs).theta if best else theta)
         fits = sums.fit()
         for batch in self._batches(bar):
             self._reference = _as_rows(batch.said).repeat(len(batch.group), 1)
@@ -486,7 +487,7 @@ class _Run:
             return _Warped(flow.warp(pairs.moved), affine.theta, flow.outcome, flow.n_iter.tolist())
         theta = pairs.oracle
         if warp is Warp.IDENTITY:
-            maps, theta = pairs.moved, torch.eye(2, 3).to(theta).expand_as(theta)
+            maps, theta = pairs.moved, pairs.still
         elif warp is Warp.FLOOR:
             maps = pairs.perfect(search.mode, self.options.antialias)
         else:
@@ -502,7 +503,7 @@ class _Run:
             outcome = [self._why] * len(numbers)
         elif method.mixing:
             maps = fits.mixed(method, pairs, maps)
-            doubts = fits.doubts(method.warp, pairs)
+            doubts = fits.doubts(method, pairs)
             outcome = [doubt or one for doubt, one in zip(doubts, outcome, strict=True)]
         if method.warp is Warp.UNRELATED:
             outcome = [

@@ -103,8 +103,8 @@ def data(tables: ProbeTables, budget: int = BUDGET) -> dict[str, Any]:
 
 
 def _plain(values: Iterable[float]) -> list[float | None]:
-    """Numbers as JSON holds them."""
-    return [None if math.isnan(value) else float(f"{value:.4g}") for value in values]
+    """Numbers as JSON holds them: none that is infinite, as a ratio to a floor of 0 is."""
+    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values]
 
 
 def _families(moves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

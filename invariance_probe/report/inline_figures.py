@@ -30,6 +30,7 @@ BUDGET = 6_000_000
 """Bytes of all figures together: the page stays under 8 MB."""
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_TRANSLATED = re.compile(r"translate\([^)]*\)")
 _REFERENCE = re.compile(r"url\(#([\w.-]+)\)")
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _DRAWN = frozenset({"d", "x", "y", "points", "width", "height"})
@@ -94,7 +95,8 @@ def vectors(drawing: Drawing, prefix: str) -> str:
     """Write the vectors of a figure as an element of a page.
 
     Elements, attributes and styles that are known to draw are taken over, by namespace and letter;
-    nothing else is. Names are made unique, coordinates rounded to a hundredth of a point.
+    nothing else is. Names are numbered, and so unique and short (a page of figures refers to
+    glyphs some ten thousand times); coordinates are rounded to a hundredth of a point.
 
     Args:
         drawing: A figure with vectors.
@@ -112,7 +114,7 @@ def vectors(drawing: Drawing, prefix: str) -> str:
         return ""
     if given.tag != f"{_SVG}svg" or len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         return ""
-    root = _taken_over(given, prefix, 0)
+    root = _taken_over(given, _Names(prefix), 0)
     root.attrib = {
         "viewBox": " ".join(f"{number:g}" for number in numbers),
         "style": f"max-width:{LARGEST_SCALE * numbers[2]:.0f}px",
@@ -122,7 +124,21 @@ def vectors(drawing: Drawing, prefix: str) -> str:
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
 
 
-def _taken_over(given: ElementTree.Element, prefix: str, level: int) -> ElementTree.Element:
+class _Names:
+    """New names within a figure for those of its file, the same for the same."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix, self._numbers = prefix, dict[str, int]()
+
+    def __getitem__(self, name: str) -> str:
+        return f"{self._prefix}-{self._numbers.setdefault(name, len(self._numbers))}"
+
+    def referring(self, value: str) -> str:
+        """Put new names into a value's references."""
+        return _REFERENCE.sub(lambda found: f"url(#{self[found[1]]})", value)
+
+
+def _taken_over(given: ElementTree.Element, names: _Names, level: int) -> ElementTree.Element:
     """Draw an element, and all in it, anew."""
     kind = given.tag.removeprefix(_SVG)
     out = ElementTree.Element(kind)
@@ -130,37 +146,41 @@ def _taken_over(given: ElementTree.Element, prefix: str, level: int) -> ElementT
         text = " ".join(value.split())
         if name == "id" and kind in {"path", "rect", "clipPath"} and re.fullmatch(r"[\w.-]+", text):
             # names of groups serve nobody, but for references that multiply at each level
-            out.set("id", f"{prefix}-{text}")
+            out.set("id", names[text])
         elif name in {"href", f"{_XLINK}href"}:
             if kind == "use" and re.fullmatch(r"#[\w.-]+", text):
-                out.set("href", f"#{prefix}-{text[1:]}")
+                out.set("href", f"#{names[text[1:]]}")
             elif kind == "image" and _PIXELS.fullmatch(joined := text.replace(" ", "")):
                 out.set("href", joined)
         elif name == "style":
-            out.set("style", _styles(text, prefix))
+            out.set("style", _styles(text, names))
         elif name in _ATTRIBUTES and _is_plain(text):
             if name in _DRAWN:
                 text = _NUMBER.sub(_rounded, text)
-            out.set(name, _REFERENCE.sub(rf"url(#{prefix}-\1)", text))
-    out.extend(
-        _taken_over(child, prefix, level + 1)
-        for child in given
-        if level < _DEEPEST
-        and isinstance(child.tag, str)
-        and child.tag.startswith(_SVG)
-        and child.tag.removeprefix(_SVG) in _ELEMENTS
-    )
+            # factors of a scale may be small numbers
+            text = _TRANSLATED.sub(lambda found: _NUMBER.sub(_rounded, found.group()), text)
+            out.set(name, names.referring(text))
+    for child in given:
+        if (
+            level < _DEEPEST
+            and isinstance(child.tag, str)
+            and child.tag.startswith(_SVG)
+            and child.tag.removeprefix(_SVG) in _ELEMENTS
+        ):
+            drawn = _taken_over(child, names, level + 1)
+            # a group that says nothing of what is in it is in the way
+            out.extend([drawn] if drawn.tag != "g" or drawn.attrib else list(drawn))
     return out
 
 
-def _styles(text: str, prefix: str) -> str:
+def _styles(text: str, names: _Names) -> str:
     kept = []
     for declared in text.split(";"):
         name, _, value = (part.strip() for part in declared.partition(":"))
         if name in _STYLES and _is_plain(value):
             value = _THEMED.get(value.lower(), value)
-            kept.append(f"{name}: " + _REFERENCE.sub(rf"url(#{prefix}-\1)", value))
-    return "; ".join(kept)
+            kept.append(f"{name}:{names.referring(value)}")
+    return ";".join(kept)
 
 
 def _is_plain(value: str) -> bool:

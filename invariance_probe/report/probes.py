@@ -30,6 +30,7 @@ _SHARES = ("layer", "transform", "method", "metric", *_SHARE_NUMBERS, "reason")
 _CAPTIONS = {
     "depth": "Residual by depth, averaged over the transforms of a family.",
     "parts": "What the exact inverse warp leaves, and what of it each remedy removes.",
+    "partition": "What becomes of the maps' variance: unchanged, moved, mixed or lost.",
     "channels": "Which channel took whose place.",
     "maps": "Maps of some images: as they are, transformed, and warped back.",
     "recovery": "What the network says once maps are put back, by depth.",
@@ -199,7 +200,16 @@ def _figures(folder: Path, summary: pd.DataFrame, families: Sequence[str]) -> tu
     """Those that lie in the folder, in the order in which they explain each other."""
     out = []
     first = summary[summary["metric"] == summary["metric"].iloc[0]]
-    for kind in (*families, "depth", "parts", "maps", "channels", "predictions", "recovery"):
+    for kind in (
+        *families,
+        "depth",
+        "partition",
+        "parts",
+        "maps",
+        "channels",
+        "predictions",
+        "recovery",
+    ):
         stems = (folder / FIGURES / kind, folder / kind)
         files = [stem.with_suffix(end) for stem in stems for end in (".svg", ".png")]
         svg, png = (

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from invariance_probe.alignment.mixing import Kind
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.methods import METHODS, Method
 from invariance_probe.results.style import AXIS_LABELS, RESIDUAL, Figure, caption, label_ends
@@ -142,7 +143,8 @@ def plot_depth(tables: ProbeTables) -> Figure:
     # ten curves are two times five: warps alone, and what mixings leave after them
     anchors = [m for m in (Method.FLOOR,) if m in methods]
     rows = {"warps": [m for m in methods if not m.mixing]}
-    if mixed := [m for m in methods if m.mixing]:
+    # what a gain leaves is a step towards the partition of the variance, which has its figure
+    if mixed := [m for m in methods if m.mixing not in {None, Kind.GAIN}]:
         rows["warps with the channels permuted or mixed"] = [*mixed, *anchors]
     figure = Figure(
         figsize=(4.9 * len(families) + 0.8, 3.6 * len(rows) + 0.8), layout="constrained"

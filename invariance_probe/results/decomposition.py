@@ -61,25 +61,51 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
             f"this run lacks the methods {', '.join(missing)}; probe with --explain, or with "
             "methods=EXPLAINING_METHODS"
         )
-    keys = numbered(by)
     seed = int(tables.config["seed"])
+
+    def parts(values: pd.DataFrame, layer: str | None) -> pd.DataFrame:
+        # a bicubic probe has no certificate, and is decomposed all the same
+        stack = values.drop(index=Method.ANY_WARP)
+        proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
+        methods = [Method(text) for text in stack.index]
+        common = tables.common_errors(stack, layer)
+        return pd.concat([
+            _rows(stack, partial(_stacked, methods), PARTS, "found", seed, common),
+            _rows(proven, _certified, (CERTIFIED,), "certified", seed),
+        ])
+
+    return by_group(tables, by, parts, (*PARTS, CERTIFIED))
+
+
+def by_group(
+    tables: ProbeTables,
+    by: Sequence[str],
+    explain: Callable[[pd.DataFrame, str | None], pd.DataFrame],
+    parts: Sequence[str],
+) -> pd.DataFrame:
+    """Explain the values of each group of a run's pairs.
+
+    Args:
+        tables: The run's.
+        by: Columns that make a group.
+        explain: From a group's values, a row a method and a column an image, and its layer, where
+            that is among `by`, to rows with a column ``part``.
+        parts: These, in their order.
+
+    Returns:
+        The rows of all groups, the columns of `by` first.
+
+    Raises:
+        InvalidInputError: If no transform of the run changes anything.
+    """
+    keys = numbered(by)
     frames, kinds = [], {}
     every = "transform_number" in keys
     for wide in tables.by_image([*keys, "method"], every=every, metric="fvu"):
         kinds = {key: wide.index.get_level_values(key).dtype for key in keys}
         for group, rows in wide.groupby(level=keys, observed=True, sort=True, dropna=False):
-            values = rows.droplevel(keys)
-            # a bicubic probe has no certificate, and is decomposed all the same
-            stack = values.drop(index=Method.ANY_WARP)
-            proven = values.loc[[Method.ORACLE, Method.ANY_WARP]]
-            methods = [Method(text) for text in stack.index]
             named = dict(zip(keys, group, strict=True))
-            common = tables.common_errors(stack, named.get("layer"))
-            both = [
-                _rows(stack, partial(_stacked, methods), PARTS, "found", seed, common),
-                _rows(proven, _certified, (CERTIFIED,), "certified", seed),
-            ]
-            frames.append(pd.concat(both).assign(**named))
+            frames.append(explain(rows.droplevel(keys), named.get("layer")).assign(**named))
     if not frames:
         raise InvalidInputError(
             "every transform of this run is the identity; there is nothing to explain"
@@ -88,7 +114,7 @@ def decomposition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform"
     for key, kind in kinds.items():
         if isinstance(kind, pd.CategoricalDtype):
             frame[key] = frame[key].astype(kind)
-    frame["part"] = pd.Categorical(frame["part"], [*PARTS, CERTIFIED], ordered=True)
+    frame["part"] = pd.Categorical(frame["part"], list(parts), ordered=True)
     return frame[[*keys, *(column for column in frame.columns if column not in keys)]]
 
 

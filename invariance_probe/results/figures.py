@@ -6,8 +6,9 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.results.curves import plot_depth, plot_parameter
 from invariance_probe.results.maps import plot_maps
 from invariance_probe.results.methods import Method
+from invariance_probe.results.partition import FEWEST_IMAGES
 from invariance_probe.results.recovery_figures import plot_predictions, plot_recovery
-from invariance_probe.results.shares import plot_channels, plot_parts
+from invariance_probe.results.shares import plot_channels, plot_partition, plot_parts
 from invariance_probe.results.style import Figure, figure_style
 from invariance_probe.results.tables import ProbeTables
 
@@ -15,6 +16,7 @@ _DRAWN = {
     "depth": plot_depth,
     "maps": plot_maps,
     "parts": plot_parts,
+    "partition": plot_partition,
     "channels": plot_channels,
     "recovery": plot_recovery,
     "predictions": plot_predictions,
@@ -29,8 +31,8 @@ def kinds(tables: ProbeTables) -> list[str]:
 
     Returns:
         Families of transforms and, where the run has what they show, ``"depth"``, ``"maps"``,
-        ``"parts"`` (of the residual) and ``"channels"`` (which took whose place); of a run of
-        `recover` ``"recovery"`` and ``"predictions"``.
+        ``"parts"`` (of the residual), ``"partition"`` (of the variance) and ``"channels"`` (which
+        took whose place); of a run of `recover` ``"recovery"`` and ``"predictions"``.
     """
     if "fvu" not in tables.metrics:
         # the others draw residuals
@@ -42,6 +44,7 @@ def kinds(tables: ProbeTables) -> list[str]:
         "depth": bool(tables.moves),
         "maps": bool(tables.strips),
         "parts": tables.explained and len(tables.config["images"]) > 1,
+        "partition": tables.partitioned and len(tables.config["images"]) >= FEWEST_IMAGES,
         "channels": len(tables.channels) > 0,
     }
     return [*families, *(kind for kind, there in more.items() if there)]

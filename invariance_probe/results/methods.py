@@ -38,8 +38,9 @@ class Warp(StrEnum):
         return member
 
 
-_MIXED = {
+_MIXED: dict[Kind | None, tuple[str | tuple[int, tuple[int, int]], str]] = {
     None: ("-", ""),
+    Kind.GAIN: ((0, (1, 3)), ", channels damped"),
     Kind.PERMUTATION: ("--", ", channels permuted"),
     Kind.ORTHOGONAL: ("-.", ", channels turned"),
     Kind.LINEAR: (":", ", channels mixed"),
@@ -62,6 +63,7 @@ class Method(StrEnum):
     interpolation, strides and sizes (`probing.floor`). ``unrelated``: the oracle-warped map of
     another image. ``WARP+KIND``: channels mixed after the warp, by a mixing of
     `alignment.mixing.Kind` fitted on other images; ``joint``: warp and mixing found in turns.
+    ``WARP+gain`` mixes nothing: it draws each channel towards its mean, also without a warp.
     ``affine+KIND`` takes the warp that was best without a mixing, which can be the wrong one: it
     may leave more than ``oracle+KIND``.
 
@@ -71,17 +73,20 @@ class Method(StrEnum):
 
     Example:
         >>> import invariance_probe as ip
-        >>> len(ip.METHODS), ip.METHODS[2] == "oracle", ip.METHODS[2].label
-        (20, True, 'oracle warp')
+        >>> len(ip.METHODS), ip.METHODS[3] == "oracle", ip.METHODS[3].label
+        (24, True, 'oracle warp')
     """
 
     IDENTITY = "identity"
+    IDENTITY_GAIN = "identity+gain"
     INPUT = "input"
     ORACLE = "oracle"
+    ORACLE_GAIN = "oracle+gain"
     ORACLE_PERMUTATION = "oracle+permutation"
     ORACLE_ORTHOGONAL = "oracle+orthogonal"
     ORACLE_LINEAR = "oracle+linear"
     AFFINE = "affine"
+    AFFINE_GAIN = "affine+gain"
     AFFINE_PERMUTATION = "affine+permutation"
     AFFINE_ORTHOGONAL = "affine+orthogonal"
     AFFINE_LINEAR = "affine+linear"
@@ -92,6 +97,7 @@ class Method(StrEnum):
     ANY_WARP = "any-warp"
     FLOOR = "floor"
     UNRELATED = "unrelated"
+    UNRELATED_GAIN = "unrelated+gain"
     UNRELATED_PERMUTATION = "unrelated+permutation"
     UNRELATED_ORTHOGONAL = "unrelated+orthogonal"
     UNRELATED_LINEAR = "unrelated+linear"
@@ -127,7 +133,7 @@ class Method(StrEnum):
         return self.warp.colour
 
     @property
-    def line(self) -> str:
+    def line(self) -> str | tuple[int, tuple[int, int]]:
         """Matplotlib's style of its curve, one for each kind of mixing."""
         return _MIXED[self.mixing][0]
 
@@ -170,6 +176,14 @@ EXPLAINING_METHODS = (
     Method.FLOOR,
 )
 """What the decomposition of a residual rests on."""
+
+PARTITION_METHODS = (
+    Method.IDENTITY_GAIN,
+    Method.ORACLE_GAIN,
+    Method.ORACLE_LINEAR,
+    Method.FLOOR,
+)
+"""What the partition of a layer's variance rests on: into unchanged, recoverable and lost."""
 
 
 def parse_methods(texts: str | Iterable[str]) -> tuple[Method, ...]:

@@ -11,7 +11,7 @@ from invariance_probe.errors import InvalidInputError
 from invariance_probe.files import check_out, new_folder
 from invariance_probe.machine import provenance
 from invariance_probe.plane.transforms import Transform, described
-from invariance_probe.results import decomposition, glance, recovery
+from invariance_probe.results import decomposition, glance, partition, recovery
 from invariance_probe.results.methods import Method
 from invariance_probe.results.reading import FORMAT
 from invariance_probe.results.rows import SHAPE, Layout
@@ -143,6 +143,29 @@ class ProbeResult(ProbeTables):
         """
         return decomposition.decomposition(self, by)
 
+    def partition(self, by: Sequence[str] = ("layer", "transform")) -> pd.DataFrame:
+        """Split the maps' variance into unchanged, recoverable and lost: see `partition.partition`.
+
+        Args:
+            by: Columns that make a group.
+
+        Returns:
+            One row a group and part, with intervals.
+
+        Example:
+            >>> import torch, invariance_probe as ip
+            >>> from invariance_probe.controls import c4_network
+            >>> five = torch.rand(5, 3, 25, 25, generator=torch.Generator().manual_seed(0))
+            >>> moved = ip.probe(
+            ...     c4_network(depth=1), five, layers="1", transforms=ip.Rotation(90),
+            ...     methods=["identity+gain", "oracle+gain", "oracle+linear", "floor"],
+            ... )
+            >>> shares = moved.partition().set_index("part")["share"]
+            >>> list(shares.index), bool(shares["lost"] < 0.01), round(sum(shares), 6)
+            (['unchanged', 'warp', 'mixing', 'grid', 'lost'], True, 1.0)
+        """
+        return partition.partition(self, by)
+
     def recovered_share(
         self, metric: str | None = None, by: Sequence[str] = ("layer", "transform")
     ) -> pd.DataFrame:
@@ -176,9 +199,10 @@ class ProbeResult(ProbeTables):
         Args:
             kind: A family of the run (``"rotation"``, ``"scaling"``, ...) for the residual against
                 its parameter, ``"depth"`` for the residual by layer, ``"maps"`` for the maps
-                themselves, ``"parts"`` for the decomposition of the residual, ``"channels"`` for
-                which channel took whose place; of a run of `recover` ``"recovery"`` for its first
-                metric by layer, ``"predictions"`` for what the network says of one image.
+                themselves, ``"parts"`` for the decomposition of the residual, ``"partition"``
+                for that of the variance, ``"channels"`` for which channel took whose place; of a
+                run of `recover` ``"recovery"`` for its first metric by layer, ``"predictions"`` for
+                what the network says of one image.
             ax: Axes of your own figure, for one panel of a family or of ``"depth"``, see
                 `panels.draw`; by default a new figure with all panels.
 

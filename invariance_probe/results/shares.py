@@ -1,6 +1,7 @@
-"""Why a residual is there, drawn: its parts as a stack, channels' places as a matrix."""
+"""Why a residual is there, drawn: its parts and the variance's as stacks, channels as a matrix."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from invariance_probe.alignment import mixing
-from invariance_probe.results import decomposition
+from invariance_probe.results import decomposition, partition
 from invariance_probe.results.methods import Warp
 from invariance_probe.results.style import RESIDUAL, Figure, caption
 from invariance_probe.results.tables import ProbeTables
@@ -31,6 +32,20 @@ PART_LABELS = {
     "permutation": "removed by permuting channels",
     "other warp": "repaired by another warp",
 }
+FATE_COLOURS = {
+    "unchanged": Warp.AFFINE.colour,
+    "warp": Warp.ORACLE.colour,
+    "mixing": Warp.UNRELATED.colour,
+    "grid": Warp.FLOOR.colour,
+    "lost": "#B8B8B8",
+}
+FATE_LABELS = {
+    "unchanged": "unchanged",
+    "warp": "in the same channel,\nmoved with the image",
+    "mixing": "in other channels",
+    "grid": "lost by a perfect layer, too",
+    "lost": "not found again",
+}
 _LABELLED = 0.11
 """Smallest part of the axis' height that a share is written into."""
 
@@ -45,59 +60,94 @@ def plot_parts(tables: ProbeTables) -> Figure:
         The figure.
     """
     frame = decomposition.decomposition(tables)
+    # what is written into a bar are shares
+    frame = frame.drop(columns=["low", "high"])
+    frame = frame.rename(columns={"share_low": "low", "share_high": "high"})
+    proven = frame[frame["status"] == "certified"].set_index(["transform", "layer"])["mean"]
+    found = frame[frame["status"] == "found"]
+    figure = _stacks(tables, found, "mean", PART_COLOURS)
+    for axes in figure.axes:
+        for place, layer in enumerate(tables.layers["name"]):
+            height = float(proven[axes.get_title(), layer])
+            # beside the bar, not across it, where the shares are written
+            for side in (-1, 1):
+                ends = [place + side * 0.41, place + side * 0.5]
+                axes.plot(
+                    ends, [height, height], color="black", linewidth=3.5, solid_capstyle="butt"
+                )
+    figure.axes[0].set_ylabel(f"{RESIDUAL}\nunder the oracle warp")
+    handles: list[Patch | Line2D] = [
+        *_key(PART_COLOURS, PART_LABELS),
+        Line2D([], [], color="black", linewidth=3, label="certified: no spatial\nwarp leaves less"),
+    ]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    return figure
+
+
+def plot_partition(tables: ProbeTables) -> Figure:
+    """Draw what becomes of the variance: a bar a layer, a panel a family.
+
+    Args:
+        tables: Those of a probe with the methods of `partition.partition`.
+
+    Returns:
+        The figure.
+    """
+    figure = _stacks(tables, partition.partition(tables), "share", FATE_COLOURS)
+    figure.axes[0].set_ylabel("share of the maps' variance")
+    handles = _key(FATE_COLOURS, FATE_LABELS)
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    return figure
+
+
+def _key(colours: Mapping[str, str], labels: Mapping[str, str]) -> list[Patch]:
+    """Names of parts, in the order in which they lie."""
+    return [Patch(color=colours[part], label=labels[part]) for part in list(colours)[::-1]]
+
+
+def _stacks(
+    tables: ProbeTables, frame: pd.DataFrame, height: str, colours: Mapping[str, str]
+) -> Figure:
+    """A bar a layer, a panel a family; parts lie on each other in the order of the colours."""
     families = [str(kind) for kind in dict.fromkeys(frame["transform"])]
     layers = list(tables.layers["name"])
     width = max(5.0, 1.25 * len(layers))
     figure = Figure(figsize=(width * len(families) + 3.4, 5.4), layout="constrained")
     panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
-    stacked = frame[frame["status"] == "found"]
-    highest = float(stacked.groupby(["layer", "transform"], observed=True)["mean"].sum().max())
+    highest = float(frame.groupby(["layer", "transform"], observed=True)[height].sum().max())
     top = 1.05 * highest if highest > 0 else 1.0
     for axes, family in zip(panels, families, strict=True):
         axes.set_ylim(0, top)
         for place, layer in enumerate(layers):
             rows = frame[(frame["transform"] == family) & (frame["layer"] == layer)]
-            _stack(axes, place, rows.set_index("part"), top)
+            _stack(axes, place, rows.set_index("part").loc[list(colours)], height, colours)
         axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
         axes.set_title(family)
         axes.set_xlabel("layer, from shallow to deep")
-    panels[0].set_ylabel(f"{RESIDUAL}\nunder the oracle warp")
-    handles: list[Patch | Line2D] = [
-        Patch(color=PART_COLOURS[part], label=PART_LABELS[part])
-        for part in decomposition.PARTS[::-1]
-    ]
-    handles.append(
-        Line2D([], [], color="black", linewidth=3, label="certified: no spatial\nwarp leaves less")
-    )
-    figure.legend(handles=handles, loc="outside right center", frameon=False)
     figure.suptitle(caption(tables, "in brackets"), fontsize=11)
     sns.despine(figure)
     return figure
 
 
-def _stack(axes: Axes, place: int, rows: pd.DataFrame, top: float) -> None:
-    """One bar: its parts with their shares, and the certificate across it."""
-    bottom = 0.0
-    for part in decomposition.PARTS:
-        row = rows.loc[part]
-        height = float(row["mean"])
-        if not math.isfinite(height):
-            axes.text(place, 0.02 * top, "no value", rotation=90, ha="center", fontsize=9)
-            return
-        axes.bar(place, height, 0.82, bottom, color=PART_COLOURS[part], edgecolor="white", zorder=1)
-        if height > _LABELLED * top:
+def _stack(
+    axes: Axes, place: int, rows: pd.DataFrame, height: str, colours: Mapping[str, str]
+) -> None:
+    """One bar: its parts with their shares."""
+    top, bottom = axes.get_ylim()[1], 0.0
+    if not np.isfinite(rows[height]).all():
+        axes.text(place, 0.02 * top, "no value", rotation=90, ha="center", fontsize=9)
+        return
+    for part, row in rows.iterrows():
+        tall = float(row[height])
+        axes.bar(place, tall, 0.82, bottom, color=colours[part], edgecolor="white", zorder=1)
+        if tall > _LABELLED * top:
             text = f"{100 * row['share']:.0f} %"
-            if math.isfinite(row["share_low"]):
-                text += f"\n({100 * row['share_low']:.0f}–{100 * row['share_high']:.0f})"
+            if math.isfinite(row["low"]):
+                text += f"\n({100 * row['low']:.0f}–{100 * row['high']:.0f})"
             box = {"boxstyle": "round,pad=0.2", "color": "white", "alpha": 0.75}
-            middle = bottom + height / 2
+            middle = bottom + tall / 2
             axes.text(place, middle, text, ha="center", va="center", fontsize=9, bbox=box)
-        bottom += height
-    proven = float(rows.loc[decomposition.CERTIFIED, "mean"])
-    # beside the bar, not across it, where the shares are written
-    for side in (-1, 1):
-        ends = [place + side * 0.41, place + side * 0.5]
-        axes.plot(ends, [proven, proven], color="black", linewidth=3.5, solid_capstyle="butt")
+        bottom += tall
 
 
 def plot_channels(tables: ProbeTables) -> Figure:

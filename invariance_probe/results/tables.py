@@ -15,7 +15,13 @@ from invariance_probe.alignment.metrics import BEST_HIGH
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_path
 from invariance_probe.files import UNFINISHED
-from invariance_probe.results.methods import EXPLAINING_METHODS, Method, Warp, parse_methods
+from invariance_probe.results.methods import (
+    EXPLAINING_METHODS,
+    PARTITION_METHODS,
+    Method,
+    Warp,
+    parse_methods,
+)
 from invariance_probe.results.reading import (
     COLUMNS,
     open_rows,
@@ -99,6 +105,16 @@ class ProbeTables:
             False
         """
         return set(EXPLAINING_METHODS) <= set(self.methods) and bool(self.moves)
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether all was measured that a partition of the variance rests on.
+
+        Example:
+            >>> result.partitioned  # gains were not asked for
+            False
+        """
+        return set(PARTITION_METHODS) <= set(self.methods) and bool(self.moves)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -71,6 +71,39 @@ def test_dead_channels_stay() -> None:
     assert channels.fit_permutation(Moments.of(f, f)).source.tolist() == list(range(6))
 
 
+@given(seed=st.integers(0, 100))
+def test_a_gain_is_the_best_in_its_range(seed: int) -> None:
+    """No other factor in [0, 1] leaves less of a channel; moments of each channel give the same."""
+    g = _vectors(seed)
+    f = torch.arange(-1, 1.5, 0.5, dtype=torch.float64)[:, None] * g + _vectors(seed + 1000)
+    found = channels.fit_gain(Moments.of(f, g))
+    mean = f.mean(1, keepdim=True)
+    tried = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None, None]
+    left = (mean + tried * (g - mean) - f).square().sum(-1)
+    # a factor within 0.005 of the best one leaves as much up to the square of that
+    most = left.min(0).values + 0.005**2 * (g - mean).square().sum(1)
+    assert ((found(g) - f).square().sum(1) <= most).all()
+    alone = channels.fit_gain(Moments.of(f[:, None], g[:, None]))
+    torch.testing.assert_close(alone.factor, found.factor)
+    torch.testing.assert_close(alone.mean, found.mean)
+
+
+@given(seed=st.integers(0, 100), other=st.integers(0, 100))
+def test_a_gain_does_no_harm(seed: int, other: int) -> None:
+    """Of vectors outside the fit no channel is left with more than the worse of G and the mean."""
+    found = channels.fit_gain(Moments.of(_vectors(seed), _vectors(seed + 1000)))
+    f, g = _vectors(other + 2000), _vectors(other + 3000)
+    left, stay, steady = ((x - f).square().sum(1) for x in (found(g), g, found.mean[:, None]))
+    assert (left <= torch.maximum(stay, steady) * (1 + 1e-12)).all()
+
+
+def test_dead_channels_have_a_gain() -> None:
+    """A channel that never fires is its mean."""
+    f, g = _vectors(0), _vectors(1)
+    f[2], g[2] = 0, 0
+    assert channels.fit_gain(Moments.of(f, g))(g)[2].tolist() == [0] * g.shape[1]
+
+
 def test_planted_rotation_and_mixing_are_found() -> None:
     """An orthogonal and a linear map with an offset are recovered."""
     g = _vectors(0)

@@ -98,6 +98,7 @@ def test_the_repositorys_results_make_a_page(tmp_path: Path) -> None:
     drawn = sum(tag in {"svg", "img"} for tag, _ in Reader(text).tags)
     assert drawn >= len(list(results.glob("*/config.json")))
     titles = [section.title for section in report.page(find([results], report.SIGNS)).sections]
+    assert len(set(titles)) == len(titles), "several answers of a question have titles of their own"
     named = [name.replace("_", " ").capitalize() for name in questions.NAMES]
     assert [title for title in titles if title in named] == [
         title for title in named if title in titles

@@ -80,7 +80,7 @@ def test_pages_bring_what_they_show(pages: dict[Path, Page]) -> None:
         for source in page.fetched:
             assert source.startswith("data:") or (path.parent / source).is_file(), source
     figures = [each for each in _named(pages, "guide/tutorial.html").fetched if "image/png" in each]
-    assert len(figures) == 2
+    assert len(figures) == 3
 
 
 def test_every_public_name_and_every_claim_has_its_place(pages: dict[Path, Page]) -> None:

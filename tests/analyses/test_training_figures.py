@@ -30,7 +30,10 @@ def test_seeds_means_and_intervals_are_drawn() -> None:
 
 
 def test_the_caption_tells_what_it_rests_on() -> None:
-    """Data, preset, number of seeds and machine; a network only where it is not the papers'."""
+    """Data, preset, seeds, images and machine; a network only where it is not the papers'."""
     runs = planted_runs({"cnn": [0.2, 0.3], "c0": [0.1, 0.2]})
-    assert training_figures.caption(runs).startswith("mnist, quick preset, 2 seeds; CPU\n")
+    said = "mnist, quick preset, 2 seeds, 20 000 images a run; CPU\n"
+    assert training_figures.caption(runs).startswith(said)
+    runs.loc[0, "images_seen"] = 500
+    assert "500 to 20 000 images a run" in training_figures.caption(runs)
     assert "network mnist-deep" in training_figures.caption(runs.assign(network="mnist-deep"))

@@ -35,6 +35,7 @@ def planted_runs(errors: dict[str, list[float]]) -> pd.DataFrame:
             "kind": variant.rstrip("0123456789x"),
             "depth": int(variant[-1]) if variant != "cnn" else 0,
             "seed": seed,
+            "images_seen": 20_000,
             "outcome": "finished" if np.isfinite(error) else "diverged",
             "error": error,
             "gradient": 1.0 + error,

@@ -65,7 +65,11 @@ def test_explain_prints_the_parts_and_draws_them(capsys: pytest.CaptureFixture[s
     for kind in ("parts", "channels"):
         assert Path(f"run/figures/{kind}.svg").stat().st_size > 2000
     cli.main([*words, "--out", "again", "--json"])
-    parts = json.loads(capsys.readouterr().out)["decomposition"]
+    said = json.loads(capsys.readouterr().out)
+    parts = said["decomposition"]
+    # three images are too few for the variance's parts, and it is said
+    assert {row["share"] for row in said["partition"]} == {None}
+    assert all(row["reason"].startswith("3 images") for row in said["partition"])
     assert {row["part"] for row in parts} >= {"floor", "left", "beyond any warp"}
     assert all(row["n_images"] == 3 for row in parts)
 

@@ -1,215 +1,73 @@
-"""What moves values in a network is seen, with where it reads."""
+"""From the arguments of an operation follows where it reads."""
 
-import math
-import warnings
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from invariance_probe.network.operations import (
-    ActsOn,
-    Kind,
-    Staged,
-    Watch,
-    blocks,
-    pull_backs,
-)
+from invariance_probe.network.operations import OPERATIONS
 from invariance_probe.plane import sampling
 
-TURN = torch.tensor([[0.6, -0.8, 0.1], [0.8, 0.6, 0.0]])
+MAPS = torch.zeros(1, 4, 6, 8)
+CELLS = sampling.affine_grid(torch.eye(2, 3).double()[None], 6, 8)
+BOX = torch.tensor([[0.0, 0.0, 0.0, 8.0, 6.0]])
 
 
-class Turning(nn.Module):
-    """Turns a map after a convolution, or the image before it."""
-
-    def __init__(self, *, first: bool, aligned: bool = False) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(1, 2, 3, padding=1)
-        self.first, self.aligned = first, aligned
-
-    def forward(self, x: Tensor) -> Tensor:
-        theta = torch.tensor([[0.6, -0.8, 0.1], [0.8, 0.6, 0.0]]).expand(x.shape[0], 2, 3)
-        x = x if self.first else self.conv(x)
-        grid = F.affine_grid(theta, x.shape, align_corners=self.aligned)
-        x = F.grid_sample(x, grid, align_corners=self.aligned)
-        return self.conv(x) if self.first else x
-
-
-def watched(network: nn.Module, images: Tensor) -> Watch:
-    """A network after a pass under watch."""
-    watch = Watch(network.eval())
-    with torch.no_grad():
-        watch.run(images)
-    return watch
-
-
-@pytest.fixture
-def images() -> Tensor:
-    """Two grey images."""
-    return torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("how", ["plain", "scripted", "traced"])
-def test_a_sampling_is_seen_with_what_it_acts_on(images: Tensor, how: str, first: bool) -> None:
-    """Also within what torch.jit compiled, with the pull-back that it reads through."""
-    part: nn.Module = Turning(first=first)
-    if how == "scripted":
-        part = torch.jit.script(part)
-    elif how == "traced":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer speaks of sizes that it takes for fixed
-            part = torch.jit.trace(part, images)
-    watch = watched(nn.Sequential(part), images)
-    ((operation, found),) = watch.samplings.items()
-    assert (operation.kind, operation.module) == (Kind.GRID_SAMPLE, "0")
-    assert found.acts_on is (ActsOn.INPUT if first else ActsOn.MAP)
-    assert found.positions is not None
-    fitted = pull_backs(found.positions, found.read_size)[:, :2]
-    torch.testing.assert_close(fitted, TURN.double().expand(2, 2, 3), atol=1e-6, rtol=0)
-    assert watch.notes == {}
-
-
-def test_aligned_corners_are_read_in_the_same_convention(images: Tensor) -> None:
-    """-1 and 1 are then the centres of the outermost cells, 11 / 12 of the way to the edge."""
-    watch = watched(Turning(first=True, aligned=True), images)
-    (found,) = watch.samplings.values()
-    assert found.positions is not None
-    corner = torch.tensor([-1.0, -1.0, 1.0]).double() @ TURN.double().T
-    torch.testing.assert_close(found.positions[0, 0, 0], corner * 11 / 12, atol=1e-6, rtol=0)
+def positions(name: str, *args: Any, out: Tensor = MAPS) -> Tensor:
+    """Where the operation of that name reads."""
+    _, read = OPERATIONS[name]
+    assert read is not None
+    return read((MAPS, *args), out)
 
 
 @pytest.mark.parametrize(
-    "normalise",
+    ("name", "args"),
     [
-        lambda x: (x - 0.5) / 0.2,
-        lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
-        lambda x: x[..., 1:-1, 1:-1].contiguous(),
-        lambda x: torch.cat([x, 2 * x], 1),
-        nn.BatchNorm2d(1).eval(),
+        ("aten::upsample_bilinear2d", ()),
+        ("aten::grid_sampler_2d", (CELLS, 0, 0, False)),
+        # coordinates of pixels' centres are whole numbers there: half a pixel is taken off the box
+        ("torchvision::roi_align", (BOX, 1.0, 6, 8, 2, True)),
+        ("torchvision::ps_roi_align", (BOX, 1.0, 6, 8, 2)),
+        ("torchvision::roi_align", (BOX / 2, 2.0, 6, 8, 2, True)),
+        # 3 x 3 taps, offsets of 0
+        (
+            "torchvision::deform_conv2d",
+            (torch.zeros(4, 4, 3, 3), torch.zeros(1, 18, 6, 8), None, None, 1, 1, 1, 1, 1, 1),
+        ),
     ],
 )
-def test_what_looks_at_one_position_at_a_time_leaves_an_image(
-    images: Tensor, normalise: Callable[[Tensor], Tensor]
-) -> None:
-    """Pixels that are shifted, scaled, padded, cropped or joined are still the input."""
-
-    class Network(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            x = normalise(x)
-            grid = F.affine_grid(TURN.expand(len(x), 2, 3), list(x.shape), align_corners=False)
-            return F.grid_sample(x, grid, align_corners=False)
-
-    (found,) = watched(Network(), images).samplings.values()
-    assert found.acts_on is ActsOn.INPUT
+def test_what_moves_nothing_reads_the_centres_of_cells(name: str, args: tuple[Any, ...]) -> None:
+    """A whole map at its own size, boxes of the whole map, taps without offsets."""
+    torch.testing.assert_close(positions(name, *args), CELLS, atol=1e-6, rtol=0)
 
 
-class Several(nn.Module):
-    """Reads a tensor twice: side by side, or where the first reading says."""
-
-    def __init__(self, *, again: bool) -> None:
-        super().__init__()
-        self.again = again
-
-    def forward(self, x: Tensor) -> Tensor:
-        grid = sampling.affine_grid(TURN.expand(len(x), 2, 3), *x.shape[2:])
-        first = F.grid_sample(x, grid, align_corners=False)
-        shift = first.mean((1, 2, 3))[:, None, None, None] if self.again else 0.5
-        return first + F.grid_sample(x, grid + shift, align_corners=False)
+def test_aligned_corners_are_read_in_the_same_convention() -> None:
+    """-1 and 1 are then the centres of the outermost cells, 5 / 6 and 7 / 8 of the way out."""
+    corners = torch.tensor([[[[-1.0, -1.0], [1.0, 1.0]]]]).double()
+    found = positions("aten::grid_sampler_2d", corners, 0, 0, True)
+    outermost = torch.stack([CELLS[0, 0, 0], CELLS[0, -1, -1]])
+    torch.testing.assert_close(found[0, 0], outermost)
 
 
-def test_readings_of_one_tensor_are_one_operation_unless_they_follow_from_another(
-    images: Tensor,
-) -> None:
-    """Taps side by side are one, read where they are in the mean; who looks again is another."""
-    (taps,) = watched(Several(again=False), images).samplings.values()
-    assert taps.times == 2
-    assert taps.positions is not None
-    mean = sampling.affine_grid(TURN.expand(2, 2, 3), 12, 12).double() + 0.25
-    torch.testing.assert_close(taps.positions, mean, atol=1e-6, rtol=0)
-    found = watched(Several(again=True), images).samplings
-    assert [operation.place for operation in found] == [1, 2]
-
-
-def test_nothing_else_is_an_operation(images: Tensor) -> None:
-    """Pooling, convolution, a grid that is only built, attention by a gate."""
-
-    class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(1, 4, 3, stride=2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            F.affine_grid(TURN.expand(len(x), 2, 3), list(x.shape), align_corners=False)
-            x = F.max_pool2d(self.conv(x), 2)
-            return (x * x.mean((2, 3), keepdim=True).sigmoid()).flatten(1)
-
-    watch = watched(Network(), images)
-    assert watch.samplings == {}
-    assert watch.notes == {}
-
-
-def test_what_is_out_of_sight_is_noted(images: Tensor) -> None:
-    """A map that is read by computed indices, and one that comes from outside of torch."""
-
-    class ByIndex(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.flatten(2).gather(2, x.flatten(2).argsort(2)).view_as(x)
-
-    class Outside(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.from_numpy(x.numpy()[..., ::-1].copy())
-
-    watch = watched(nn.Sequential(ByIndex(), Outside()), images)
-    assert set(watch.notes) == {"0", "1"}
-    assert "indices" in watch.notes["0"]
-
-
-def test_the_hooks_come_off_also_after_an_error(images: Tensor) -> None:
-    """A network that raises is left as it was, and so is every other module."""
-
-    class Raising(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            raise ValueError("no")
-
-    before = len(torch.nn.modules.module._global_forward_hooks)
-    with pytest.raises(ValueError, match="no"):
-        Watch(Raising()).run(images)
-    assert len(torch.nn.modules.module._global_forward_hooks) == before
-
-
-def test_a_staged_network_is_the_network_and_its_stages_can_be_replaced(images: Tensor) -> None:
-    """Not a bit differs, and a hook on a stage reaches what follows."""
-    network = Turning(first=False).eval()
-    operations = list(watched(network, images).samplings)
-    staged = Staged(network, operations).eval()
-    with torch.no_grad():
-        assert torch.equal(staged(images), network(images))
-        staged.reads[0].register_forward_hook(lambda *_: torch.zeros(2, 2, 12, 12))
-        assert not staged(images).any()
-
-
-def test_parts_that_lie_one_below_the_other_are_told_from_a_smooth_warp() -> None:
-    """Three turned boxes are three parts; one affine grid, and one that bends, are one."""
-    grid = sampling.affine_grid(TURN[None].double(), 4, 5)[0]
-    several = torch.cat([0.3 * grid + shift for shift in (-0.5, 0.0, 0.4)])[None]
-    assert blocks(several).shape == (3, 4, 5, 2)
-    smooth = sampling.affine_grid(TURN[None].double(), 12, 12)
-    bent = smooth + 0.1 * (math.pi * smooth).sin()
-    assert blocks(smooth).shape[0] == blocks(bent).shape[0] == 1
-
-
-def test_a_pull_back_needs_finite_positions() -> None:
-    """One that is not finite, or a single row, fits none; half the cells are half the size."""
-    grid = sampling.affine_grid(TURN[None].double(), 6, 6)
-    broken = grid.clone()
-    broken[0, 2, 3, 0] = torch.nan
-    assert pull_backs(broken, (6, 6))[0, :2].isnan().any()
-    assert pull_backs(grid[:, :1], (6, 6)).isnan().all()
-    whole = sampling.affine_grid(torch.eye(2, 3).double()[None], 6, 6)
+def test_boxes_are_read_at_the_centres_of_their_bins() -> None:
+    """Two bins across the left half of a map lie at an eighth and three eighths of it."""
+    left = torch.tensor([[0.0, 0.0, 0.0, 4.0, 6.0]])
+    found = positions("torchvision::roi_align", left, 1.0, 1, 2, 2, True, out=MAPS[..., :1, :2])
+    torch.testing.assert_close(found[0, 0, :, 0], torch.tensor([-0.75, -0.25]).double())
+    shifted = positions("torchvision::roi_pool", left, 1.0, 1, 2, out=MAPS[..., :1, :2])
     torch.testing.assert_close(
-        pull_backs(whole, (12, 12))[0], torch.diag(torch.tensor([2.0, 2.0, 1.0])).double()
+        shifted - found, torch.full((1, 1, 2, 2), 0.5) / CELLS.new_tensor([4, 3])
     )
+
+
+def test_offsets_move_what_is_read_by_as_many_pixels() -> None:
+    """One pixel to the right and two down, for every tap alike."""
+    offset = torch.tensor([2.0, 1.0]).repeat(9)[None, :, None, None].expand(1, 18, 6, 8)
+    found = positions(
+        "torchvision::deform_conv2d",
+        *(torch.zeros(4, 4, 3, 3), offset, None, None, 1, 1, 1, 1, 1, 1),
+    )
+    moved = found - CELLS
+    torch.testing.assert_close(moved[..., 0], torch.full_like(moved[..., 0], 2 / 8))
+    torch.testing.assert_close(moved[..., 1], torch.full_like(moved[..., 1], 2 * 2 / 6))

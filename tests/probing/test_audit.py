@@ -1,5 +1,6 @@
 """What an audit says of networks whose warps are planted."""
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -33,6 +34,19 @@ def test_what_is_planted_is_found(
         assert row["left"] == pytest.approx(row["left_input"], abs=1e-6)
     if how == "map":  # the warp is right, and the channels are not
         assert row["left"] > row["floor"] + 0.1
+
+
+def test_a_compiled_graph_is_seen_through() -> None:
+    """Of modules of torch.compile what they were compiled from runs, and the answer is the same."""
+    network, images = moving.Planted("plain", "map").eval(), moving.images(2)
+    plain, compiled = (
+        ip.audit(each, images, transforms=ip.Rotation(90))
+        for each in (network, nn.Sequential(torch.compile(network, backend="eager")))
+    )
+    (row,) = compiled.frame().to_dict("records")
+    assert (row["acts_on"], row["module"], compiled.notes) == ("map", "0.part", {})
+    numbers = ["slope", "left", "left_best", "floor"]
+    pd.testing.assert_frame_equal(compiled.frame()[numbers], plain.frame()[numbers])
 
 
 def test_a_transformer_that_never_moves_undoes_nothing() -> None:

@@ -92,10 +92,11 @@ def test_scores_are_those_of_fits_that_never_saw_the_image(smooth: Tensor) -> No
     network = nn.Conv2d(3, 4, 5)
     move = ip.Rotation(90)
     options = {"layers": "(model)", "transforms": [move], "margin": 0.0}
-    result = ip.probe(network, smooth, methods=["oracle+permutation", "oracle+linear"], **options)
+    methods = ["identity+gain", "oracle+gain", "oracle+permutation", "oracle+linear"]
+    result = ip.probe(network, smooth, methods=methods, **options)
     got = _fvu(result)
     with torch.no_grad():
-        f = network(smooth).flatten(2)
+        f, still = network(smooth).flatten(2), network(move(smooth)).flatten(2)
         g = sampling.warp(network(move(smooth)), _oracle(network, smooth, move)).flatten(2)
     order = numpy_generator(0, "order").permutation(8)
     fold = {int(image): place % crossfit.FOLDS for place, image in enumerate(order)}
@@ -112,6 +113,22 @@ def test_scores_are_those_of_fits_that_never_saw_the_image(smooth: Tensor) -> No
             left = float((mixed - f[image]).double().square().sum()) / variance
             shown = got[f"oracle+{kind}"].xs(str(image), level="image").item()
             assert shown == pytest.approx(left, rel=1e-4)
+        for warp, moved in (("identity", still), ("oracle", g)):
+            left = _left_by_gains(f, moved, others, image) / variance
+            shown = got[f"{warp}+gain"].xs(str(image), level="image").item()
+            assert shown == pytest.approx(left, rel=1e-4)
+
+
+def _left_by_gains(f: Tensor, g: Tensor, others: list[int], image: int) -> float:
+    """What gains fitted to other images leave of an image, channel by channel."""
+    left = 0.0
+    for channel in range(f.shape[1]):
+        x, y = (each[others, channel].double().flatten().numpy() for each in (g, f))
+        mean = y.mean()
+        gain = np.clip(((x - mean) @ (y - mean)) / ((x - mean) @ (x - mean)), 0, 1)
+        mixed = mean + gain * (g[image, channel].double().numpy() - mean)
+        left += float(((mixed - f[image, channel].double().numpy()) ** 2).sum())
+    return left
 
 
 def _oracle(network: nn.Module, images: Tensor, move: ip.Transform) -> Tensor:

@@ -477,8 +477,8 @@ class _Broken(nn.Module):
 @pytest.mark.parametrize(
     ("head", "given", "said"),
     [
-        (None, {"methods": ["any-warp"]}, "no map to put back; choose from identity, input"),
-        (None, {"methods": ["joint+linear"]}, "no map to put back; choose from identity, input"),
+        (None, {"methods": ["any-warp"]}, "no map to put back; choose from identity, "),
+        (None, {"methods": ["joint+linear"]}, "no map to put back; choose from identity, "),
         (None, {"outside": "zero"}, "outside='zero': choose from reference, mean, moved, disc"),
         (None, {"labels": [1, 2]}, "one class number for each of the 3 images"),
         (None, {"labels": [0, 1, 5]}, "labels from 0 to 5: the model has 5 classes"),

@@ -40,6 +40,12 @@ def test_means_values_and_verdicts_are_those_of_the_table() -> None:
     assert made["verdicts"][0][0]["times"][0] == 3
 
 
+def test_a_floor_of_0_is_no_number_of_times() -> None:
+    """Where a perfect layer leaves nothing, as at quarter turns, JSON holds no infinite ratio."""
+    made = explorer.data(planted(LEFT | {Method.FLOOR: [0.0] * 3}, moves=[Rotation(90)]))
+    assert json.loads(json.dumps(made, allow_nan=False))["verdicts"][0][0]["times"] == [None] * 3
+
+
 def test_maps_come_back_from_their_picture() -> None:
     """Channel, transform and stage stand where the script looks for them, to half a shade."""
     one = strip("shallow", 0, seed=4)

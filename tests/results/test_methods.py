@@ -18,13 +18,14 @@ from invariance_probe.results.methods import (
 )
 
 TEXTS = (
-    *("identity", "input"),
-    *("oracle", "oracle+permutation", "oracle+orthogonal", "oracle+linear"),
-    *("affine", "affine+permutation", "affine+orthogonal", "affine+linear", "flow"),
+    *("identity", "identity+gain", "input"),
+    *("oracle", "oracle+gain", "oracle+permutation", "oracle+orthogonal", "oracle+linear"),
+    *("affine", "affine+gain", "affine+permutation", "affine+orthogonal", "affine+linear", "flow"),
     *("joint+permutation", "joint+orthogonal", "joint+linear", "any-warp", "floor"),
-    *("unrelated", "unrelated+permutation", "unrelated+orthogonal", "unrelated+linear"),
+    *("unrelated", "unrelated+gain"),
+    *("unrelated+permutation", "unrelated+orthogonal", "unrelated+linear"),
 )
-"""In the order of tables: those of version 0.1.0, `input` and `flow`."""
+"""In the order of tables: those of version 0.1.0, `input`, `flow` and gains."""
 
 
 def test_methods_are_used_as_the_texts_that_they_were() -> None:
@@ -81,5 +82,5 @@ def test_each_method_is_read_once_in_the_order_given(texts: list[str]) -> None:
 )
 def test_other_texts_are_refused_in_one_line(texts: list[str], named: str) -> None:
     """An unknown method, or none at all, is told which there are."""
-    with pytest.raises(InvalidInputError, match=rf"methods={named}: choose from identity, inp"):
+    with pytest.raises(InvalidInputError, match=rf"methods={named}: choose from identity, id"):
         parse_methods(texts)

@@ -108,7 +108,7 @@
       make("strong", said, {}, data.layers[at.layer] + ", " + words + ": " + v.words + ". ");
       const affine = method.affine ? method.affine.means[at.layer][at.n] : null;
       let rest = "";
-      if (affine) rest += "The best warp found of this map leaves " + interval(affine) + " of the variance, " + interval(v.times) + " times what a perfect layer would. ";
+      if (affine) rest += "The best warp found of this map leaves " + interval(affine) + " of the variance" + (v.times[0] === null ? "" : ", " + interval(v.times) + " times what a perfect layer would") + ". ";
       if (v.proven[0] !== null) rest += "Proven: of what it leaves, at least " + Math.floor(100 * v.proven[0]) + " % is beyond any warp.";
       make("span", said, {}, rest);
     }

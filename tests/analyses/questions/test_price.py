@@ -79,6 +79,18 @@ def test_two_cores_prices_a_hundred_cells_on_one_canvas_a_network() -> None:
             assert parse_perturbation(each.on_canvas(motion)).canvas(28) == each.canvas
 
 
+def test_the_harder_set_is_the_same_motions_under_clutter() -> None:
+    """All of them, on the same canvas, as are the upright digits; no run has another's name."""
+    easy, hard = price.PRESETS["two-cores"], price.PRESETS["two-cores-harder"]
+    (network,) = hard.networks
+    assert len(hard.motions) == len(easy.motions) == 10
+    for motion, clean in zip((hard.still, *hard.motions), ("none", *easy.motions), strict=True):
+        cluttered = parse_perturbation(network.on_canvas(motion))
+        assert cluttered.pieces == 6
+        assert replace(cluttered, pieces=0) == parse_perturbation(network.on_canvas(clean))
+    assert not {run.name for run in hard.configs()} & {run.name for run in easy.configs()}
+
+
 def test_upright_networks_see_nothing_of_the_motions(folder: Path, frame: pd.DataFrame) -> None:
     """They were trained on digits as they are, from seeds that nothing else has."""
     del frame
@@ -110,6 +122,7 @@ def planted(predictor: np.ndarray, noise: float, seed: int = 0) -> pd.DataFrame:
                 "residual": value,
                 "lost": -value,
                 "kl": generator.standard_normal(),
+                "images_seen": 25_600,
                 "error_cnn": 0.1 + 0.01 * motion,
                 "error_image": 0.02,
             }

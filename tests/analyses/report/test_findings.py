@@ -130,8 +130,10 @@ def test_finding_2(
     assert verdicts(findings.depth_needs_sharing(tasks)) == [word]
 
 
-def test_one_depth_is_not_enough_for_finding_2() -> None:
-    """With one depth nothing is said of depth."""
+def test_the_first_layer_is_not_enough_for_finding_2() -> None:
+    """It says nothing of depth; a deeper one is asked also where it stands alone."""
+    deep = found(trained({"dl5": 0.03, "sl5": 0.03}, slopes={"dl5": 0.1, "sl5": 0.9}, seeds=10))
+    assert verdicts(findings.depth_needs_sharing(deep)) == [CONFIRMED]
     finding = findings.depth_needs_sharing(found(trained({"dl1": 0.05, "sl1": 0.03})))
     assert not finding.primary
     assert finding.missing

@@ -93,3 +93,11 @@ def test_differences_are_told_in_words() -> None:
         "a hat costs 2.00 coins more than a cap (no interval; 1 seed)"
     )
     assert "no seeds to compare" in said.of(paired("", [], margin=0.1))
+
+
+def test_a_difference_of_exactly_0_has_a_sentence_of_its_own() -> None:
+    """Nothing is 0.00 larger than something else."""
+    said = Said(sentence="hats cost {} than caps", more="more", less="less", same="as much")
+    assert said.of(shares("hats", (5, 5), (5, 5), margin=0.25)).startswith("as much (95 %: ")
+    lost = shares("hats", (5, 5), (4, 5), margin=0.25)
+    assert said.of(lost).startswith("hats cost 0.20 more than caps")
