@@ -23,7 +23,8 @@ def test_each_question_is_announced_with_its_time() -> None:
             rf"{name}: .*\? Preset quick: .*(s|min|minutes) on two cores; .*\n", said
         )
     assert "about 38 s" in announcement(["run", "speed"])
-    assert "about 29 min" in announcement(["run", "placement", "--preset=quick"])
+    assert "about 5 min" in announcement(["run", "channel_shift", "--preset=quick"])
+    assert "minutes on" in announcement(["run", "placement", "--preset=quick"])
     assert "a night" in announcement(["run", "placement", "--preset", "two-cores"])
 
 
