@@ -16,7 +16,7 @@ from PIL import Image
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.report.blocks import Drawing
 
-LARGEST_SVG = 500_000
+LARGEST_SVG = 400_000
 """Bytes of vectors, beyond which pixels are taken instead where there are any."""
 LARGEST_PNG = 120_000
 """Bytes of a PNG, beyond which its pixels are compressed with loss."""
