@@ -2,7 +2,7 @@
 
 | you want to know | ask for | cost |
 |---|---|---|
-| whether a transformer can live at a layer | the defaults: `identity oracle affine floor unrelated` | about 1.75 times the forward passes |
+| whether a transformer can live at a layer | the defaults: `identity oracle affine floor unrelated` | about 1.65 times the forward passes |
 | why it cannot | `--explain`, or the methods of `invariance_probe.ProbeResult.decomposition` | the images are read once more |
 | what is invariant, equivariant or lost | `--explain`, or `identity+gain oracle+gain oracle+linear floor` for `invariance_probe.ProbeResult.partition` | the same |
 | whether bending the map would help | `flow` | up to four times the search of `affine` |
