@@ -44,7 +44,8 @@ predicted from the moved map, for images outside the fit?
 | `grid` | nothing: interpolation and strides cost it | a perfect layer at 30 degrees: the floor |
 | `lost` | nothing that was measured | noise, unrelated images: 1 |
 
-Shares add up to 1. Within a channel a prediction may be anything between G and the channel's mean
+Shares add up to 1; where several methods leave the same their intervals are too narrow, see there.
+Within a channel a prediction may be anything between G and the channel's mean
 (`identity+gain`, `oracle+gain`), so that noise counts once: `identity` leaves 2 of it, the gain 1.
 `lost` is a bound from above. A matrix that so few images do not teach would find more; what stays at
 its place in some channels while others move counts by the larger of the two. Below five images there

@@ -45,8 +45,8 @@ def partition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform")) -
     counted by the larger of the two.
 
     The question is that of SEIS (Lin, Farrahi, Cai 2026, arXiv 2602.04054), which answers it by
-    canonical correlations of subspaces of F and G. This is a definition of our own: it knows the
-    warp, is held out, and adds up.
+    canonical correlations of subspaces of F and G, as far as its abstract says. This is a
+    definition of our own: it knows the warp, is held out, and adds up.
 
     Args:
         tables: Those of a probe with the methods `PARTITION_METHODS`; other warps and mixings that
@@ -55,8 +55,10 @@ def partition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform")) -
 
     Returns:
         These columns; ``part``, one of `FATES`; ``share`` in [0, 1], those of a group add up to 1;
-        ``low``, ``high`` (95 % intervals over images); ``n_images``; ``reason``, why there is no
-        share, empty where there is one.
+        ``low``, ``high`` (95 % intervals over images; simulated, they cover 93 % and more where the
+        methods leave different amounts, 88 % where some leave the same, and of ``mixing`` 77 % at
+        five images where all do); ``n_images``; ``reason``, why there is no share, empty where
+        there is one.
 
     Raises:
         InvalidInputError: If the probe lacks a method, or no transform of it changes anything.
@@ -83,8 +85,13 @@ def partition(tables: ProbeTables, by: Sequence[str] = ("layer", "transform")) -
             int(tables.config["seed"]),
             common=tables.common_errors(used, layer),
         )
-        # the least of several means is less in most draws than in the images themselves
-        ends = {"low": np.minimum(low, found), "high": np.maximum(high, found)}
+        # The least of several means lies below the least of their truths, and a draw's below that:
+        # where methods leave nearly the same the draws alone cover as little as 65 %. Their mirror
+        # image about the share makes up for it, and the outer ends of both are taken.
+        ends = {
+            "low": np.minimum(low, 2 * found - high).clip(0, 1),
+            "high": np.maximum(high, 2 * found - low).clip(0, 1),
+        }
         about = {"part": FATES, "share": found, **ends}
         return pd.DataFrame(about | {"n_images": images, "reason": reason})
 

@@ -63,6 +63,17 @@ def test_boxes_are_read_reading_by_reading() -> None:
     assert not pooled[3].any()  # beyond the map there is nothing
 
 
+def test_a_box_of_each_map_is_read_as_boxes_of_any_order() -> None:
+    """A batch read at once, and the same boxes the other way round, read map by map."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(3, 2, 9, 9, generator=generator)
+    boxes = torch.rand(3, 5, generator=generator) * torch.tensor([9.0, 9.0, 6.0, 6.0, 180.0])
+    pool = RotatedRoIAlign(4)
+    order = torch.arange(3)
+    turned = pool(maps, boxes.flip(0), order.flip(0)).flip(0)
+    torch.testing.assert_close(pool(maps, boxes, order), turned)
+
+
 def test_without_angle_it_is_torchvisions() -> None:
     """At angle 0 the numbers are those of ``roi_align`` with ``aligned=True``."""
     ops = pytest.importorskip("torchvision.ops")

@@ -77,6 +77,43 @@ def test_shares_lie_between_0_and_1_and_add_up(left: dict[Method, list[float]]) 
     assert shares[["low", "high"]].stack().between(-1e-14, 1 + 1e-14).all()
 
 
+MANY = (*PARTITION_METHODS, Method.IDENTITY, Method.ORACLE, Method.AFFINE)
+
+
+@pytest.mark.parametrize(
+    ("means", "images", "least", "of_mixing"),
+    [
+        ((0.9, 0.6, 0.35, 0.1, 1.3, 1.0, 0.65), 10, 0.9, 0.9),  # methods apart
+        ((0.95, 0.93, 0.9, 0.15, 1.1, 0.95, 0.92), 5, 0.9, 0.7),  # all nearly the same
+        ((0.05, 0.5, 0.05, 0.05, 0.05, 0.6, 0.05), 10, 0.85, 0.85),  # an invariant layer
+    ],
+)
+def test_intervals_cover_the_shares_of_the_population(
+    means: tuple[float, ...], images: int, least: float, of_mixing: float
+) -> None:
+    """As often as said; draws of means alone would cover what is lost in two of three samples."""
+    truth = _truth(means)
+    covered = np.zeros(len(FATES))
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        # images that are hard for one method are hard for all, in half
+        common, own = rng.gamma(4, 1 / 4, images), rng.gamma(4, 1 / 4, (len(means), images))
+        values = np.array(means)[:, None] * (common + own) / 2
+        left = {method: list(line) for method, line in zip(MANY, values, strict=True)}
+        shares = _shares(partition(planted(left, layers=["shallow"])))
+        within = (shares["low"] <= truth + 1e-9) & (truth <= shares["high"] + 1e-9)
+        covered += within.to_numpy() / 150
+    by_fate = dict(zip(FATES, covered, strict=True))
+    assert by_fate.pop("mixing") >= of_mixing
+    assert min(by_fate.values()) >= least
+
+
+def _truth(means: tuple[float, ...]) -> np.ndarray:
+    """Shares of five images that leave just these means."""
+    left = {method: [mean] * 5 for method, mean in zip(MANY, means, strict=True)}
+    return _shares(partition(planted(left, layers=["shallow"])))["share"].to_numpy()
+
+
 @pytest.mark.parametrize("images", [1, 3, FEWEST_IMAGES - 1])
 def test_too_few_images_give_no_share_and_the_reason(images: int) -> None:
     """Three images leave two to fit to: there is no number, nor a figure of one."""
