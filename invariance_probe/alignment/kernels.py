@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-TABLE, CHANNELS, PLANES = range(3)
+CELLS, PLANES = range(2)
+
+_TILE_BITS = 3
+_TILE = 2**_TILE_BITS - 1
 
 _ERROR, _SLOPES, _MATRIX, _SUMS = 0, 1, 7, 25
 """Where the sums of an evaluation lie: the error; six of J^T r; three times six of J^T J, whose
@@ -93,7 +96,7 @@ _NOTHING = (_0,) * _SUMS
 
 @_loop
 def _sums_of_planes(warp, maps, scale, last, out):
-    target, source, _, points, count, width = maps
+    target, source, _, _, _, points, count, width, _, _, _, _ = maps
     places, most = _places(warp, scale, last), np.int32(source.shape[1] - width - 2)
     sums = _NOTHING
     for k in range(len(target)):
@@ -113,54 +116,33 @@ def _sums_of_planes(warp, maps, scale, last, out):
 
 
 @_loop
-def _sums_of_channels(warp, maps, scale, last, out):
-    target, source, _, points, count, width = maps
+def _sums_of_cells(warp, maps, scale, last, out):
+    target, source, gram, chosen, squares, points, count, width, tags, entries, cells, work = maps
     places, most = _places(warp, scale, last), np.int32(len(source) - width - 2)
+    for i in range(count):
+        at, u, v, unit_x, unit_y = _corner(
+            places, points[0, i], points[1, i], scale, last, width, most
+        )
+        cells[i] = at
+        work[0, i], work[1, i], work[2, i], work[3, i] = u, v, unit_x, unit_y
+    for i in range(count):
+        at = cells[i]
+        top = at // width
+        slot = ((top & _TILE) << _TILE_BITS) | ((at - top * width) & _TILE)
+        entry = entries[i, slot]
+        if tags[i, slot] != at:
+            tags[i, slot] = at
+            _fill(target[chosen[i]], source, gram[at], squares[i], at, width, entry)
+        for k in range(4):
+            work[4 + k, i] = entry[k]
+        for k in range(6):
+            work[8 + k, i] = gram[at, 4 + k]
     sums = _NOTHING
     for i in range(count):
-        x, y = points[0, i], points[1, i]
-        at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
-        rr = rx = ry = xx = xy = yy = _0
-        for k in range(target.shape[1]):
-            nw, sw = source[at, k], source[at + width, k]
-            n, s = source[at + 1, k] - nw, source[at + width + 1, k] - sw
-            above = nw + u * n
-            gx, gy = n + v * (s - n), sw + u * s - above
-            r = above + v * gy - target[i, k]
-            rr += r * r
-            rx += gx * r
-            ry += gy * r
-            xx += gx * gx
-            xy += gx * gy
-            yy += gy * gy
-        rx, ry = rx * unit_x, ry * unit_y
-        xx, xy, yy = xx * unit_x * unit_x, xy * unit_x * unit_y, yy * unit_y * unit_y
-        sums = _added(sums, x, y, rr, rx, ry, xx, xy, yy)
-    for i in range(_SUMS):
-        out[i] = sums[i]
-
-
-@_loop
-def _looked_up(cross, gram, squares, i, at, width):
-    """Coefficients of the error inside a cell; see `objectives.InnerProducts`."""
-    fa, right, below = cross[i, at], cross[i, at + 1], cross[i, at + width]
-    across = cross[i, at + width + 1]
-    e = gram[at, 0] - _2 * fa + squares[i]
-    p, q = gram[at, 1] - right + fa, gram[at, 2] - below + fa
-    r = gram[at, 3] - across + right + below - fa
-    bb, bc, cc = gram[at, 4], gram[at, 5], gram[at, 6]
-    return e, p, q, r, bb, bc, cc, gram[at, 7], gram[at, 8], gram[at, 9]
-
-
-@_loop
-def _sums_of_table(warp, maps, scale, last, out):
-    cross, gram, squares, points, count, width = maps
-    places, most = _places(warp, scale, last), np.int32(len(gram) - width - 2)
-    sums = _NOTHING
-    for i in range(count):
-        x, y = points[0, i], points[1, i]
-        at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
-        e, p, q, r, bb, bc, cc, bd, cd, dd = _looked_up(cross, gram, squares, i, at, width)
+        u, v, unit_x, unit_y = work[0, i], work[1, i], work[2, i], work[3, i]
+        e, p, q, r = work[4, i], work[5, i], work[6, i], work[7, i]
+        bb, bc, cc = work[8, i], work[9, i], work[10, i]
+        bd, cd, dd = work[11, i], work[12, i], work[13, i]
         dv = cd + u * dd
         xx, xy, yy = bb + v * (_2 * bd + v * dd), bc + u * bd + v * dv, cc + u * (dv + cd)
         t = p + v * (r + v * cd)
@@ -168,18 +150,32 @@ def _sums_of_table(warp, maps, scale, last, out):
         rr = e + u * (t + rx) + v * (_2 * q + v * cc)
         rx, ry = rx * unit_x, ry * unit_y
         xx, xy, yy = xx * unit_x * unit_x, xy * unit_x * unit_y, yy * unit_y * unit_y
-        sums = _added(sums, x, y, rr, rx, ry, xx, xy, yy)
+        sums = _added(sums, points[0, i], points[1, i], rr, rx, ry, xx, xy, yy)
     for i in range(_SUMS):
         out[i] = sums[i]
+
+
+@_loop
+def _fill(wanted, source, gram, square, at, width, entry):
+    """Coefficients of the error of a position inside a cell; see `objectives.InnerProducts`."""
+    fa = right = below = across = _0
+    nw, ne, sw, se = source[at], source[at + 1], source[at + width], source[at + width + 1]
+    for k in range(len(wanted)):
+        fa += wanted[k] * nw[k]
+        right += wanted[k] * ne[k]
+        below += wanted[k] * sw[k]
+        across += wanted[k] * se[k]
+    entry[0] = gram[0] - _2 * fa + square
+    entry[1] = gram[1] - right + fa
+    entry[2] = gram[2] - below + fa
+    entry[3] = gram[3] - across + right + below - fa
 
 
 @_step_by_step
 def _evaluate(kind, warp, maps, scale, last, out):
     """Error, gradient and Gauss-Newton matrix of a warp, as sums; NaN becomes infinite."""
-    if kind == TABLE:
-        _sums_of_table(warp, maps, scale, last, out)
-    elif kind == CHANNELS:
-        _sums_of_channels(warp, maps, scale, last, out)
+    if kind == CELLS:
+        _sums_of_cells(warp, maps, scale, last, out)
     else:
         _sums_of_planes(warp, maps, scale, last, out)
     if not math.isfinite(out[_ERROR]):
@@ -358,26 +354,189 @@ def search_pair(kind, warps, oracle, look, rounds, bound, maps, scale, last, fou
 
 
 @_loop
-def grams(maps, out):
+def _grams(source, height, width, out):
     """The ten inner products of each cell's corner combinations; see `objectives.InnerProducts`."""
-    pairs, channels, height, width = maps.shape
-    for b in range(pairs):
-        for i in range(height - 1):
-            row = out[b, i * width : (i + 1) * width]
-            row[:] = _0
-            for k in range(channels):
-                upper, lower = maps[b, k, i], maps[b, k, i + 1]
-                for j in range(width - 1):
-                    a = upper[j]
-                    bb, c = upper[j + 1] - a, lower[j] - a
-                    d = lower[j + 1] - a - bb - c
-                    row[j, 0] += a * a
-                    row[j, 1] += a * bb
-                    row[j, 2] += a * c
-                    row[j, 3] += a * d + bb * c
-                    row[j, 4] += bb * bb
-                    row[j, 5] += bb * c
-                    row[j, 6] += c * c
-                    row[j, 7] += d * bb
-                    row[j, 8] += d * c
-                    row[j, 9] += d * d
+    for i in range(height - 1):
+        for j in range(width - 1):
+            at = i * width + j
+            nw, ne, sw, se = source[at], source[at + 1], source[at + width], source[at + width + 1]
+            aa = ab = ac = ad = bb = bc = cc = bd = cd = dd = _0
+            for k in range(source.shape[1]):
+                a = nw[k]
+                b, c = ne[k] - a, sw[k] - a
+                d = se[k] - a - b - c
+                aa += a * a
+                ab += a * b
+                ac += a * c
+                ad += a * d
+                bb += b * b
+                bc += b * c
+                cc += c * c
+                bd += b * d
+                cd += c * d
+                dd += d * d
+            out[at, 0], out[at, 1], out[at, 2], out[at, 3] = aa, ab, ac, ad + bc
+            out[at, 4], out[at, 5], out[at, 6] = bb, bc, cc
+            out[at, 7], out[at, 8], out[at, 9] = bd, cd, dd
+
+
+@_loop
+def _centred(maps, mean, factor, out):
+    for i in range(len(maps)):
+        for k in range(len(mean)):
+            out[i, k] = (maps[i, k] - mean[k]) * factor
+
+
+@_loop
+def _energy(maps, mean):
+    total = 0.0
+    for i in range(len(maps)):
+        here = _0
+        for k in range(len(mean)):
+            here += (maps[i, k] - mean[k]) ** 2
+        total += here
+    return total
+
+
+@_loop
+def _shrunk(maps, size, out, new_size):
+    """Average maps down, as `torch.nn.functional.adaptive_avg_pool2d`."""
+    height, width = size
+    new_height, new_width = new_size
+    for i in range(new_height):
+        rows = range(i * height // new_height, -(-(i + 1) * height // new_height))
+        for j in range(new_width):
+            columns = range(j * width // new_width, -(-(j + 1) * width // new_width))
+            mean = out[i * new_width + j]
+            mean[:] = _0
+            for y in rows:
+                for x in columns:
+                    cell = maps[y * width + x]
+                    for k in range(len(mean)):
+                        mean[k] += cell[k]
+            share = np.float32(1 / (len(rows) * len(columns)))
+            for k in range(len(mean)):
+                mean[k] *= share
+
+
+@_step_by_step
+def search_pairs(rows, oracles, references, moved, means, regions, starts, levels, stages, bound, found):
+    """Search pairs from the coarsest level to the finest; see `search.Stage`.
+
+    `references` and `moved` are (pair, cell, channel), `regions` (pair, cell), `means` (pair,
+    channel). `starts` are rotations with scalings, shifts, and nudges of the oracle and of the best
+    so far; `levels` the sizes of the maps, full ones first, and for all their cells one after
+    another the points, and for each level scale and last index; `stages` say of each its level, how
+    many positions count, look and whether nudges are added, then, round by round, steps and how
+    many to keep; the order in which positions are chosen on the full maps.
+    """
+    turns, sides, near, nearest = starts
+    sizes, all_points, scales, lasts, order = levels
+    numbers, rounds = stages
+    channels, total = references.shape[2], all_points.shape[1]
+    first = np.zeros(len(sizes) + 1, np.int64)
+    for n in range(len(sizes)):
+        first[n + 1] = first[n] + sizes[n, 0] * sizes[n, 1]
+    most = 0
+    for stage in numbers:
+        most = max(most, min(stage[1], sizes[stage[0], 0] * sizes[stage[0], 1]))
+    target, source = np.empty((2, total, channels), np.float32)
+    inside, gram = np.empty((total, 1), np.float32), np.empty((total, 10), np.float32)
+    tags, entries = np.empty((most, 64), np.int32), np.empty((most, 64, 4), np.float32)
+    chosen, cells = np.empty((2, most), np.int32)
+    squares, points = np.empty(most, np.float32), np.empty((2, most), np.float32)
+    work = np.empty((14, most), np.float32)
+    for row in range(len(rows)):
+        b = rows[row]
+        mean = means[b]
+        unit = math.sqrt(_energy(references[b], mean) / (first[1] * channels))
+        factor = np.float32(1 / max(unit, 1.2e-38))
+        _centred(references[b], mean, factor, target[: first[1]])
+        _centred(moved[b], mean, factor, source[: first[1]])
+        for i in range(first[1]):
+            inside[i, 0] = regions[b, i]
+        for n in range(len(sizes)):
+            here = slice(first[n], first[n + 1])
+            if n > 0:
+                finer = slice(first[n - 1], first[n])
+                old, new = (sizes[n - 1, 0], sizes[n - 1, 1]), (sizes[n, 0], sizes[n, 1])
+                _shrunk(target[finer], old, target[here], new)
+                _shrunk(source[finer], old, source[here], new)
+                _shrunk(inside[finer], old, inside[here], new)
+                for i in range(first[n], first[n + 1]):
+                    inside[i, 0] = inside[i, 0] > 0.5
+            _grams(source[here], sizes[n, 0], sizes[n, 1], gram[here])
+        oracle = oracles[row]
+        warps = _far_starts(oracle, turns, sides)
+        for s in range(len(numbers)):
+            n, limit, look, nudged, taken = numbers[s]
+            here = slice(first[n], first[n + 1])
+            if nudged:
+                warps = _with_nudges(warps, oracle, near, nearest, s > 0)
+            count = 0
+            for k in range(first[n + 1] - first[n]):
+                i = order[k] if n == 0 else k
+                if count < limit and inside[first[n] + i, 0] > 0:
+                    chosen[count] = i
+                    points[0, count] = all_points[0, first[n] + i]
+                    points[1, count] = all_points[1, first[n] + i]
+                    count += 1
+            _squares(target[here], chosen[:count], squares)
+            tags[:count] = -1
+            maps = (
+                target[here], source[here], gram[here], chosen, squares, points, count,
+                np.int32(sizes[n, 1]), tags, entries, cells, work,
+            )  # fmt: skip
+            result = np.empty((rounds[s, taken - 1, 1], 9))
+            search_pair(
+                CELLS, warps, oracle, min(look, len(warps)), rounds[s, :taken], bound, maps,
+                scales[n], lasts[n], result,
+            )  # fmt: skip
+            warps = np.ascontiguousarray(result[:, :6])
+        found[row] = result[0]
+
+
+@_loop
+def _squares(target, chosen, out):
+    for i in range(len(chosen)):
+        total = _0
+        for k in range(target.shape[1]):
+            total += target[chosen[i], k] ** 2
+        out[i] = total
+
+
+@_step_by_step
+def _far_starts(oracle, turns, sides):
+    """`search._far_starts` of one pair."""
+    warps = np.zeros((2 + len(turns) * len(sides), 6))
+    warps[0], warps[1, 0], warps[1, 4] = oracle, 1, 1
+    for i in range(len(turns)):
+        for j in range(len(sides)):
+            warp, turn = warps[2 + i * len(sides) + j], turns[i]
+            for k in range(2):
+                for t in range(2):
+                    warp[3 * k + t] = turn[k, 0] * oracle[t] + turn[k, 1] * oracle[3 + t]
+                warp[3 * k + 2] = oracle[3 * k + 2] + sides[j, k]
+    return warps
+
+
+@_step_by_step
+def _with_nudges(warps, oracle, near, nearest, of_best):
+    """Add warps beside the oracle and, if wanted, beside the best."""
+    count = len(warps) + len(near) + len(nearest) * int(of_best)
+    every = np.empty((count, 6))
+    every[: len(warps)] = warps
+    for i in range(len(warps), count):
+        j = i - len(warps)
+        beside, nudge = (oracle, near[j]) if j < len(near) else (warps[0], nearest[j - len(near)])
+        every[i] = beside
+        every[i, 2] += nudge[0]
+        every[i, 5] += nudge[1]
+    return every
+
+
+def planes(target, source, points, count, width):
+    """The tuple of a pair's maps for `PLANES`, which needs nothing of what `CELLS` does."""
+    flat, square, deep = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty((0, 0, 0), np.float32)
+    whole = np.empty((0,), np.int32)
+    return target, source, square, whole, flat, points, count, np.int32(width), np.empty((0, 0), np.int32), deep, whole, square

@@ -169,7 +169,11 @@ def find_warps(
     found = Found.at(oracle)
     mean = target.channel_mean[:, :, None, None].to(reference)
     numbers = torch.nonzero(usable).flatten()
+    fused = _compiled(reference.device, reference.dtype)
     for rows in torch.split(numbers, pairs_at_once(reference)) if len(numbers) else ():
+        if fused is not None and reference.shape[1] > objectives.FEW_CHANNELS:
+            found.put(rows, _in_one_go(fused, target, moved, oracle, rows, settings))
+            continue
         # centring keeps inner products small beside the error that they add up to
         centred = reference[rows] - mean[rows], moved[rows] - mean[rows]
         found.put(rows, _search(*centred, mask[rows], oracle[rows], settings))
@@ -238,6 +242,56 @@ def pairs_at_once(maps: Float[Tensor, "pair channel height width"]) -> int:
     return max(1, min(64, 2**28 // (cells * cells * maps.element_size() + channels_bytes)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of the search: some of the candidates are improved on maps of one size.
+
+    Attributes:
+        side: Longest side of the maps, in cells.
+        look: Candidates kept after a look at all.
+        rounds: Steps taken from each, and how many are kept after them.
+        nudged: Whether warps beside the oracle and beside the best so far join the candidates.
+        count: On how many positions warps are compared; see `objectives.Level`.
+    """
+
+    side: int
+    look: int
+    rounds: Rounds
+    nudged: bool = False
+    count: int | None = None
+
+
+def coarse_to_fine(longest: int, max_steps: int) -> tuple[Stage, ...]:
+    """Lay out how starts all over the family are followed from coarser maps to finer ones.
+
+    Args:
+        longest: Longest side of the full maps, in cells.
+        max_steps: Steps allowed to the last warp.
+
+    Returns:
+        The stages, the coarsest first.
+    """
+    coarser = [side for side in TABLE_LEVELS if side < longest]
+    if not coarser:
+        return _ending(longest, ONLY_LOOK, ONLY_ROUNDS, max_steps)
+    return (
+        Stage(side=coarser[0], look=FIRST_LOOK, rounds=FIRST_ROUNDS),
+        *(Stage(side=side, look=FIRST_LOOK, rounds=MIDDLE_ROUNDS) for side in coarser[1:]),
+        *_ending(longest, LAST_LOOK, LAST_ROUNDS, max_steps),
+    )
+
+
+def _ending(longest: int, look: int, rounds: Rounds, max_steps: int) -> tuple[Stage, ...]:
+    """The stages on the full maps."""
+    final = (max_steps, 1)
+    if longest <= TABLE_LEVELS[-1]:
+        return (Stage(side=longest, look=look, rounds=(*rounds, final), nudged=True),)
+    return (
+        Stage(side=longest, look=look, rounds=rounds, nudged=True, count=SCOUT_POSITIONS),
+        Stage(side=longest, look=1, rounds=(final,), count=POLISH_POSITIONS),
+    )
+
+
 @dataclass
 class _Candidates:
     """The best warps of each pair, best first, and how the descents to them went."""
@@ -246,6 +300,35 @@ class _Candidates:
     n_iter: Int[Tensor, "pair rank"]
     converged: Bool[Tensor, "pair rank"]
     at_limit: Bool[Tensor, "pair rank"]
+
+
+def _in_one_go(
+    fused: ModuleType,
+    target: metrics.Target,
+    moved: Tensor,
+    oracle: Tensor,
+    rows: Tensor,
+    settings: SearchOptions,
+) -> Found:
+    """Run the search in compiled loops from the first look to the last step."""
+    height, width = moved.shape[-2:]
+    stages = coarse_to_fine(max(height, width), settings.max_steps)
+    found = torch.from_numpy(
+        fused.search_from_coarse(
+            target,
+            moved,
+            isotropic(oracle[rows], height, width),
+            rows,
+            stages,
+            settings,
+        )
+    )
+    return Found(
+        theta=_normalised(found[:, :6].view(-1, 2, 3), height, width),
+        n_iter=found[:, 6].long() + sum(n for stage in stages[:-1] for n, _ in stage.rounds),
+        converged=found[:, 7] > 0,
+        at_limit=found[:, 8] > 0,
+    )
 
 
 def _search(
@@ -259,15 +342,8 @@ def _search(
         reference=target, moved=source, mask=mask.to(target), full_size=(height, width)
     )
     steps = _Steps(isotropic(theta0, height, width).to(target), settings)
-    find = _coarse_to_fine if target.shape[1] > objectives.FEW_CHANNELS else _among_many
-    warps, look, rounds = find(full, steps)
-    final = (settings.max_steps, 1)
-    if max(height, width) <= TABLE_LEVELS[-1]:
-        candidates = steps.take(full, warps, look, (*rounds, final))
-    else:
-        scout, polish = (replace(full, count=n) for n in (SCOUT_POSITIONS, POLISH_POSITIONS))
-        warps = steps.take(scout, warps, look, rounds).warps
-        candidates = steps.take(polish, warps, 1, (final,))
+    few = target.shape[1] <= objectives.FEW_CHANNELS
+    candidates = _among_many(full, steps) if few else _from_coarse(full, steps)
     return Found(
         theta=_normalised(candidates.warps[:, 0], height, width),
         n_iter=candidates.n_iter[:, 0] + steps.before,
@@ -276,30 +352,19 @@ def _search(
     )
 
 
-def _coarse_to_fine(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, Rounds]:
-    """Follow starts all over the family from coarser maps to finer ones.
-
-    Returns:
-        Candidates for the full map, how many of them to keep, and the rounds that are left.
-    """
+def _from_coarse(full: objectives.Level, steps: "_Steps") -> _Candidates:
+    """Follow starts all over the family from coarser maps to finer ones."""
     longest = max(full.full_size)
-    coarser = [full]
-    for side in reversed(TABLE_LEVELS):
-        if side < longest:
-            coarser.append(coarser[-1].shrunk(side))
-    warps = _far_starts(steps.oracle, steps.settings)
-    look, rounds = FIRST_LOOK, FIRST_ROUNDS
-    for level in reversed(coarser[1:]):
-        warps, rounds = steps.take(level, warps, look, rounds).warps, MIDDLE_ROUNDS
-    near = _nudged(steps.oracle, longest, reach=2)
-    if not coarser[1:]:
-        return torch.cat([warps, near], dim=1), ONLY_LOOK, ONLY_ROUNDS
-    warps = torch.cat([warps, near, _nudged(warps[:, 0], longest, reach=1)], dim=1)
-    return warps, LAST_LOOK, LAST_ROUNDS
+    stages = coarse_to_fine(longest, steps.settings.max_steps)
+    levels, finer = {longest: full}, full
+    for stage in reversed(stages):
+        if stage.side not in levels:
+            levels[stage.side] = finer = finer.shrunk(stage.side)
+    return steps.follow(levels, _far_starts(steps.oracle, steps.settings), stages)
 
 
-def _among_many(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, Rounds]:
-    """Follow starts by the thousand; returns what `_coarse_to_fine` does."""
+def _among_many(full: objectives.Level, steps: "_Steps") -> _Candidates:
+    """Follow starts by the thousand."""
     # One or two channels fit many warps nearly as well as the best: the error has minima in every
     # cell or two of shift at the corners, and coarse maps tell too little of which is the deepest.
     # So there are starts enough that some lie in each likely minimum; each takes a few steps, and
@@ -316,8 +381,8 @@ def _among_many(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, R
     near = _nudged(steps.oracle, longest, reach=2)
     warps = torch.cat([warps, drawn[:, 1::2], near], dim=1)
     warps = steps.take(fine, warps, len(warps[0]), MANY_ROUNDS).warps
-    warps = torch.cat([warps, near, _nudged(warps[:, 0], longest, reach=1)], dim=1)
-    return warps, LAST_LOOK, LAST_ROUNDS
+    ending = _ending(longest, LAST_LOOK, LAST_ROUNDS, steps.settings.max_steps)
+    return steps.follow({longest: full}, warps, ending)
 
 
 @dataclass
@@ -335,6 +400,21 @@ class _Steps:
     before: int = 0
     _latest: int = 0
 
+    def follow(
+        self, levels: dict[int, objectives.Level], warps: Tensor, stages: tuple[Stage, ...]
+    ) -> _Candidates:
+        """Begin at warps (pair, rank, 2, 3), and go through stages on the levels of their sides."""
+        for stage in stages:
+            if stage.nudged:
+                near = [_nudged(self.oracle, stage.side, reach=2)]
+                if self._latest:
+                    near.append(_nudged(warps[:, 0], stage.side, reach=1))
+                warps = torch.cat([warps, *near], dim=1)
+            level = replace(levels[stage.side], count=stage.count)
+            candidates = self.take(level, warps, stage.look, stage.rounds)
+            warps = candidates.warps
+        return candidates
+
     def take(
         self, level: objectives.Level, warps: Tensor, look: int, rounds: Rounds
     ) -> _Candidates:
@@ -345,7 +425,7 @@ class _Steps:
         if fused is None:
             return self._stepwise(level.objective(), warps, look, rounds)
         found = torch.from_numpy(
-            fused.search(
+            fused.improve(
                 level,
                 self.oracle,
                 warps,
@@ -451,17 +531,32 @@ def _best_looking(objective: objectives.Objective, warps: Tensor, count: int) ->
 def _far_starts(oracle: Tensor, settings: SearchOptions) -> Tensor:
     """Lay out oracle, identity, and rotations x scalings x shifts relative to the oracle."""
     linear, shift = oracle[:, None, :, :2], oracle[:, None, :, 2:]
-    turns = oracle.new_tensor([
+    turns, sides = (each.to(oracle) for each in far_moves(settings))
+    turned = (turns @ linear).repeat_interleave(len(sides), dim=1)
+    moved = (shift + sides[:, :, None]).repeat(1, len(turns), 1, 1)
+    identity = torch.eye(2, 3).to(oracle).expand(len(oracle), 1, 2, 3)
+    return torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
+
+
+def far_moves(
+    settings: SearchOptions,
+) -> tuple[Float[Tensor, "turn 2 2"], Float[Tensor, "side 2"]]:
+    """List by what the starts differ from the oracle.
+
+    Args:
+        settings: How thoroughly to search.
+
+    Returns:
+        Rotations with scalings, and shifts, float64.
+    """
+    turns = [
         [[s * math.cos(a), s * math.sin(a)], [-s * math.sin(a), s * math.cos(a)]]
         for a in (2 * math.pi * k / settings.angles for k in range(settings.angles))
         for s in settings.scales
-    ])
+    ]
     d = settings.shift
-    sides = oracle.new_tensor([[[0], [0]], [[d], [0]], [[-d], [0]], [[0], [d]], [[0], [-d]]])
-    turned = (turns @ linear).repeat_interleave(len(sides), dim=1)
-    moved = (shift + sides).repeat(1, len(turns), 1, 1)
-    identity = torch.eye(2, 3).to(oracle).expand(len(oracle), 1, 2, 3)
-    return torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
+    sides = [[0, 0], [d, 0], [-d, 0], [0, d], [0, -d]]
+    return torch.tensor(turns).double(), torch.tensor(sides).double()
 
 
 def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
@@ -477,9 +572,22 @@ def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
 
 def _nudged(warps: Tensor, cells: int, reach: int) -> Tensor:
     """Shift warps to all sides in steps of half a cell, up to `reach` steps."""
+    shifts = nudges(cells, reach).to(warps)[:, :, None]
+    linear = warps[:, None, :, :2].expand(-1, len(shifts), -1, -1)
+    return torch.cat([linear, warps[:, None, :, 2:] + shifts], dim=-1)
+
+
+def nudges(cells: int, reach: int) -> Float[Tensor, "nudge 2"]:
+    """List shifts to all sides in steps of half a cell.
+
+    Args:
+        cells: Longest side of the map, in cells.
+        reach: Steps to either side.
+
+    Returns:
+        Shifts, float64.
+    """
     # where a warp meets the cells' centres, as near quarter turns, reading between two or four
     # neighbours averages them: each such place is a minimum of its own
     steps = [step / cells for step in range(-reach, reach + 1)]
-    nudges = warps.new_tensor([[[x], [y]] for x in steps for y in steps])
-    linear = warps[:, None, :, :2].expand(-1, len(nudges), -1, -1)
-    return torch.cat([linear, warps[:, None, :, 2:] + nudges], dim=-1)
+    return torch.tensor([[x, y] for x in steps for y in steps]).double()
