@@ -19,8 +19,7 @@ from numba import njit
 
 CELLS, PLANES = range(2)
 
-_TILE_BITS = 3
-_TILE = 2**_TILE_BITS - 1
+_TILE = 63
 
 _ERROR, _SLOPES, _MATRIX, _SUMS = 0, 1, 7, 25
 """Where the sums of an evaluation lie: the error; six of J^T r; three times six of J^T J, whose
@@ -30,9 +29,10 @@ blocks X X, X Y and Y Y are symmetric."""
 # keep their meaning: errors that are not finite are told by it. The global interpreter lock is
 # released, so that pairs can be searched by threads.
 _loop: Any = njit(
-    fastmath={"reassoc", "contract", "nsz", "arcp"}, cache=True, error_model="numpy", nogil=True
+    fastmath={"reassoc", "contract", "nsz", "arcp"}, cache=True, error_model="numpy", nogil=True, _nrt=False
 )
 _step_by_step: Any = njit(cache=True, error_model="numpy", nogil=True)
+_plain: Any = njit(cache=True, error_model="numpy", nogil=True, _nrt=False)
 
 _EPSILON = 1.1920929e-07
 DUPLICATES_WITHIN = 32
@@ -127,14 +127,13 @@ def _sums_of_cells(warp, maps, scale, last, out):
         work[0, i], work[1, i], work[2, i], work[3, i] = u, v, unit_x, unit_y
     for i in range(count):
         at = cells[i]
-        top = at // width
-        slot = ((top & _TILE) << _TILE_BITS) | ((at - top * width) & _TILE)
-        entry = entries[i, slot]
-        if tags[i, slot] != at:
-            tags[i, slot] = at
-            _fill(target[chosen[i]], source, gram[at], squares[i], at, width, entry)
+        if tags[i, at & _TILE] != at:
+            _fill(target, source, gram, squares, chosen, i, at, width, tags, entries)
+    for i in range(count):
+        at = cells[i]
+        slot = at & _TILE
         for k in range(4):
-            work[4 + k, i] = entry[k]
+            work[4 + k, i] = entries[i, slot, k]
         for k in range(6):
             work[8 + k, i] = gram[at, 4 + k]
     sums = _NOTHING
@@ -156,22 +155,25 @@ def _sums_of_cells(warp, maps, scale, last, out):
 
 
 @_loop
-def _fill(wanted, source, gram, square, at, width, entry):
+def _fill(target, source, gram, squares, chosen, i, at, width, tags, entries):
     """Coefficients of the error of a position inside a cell; see `objectives.InnerProducts`."""
     fa = right = below = across = _0
-    nw, ne, sw, se = source[at], source[at + 1], source[at + width], source[at + width + 1]
-    for k in range(len(wanted)):
-        fa += wanted[k] * nw[k]
-        right += wanted[k] * ne[k]
-        below += wanted[k] * sw[k]
-        across += wanted[k] * se[k]
-    entry[0] = gram[0] - _2 * fa + square
-    entry[1] = gram[1] - right + fa
-    entry[2] = gram[2] - below + fa
-    entry[3] = gram[3] - across + right + below - fa
+    here = chosen[i]
+    for k in range(target.shape[1]):
+        f = target[here, k]
+        fa += f * source[at, k]
+        right += f * source[at + 1, k]
+        below += f * source[at + width, k]
+        across += f * source[at + width + 1, k]
+    slot = at & _TILE
+    tags[i, slot] = at
+    entries[i, slot, 0] = gram[at, 0] - _2 * fa + squares[i]
+    entries[i, slot, 1] = gram[at, 1] - right + fa
+    entries[i, slot, 2] = gram[at, 2] - below + fa
+    entries[i, slot, 3] = gram[at, 3] - across + right + below - fa
 
 
-@_step_by_step
+@_plain
 def _evaluate(kind, warp, maps, scale, last, out):
     """Error, gradient and Gauss-Newton matrix of a warp, as sums; NaN becomes infinite."""
     if kind == CELLS:
@@ -182,7 +184,7 @@ def _evaluate(kind, warp, maps, scale, last, out):
         out[_ERROR] = math.inf
 
 
-@_step_by_step
+@_plain
 def _limit(warp, oracle, bound):
     """`distortion.limit_distortion` of one warp, in place; True if it was outside."""
     det = oracle[0] * oracle[4] - oracle[1] * oracle[3]
@@ -208,7 +210,7 @@ def _limit(warp, oracle, bound):
     return True
 
 
-@_step_by_step
+@_plain
 def _unfold(sums, matrix):
     """Write the 18 different sums of J^T J as the 6 x 6 matrix."""
     for block, row, column in ((0, 0, 0), (1, 0, 3), (2, 3, 3)):
@@ -223,7 +225,7 @@ def _unfold(sums, matrix):
             matrix[3 + i, j] = matrix[j, 3 + i]
 
 
-@_step_by_step
+@_plain
 def _solve(matrix, gradient, damping, factor, step):
     """Solve (H + damping diag H) s = -g by Cholesky; the largest entry of H's diagonal."""
     top = 0.0
@@ -277,7 +279,7 @@ def _best(error, warps, alive, count, order):
     return kept
 
 
-@_step_by_step
+@_plain
 def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last, work):
     """Take up to `steps` Levenberg-Marquardt steps from a warp, in place, as `solver._step` does.
 
@@ -289,8 +291,7 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
     limited, taken, done = -1, 0, False
     while taken < steps and not done and here[_ERROR] < math.inf:
         _unfold(here, matrix)
-        gradient = here[_SLOPES:_MATRIX]
-        top = _solve(matrix, gradient, damping, factor, step)
+        top = _solve(matrix, here[_SLOPES:], damping, factor, step)
         for t in range(6):
             trial[t] = warp[t] + step[t]
         outside = _limit(trial, oracle, bound)
@@ -300,7 +301,7 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
             along = 0.0
             for k in range(6):
                 along += matrix[t, k] * step[k]
-            promised -= step[t] * (2 * gradient[t] + along)
+            promised -= step[t] * (2 * here[_SLOPES + t] + along)
         error, gain = here[_ERROR], here[_ERROR] - there[_ERROR]
         better = gain > 0
         done = (better and gain <= 1e-6 * error) or promised <= 1e-6 * error
@@ -308,8 +309,40 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
         done = done or (not better and damping > 1e8) or error <= 16 * _EPSILON * top
         taken += 1
         if better:
-            warp[:], here[:], limited = trial, there, int(outside)
+            limited = int(outside)
+            for t in range(6):
+                warp[t] = trial[t]
+            for t in range(_SUMS):
+                here[t] = there[t]
     return damping, taken, done, limited
+
+
+@_plain
+def _looked_at(kind, warps, maps, scale, last, sums):
+    for i in range(len(warps)):
+        _evaluate(kind, warps[i], maps, scale, last, sums[i])
+
+
+@_plain
+def _started(kind, warps, looked, oracle, bound, maps, scale, last, sums):
+    """Bring warps into the family, and evaluate those that moved or have not been looked at."""
+    for i in range(len(warps)):
+        if _limit(warps[i], oracle, bound) or not looked:
+            _evaluate(kind, warps[i], maps, scale, last, sums[i])
+
+
+@_plain
+def _round(kind, steps, warps, sums, damping, taken, flags, oracle, bound, maps, scale, last, work):
+    """Take up to `steps` steps from all warps that are not done."""
+    for i in range(len(warps)):
+        if flags[i, 0]:
+            continue
+        damping[i], more, flags[i, 0], outside = _descend(
+            kind, warps[i], sums[i], damping[i], steps, oracle, bound, maps, scale, last, work
+        )
+        taken[i] += more
+        if outside >= 0:
+            flags[i, 1] = outside > 0
 
 
 @_step_by_step
@@ -320,37 +353,27 @@ def search_pair(kind, warps, oracle, look, rounds, bound, maps, scale, last, fou
     steps taken, and 1 or 0 for "done" and "brought back into the family".
     """
     work = np.zeros((6, 6)), np.zeros((6, 6)), np.zeros(6), np.empty(6), np.empty(_SUMS)
-    warps, alive = warps.copy(), len(warps)
+    warps, alive, looked = warps.copy(), len(warps), look < len(warps)
     sums = np.empty((alive, _SUMS))
-    if look < alive:
-        for i in range(alive):
-            _evaluate(kind, warps[i], maps, scale, last, sums[i])
-        warps = warps[np.argsort(sums[:, _ERROR], kind="mergesort")[:look]]
-        alive = look
-    for i in range(alive):
-        _limit(warps[i], oracle, bound)
-        _evaluate(kind, warps[i], maps, scale, last, sums[i])
+    if looked:
+        _looked_at(kind, warps, maps, scale, last, sums)
+        kept = np.argsort(sums[:, _ERROR], kind="mergesort")[:look]
+        warps, sums, alive = warps[kept], sums[kept], look
+    _started(kind, warps, looked, oracle, bound, maps, scale, last, sums)
     damping, taken = np.full(alive, 1e-3), np.zeros(alive, np.int64)
-    done, limited = np.zeros(alive, np.bool_), np.zeros(alive, np.int64)
-    order = np.empty(alive, np.int64)
+    flags, order = np.zeros((alive, 2), np.bool_), np.empty(alive, np.int64)
     for steps, count in rounds:
-        for i in range(alive):
-            if done[i]:
-                continue
-            damping[i], more, done[i], outside = _descend(
-                kind, warps[i], sums[i], damping[i], steps, oracle, bound, maps, scale, last, work
-            )
-            taken[i] += more
-            if outside >= 0:
-                limited[i] = outside
-        alive = _best(sums[:, _ERROR], warps, alive, count, order)
-        kept = order[:alive].copy()
+        _round(
+            kind, steps, warps, sums, damping, taken, flags, oracle, bound, maps, scale, last, work
+        )
+        kept = order[: _best(sums[:, _ERROR], warps, alive, count, order)]
+        alive = len(kept)
         warps, sums, damping = warps[kept], sums[kept], damping[kept]
-        taken, done, limited = taken[kept], done[kept], limited[kept]
+        taken, flags = taken[kept], flags[kept]
     for i in range(len(found)):
         j = min(i, alive - 1)
         found[i, :6] = warps[j]
-        found[i, 6], found[i, 7], found[i, 8] = taken[j], done[j], limited[j]
+        found[i, 6], found[i, 7], found[i, 8] = taken[j], flags[j, 0], flags[j, 1]
 
 
 @_loop
@@ -440,10 +463,12 @@ def search_pairs(rows, oracles, references, moved, means, regions, starts, level
     most = 0
     for stage in numbers:
         most = max(most, min(stage[1], sizes[stage[0], 0] * sizes[stage[0], 1]))
-    target, source = np.empty((2, total, channels), np.float32)
+    # unpacked from one array, numba would not know that they are contiguous
+    target = np.empty((total, channels), np.float32)
+    source = np.empty((total, channels), np.float32)
     inside, gram = np.empty((total, 1), np.float32), np.empty((total, 10), np.float32)
     tags, entries = np.empty((most, 64), np.int32), np.empty((most, 64, 4), np.float32)
-    chosen, cells = np.empty((2, most), np.int32)
+    chosen, cells = np.empty(most, np.int32), np.empty(most, np.int32)
     squares, points = np.empty(most, np.float32), np.empty((2, most), np.float32)
     work = np.empty((14, most), np.float32)
     for row in range(len(rows)):
