@@ -16,6 +16,7 @@ from torch import Tensor
 
 from invariance_probe.alignment import kernels, metrics, objectives, search
 from invariance_probe.machine import workers
+from invariance_probe.plane import coordinates
 
 _PAIRS_A_CALL = 8
 """Pairs after which an interrupt is heard."""
@@ -50,16 +51,8 @@ def search_from_coarse(
         mask=target.region[part].to(moved),
         full_size=size,
     ).widened()
-    # a position's vector is contiguous; networks that run channels last give their maps so
-    maps = [
-        each.permute(0, 2, 3, 1).contiguous().flatten(1, 2).numpy()
-        for each in (level.reference, level.moved)
-    ]
-    arrays = (
-        *maps,
-        target.channel_mean[part].float().contiguous().numpy(),
-        level.mask.flatten(1).numpy(),
-    )
+    mean = target.channel_mean[part].float().contiguous().numpy()
+    arrays = *map(_by_cell, (level.reference, level.moved)), mean, level.mask.flatten(1).numpy()
     # rounded as where the search is torch's
     oracles = oracle.float().double().flatten(1).numpy()
     starts = tuple(each.numpy() for each in (
@@ -72,9 +65,53 @@ def search_from_coarse(
         some = slice(first, first + step)
         kernels.search_pairs(numbers[some], oracles[some], *arrays, starts, *plan, found[some])
 
-    step = min(_PAIRS_A_CALL, -(-len(rows) // torch.get_num_threads()))
+    step = _pairs_a_call(len(rows))
     _spread(run, range(0, len(rows), step))
     return found
+
+
+def score(
+    target: metrics.Target,
+    moved: Float[Tensor, "pair channel height width"],
+    thetas: Float[Tensor, "pair warp 2 3"],
+) -> Float[Tensor, "pair warp 2"]:
+    """Read maps through warps, and sum what `metrics.Target.scores` takes.
+
+    Args:
+        target: The references with their regions and channel means.
+        moved: Maps G to be warped, at least 2 x 2, float32, on the CPU.
+        thetas: Pull-backs in normalised coordinates, float64.
+
+    Returns:
+        Sums over the region of (WG - F)^2 and of (WG - channel mean)^2, float64.
+    """
+    height, width = moved.shape[-2:]
+    matrices = coordinates.index_matrix_from_theta(thetas, height, width)[:, :, :2]
+    arrays = (
+        _by_cell(target.reference),
+        _by_cell(moved),
+        target.channel_mean.float().contiguous().numpy(),
+        target.region.to(moved).flatten(1).numpy(),
+        matrices.flatten(2).contiguous().numpy(),
+    )
+    sums = np.empty((*thetas.shape[:2], 2))
+
+    def run(first: int) -> None:
+        some = slice(first, first + step)
+        kernels.score_pairs(*(each[some] for each in arrays), height, width, sums[some])
+
+    step = _pairs_a_call(len(moved))
+    _spread(run, range(0, len(moved), step))
+    return torch.from_numpy(sums)
+
+
+def _by_cell(maps: Tensor) -> np.ndarray:
+    """(pair, cell, channel): a position's vector is contiguous, as where networks run so."""
+    return maps.permute(0, 2, 3, 1).contiguous().flatten(1, 2).numpy()
+
+
+def _pairs_a_call(pairs: int) -> int:
+    return min(_PAIRS_A_CALL, -(-pairs // torch.get_num_threads()))
 
 
 @functools.lru_cache(maxsize=64)

@@ -90,7 +90,18 @@ class Target:
         """
         other = self._centre(warped)
         power = _energy(other)
-        error = _energy(other.sub_(self._centred))
+        return self.scores(_energy(other.sub_(self._centred)), power)
+
+    def scores(self, error: Float[Tensor, " pair"], power: Float[Tensor, " pair"]) -> Scores:
+        """Turn sums over region and channels into scores.
+
+        Args:
+            error: Of (WG - F)^2, float64.
+            power: Of (WG - channel mean)^2, float64.
+
+        Returns:
+            `METRICS` of each pair.
+        """
         overlap = (power + self._variance - error) / 2
         return Scores(
             fvu=self._ratio(error, self._variance),

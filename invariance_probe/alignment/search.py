@@ -169,7 +169,7 @@ def find_warps(
     found = Found.at(oracle)
     mean = target.channel_mean[:, :, None, None].to(reference)
     numbers = torch.nonzero(usable).flatten()
-    fused = _compiled(reference.device, reference.dtype)
+    fused = compiled(reference.device, reference.dtype)
     for rows in torch.split(numbers, pairs_at_once(reference)) if len(numbers) else ():
         if fused is not None and reference.shape[1] > objectives.FEW_CHANNELS:
             found.put(rows, _in_one_go(fused, target, moved, oracle, rows, settings))
@@ -421,7 +421,7 @@ class _Steps:
         """Begin at the best of warps (pair, rank, 2, 3); keep the best after each round."""
         level = level.widened()
         self.before, self._latest = self.before + self._latest, sum(n for n, _ in rounds)
-        fused = _compiled(level.reference.device, level.reference.dtype)
+        fused = compiled(level.reference.device, level.reference.dtype)
         if fused is None:
             return self._stepwise(level.objective(), warps, look, rounds)
         found = torch.from_numpy(
@@ -491,8 +491,16 @@ def _is_compiled(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype == torch.float32
 
 
-def _compiled(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
-    """The compiled loops, where they are for such maps and numba is there."""
+def compiled(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
+    """Find the compiled loops.
+
+    Args:
+        device: Where maps are.
+        dtype: Their type.
+
+    Returns:
+        `fused`, where it is for such maps and numba is there, else None.
+    """
     return _fused() if _is_compiled(device, dtype) else None
 
 
