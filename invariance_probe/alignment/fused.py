@@ -63,7 +63,7 @@ def search_from_coarse(
 
     def run(first: int) -> None:
         some = slice(first, first + step)
-        kernels.search_pairs(numbers[some], oracles[some], *arrays, starts, *plan, found[some])
+        kernels.search_pairs(oracles[some], numbers[some], arrays, starts, *plan, found[some])
 
     step = _pairs_a_call(len(rows))
     _spread(run, range(0, len(rows), step))
@@ -187,8 +187,13 @@ def improve(
     target = target.gather(2, positions[:, None].expand(-1, level.reference.shape[1], -1)).numpy()
     least, order = min(look, starts.shape[1]), np.array(rounds)
 
+    # what `kernels.CELLS` needs besides
+    cells, few = np.empty((2, 0), np.int32), np.empty((2, 0), np.float32)
+    none = few, cells[0], few[0]
+    nothing = cells, np.empty((0, 0, 4), np.float32), cells[0], few
+
     def run(b: int) -> None:
-        maps = kernels.planes(target[b], source[b], points[b], int(counts[b]), width)
+        maps = target[b], source[b], *none, points[b], int(counts[b]), np.int32(width), *nothing
         told = starts[b], oracles[b], least, order, float(max_distortion)
         kernels.search_pair(kernels.PLANES, *told, maps, scale, last, found[b])
 

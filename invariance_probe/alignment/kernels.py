@@ -3,12 +3,17 @@
 What is computed is what `objectives`, `distortion`, `solver` and `search` define, on float32
 arrays; they are the truth that tests hold these loops against. `fused` prepares the arrays.
 
-A pair's maps are a tuple (target, source, squares, points, count, width): for positions, the first
-`count` of which count, and for the cells that are read,
-- `TABLE`: <F(p), G(q)> (position, cell), the ten products of a cell (cell, 10), <F(p), F(p)>;
-- `CHANNELS`: F (position, channel) and G (cell, channel), for large maps;
-- `PLANES`: F (channel, position) and G (channel, cell), for few channels;
-then the positions' isotropic coordinates (2, position), and the map's width in cells.
+A pair's maps are a tuple (target, source, gram, chosen, squares, points, count, width, tags, entries,
+cells, work), in one of two forms:
+- `CELLS`: F (cell, channel) and G (cell, channel); the ten inner products of each cell (cell, 10);
+  the cells of the positions that count, and for these <F(p), F(p)>; then `count`, of how many
+  entries the arrays by position are in use. What is known of <F(p), G(q)> is kept in `entries`
+  (position, slot, 4) for the cells that `tags` (position, slot) names: it is computed where a warp
+  first reads. `cells` and `work` are room for an evaluation;
+- `PLANES`: F (channel, position) and G (channel, cell), for few channels; nothing of the rest but
+  `count`;
+in both, `points` are the positions' isotropic coordinates (2, position), and `width` is the map's, in
+cells.
 """
 
 import math
@@ -21,7 +26,9 @@ from invariance_probe.plane.coordinates import LATTICE_TOLERANCE
 
 CELLS, PLANES = range(2)
 
-_TILE = 63
+SLOTS = 64
+"""Cells of which a position remembers what it has in common with them: a warp and those beside it
+read from fewer. A power of two."""
 
 _ERROR, _SLOPES, _MATRIX, _SUMS = 0, 1, 7, 25
 """Where the sums of an evaluation lie: the error; six of J^T r; three times six of J^T J, whose
@@ -30,13 +37,18 @@ blocks X X, X Y and Y Y are symmetric."""
 # Sums may be taken in any order and products fused with them, which vectors need. NaN and infinity
 # keep their meaning: errors that are not finite are told by it. The global interpreter lock is
 # released, so that pairs can be searched by threads.
-_loop: Any = njit(
-    fastmath={"reassoc", "contract", "nsz", "arcp"}, cache=True, error_model="numpy", nogil=True, _nrt=False
-)
 _step_by_step: Any = njit(cache=True, error_model="numpy", nogil=True)
+# What makes no arrays need not count who refers to them, which took a third of the time.
 _plain: Any = njit(cache=True, error_model="numpy", nogil=True, _nrt=False)
+_loop: Any = njit(
+    cache=True,
+    error_model="numpy",
+    nogil=True,
+    _nrt=False,
+    fastmath={"reassoc", "contract", "nsz", "arcp"},
+)
 
-_EPSILON = 1.1920929e-07
+_EPSILON, _TINY = 1.1920929e-07, 1.1754944e-38
 DUPLICATES_WITHIN = 32
 _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 
@@ -129,11 +141,11 @@ def _sums_of_cells(warp, maps, scale, last, out):
         work[0, i], work[1, i], work[2, i], work[3, i] = u, v, unit_x, unit_y
     for i in range(count):
         at = cells[i]
-        if tags[i, at & _TILE] != at:
+        if tags[i, at & (SLOTS - 1)] != at:
             _fill(target, source, gram, squares, chosen, i, at, width, tags, entries)
     for i in range(count):
         at = cells[i]
-        slot = at & _TILE
+        slot = at & (SLOTS - 1)
         for k in range(4):
             work[4 + k, i] = entries[i, slot, k]
         for k in range(6):
@@ -167,7 +179,7 @@ def _fill(target, source, gram, squares, chosen, i, at, width, tags, entries):
         right += f * source[at + 1, k]
         below += f * source[at + width, k]
         across += f * source[at + width + 1, k]
-    slot = at & _TILE
+    slot = at & (SLOTS - 1)
     tags[i, slot] = at
     entries[i, slot, 0] = gram[at, 0] - _2 * fa + squares[i]
     entries[i, slot, 1] = gram[at, 1] - right + fa
@@ -426,8 +438,7 @@ def _energy(maps, mean):
 @_loop
 def _shrunk(maps, size, out, new_size):
     """Average maps down, as `torch.nn.functional.adaptive_avg_pool2d`."""
-    height, width = size
-    new_height, new_width = new_size
+    height, width, new_height, new_width = size[0], size[1], new_size[0], new_size[1]
     for i in range(new_height):
         rows = range(i * height // new_height, -(-(i + 1) * height // new_height))
         for j in range(new_width):
@@ -445,82 +456,104 @@ def _shrunk(maps, size, out, new_size):
 
 
 @_step_by_step
-def search_pairs(rows, oracles, references, moved, means, regions, starts, levels, stages, bound, found):
-    """Search pairs from the coarsest level to the finest; see `search.Stage`.
+def search_pairs(oracles, rows, maps, starts, levels, stages, bound, found):
+    """Search pairs from the coarsest level to the finest; see `search.coarse_to_fine`.
 
-    `references` and `moved` are (pair, cell, channel), `regions` (pair, cell), `means` (pair,
-    channel). `starts` are rotations with scalings, shifts, and nudges of the oracle and of the best
-    so far; `levels` the sizes of the maps, full ones first, and for all their cells one after
-    another the points, and for each level scale and last index; `stages` say of each its level, how
-    many positions count, look and whether nudges are added, then, round by round, steps and how
-    many to keep; the order in which positions are chosen on the full maps.
+    Args:
+        oracles: (row, 6), in isotropic coordinates.
+        rows: Which pairs they are for.
+        maps: F and G (pair, cell, channel), channel means (pair, channel), 1 in the region and 0
+            outside (pair, cell).
+        starts: Rotations with scalings (turn, 2, 2) and shifts (side, 2) of the oracle, as
+            `search.far_moves`; nudges of the oracle and of the best so far, as `search.nudges`.
+        levels: Sizes of the maps (level, 2), full ones first; points of all their cells, one level
+            after another (2, cell); scale and last index (level, 2) each; the order in which
+            positions of the full map are chosen.
+        stages: Number of the level, positions that count at most, look, 1 if warps beside others
+            join, and number of rounds (stage, 5); the rounds (stage, round, 2).
+        bound: Of the family.
+        found: Gets what `search_pair` finds, (row, 9).
     """
-    turns, sides, near, nearest = starts
-    sizes, all_points, scales, lasts, order = levels
-    numbers, rounds = stages
-    channels, total = references.shape[2], all_points.shape[1]
+    sizes, most = levels[0], 0
     first = np.zeros(len(sizes) + 1, np.int64)
     for n in range(len(sizes)):
         first[n + 1] = first[n] + sizes[n, 0] * sizes[n, 1]
-    most = 0
-    for stage in numbers:
-        most = max(most, min(stage[1], sizes[stage[0], 0] * sizes[stage[0], 1]))
+    for stage in stages[0]:
+        most = max(most, min(stage[1], first[stage[0] + 1] - first[stage[0]]))
+    channels, total = maps[0].shape[2], first[-1]
     # unpacked from one array, numba would not know that they are contiguous
     target = np.empty((total, channels), np.float32)
     source = np.empty((total, channels), np.float32)
     inside, gram = np.empty((total, 1), np.float32), np.empty((total, 10), np.float32)
-    tags, entries = np.empty((most, 64), np.int32), np.empty((most, 64, 4), np.float32)
-    chosen, cells = np.empty(most, np.int32), np.empty(most, np.int32)
-    squares, points = np.empty(most, np.float32), np.empty((2, most), np.float32)
+    tags, entries = np.empty((most, SLOTS), np.int32), np.empty((most, SLOTS, 4), np.float32)
+    chosen, squares = np.empty(most, np.int32), np.empty(most, np.float32)
+    points, cells = np.empty((2, most), np.float32), np.empty(most, np.int32)
     work = np.empty((14, most), np.float32)
     for row in range(len(rows)):
-        b = rows[row]
-        mean = means[b]
-        unit = math.sqrt(_energy(references[b], mean) / (first[1] * channels))
-        factor = np.float32(1 / max(unit, 1.2e-38))
-        _centred(references[b], mean, factor, target[: first[1]])
-        _centred(moved[b], mean, factor, source[: first[1]])
-        for i in range(first[1]):
-            inside[i, 0] = regions[b, i]
-        for n in range(len(sizes)):
-            here = slice(first[n], first[n + 1])
-            if n > 0:
-                finer = slice(first[n - 1], first[n])
-                old, new = (sizes[n - 1, 0], sizes[n - 1, 1]), (sizes[n, 0], sizes[n, 1])
-                _shrunk(target[finer], old, target[here], new)
-                _shrunk(source[finer], old, source[here], new)
-                _shrunk(inside[finer], old, inside[here], new)
-                for i in range(first[n], first[n + 1]):
-                    inside[i, 0] = inside[i, 0] > 0.5
-            _grams(source[here], sizes[n, 0], sizes[n, 1], gram[here])
-        oracle = oracles[row]
-        warps = _far_starts(oracle, turns, sides)
-        for s in range(len(numbers)):
-            n, limit, look, nudged, taken = numbers[s]
+        b, oracle = rows[row], oracles[row]
+        _averaged(b, maps, sizes, first, target, source, inside, gram)
+        warps = _far_starts(oracle, starts[0], starts[1])
+        for s in range(len(stages[0])):
+            n, limit, look, nudged, taken = stages[0][s]
             here = slice(first[n], first[n + 1])
             if nudged:
-                warps = _with_nudges(warps, oracle, near, nearest, s > 0)
-            count = 0
-            for k in range(first[n + 1] - first[n]):
-                i = order[k] if n == 0 else k
-                if count < limit and inside[first[n] + i, 0] > 0:
-                    chosen[count] = i
-                    points[0, count] = all_points[0, first[n] + i]
-                    points[1, count] = all_points[1, first[n] + i]
-                    count += 1
-            _squares(target[here], chosen[:count], squares)
+                warps = _with_nudges(warps, oracle, starts[2], starts[3], s > 0)
+            count = _choose(limit, n, first, inside, target, levels, chosen, points, squares)
             tags[:count] = -1
-            maps = (
-                target[here], source[here], gram[here], chosen, squares, points, count,
-                np.int32(sizes[n, 1]), tags, entries, cells, work,
-            )  # fmt: skip
-            result = np.empty((rounds[s, taken - 1, 1], 9))
-            search_pair(
-                CELLS, warps, oracle, min(look, len(warps)), rounds[s, :taken], bound, maps,
-                scales[n], lasts[n], result,
-            )  # fmt: skip
-            warps = np.ascontiguousarray(result[:, :6])
-        found[row] = result[0]
+            on = (
+                *(target[here], source[here], gram[here], chosen, squares, points, count),
+                *(np.int32(sizes[n, 1]), tags, entries, cells, work),
+            )
+            rounds = stages[1][s, :taken]
+            kept = np.empty((rounds[-1, 1], 9))
+            told = CELLS, warps, oracle, min(look, len(warps)), rounds, bound
+            search_pair(*told, on, levels[2][n], levels[3][n], kept)
+            warps = np.ascontiguousarray(kept[:, :6])
+        found[row] = kept[0]
+
+
+@_plain
+def _averaged(b, maps, sizes, first, target, source, inside, gram):
+    """Centre and scale a pair's maps, and average them down, level by level."""
+    references, moved, means, regions = maps
+    mean, cells = means[b], first[1]
+    # centring keeps inner products small beside the error that they add up to
+    unit = math.sqrt(_energy(references[b], mean) / (cells * references.shape[2]))
+    factor = np.float32(1 / max(unit, _TINY))
+    _centred(references[b], mean, factor, target)
+    _centred(moved[b], mean, factor, source)
+    for i in range(cells):
+        inside[i, 0] = regions[b, i]
+    for n in range(len(sizes)):
+        here, finer = first[n], first[n - 1]
+        if n > 0:
+            for each in (target, source, inside):
+                _shrunk(each[finer:], sizes[n - 1], each[here:], sizes[n])
+            for i in range(here, first[n + 1]):
+                inside[i, 0] = np.float32(inside[i, 0] > np.float32(0.5))
+        _grams(source[here:], sizes[n, 0], sizes[n, 1], gram[here:])
+
+
+@_plain
+def _choose(limit, n, first, inside, target, levels, chosen, points, squares):
+    """Choose positions of the region, as `objectives.Level.chosen`; how many they are."""
+    count, start = 0, first[n]
+    for k in range(first[n + 1] - start):
+        i = levels[4][k] if n == 0 else k
+        if count < limit and inside[start + i, 0] > 0:
+            chosen[count] = i
+            points[0, count], points[1, count] = levels[1][0, start + i], levels[1][1, start + i]
+            squares[count] = _square(target, start + i)
+            count += 1
+    return count
+
+
+@_loop
+def _square(maps, i):
+    total = _0
+    for k in range(maps.shape[1]):
+        total += maps[i, k] * maps[i, k]
+    return total
 
 
 @_loop
@@ -571,15 +604,6 @@ def _read_at(matrix, i, width):
     )
 
 
-@_loop
-def _squares(target, chosen, out):
-    for i in range(len(chosen)):
-        total = _0
-        for k in range(target.shape[1]):
-            total += target[chosen[i], k] ** 2
-        out[i] = total
-
-
 @_step_by_step
 def _far_starts(oracle, turns, sides):
     """`search._far_starts` of one pair."""
@@ -608,10 +632,3 @@ def _with_nudges(warps, oracle, near, nearest, of_best):
         every[i, 2] += nudge[0]
         every[i, 5] += nudge[1]
     return every
-
-
-def planes(target, source, points, count, width):
-    """The tuple of a pair's maps for `PLANES`, which needs nothing of what `CELLS` does."""
-    flat, square, deep = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty((0, 0, 0), np.float32)
-    whole = np.empty((0,), np.int32)
-    return target, source, square, whole, flat, points, count, np.int32(width), np.empty((0, 0), np.int32), deep, whole, square

@@ -479,11 +479,17 @@ def compile_ahead(device: torch.device, dtype: torch.dtype) -> None:
     """
     if not _is_compiled(device, dtype):
         return
-    zero = torch.zeros(1, 1, 2, 2)
-    level = objectives.Level(reference=zero, moved=zero, mask=zero[0], full_size=(2, 2))
-    steps = _Steps(torch.eye(2, 3)[None], SearchOptions())
-    once = (level, torch.eye(2, 3)[None, None], 1, ((1, 1),))
-    threading.Thread(target=steps.take, args=once, daemon=True).start()
+    zero = torch.zeros(1, objectives.FEW_CHANNELS + 1, 2, 2)
+    everywhere = torch.ones(1, 2, 2, dtype=torch.bool)
+    target = metrics.Target(zero, everywhere, metrics.region_mean(zero, everywhere))
+    warp = torch.eye(2, 3, dtype=torch.float64)[None]
+
+    def once() -> None:
+        find_warps(target, zero, warp, everywhere[:, 0, 0], SearchOptions())
+        if (fused := _fused()) is not None:
+            fused.score(target, zero, warp[:, None])
+
+    threading.Thread(target=once, daemon=True).start()
 
 
 def _is_compiled(device: torch.device, dtype: torch.dtype) -> bool:
