@@ -19,7 +19,7 @@ from invariance_probe.machine import workers
 from invariance_probe.plane import coordinates
 
 _PAIRS_A_CALL = 8
-"""Pairs after which an interrupt is heard."""
+"""Pairs that share one call of the loops, and its memory."""
 
 
 def search_from_coarse(
@@ -61,12 +61,10 @@ def search_from_coarse(
     plan = _levels(size, stages), _stages(stages), float(settings.max_distortion)
     numbers, found = (rows - rows[0]).numpy(), np.empty((len(rows), 9))
 
-    def run(first: int) -> None:
-        some = slice(first, first + step)
+    def run(some: slice) -> None:
         kernels.search_pairs(oracles[some], numbers[some], arrays, starts, *plan, found[some])
 
-    step = _pairs_a_call(len(rows))
-    _spread(run, range(0, len(rows), step))
+    _spread(run, len(rows), _PAIRS_A_CALL)
     return found
 
 
@@ -96,22 +94,16 @@ def score(
     )
     sums = np.empty((*thetas.shape[:2], 2))
 
-    def run(first: int) -> None:
-        some = slice(first, first + step)
+    def run(some: slice) -> None:
         kernels.score_pairs(*(each[some] for each in arrays), height, width, sums[some])
 
-    step = _pairs_a_call(len(moved))
-    _spread(run, range(0, len(moved), step))
+    _spread(run, len(moved), _PAIRS_A_CALL)
     return torch.from_numpy(sums)
 
 
 def _by_cell(maps: Tensor) -> np.ndarray:
     """(pair, cell, channel): a position's vector is contiguous, as where networks run so."""
     return maps.permute(0, 2, 3, 1).contiguous().flatten(1, 2).numpy()
-
-
-def _pairs_a_call(pairs: int) -> int:
-    return min(_PAIRS_A_CALL, -(-pairs // torch.get_num_threads()))
 
 
 @functools.lru_cache(maxsize=64)
@@ -144,11 +136,13 @@ def _stages(stages: tuple[search.Stage, ...]) -> tuple[Int[np.ndarray, "stage 5"
     ]), rounds
 
 
-def _spread(run: Callable[[int], None], starts: range) -> None:
-    """Call with all starts, beside each other where there are threads."""
+def _spread(run: Callable[[slice], None], pairs: int, most: int) -> None:
+    """Call with all pairs, at most so many at once, beside each other where there are threads."""
     threads = torch.get_num_threads()
+    step = max(1, min(most, -(-pairs // threads)))
+    parts = [slice(first, min(pairs, first + step)) for first in range(0, pairs, step)]
     # an interrupt is heard between two calls, and no thread waits for another's share
-    list((workers(threads).map if threads > 1 and len(starts) > 1 else map)(run, starts))
+    list((workers(threads).map if threads > 1 and len(parts) > 1 else map)(run, parts))
 
 
 def improve(
@@ -192,10 +186,11 @@ def improve(
     none = few, cells[0], few[0]
     nothing = cells, np.empty((0, 0, 4), np.float32), cells[0], few
 
-    def run(b: int) -> None:
+    def run(one: slice) -> None:
+        b = one.start
         maps = target[b], source[b], *none, points[b], int(counts[b]), np.int32(width), *nothing
         told = starts[b], oracles[b], least, order, float(max_distortion)
         kernels.search_pair(kernels.PLANES, *told, maps, scale, last, found[b])
 
-    _spread(run, range(pairs))
+    _spread(run, pairs, 1)
     return found
