@@ -118,7 +118,7 @@ def align(
     """Search the affine warp under which moved maps look most like their references.
 
     All starts (oracle, identity, rotations x scalings x shifts relative to the oracle) are tried on
-    maps averaged down to the first of `search.TABLE_LEVELS`, the better ones followed to finer
+    maps averaged down to the first of `schedule.TABLE_LEVELS`, the better ones followed to finer
     maps, and the last steps taken on the full ones. The oracle and, where it is inside the family,
     the identity are candidates to the end, so that the result is never worse than either.
 
@@ -236,7 +236,9 @@ def align_with(
     scores = {
         name: each.where(finite)
         for name, each in zip(
-            candidates, _scores(target, moved, list(candidates.values()), settings.mode), strict=True
+            candidates,
+            _scores(target, moved, list(candidates.values()), settings.mode),
+            strict=True,
         )
     }
     left = torch.stack([one.fvu for one in scores.values()]).nan_to_num(math.inf)

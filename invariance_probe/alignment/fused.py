@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import kernels, metrics, objectives, search
+from invariance_probe.alignment import kernels, metrics, objectives
+from invariance_probe.alignment.schedule import Stage
 from invariance_probe.machine import workers
 from invariance_probe.plane import coordinates
 
@@ -27,8 +28,10 @@ def search_from_coarse(
     moved: Float[Tensor, "pair channel height width"],
     oracle: Float[Tensor, "row 2 3"],
     rows: Int[Tensor, " row"],
-    stages: tuple[search.Stage, ...],
-    settings: search.SearchOptions,
+    *,
+    stages: tuple[Stage, ...],
+    starts: tuple[np.ndarray, ...],
+    max_distortion: float,
 ) -> Float[np.ndarray, "row 9"]:
     """Go through the stages of the search from coarse maps to fine ones.
 
@@ -37,11 +40,12 @@ def search_from_coarse(
         moved: Maps G to be warped, float32, on the CPU.
         oracle: The warp that theory leaves, in isotropic coordinates.
         rows: Which pairs to search.
-        stages: As of `search.coarse_to_fine`.
-        settings: How thoroughly to search.
+        stages: As of `schedule.coarse_to_fine`.
+        starts: As of `kernels.search_pairs`.
+        max_distortion: Bound of the family; see `distortion.limit_distortion`.
 
     Returns:
-        As of `improve`, of the best warp.
+        As of `search`, of the best warp.
     """
     size = (moved.shape[2], moved.shape[3])
     part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -55,10 +59,7 @@ def search_from_coarse(
     arrays = *map(_by_cell, (level.reference, level.moved)), mean, level.mask.flatten(1).numpy()
     # rounded as where the search is torch's
     oracles = oracle.float().double().flatten(1).numpy()
-    starts = tuple(each.numpy() for each in (
-        *search.far_moves(settings), *(search.nudges(max(size), reach) for reach in (2, 1))
-    ))
-    plan = _levels(size, stages), _stages(stages), float(settings.max_distortion)
+    plan = _levels(size, stages), _stages(stages), float(max_distortion)
     numbers, found = (rows - rows[0]).numpy(), np.empty((len(rows), 9))
 
     def run(some: slice) -> None:
@@ -107,7 +108,7 @@ def _by_cell(maps: Tensor) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _levels(size: tuple[int, int], stages: tuple[search.Stage, ...]) -> tuple[Any, ...]:
+def _levels(size: tuple[int, int], stages: tuple[Stage, ...]) -> tuple[Any, ...]:
     """Sizes, points, scales and last indices of the levels, and the order of positions."""
     sides = sorted({stage.side for stage in stages}, reverse=True)
     sizes = [(max(2, size[0]), max(2, size[1]))]
@@ -123,7 +124,7 @@ def _levels(size: tuple[int, int], stages: tuple[search.Stage, ...]) -> tuple[An
 
 
 @functools.lru_cache(maxsize=64)
-def _stages(stages: tuple[search.Stage, ...]) -> tuple[Int[np.ndarray, "stage 5"], Any]:
+def _stages(stages: tuple[Stage, ...]) -> tuple[Int[np.ndarray, "stage 5"], Any]:
     """What `kernels.search_pairs` takes of each stage, and rounds, padded to the longest."""
     sides = sorted({stage.side for stage in stages}, reverse=True)
     longest = max(len(stage.rounds) for stage in stages)
@@ -145,7 +146,7 @@ def _spread(run: Callable[[slice], None], pairs: int, most: int) -> None:
     list((workers(threads).map if threads > 1 and len(parts) > 1 else map)(run, parts))
 
 
-def improve(
+def search(
     level: objectives.Level,
     oracle: Float[Tensor, "pair 2 3"],
     warps: Float[Tensor, "pair rank 2 3"],
@@ -177,8 +178,9 @@ def improve(
     starts = warps.flatten(2).double().contiguous().numpy()
     oracles = oracle.flatten(1).double().contiguous().numpy()
     scale, last = grid.scale[:, 0].numpy(), grid.last[:, 0].numpy()
-    target, source = level.reference.flatten(2), level.moved.flatten(2).contiguous().numpy()
-    target = target.gather(2, positions[:, None].expand(-1, level.reference.shape[1], -1)).numpy()
+    maps = level.reference.flatten(2)
+    target = maps.gather(2, positions[:, None].expand(-1, maps.shape[1], -1)).numpy()
+    source = level.moved.flatten(2).contiguous().numpy()
     least, order = min(look, starts.shape[1]), np.array(rounds)
 
     # what `kernels.CELLS` needs besides
@@ -188,9 +190,9 @@ def improve(
 
     def run(one: slice) -> None:
         b = one.start
-        maps = target[b], source[b], *none, points[b], int(counts[b]), np.int32(width), *nothing
+        on = target[b], source[b], *none, points[b], int(counts[b]), np.int32(width), *nothing
         told = starts[b], oracles[b], least, order, float(max_distortion)
-        kernels.search_pair(kernels.PLANES, *told, maps, scale, last, found[b])
+        kernels.search_pair(kernels.PLANES, *told, on, scale, last, found[b])
 
     _spread(run, pairs, 1)
     return found

@@ -3,8 +3,8 @@
 What is computed is what `objectives`, `distortion`, `solver` and `search` define, on float32
 arrays; they are the truth that tests hold these loops against. `fused` prepares the arrays.
 
-A pair's maps are a tuple (target, source, gram, chosen, squares, points, count, width, tags, entries,
-cells, work), in one of two forms:
+A pair's maps are a tuple (target, source, gram, chosen, squares, points, count, width, tags,
+entries, cells, work), in one of two forms:
 - `CELLS`: F (cell, channel) and G (cell, channel); the ten inner products of each cell (cell, 10);
   the cells of the positions that count, and for these <F(p), F(p)>; then `count`, of how many
   entries the arrays by position are in use. What is known of <F(p), G(q)> is kept in `entries`
@@ -12,8 +12,8 @@ cells, work), in one of two forms:
   first reads. `cells` and `work` are room for an evaluation;
 - `PLANES`: F (channel, position) and G (channel, cell), for few channels; nothing of the rest but
   `count`;
-in both, `points` are the positions' isotropic coordinates (2, position), and `width` is the map's, in
-cells.
+in both, `points` are the positions' isotropic coordinates (2, position), and `width` is the map's,
+in cells.
 """
 
 import math
@@ -39,13 +39,14 @@ blocks X X, X Y and Y Y are symmetric."""
 # released, so that pairs can be searched by threads.
 _step_by_step: Any = njit(cache=True, error_model="numpy", nogil=True)
 # What makes no arrays need not count who refers to them, which took a third of the time.
-_plain: Any = njit(cache=True, error_model="numpy", nogil=True, _nrt=False)
+_uncounted: Any = {"_nrt": False}
+_plain: Any = njit(cache=True, error_model="numpy", nogil=True, **_uncounted)
 _loop: Any = njit(
     cache=True,
     error_model="numpy",
     nogil=True,
-    _nrt=False,
     fastmath={"reassoc", "contract", "nsz", "arcp"},
+    **_uncounted,
 )
 
 _EPSILON, _TINY = 1.1920929e-07, 1.1754944e-38
@@ -457,7 +458,7 @@ def _shrunk(maps, size, out, new_size):
 
 @_step_by_step
 def search_pairs(oracles, rows, maps, starts, levels, stages, bound, found):
-    """Search pairs from the coarsest level to the finest; see `search.coarse_to_fine`.
+    """Search pairs from the coarsest level to the finest; see `schedule.coarse_to_fine`.
 
     Args:
         oracles: (row, 6), in isotropic coordinates.
@@ -465,7 +466,7 @@ def search_pairs(oracles, rows, maps, starts, levels, stages, bound, found):
         maps: F and G (pair, cell, channel), channel means (pair, channel), 1 in the region and 0
             outside (pair, cell).
         starts: Rotations with scalings (turn, 2, 2) and shifts (side, 2) of the oracle, as
-            `search.far_moves`; nudges of the oracle and of the best so far, as `search.nudges`.
+            `schedule.far_moves`; nudges of the oracle and of the best so far, as `schedule.nudges`.
         levels: Sizes of the maps (level, 2), full ones first; points of all their cells, one level
             after another (2, cell); scale and last index (level, 2) each; the order in which
             positions of the full map are chosen.

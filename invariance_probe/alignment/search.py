@@ -10,29 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import distortion, metrics, objectives, solver
+from invariance_probe.alignment import distortion, metrics, objectives, schedule, solver
+from invariance_probe.alignment.schedule import Rounds
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_choice, check_integer, check_number
 from invariance_probe.machine import where_numba_is
 from invariance_probe.plane import coordinates
 
-Rounds = tuple[tuple[int, int], ...]
-
-TABLE_LEVELS = (7, 14, 28)
-"""Longest sides, in cells, of the coarser maps that are searched before the full one; up to the
-last a pair's table of inner products is worth its memory."""
-FIRST_LOOK = 40
-FIRST_ROUNDS: Rounds = ((4, 8), (6, 3))
-"""At the coarsest level: warps kept after a look at all starts; then, round by round, steps taken
-from every warp, and how many are kept after them."""
-ONLY_LOOK = 64
-ONLY_ROUNDS: Rounds = ((5, 16), (10, 5))
-"""The same for maps so small that there is no coarser level."""
-MIDDLE_ROUNDS: Rounds = ((5, 2),)
-"""At the levels between."""
-LAST_LOOK = 6
-LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
-"""On the full maps, before the last warps are followed to the end."""
 MANY_STARTS, MANY_SHIFT, MANY_WIDE_SHIFT = 10000, 0.6, 1.2
 MANY_FIRST_ROUNDS: Rounds = ((3, 2000), (4, 800), (4, 200))
 MANY_ROUNDS: Rounds = ((3, 1500), (4, 400), (6, 80), (10, 16))
@@ -44,8 +28,6 @@ DUPLICATES_WITHIN = 32
 """How far apart, in the order of errors, near duplicates are sought."""
 MOST = 10_000
 """Steps, angles of starts, factors of stretching: beyond, a search takes minutes, or gigabytes."""
-SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
-"""Positions of a large map on which warps are compared, and on which the last one is polished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,60 +218,10 @@ def pairs_at_once(maps: Float[Tensor, "pair channel height width"]) -> int:
         So many that their tables stay within about 256 MB.
     """
     height, width = maps.shape[-2:]
-    side = TABLE_LEVELS[-1]
+    side = schedule.TABLE_LEVELS[-1]
     cells = min(height, side) * min(width, side)
     channels_bytes = 8 * maps.shape[1:].numel() * maps.element_size()
     return max(1, min(64, 2**28 // (cells * cells * maps.element_size() + channels_bytes)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A part of the search: some of the candidates are improved on maps of one size.
-
-    Attributes:
-        side: Longest side of the maps, in cells.
-        look: Candidates kept after a look at all.
-        rounds: Steps taken from each, and how many are kept after them.
-        nudged: Whether warps beside the oracle and beside the best so far join the candidates.
-        count: On how many positions warps are compared; see `objectives.Level`.
-    """
-
-    side: int
-    look: int
-    rounds: Rounds
-    nudged: bool = False
-    count: int | None = None
-
-
-def coarse_to_fine(longest: int, max_steps: int) -> tuple[Stage, ...]:
-    """Lay out how starts all over the family are followed from coarser maps to finer ones.
-
-    Args:
-        longest: Longest side of the full maps, in cells.
-        max_steps: Steps allowed to the last warp.
-
-    Returns:
-        The stages, the coarsest first.
-    """
-    coarser = [side for side in TABLE_LEVELS if side < longest]
-    if not coarser:
-        return _ending(longest, ONLY_LOOK, ONLY_ROUNDS, max_steps)
-    return (
-        Stage(side=coarser[0], look=FIRST_LOOK, rounds=FIRST_ROUNDS),
-        *(Stage(side=side, look=FIRST_LOOK, rounds=MIDDLE_ROUNDS) for side in coarser[1:]),
-        *_ending(longest, LAST_LOOK, LAST_ROUNDS, max_steps),
-    )
-
-
-def _ending(longest: int, look: int, rounds: Rounds, max_steps: int) -> tuple[Stage, ...]:
-    """The stages on the full maps."""
-    final = (max_steps, 1)
-    if longest <= TABLE_LEVELS[-1]:
-        return (Stage(side=longest, look=look, rounds=(*rounds, final), nudged=True),)
-    return (
-        Stage(side=longest, look=look, rounds=rounds, nudged=True, count=SCOUT_POSITIONS),
-        Stage(side=longest, look=1, rounds=(final,), count=POLISH_POSITIONS),
-    )
 
 
 @dataclass
@@ -312,15 +244,17 @@ def _in_one_go(
 ) -> Found:
     """Run the search in compiled loops from the first look to the last step."""
     height, width = moved.shape[-2:]
-    stages = coarse_to_fine(max(height, width), settings.max_steps)
+    stages = schedule.coarse_to_fine(max(height, width), settings.max_steps)
+    nudges = (schedule.nudges(max(height, width), reach) for reach in (2, 1))
     found = torch.from_numpy(
         fused.search_from_coarse(
             target,
             moved,
             isotropic(oracle[rows], height, width),
             rows,
-            stages,
-            settings,
+            stages=stages,
+            starts=tuple(each.numpy() for each in (*_far_moves(settings), *nudges)),
+            max_distortion=settings.max_distortion,
         )
     )
     return Found(
@@ -355,7 +289,7 @@ def _search(
 def _from_coarse(full: objectives.Level, steps: "_Steps") -> _Candidates:
     """Follow starts all over the family from coarser maps to finer ones."""
     longest = max(full.full_size)
-    stages = coarse_to_fine(longest, steps.settings.max_steps)
+    stages = schedule.coarse_to_fine(longest, steps.settings.max_steps)
     levels, finer = {longest: full}, full
     for stage in reversed(stages):
         if stage.side not in levels:
@@ -381,7 +315,9 @@ def _among_many(full: objectives.Level, steps: "_Steps") -> _Candidates:
     near = _nudged(steps.oracle, longest, reach=2)
     warps = torch.cat([warps, drawn[:, 1::2], near], dim=1)
     warps = steps.take(fine, warps, len(warps[0]), MANY_ROUNDS).warps
-    ending = _ending(longest, LAST_LOOK, LAST_ROUNDS, steps.settings.max_steps)
+    ending = schedule.ending(
+        longest, schedule.LAST_LOOK, schedule.LAST_ROUNDS, steps.settings.max_steps
+    )
     return steps.follow({longest: full}, warps, ending)
 
 
@@ -401,7 +337,7 @@ class _Steps:
     _latest: int = 0
 
     def follow(
-        self, levels: dict[int, objectives.Level], warps: Tensor, stages: tuple[Stage, ...]
+        self, levels: dict[int, objectives.Level], warps: Tensor, stages: tuple[schedule.Stage, ...]
     ) -> _Candidates:
         """Begin at warps (pair, rank, 2, 3), and go through stages on the levels of their sides."""
         for stage in stages:
@@ -425,7 +361,7 @@ class _Steps:
         if fused is None:
             return self._stepwise(level.objective(), warps, look, rounds)
         found = torch.from_numpy(
-            fused.improve(
+            fused.search(
                 level,
                 self.oracle,
                 warps,
@@ -545,32 +481,15 @@ def _best_looking(objective: objectives.Objective, warps: Tensor, count: int) ->
 def _far_starts(oracle: Tensor, settings: SearchOptions) -> Tensor:
     """Lay out oracle, identity, and rotations x scalings x shifts relative to the oracle."""
     linear, shift = oracle[:, None, :, :2], oracle[:, None, :, 2:]
-    turns, sides = (each.to(oracle) for each in far_moves(settings))
+    turns, sides = (each.to(oracle) for each in _far_moves(settings))
     turned = (turns @ linear).repeat_interleave(len(sides), dim=1)
     moved = (shift + sides[:, :, None]).repeat(1, len(turns), 1, 1)
     identity = torch.eye(2, 3).to(oracle).expand(len(oracle), 1, 2, 3)
     return torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
 
 
-def far_moves(
-    settings: SearchOptions,
-) -> tuple[Float[Tensor, "turn 2 2"], Float[Tensor, "side 2"]]:
-    """List by what the starts differ from the oracle.
-
-    Args:
-        settings: How thoroughly to search.
-
-    Returns:
-        Rotations with scalings, and shifts, float64.
-    """
-    turns = [
-        [[s * math.cos(a), s * math.sin(a)], [-s * math.sin(a), s * math.cos(a)]]
-        for a in (2 * math.pi * k / settings.angles for k in range(settings.angles))
-        for s in settings.scales
-    ]
-    d = settings.shift
-    sides = [[0, 0], [d, 0], [-d, 0], [0, d], [0, -d]]
-    return torch.tensor(turns).double(), torch.tensor(sides).double()
+def _far_moves(settings: SearchOptions) -> tuple[Tensor, Tensor]:
+    return schedule.far_moves(settings.angles, settings.scales, settings.shift)
 
 
 def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
@@ -586,22 +505,6 @@ def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
 
 def _nudged(warps: Tensor, cells: int, reach: int) -> Tensor:
     """Shift warps to all sides in steps of half a cell, up to `reach` steps."""
-    shifts = nudges(cells, reach).to(warps)[:, :, None]
+    shifts = schedule.nudges(cells, reach).to(warps)[:, :, None]
     linear = warps[:, None, :, :2].expand(-1, len(shifts), -1, -1)
     return torch.cat([linear, warps[:, None, :, 2:] + shifts], dim=-1)
-
-
-def nudges(cells: int, reach: int) -> Float[Tensor, "nudge 2"]:
-    """List shifts to all sides in steps of half a cell.
-
-    Args:
-        cells: Longest side of the map, in cells.
-        reach: Steps to either side.
-
-    Returns:
-        Shifts, float64.
-    """
-    # where a warp meets the cells' centres, as near quarter turns, reading between two or four
-    # neighbours averages them: each such place is a minimum of its own
-    steps = [step / cells for step in range(-reach, reach + 1)]
-    return torch.tensor([[x, y] for x in steps for y in steps]).double()

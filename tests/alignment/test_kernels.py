@@ -15,6 +15,7 @@ from invariance_probe.alignment import (
     kernels,
     metrics,
     objectives,
+    schedule,
     search,
     solver,
 )
@@ -95,7 +96,7 @@ def test_one_evaluation_is_what_the_objectives_say(
 def test_what_is_remembered_of_other_warps_changes_nothing() -> None:
     """On a map with more cells than are remembered, a warp's sums are the same before and after."""
     level = _level(0, 12, 13, None)
-    assert 11 * 12 > kernels.SLOTS
+    assert kernels.SLOTS < 11 * 12
     warps = np.random.default_rng(0).standard_normal((40, 6))
     maps = _maps(kernels.CELLS, level)
     for warp in (*warps, warps[0]):
@@ -113,11 +114,11 @@ def test_a_pair_begins_as_in_torch(size: tuple[int, int]) -> None:
     expected = torch.nn.functional.adaptive_avg_pool2d(maps, (4, 4))[0].flatten(1).T
     np.testing.assert_allclose(out, expected.numpy(), atol=1e-6)
     oracle, warps = torch.randn(2, 1, 2, 3, generator=generator).double()
-    moves = (each.numpy() for each in search.far_moves(search.SearchOptions()))
+    moves = (each.numpy() for each in search._far_moves(search.SearchOptions()))
     starts = kernels._far_starts(oracle[0].flatten().numpy(), *moves)
     expected = search._far_starts(oracle, search.SearchOptions())[0].flatten(1)
     np.testing.assert_allclose(starts, expected.numpy(), atol=1e-12)
-    nudges = (search.nudges(max(size), reach).numpy() for reach in (2, 1))
+    nudges = (schedule.nudges(max(size), reach).numpy() for reach in (2, 1))
     given = warps.flatten(1).numpy(), oracle[0].flatten().numpy()
     beside = kernels._with_nudges(*given, *nudges, True)
     parts = (
@@ -135,7 +136,9 @@ def test_scores_are_those_of_warped_maps(seed: int, height: int, width: int) -> 
     generator = torch.Generator().manual_seed(seed)
     reference, moved = torch.randn(2, 3, 4, height, width, generator=generator)
     region = torch.rand(3, height, width, generator=generator) > 0.3
-    target = metrics.Target(reference, region, metrics.pooled_mean(reference, region, region[:, 0, 0]))
+    target = metrics.Target(
+        reference, region, metrics.pooled_mean(reference, region, region[:, 0, 0])
+    )
     thetas = torch.randn(3, 2, 2, 3, generator=generator).double()
     sums = fused.score(target, moved, thetas).unbind(1)
     for mine, theta in zip(sums, thetas.unbind(1), strict=True):
