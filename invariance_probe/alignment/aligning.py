@@ -229,6 +229,9 @@ def align_with(
     height, width = reference.shape[-2:]
     finite = metrics.finite(reference) & metrics.finite(moved)
     seen, varied = mask.flatten(1).any(1), target.varied
+    if compiled(moved.device, moved.dtype) is not None:
+        # copied once, for search and scores
+        moved = moved.contiguous(memory_format=torch.channels_last)
     found = find_warps(target, moved, theta0, finite & seen & varied, settings)
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
     # in this order ties go to the oracle

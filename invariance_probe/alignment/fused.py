@@ -50,7 +50,7 @@ def search_from_coarse(
     size = (moved.shape[2], moved.shape[3])
     part = slice(int(rows[0]), int(rows[-1]) + 1)
     level = objectives.Level(
-        reference=target.reference[part],
+        reference=target.channels_last[part],
         moved=moved[part],
         mask=target.region[part].to(moved),
         full_size=size,
@@ -87,7 +87,7 @@ def score(
     height, width = moved.shape[-2:]
     matrices = coordinates.index_matrix_from_theta(thetas, height, width)[:, :, :2]
     arrays = (
-        _by_cell(target.reference),
+        _by_cell(target.channels_last),
         _by_cell(moved),
         target.channel_mean.float().contiguous().numpy(),
         target.region.to(moved).flatten(1).numpy(),

@@ -1,6 +1,7 @@
 """One name, one formula: how far a warped map is from its reference, over a region."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -75,6 +76,11 @@ class Target:
         own = self._variance - (total.square() / count.clamp(min=1)).sum(1)
         self.varied = own > _CONSTANT * self._variance
         """Which references vary over their region by more than rounding."""
+
+    @cached_property
+    def channels_last(self) -> Float[Tensor, "pair channel height width"]:
+        """The references, a position's channels side by side, as the compiled loops read them."""
+        return self.reference.contiguous(memory_format=torch.channels_last)
 
     def _centre(self, maps: Tensor) -> Tensor:
         return (maps.flatten(2) - self._mean).mul_(self._keep)
