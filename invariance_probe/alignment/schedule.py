@@ -1,7 +1,7 @@
 """When the search for affine warps does what: its stages, and the starts that it lays out."""
 
+import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +48,7 @@ class Stage:
     count: int | None = None
 
 
+@functools.lru_cache(maxsize=64)
 def coarse_to_fine(longest: int, max_steps: int) -> tuple[Stage, ...]:
     """Lay out how starts all over the family are followed from coarser maps to finer ones.
 
@@ -89,8 +90,9 @@ def ending(longest: int, look: int, rounds: Rounds, max_steps: int) -> tuple[Sta
     )
 
 
+@functools.lru_cache(maxsize=64)
 def far_moves(
-    angles: int, scales: Sequence[float], shift: float
+    angles: int, scales: tuple[float, ...], shift: float
 ) -> tuple[Float[Tensor, "turn 2 2"], Float[Tensor, "side 2"]]:
     """List by what the starts differ from the oracle.
 
@@ -111,6 +113,7 @@ def far_moves(
     return torch.tensor(turns).double(), torch.tensor(sides).double()
 
 
+@functools.lru_cache(maxsize=64)
 def nudges(cells: int, reach: int) -> Float[Tensor, "nudge 2"]:
     """List shifts to all sides in steps of half a cell.
 

@@ -1,5 +1,6 @@
 """The search for affine warps: starts, coarse to fine, and the steps between."""
 
+import functools
 import math
 import threading
 from collections.abc import Sequence
@@ -198,14 +199,21 @@ def isotropic(
     Returns:
         The same warps, float64.
     """
-    change = objectives.isotropic_from_normalised(height, width).to(theta.device)
-    return (change @ coordinates.homogeneous(theta) @ change.inverse())[..., :2, :]
+    change, back = (each.to(theta.device) for each in _changes(height, width))
+    return (change @ coordinates.homogeneous(theta) @ back)[..., :2, :]
 
 
 def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
     """Isotropic to normalised warps, float64."""
-    change = objectives.isotropic_from_normalised(height, width).to(warps.device)
-    return (change.inverse() @ coordinates.homogeneous(warps) @ change)[..., :2, :]
+    change, back = (each.to(warps.device) for each in _changes(height, width))
+    return (back @ coordinates.homogeneous(warps) @ change)[..., :2, :]
+
+
+@functools.lru_cache(maxsize=64)
+def _changes(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """From normalised to isotropic coordinates, and back."""
+    change = objectives.isotropic_from_normalised(height, width)
+    return change, change.inverse()
 
 
 def pairs_at_once(maps: Float[Tensor, "pair channel height width"]) -> int:
@@ -489,7 +497,7 @@ def _far_starts(oracle: Tensor, settings: SearchOptions) -> Tensor:
 
 
 def _far_moves(settings: SearchOptions) -> tuple[Tensor, Tensor]:
-    return schedule.far_moves(settings.angles, settings.scales, settings.shift)
+    return schedule.far_moves(settings.angles, tuple(settings.scales), settings.shift)
 
 
 def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
