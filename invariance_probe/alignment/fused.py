@@ -96,7 +96,8 @@ def score(
     sums = np.empty((*thetas.shape[:2], 2))
 
     def run(some: slice) -> None:
-        kernels.score_pairs(*(each[some] for each in arrays), height, width, sums[some])
+        part = (each[some] for each in (*arrays, sums))
+        kernels.score_pairs(*part, height, width, coordinates.LATTICE_TOLERANCE)
 
     _spread(run, len(moved), _PAIRS_A_CALL)
     return torch.from_numpy(sums)

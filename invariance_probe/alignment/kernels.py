@@ -22,8 +22,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from invariance_probe.plane.coordinates import LATTICE_TOLERANCE
-
 CELLS, PLANES = range(2)
 
 SLOTS = 64
@@ -52,6 +50,13 @@ _loop: Any = njit(
 _EPSILON, _TINY = 1.1920929e-07, 1.1754944e-38
 DUPLICATES_WITHIN = 32
 _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
+
+
+@_plain
+def _copy(values, out):
+    # assigning to a slice brings its errors' texts, which take seconds to compile
+    for i in range(len(values)):
+        out[i] = values[i]
 
 
 @_loop
@@ -325,24 +330,17 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
         taken += 1
         if better:
             limited = int(outside)
-            for t in range(6):
-                warp[t] = trial[t]
-            for t in range(_SUMS):
-                here[t] = there[t]
+            _copy(trial, warp)
+            _copy(there, here)
     return damping, taken, done, limited
 
 
 @_plain
-def _looked_at(kind, warps, maps, scale, last, sums):
+def _assessed(kind, warps, confined, known, oracle, bound, maps, scale, last, sums):
+    """Evaluate warps, if wanted brought into the family; known ones only where that moves them."""
     for i in range(len(warps)):
-        _evaluate(kind, warps[i], maps, scale, last, sums[i])
-
-
-@_plain
-def _started(kind, warps, looked, oracle, bound, maps, scale, last, sums):
-    """Bring warps into the family, and evaluate those that moved or have not been looked at."""
-    for i in range(len(warps)):
-        if _limit(warps[i], oracle, bound) or not looked:
+        moved = confined and _limit(warps[i], oracle, bound)
+        if moved or not known:
             _evaluate(kind, warps[i], maps, scale, last, sums[i])
 
 
@@ -371,10 +369,10 @@ def search_pair(kind, warps, oracle, look, rounds, bound, maps, scale, last, fou
     warps, alive, looked = warps.copy(), len(warps), look < len(warps)
     sums = np.empty((alive, _SUMS))
     if looked:
-        _looked_at(kind, warps, maps, scale, last, sums)
+        _assessed(kind, warps, False, False, oracle, bound, maps, scale, last, sums)
         kept = np.argsort(sums[:, _ERROR], kind="mergesort")[:look]
         warps, sums, alive = warps[kept], sums[kept], look
-    _started(kind, warps, looked, oracle, bound, maps, scale, last, sums)
+    _assessed(kind, warps, True, looked, oracle, bound, maps, scale, last, sums)
     damping, taken = np.full(alive, 1e-3), np.zeros(alive, np.int64)
     flags, order = np.zeros((alive, 2), np.bool_), np.empty(alive, np.int64)
     for steps, count in rounds:
@@ -387,7 +385,7 @@ def search_pair(kind, warps, oracle, look, rounds, bound, maps, scale, last, fou
         taken, flags = taken[kept], flags[kept]
     for i in range(len(found)):
         j = min(i, alive - 1)
-        found[i, :6] = warps[j]
+        _copy(warps[j], found[i])
         found[i, 6], found[i, 7], found[i, 8] = taken[j], flags[j, 0], flags[j, 1]
 
 
@@ -445,7 +443,8 @@ def _shrunk(maps, size, out, new_size):
         for j in range(new_width):
             columns = range(j * width // new_width, -(-(j + 1) * width // new_width))
             mean = out[i * new_width + j]
-            mean[:] = _0
+            for k in range(len(mean)):
+                mean[k] = _0
             for y in rows:
                 for x in columns:
                     cell = maps[y * width + x]
@@ -510,7 +509,7 @@ def search_pairs(oracles, rows, maps, starts, levels, stages, bound, found):
             told = CELLS, warps, oracle, min(look, len(warps)), rounds, bound
             search_pair(*told, on, levels[2][n], levels[3][n], kept)
             warps = np.ascontiguousarray(kept[:, :6])
-        found[row] = kept[0]
+        _copy(kept[0], found[row])
 
 
 @_plain
@@ -558,10 +557,11 @@ def _square(maps, i):
 
 
 @_loop
-def score_pairs(references, moved, means, regions, matrices, height, width, out):
+def score_pairs(references, moved, means, regions, matrices, out, height, width, tolerance):
     """What is left under warps, and the power of what they read: `metrics.Target.score`.
 
-    `matrices` are pull-backs in index coordinates, (pair, warp, 6); `out` is (pair, warp, 2).
+    `matrices` are pull-backs in index coordinates, (pair, warp, 6); `out` is (pair, warp, 2). A warp
+    all of whose positions are within `tolerance` of cells' centres interpolates nothing.
     """
     for b in range(len(references)):
         for w in range(matrices.shape[1]):
@@ -570,7 +570,7 @@ def score_pairs(references, moved, means, regions, matrices, height, width, out)
             on_lattice = True
             for i in range(height * width):
                 x, y = _read_at(m, i, width)
-                if max(abs(x - np.rint(x)), abs(y - np.rint(y))) > LATTICE_TOLERANCE:
+                if max(abs(x - np.rint(x)), abs(y - np.rint(y))) > tolerance:
                     on_lattice = False
                     break
             error = power = 0.0
@@ -609,7 +609,8 @@ def _read_at(matrix, i, width):
 def _far_starts(oracle, turns, sides):
     """`search._far_starts` of one pair."""
     warps = np.zeros((2 + len(turns) * len(sides), 6))
-    warps[0], warps[1, 0], warps[1, 4] = oracle, 1, 1
+    warps[1, 0] = warps[1, 4] = 1
+    _copy(oracle, warps[0])
     for i in range(len(turns)):
         for j in range(len(sides)):
             warp, turn = warps[2 + i * len(sides) + j], turns[i]
@@ -625,11 +626,12 @@ def _with_nudges(warps, oracle, near, nearest, of_best):
     """Add warps beside the oracle and, if wanted, beside the best."""
     count = len(warps) + len(near) + len(nearest) * int(of_best)
     every = np.empty((count, 6))
-    every[: len(warps)] = warps
+    for i in range(len(warps)):
+        _copy(warps[i], every[i])
     for i in range(len(warps), count):
         j = i - len(warps)
         beside, nudge = (oracle, near[j]) if j < len(near) else (warps[0], nearest[j - len(near)])
-        every[i] = beside
+        _copy(beside, every[i])
         every[i, 2] += nudge[0]
         every[i, 5] += nudge[1]
     return every
