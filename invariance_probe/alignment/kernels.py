@@ -560,8 +560,8 @@ def _square(maps, i):
 def score_pairs(references, moved, means, regions, matrices, out, height, width, tolerance):
     """What is left under warps, and the power of what they read: `metrics.Target.score`.
 
-    `matrices` are pull-backs in index coordinates, (pair, warp, 6); `out` is (pair, warp, 2). A warp
-    all of whose positions are within `tolerance` of cells' centres interpolates nothing.
+    `matrices` are pull-backs in index coordinates, (pair, warp, 6); `out` is (pair, warp, 2). A
+    warp all of whose positions are within `tolerance` of cells' centres interpolates nothing.
     """
     for b in range(len(references)):
         for w in range(matrices.shape[1]):
