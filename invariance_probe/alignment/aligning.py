@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invariance_probe.alignment import glance, metrics
 from invariance_probe.alignment.outcomes import Outcome
-from invariance_probe.alignment.search import SearchOptions, compiled, find_warps, outside
+from invariance_probe.alignment.search import SearchOptions, find_warps, outside
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import MAPS, check_maps, check_tensor, check_warp
 from invariance_probe.plane import regions, sampling
@@ -229,20 +229,17 @@ def align_with(
     height, width = reference.shape[-2:]
     finite = metrics.finite(reference) & metrics.finite(moved)
     seen, varied = mask.flatten(1).any(1), target.varied
-    if compiled(moved.device, moved.dtype) is not None:
-        # copied once, for search and scores
-        moved = moved.contiguous(memory_format=torch.channels_last)
     found = find_warps(target, moved, theta0, finite & seen & varied, settings)
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
     # in this order ties go to the oracle
     candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
     scores = {
-        name: each.where(finite)
-        for name, each in zip(
-            candidates,
-            _scores(target, moved, list(candidates.values()), settings.mode),
-            strict=True,
-        )
+        name: (
+            target.score(moved)
+            if name == "identity"
+            else target.score_warp(moved, theta, settings.mode)
+        ).where(finite)
+        for name, theta in candidates.items()
     }
     left = torch.stack([one.fvu for one in scores.values()]).nan_to_num(math.inf)
     left[1].masked_fill_(outside(identity, theta0, height, width, settings), math.inf)
@@ -262,17 +259,6 @@ def align_with(
         region=mask,
         mode=settings.mode,
     )
-
-
-def _scores(
-    target: metrics.Target, moved: Tensor, warps: list[Tensor], mode: str
-) -> list[metrics.Scores]:
-    """Compare maps with the references under several warps."""
-    fused = compiled(moved.device, moved.dtype)
-    if fused is not None and mode == "bilinear" and min(moved.shape[-2:]) > 1:
-        sums = fused.score(target, moved, torch.stack(warps, dim=1))
-        return [target.scores(*each.unbind(-1)) for each in sums.unbind(1)]
-    return [target.score(sampling.warp(moved, theta, mode=mode)) for theta in warps]
 
 
 def _pick(options: list[Tensor], choice: Tensor) -> Tensor:

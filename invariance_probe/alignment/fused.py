@@ -6,7 +6,6 @@ from its first look to its last step, so that nothing depends on how many thread
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ from torch import Tensor
 
 from invariance_probe.alignment import kernels, metrics, objectives
 from invariance_probe.alignment.schedule import Stage
-from invariance_probe.machine import workers
-from invariance_probe.plane import coordinates
+from invariance_probe.compiled import over
 
 _PAIRS_A_CALL = 8
 """Pairs that share one call of the loops, and its memory."""
@@ -50,7 +48,7 @@ def search_from_coarse(
     size = (moved.shape[2], moved.shape[3])
     part = slice(int(rows[0]), int(rows[-1]) + 1)
     level = objectives.Level(
-        reference=target.channels_last[part],
+        reference=target.reference[part],
         moved=moved[part],
         mask=target.region[part].to(moved),
         full_size=size,
@@ -62,45 +60,14 @@ def search_from_coarse(
     plan = _levels(size, stages), _stages(stages), float(max_distortion)
     numbers, found = (rows - rows[0]).numpy(), np.empty((len(rows), 9))
 
-    def run(some: slice) -> None:
+    step = min(_PAIRS_A_CALL, -(-len(rows) // torch.get_num_threads()))
+
+    def run(part: int) -> None:
+        some = slice(step * part, step * (part + 1))
         kernels.search_pairs(oracles[some], numbers[some], arrays, starts, *plan, found[some])
 
-    _spread(run, len(rows), _PAIRS_A_CALL)
+    over(-(-len(rows) // step), run)
     return found
-
-
-def score(
-    target: metrics.Target,
-    moved: Float[Tensor, "pair channel height width"],
-    thetas: Float[Tensor, "pair warp 2 3"],
-) -> Float[Tensor, "pair warp 2"]:
-    """Read maps through warps, and sum what `metrics.Target.scores` takes.
-
-    Args:
-        target: The references with their regions and channel means.
-        moved: Maps G to be warped, at least 2 x 2, float32, on the CPU.
-        thetas: Pull-backs in normalised coordinates, float64.
-
-    Returns:
-        Sums over the region of (WG - F)^2 and of (WG - channel mean)^2, float64.
-    """
-    height, width = moved.shape[-2:]
-    matrices = coordinates.index_matrix_from_theta(thetas, height, width)[:, :, :2]
-    arrays = (
-        _by_cell(target.channels_last),
-        _by_cell(moved),
-        target.channel_mean.float().contiguous().numpy(),
-        target.region.to(moved).flatten(1).numpy(),
-        matrices.flatten(2).contiguous().numpy(),
-    )
-    sums = np.empty((*thetas.shape[:2], 2))
-
-    def run(some: slice) -> None:
-        part = (each[some] for each in (*arrays, sums))
-        kernels.score_pairs(*part, height, width, coordinates.LATTICE_TOLERANCE)
-
-    _spread(run, len(moved), _PAIRS_A_CALL)
-    return torch.from_numpy(sums)
 
 
 def _by_cell(maps: Tensor) -> np.ndarray:
@@ -136,15 +103,6 @@ def _stages(stages: tuple[Stage, ...]) -> tuple[Int[np.ndarray, "stage 5"], Any]
     return np.array([
         (sides.index(s.side), s.count or most, s.look, s.nudged, len(s.rounds)) for s in stages
     ]), rounds
-
-
-def _spread(run: Callable[[slice], None], pairs: int, most: int) -> None:
-    """Call with all pairs, at most so many at once, beside each other where there are threads."""
-    threads = torch.get_num_threads()
-    step = max(1, min(most, -(-pairs // threads)))
-    parts = [slice(first, min(pairs, first + step)) for first in range(0, pairs, step)]
-    # an interrupt is heard between two calls, and no thread waits for another's share
-    list((workers(threads).map if threads > 1 and len(parts) > 1 else map)(run, parts))
 
 
 def search(
@@ -189,11 +147,10 @@ def search(
     none = few, cells[0], few[0]
     nothing = cells, np.empty((0, 0, 4), np.float32), cells[0], few
 
-    def run(one: slice) -> None:
-        b = one.start
+    def run(b: int) -> None:
         on = target[b], source[b], *none, points[b], int(counts[b]), np.int32(width), *nothing
         told = starts[b], oracles[b], least, order, float(max_distortion)
         kernels.search_pair(kernels.PLANES, *told, on, scale, last, found[b])
 
-    _spread(run, pairs, 1)
+    over(pairs, run)
     return found

@@ -556,55 +556,6 @@ def _square(maps, i):
     return total
 
 
-@_loop
-def score_pairs(references, moved, means, regions, matrices, out, height, width, tolerance):
-    """What is left under warps, and the power of what they read: `metrics.Target.score`.
-
-    `matrices` are pull-backs in index coordinates, (pair, warp, 6); `out` is (pair, warp, 2). A
-    warp all of whose positions are within `tolerance` of cells' centres interpolates nothing.
-    """
-    for b in range(len(references)):
-        for w in range(matrices.shape[1]):
-            m = matrices[b, w]
-            # as `sampling.warp`: positions in double, and none between cells if all are at centres
-            on_lattice = True
-            for i in range(height * width):
-                x, y = _read_at(m, i, width)
-                if max(abs(x - np.rint(x)), abs(y - np.rint(y))) > tolerance:
-                    on_lattice = False
-                    break
-            error = power = 0.0
-            for i in range(height * width):
-                if regions[b, i] == 0:
-                    continue
-                x, y = _read_at(m, i, width)
-                if on_lattice:
-                    x, y = np.rint(x), np.rint(y)
-                x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
-                left, top = min(np.floor(x), width - 2), min(np.floor(y), height - 2)
-                at = np.int64(top) * width + np.int64(left)
-                u, v = np.float32(x - left), np.float32(y - top)
-                # weights that are 0 or 1 read cells exactly
-                nw, ne, sw, se = (_1 - u) * (_1 - v), u * (_1 - v), (_1 - u) * v, u * v
-                for k in range(references.shape[2]):
-                    read = nw * moved[b, at, k] + ne * moved[b, at + 1, k]
-                    read += sw * moved[b, at + width, k] + se * moved[b, at + width + 1, k]
-                    apart = np.float64(read - references[b, i, k])
-                    centred = np.float64(read - means[b, k])
-                    error += apart * apart
-                    power += centred * centred
-            out[b, w, 0], out[b, w, 1] = error, power
-
-
-@_loop
-def _read_at(matrix, i, width):
-    x, y = i % width, i // width
-    return (
-        matrix[0] * x + matrix[1] * y + matrix[2],
-        matrix[3] * x + matrix[4] * y + matrix[5],
-    )
-
-
 @_step_by_step
 def _far_starts(oracle, turns, sides):
     """`search._far_starts` of one pair."""

@@ -1,11 +1,12 @@
 """One name, one formula: how far a warped map is from its reference, over a region."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from invariance_probe.plane import sampling
 
 METRICS = ("fvu", "rel_l2", "cosine")
 """``fvu``: fraction of variance unexplained, sum of (WG - F)^2 over sum of (F - channel mean)^2; 0
@@ -77,11 +78,6 @@ class Target:
         self.varied = own > _CONSTANT * self._variance
         """Which references vary over their region by more than rounding."""
 
-    @cached_property
-    def channels_last(self) -> Float[Tensor, "pair channel height width"]:
-        """The references, a position's channels side by side, as the compiled loops read them."""
-        return self.reference.contiguous(memory_format=torch.channels_last)
-
     def _centre(self, maps: Tensor) -> Tensor:
         return (maps.flatten(2) - self._mean).mul_(self._keep)
 
@@ -96,18 +92,34 @@ class Target:
         """
         other = self._centre(warped)
         power = _energy(other)
-        return self.scores(_energy(other.sub_(self._centred)), power)
+        return self._scores(power, _energy(other.sub_(self._centred)))
 
-    def scores(self, error: Float[Tensor, " pair"], power: Float[Tensor, " pair"]) -> Scores:
-        """Turn sums over region and channels into scores.
+    def score_warp(
+        self,
+        moved: Float[Tensor, "pair channel height width"],
+        theta: Float[Tensor, "pair 2 3"],
+        mode: str,
+    ) -> Scores:
+        """Compare moved maps, warped, with the references: `score` of `sampling.warp`.
 
         Args:
-            error: Of (WG - F)^2, float64.
-            power: Of (WG - channel mean)^2, float64.
+            moved: Moved maps G, finite; scores of others are without meaning.
+            theta: Pull-backs in normalised coordinates.
+            mode: Sampler.
 
         Returns:
-            `METRICS` of each pair.
+            What `score` returns.
         """
+        sums = None
+        if mode == "bilinear":
+            mean = self._mean[:, :, 0]
+            sums = sampling.compared(moved, theta, self.region, mean, self._centred)
+        if sums is None:
+            return self.score(sampling.warp(moved, theta, mode=mode))
+        return self._scores(*sums)
+
+    def _scores(self, power: Tensor, error: Tensor) -> Scores:
+        """The metrics, from sums of squares of WG, less the channel mean, and of WG - F."""
         overlap = (power + self._variance - error) / 2
         return Scores(
             fvu=self._ratio(error, self._variance),

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from invariance_probe.alignment import distortion, metrics, objectives, schedule, solver
 from invariance_probe.alignment.schedule import Rounds
+from invariance_probe.compiled import where_numba_is
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_choice, check_integer, check_number
-from invariance_probe.machine import where_numba_is
 from invariance_probe.plane import coordinates
 
 MANY_STARTS, MANY_SHIFT, MANY_WIDE_SHIFT = 10000, 0.6, 1.2
@@ -152,7 +152,7 @@ def find_warps(
     found = Found.at(oracle)
     mean = target.channel_mean[:, :, None, None].to(reference)
     numbers = torch.nonzero(usable).flatten()
-    fused = compiled(reference.device, reference.dtype)
+    fused = _compiled(reference.device, reference.dtype)
     for rows in torch.split(numbers, pairs_at_once(reference)) if len(numbers) else ():
         if fused is not None and reference.shape[1] > objectives.FEW_CHANNELS:
             found.put(rows, _in_one_go(fused, target, moved, oracle, rows, settings))
@@ -365,7 +365,7 @@ class _Steps:
         """Begin at the best of warps (pair, rank, 2, 3); keep the best after each round."""
         level = level.widened()
         self.before, self._latest = self.before + self._latest, sum(n for n, _ in rounds)
-        fused = compiled(level.reference.device, level.reference.dtype)
+        fused = _compiled(level.reference.device, level.reference.dtype)
         if fused is None:
             return self._stepwise(level.objective(), warps, look, rounds)
         found = torch.from_numpy(
@@ -428,12 +428,8 @@ def compile_ahead(device: torch.device, dtype: torch.dtype) -> None:
     target = metrics.Target(zero, everywhere, metrics.region_mean(zero, everywhere))
     warp = torch.eye(2, 3, dtype=torch.float64)[None]
 
-    def once() -> None:
-        find_warps(target, zero, warp, everywhere[:, 0, 0], SearchOptions())
-        if (fused := _fused()) is not None:
-            fused.score(target, zero, warp[:, None])
-
-    threading.Thread(target=once, daemon=True).start()
+    once = target, zero, warp, everywhere[:, 0, 0], SearchOptions()
+    threading.Thread(target=find_warps, args=once, daemon=True).start()
 
 
 def _is_compiled(device: torch.device, dtype: torch.dtype) -> bool:
@@ -441,16 +437,8 @@ def _is_compiled(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype == torch.float32
 
 
-def compiled(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
-    """Find the compiled loops.
-
-    Args:
-        device: Where maps are.
-        dtype: Their type.
-
-    Returns:
-        `fused`, where it is for such maps and numba is there, else None.
-    """
+def _compiled(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
+    """The compiled loops, where they are for such maps and numba is there."""
     return _fused() if _is_compiled(device, dtype) else None
 
 

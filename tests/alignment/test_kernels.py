@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 
 from invariance_probe.alignment import (
     distortion,
-    fused,
     kernels,
-    metrics,
     objectives,
     schedule,
     search,
     solver,
 )
-from invariance_probe.plane import sampling
 from tests.alignment.test_objectives import _pairs
 
 WARP = st.lists(st.floats(-1.5, 1.5, width=32), min_size=6, max_size=6)
@@ -128,35 +125,6 @@ def test_a_pair_begins_as_in_torch(size: tuple[int, int]) -> None:
     )
     expected = torch.cat(parts, dim=1)[0].flatten(1)
     np.testing.assert_allclose(beside, expected.numpy(), atol=1e-12)
-
-
-@given(seed=st.integers(0, 10**6), height=st.integers(2, 9), width=st.integers(2, 9))
-def test_scores_are_those_of_warped_maps(seed: int, height: int, width: int) -> None:
-    """Reading and comparing in one go leaves what warping and then comparing leaves."""
-    generator = torch.Generator().manual_seed(seed)
-    reference, moved = torch.randn(2, 3, 4, height, width, generator=generator)
-    region = torch.rand(3, height, width, generator=generator) > 0.3
-    target = metrics.Target(
-        reference, region, metrics.pooled_mean(reference, region, region[:, 0, 0])
-    )
-    thetas = torch.randn(3, 2, 2, 3, generator=generator).double()
-    sums = fused.score(target, moved, thetas).unbind(1)
-    for mine, theta in zip(sums, thetas.unbind(1), strict=True):
-        found, expected = target.scores(*mine.unbind(-1)), target.score(sampling.warp(moved, theta))
-        for name in metrics.METRICS:
-            torch.testing.assert_close(
-                getattr(found, name), getattr(expected, name), atol=1e-4, rtol=1e-4, equal_nan=True
-            )
-
-
-def test_a_quarter_turn_leaves_nothing_when_scored() -> None:
-    """Where a warp moves cells to cells, values are read as they are."""
-    moved = torch.randn(1, 3, 9, 9, generator=torch.Generator().manual_seed(0))
-    turned, everywhere = moved.rot90(1, (2, 3)), torch.ones(1, 9, 9, dtype=torch.bool)
-    target = metrics.Target(turned, everywhere, metrics.region_mean(turned, everywhere))
-    turn = torch.tensor([[0.0, -1, 0], [1, 0, 0]]).double().expand(1, 1, 2, 3)
-    left = [float(fused.score(target, moved, sign * turn)[0, 0, 0]) for sign in (1, -1)]
-    assert min(left) == 0 < max(left)
 
 
 @given(warp=WARP, bound=st.sampled_from([1.0, 1.5, 2.0]))
