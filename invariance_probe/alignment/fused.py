@@ -48,7 +48,7 @@ def search_from_coarse(
     size = (moved.shape[2], moved.shape[3])
     part = slice(int(rows[0]), int(rows[-1]) + 1)
     level = objectives.Level(
-        reference=target.reference[part],
+        reference=target.channels_last[part],
         moved=moved[part],
         mask=target.region[part].to(moved),
         full_size=size,
