@@ -261,7 +261,7 @@ def plot(frame: pd.DataFrame) -> Figure:
                 fontsize=9,
             )
         axes.set_xscale("log")
-        axes.set_xlim(0.05, 5000)
+        axes.set_xlim(0.02, 10000)
         axes.set_ylim(len(order) - 0.6, -0.7)
         axes.set_xlabel("milliseconds a pair (median)")
         axes.set_title(layer, fontsize=11)
