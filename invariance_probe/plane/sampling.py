@@ -63,6 +63,7 @@ def warp(
 
 
 _MAPS_A_CALL = 8
+"""So many maps go to a thread at once: a call costs as much as comparing a small map."""
 
 
 def _positions(theta: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
