@@ -2,7 +2,9 @@
 
 The pipeline of the papers turns each image with Pillow in the workers of a DataLoader and takes one
 step at a time with torch's own layers. Both train the same network, on as many threads, one after
-the other, in every repetition.
+the other, in every repetition. This trainer, and the convolutions that it is held against, have the
+C library keep freed memory (`machine.memory_kept`), as `train` does; the papers' pipeline runs with
+the library's defaults, as its users run it.
 """
 
 import time
@@ -25,6 +27,7 @@ from torch.utils.data import Dataset as TorchDataset
 from analyses.noise import noise_dataset
 from analyses.papers_network import DIGITS, FILTERS, FIRST, SECOND, SIDE, PlainTransformer
 from invariance_probe.data.datasets import Dataset, Split
+from invariance_probe.machine import memory_kept
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.convolution import ImageConvolution
 from invariance_probe.stn.variants import parse_variant
@@ -119,6 +122,7 @@ def _seconds(step: Callable[[], object], config: Config) -> float:
     return (time.perf_counter() - began) / config.steps
 
 
+@memory_kept()
 def ours(config: Config, data: Dataset, variant: str, device: torch.device | None = None) -> float:
     """Time this trainer's step: batch, perturbation, forward, backward, optimizer.
 
@@ -210,6 +214,7 @@ def _papers(config: Config, data: Dataset, variant: str) -> float:
         batches.close()  # type: ignore[attr-defined]  # a generator; ends the workers
 
 
+@memory_kept()
 def _convolutions(config: Config, variant: str) -> float:
     """Seconds of the network's convolutions alone, both ways, on tensors that are ready."""
     size, inner = SIDE - FIRST + 1, (SIDE - FIRST + 1) // 2
