@@ -45,14 +45,14 @@ def row_length(side: int, channels: int) -> int:
 
 @intrinsic
 def _add_rows(
-    typing, vectors, out, at, out_apart, rows, start, rows_apart, first, moves, factors, begin, end
+    _, vectors, out, at, out_apart, rows, start, rows_apart, first, moves, factors, begin, end
 ):
     """Add rows times factors to numbers that stay in registers meanwhile.
 
     Vector v of `vectors`, from `first` on: out[at + out_apart[v]] += the sum over q from `begin`
     to `end` of factors[q] * rows[start + rows_apart[v] + moves[q]]. The compiler would read and
     write the sums for each q anew, as it cannot know that `rows` and `out` are different arrays.
-    """
+    """  # noqa: DOC201  (numba has it that a type and a builder are returned, for its own use)
     given = (vectors, out, at, out_apart, rows, start, rows_apart, first, moves, factors)
 
     def build(context, builder, signature, args):
@@ -115,7 +115,9 @@ def _write_sum(
         )
         after.append(builder.fadd(total, product, flags=("contract",)))
     following = builder.add(q, _number(1))
-    for value, initial, updated in zip([q, *sums], [begin, *before], [following, *after]):
+    for value, initial, updated in zip(
+        [q, *sums], [begin, *before], [following, *after], strict=True
+    ):
         value.add_incoming(initial, entry)
         value.add_incoming(updated, body)
     last = builder.append_basic_block("store")

@@ -3,12 +3,18 @@
 Of four cells that are pooled one gets a gradient, and none where the rectifier lets nothing
 through: for a quarter to an eighth of the convolution's maps there is anything to multiply. Torch's
 convolutions multiply all, and pooling and rectifier write all that is zero for them.
+
+Of the layers of this package's networks and localizers, all are quicker so, with and without the
+gradient of their images: on one core 1.3 times (3 x 3, 16 channels of 28 x 28 cells) to 3.5 times
+(9 x 9, images of 28 x 28) what torch takes for pooling, rectifying and all gradients. The loops are
+compiled once on a machine, at the first step, in three seconds, and kept on disk.
 """
 
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -16,6 +22,10 @@ from torch import Tensor, nn
 
 from invariance_probe.machine import where_numba_is, workers
 from invariance_probe.stn.convolution import ImageConvolution
+
+_SHARES = 4
+"""A thread takes, one after the other: one that torch's own threads, which wait for work with all
+their might, keep from its core for a while leaves more of them to the others."""
 
 
 class PooledSequential(nn.Sequential):
@@ -47,16 +57,15 @@ class PooledSequential(nn.Sequential):
         """
         parts = list(self)
         while parts:
-            if self.training and _are_one(parts[:3]) and _is_plain(maps, parts[0]):
-                loops = _loops()
-                if loops is not None:
-                    convolution = parts[0]
-                    maps = _Pooled.apply(  # type: ignore[no-untyped-call]  # torch leaves it so
-                        maps, convolution.weight, convolution.bias, convolution.padding[0], loops
-                    )
-                    del parts[:3]
-                    continue
-            maps = parts.pop(0)(maps)
+            convolution = _one_step(parts[:3]) if self.training else None
+            loops = None if convolution is None or not _is_plain(maps, convolution) else _loops()
+            if convolution is None or loops is None:
+                maps = parts.pop(0)(maps)
+                continue
+            del parts[:3]
+            maps = _Pooled.apply(  # type: ignore[no-untyped-call]  # torch leaves it so
+                maps, convolution.weight, convolution.bias, int(convolution.padding[0]), loops
+            )
         return maps
 
 
@@ -68,17 +77,18 @@ def _loops() -> ModuleType:
     return kernels
 
 
-def _are_one(parts: list[nn.Module]) -> bool:
-    """Whether three modules can be made one step."""
+def _one_step(parts: list[nn.Module]) -> nn.Conv2d | None:
+    """The convolution, if these three modules can be made one step."""
     # exactly these: subclasses, and modules with parametrised weights, may do anything
     if [type(part) for part in parts[1:]] != [nn.MaxPool2d, nn.ReLU]:
-        return False
+        return None
     convolution, pool = parts[:2]
     if type(convolution) not in {nn.Conv2d, ImageConvolution} or any(map(_is_hooked, parts)):
-        return False
-    assert isinstance(convolution, nn.Conv2d) and isinstance(pool, nn.MaxPool2d)
+        return None
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(pool, nn.MaxPool2d)
     windows = [pool.kernel_size, pool.stride, pool.padding, pool.dilation]
-    return (
+    fits = (
         [value if isinstance(value, tuple) else (value, value) for value in windows]
         == [(2, 2), (2, 2), (0, 0), (1, 1)]
         and not (pool.ceil_mode or pool.return_indices)
@@ -88,6 +98,7 @@ def _are_one(parts: list[nn.Module]) -> bool:
         and convolution.padding_mode == "zeros"
         and convolution.bias is not None
     )
+    return convolution if fits else None
 
 
 def _is_hooked(module: nn.Module) -> bool:
@@ -98,19 +109,25 @@ def _is_hooked(module: nn.Module) -> bool:
         module._backward_pre_hooks,
         module._backward_hooks,
     )
-    return any(hooks) or bool(nn.modules.module._has_any_global_hook())
+    # torch names no public way to ask
+    everywhere = nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    return any(hooks) or bool(everywhere)
 
 
-def _is_plain(maps: Tensor, convolution: nn.Module) -> bool:
+def _is_plain(maps: Tensor, convolution: nn.Conv2d) -> bool:
     """Whether float32 maps on the CPU are to be trained on, and nobody watches the operations."""
-    given = maps, convolution.weight, convolution.bias
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not torch.is_grad_enabled():
+    # before anything of the tensors is looked at, which a compiler would take for their values
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return False
-    least = convolution.kernel_size[0] + 1 - 2 * convolution.padding[0]
+    bias = convolution.bias
+    assert bias is not None
+    given = maps, convolution.weight, bias
+    least = convolution.kernel_size[0] + 1 - 2 * int(convolution.padding[0])
     return (
-        all(type(tensor) in {Tensor, nn.Parameter} for tensor in given)
-        and {(tensor.device.type, tensor.dtype) for tensor in given} == {("cpu", torch.float32)}
+        torch.is_grad_enabled()
         and any(tensor.requires_grad for tensor in given)
+        and all(type(tensor) in {Tensor, nn.Parameter} for tensor in given)
+        and {(tensor.device.type, tensor.dtype) for tensor in given} == {("cpu", torch.float32)}
         and maps.dim() == 4
         and maps.shape[1] == convolution.in_channels
         and len(maps) > 0
@@ -159,7 +176,7 @@ class _Pooled(torch.autograd.Function):
             )
             by_place = dict(zip(wanted, found, strict=True))
             return *(by_place.get(place) for place in given), None, None
-        patches = _Patches(images.detach(), weight.detach(), ctx.padding, ctx.loops)
+        patches = _Patches(images, weight, ctx.padding, ctx.loops)
         gradient = gradients[0].permute(0, 2, 3, 1).contiguous().numpy()
         for_images = for_weight = for_bias = None
         if ctx.needs_input_grad[0]:
@@ -170,63 +187,76 @@ class _Pooled(torch.autograd.Function):
 
 
 class _Patches:
-    """Images and filters as the loops read them: rows of numbers, of whole vectors."""
+    """Images and filters as the loops read them: rows of numbers, of whole vectors.
+
+    Arrays, as torch's threads would go on waiting for more of its work for milliseconds after each
+    copy, and keep the loops from their cores.
+    """
 
     def __init__(self, images: Tensor, weight: Tensor, padding: int, loops: ModuleType) -> None:
-        self.images, self.weight, self.padding, self.loops = images, weight, padding, loops
-        self.count, self.channels, *sides = images.shape
+        self.images = images.detach().permute(0, 2, 3, 1).numpy()
+        self.weight = weight.detach().permute(0, 2, 3, 1).numpy()
+        self.padding, self.loops = padding, loops
+        self.count, *sides, self.channels = self.images.shape
         self.height, self.width = (side + 2 * padding for side in sides)
-        self.filters, self.side = len(weight), weight.shape[2]
+        self.filters, self.side = self.weight.shape[:2]
         self.row = self.side * self.channels
         self.length = loops.row_length(self.side, self.channels)
         self.pitch = self.width * self.channels
         # the last row of an image is read to the end of its last vector, too
         self.size = self.height * self.pitch + self.length - self.row
 
-    def _unpadded(self, flat: Tensor) -> Tensor:
+    def _unpadded(self, flat: Any) -> Any:
         """The images, or their gradients, within their rows."""
         whole = flat[:, : self.height * self.pitch]
-        whole = whole.view(self.count, self.height, self.width, self.channels)
-        rows, columns = (slice(self.padding, self.padding + n) for n in self.images.shape[2:])
-        return whole[:, rows, columns].permute(0, 3, 1, 2)
+        whole = whole.reshape(self.count, self.height, self.width, self.channels)
+        rows, columns = (slice(self.padding, self.padding + n) for n in self.images.shape[1:3])
+        return whole[:, rows, columns]
 
     def weight_gradient(self, gradient: Any, kept: Any) -> tuple[Tensor, Tensor]:
         """Gradients of weights and biases."""
-        flat = torch.zeros(self.count, self.size)
-        self._unpadded(flat).copy_(self.images)
-        rows = torch.zeros(self.filters, self.side, self.length)
-        biases = torch.zeros(self.filters)
-        images = flat.view(-1).numpy(), self.size, self.pitch, self.channels
+        flat = self.images
+        if self.size * self.count != flat.size or not flat.flags.c_contiguous:
+            flat = np.zeros((self.count, self.size), np.float32)
+            self._unpadded(flat)[...] = self.images
+        rows = np.zeros((self.filters, self.side, self.length), np.float32)
+        biases = np.zeros(self.filters, np.float32)
+        images = flat.reshape(-1), self.size, self.pitch, self.channels
         _in_shares(
             self.filters,
             lambda *share: self.loops.weight_gradient(
-                *images, gradient, kept, *share, rows.numpy(), biases.numpy()
+                *images, gradient, kept, *share, rows, biases
             ),
         )
-        found = rows[..., : self.row].reshape(self.filters, self.side, self.side, self.channels)
-        return found.permute(0, 3, 1, 2), biases
+        found = rows[..., : self.row].reshape(self.weight.shape)
+        return torch.from_numpy(found).permute(0, 3, 1, 2), torch.from_numpy(biases)
 
     def image_gradient(self, gradient: Any, kept: Any) -> Tensor:
         """Gradients of images."""
-        rows = torch.zeros(self.filters, self.side, self.length)
-        rows[..., : self.row] = self.weight.permute(0, 2, 3, 1).flatten(2)
-        flat = torch.empty(self.count, self.size)
+        rows = np.zeros((self.filters, self.side, self.length), np.float32)
+        rows[..., : self.row] = self.weight.reshape(self.filters, self.side, self.row)
+        flat = np.empty((self.count, self.size), np.float32)
         into = self.size, self.pitch
         _in_shares(
             self.count,
             lambda *share: self.loops.image_gradient(
-                rows.numpy(), self.channels, gradient, kept, *into, *share, flat.view(-1).numpy()
+                rows, self.channels, gradient, kept, *into, *share, flat.reshape(-1)
             ),
         )
-        return self._unpadded(flat)
+        return torch.from_numpy(self._unpadded(flat)).permute(0, 3, 1, 2)
 
 
 def _in_shares(count: int, run: Callable[[int, int], None]) -> None:
-    """Have each thread run one share of so many things, from a first up to a last."""
-    threads = max(1, min(torch.get_num_threads(), count))
-    bounds = [count * number // threads for number in range(threads + 1)]
-    own, *others = zip(bounds, bounds[1:], strict=False)
-    left = [workers(threads).submit(run, *share) for share in others]
-    run(*own)
-    for each in left:
+    """Have threads run shares of so many things, each from a first up to a last."""
+    threads = torch.get_num_threads()
+    size = -(-count // (threads if threads == 1 else _SHARES * threads))
+    firsts = iter(range(0, count, size))
+
+    def work() -> None:
+        for first in firsts:
+            run(first, min(first + size, count))
+
+    others = [workers(threads).submit(work) for _ in range(threads - 1)]
+    work()
+    for each in others:
         each.result()
