@@ -79,8 +79,8 @@ def measure(config: Config) -> pd.DataFrame:
 
     Returns:
         One row for each variant, method and repetition: ``seconds`` a step, ``images_per_second``
-        and ``gflops``, the convolutions' operations over that time, a multiplication and an
-        addition counting as two.
+        and ``gflops``, the operations of dense convolutions over that time, a multiplication and an
+        addition counting as two; gradients of pooled maps are made of fewer (`stn.pooled`).
     """
     data = noise_dataset((config.images, 10, 10), SIDE, DIGITS, config.seed)
     rows = []
@@ -216,7 +216,7 @@ def _papers(config: Config, data: Dataset, variant: str) -> float:
 
 @memory_kept()
 def _convolutions(config: Config, variant: str) -> float:
-    """Seconds of the network's convolutions alone, both ways, on tensors that are ready."""
+    """Seconds of the network's dense convolutions alone, both ways, on tensors that are ready."""
     size, inner = SIDE - FIRST + 1, (SIDE - FIRST + 1) // 2
     layout = torch.channels_last
     first, second = ImageConvolution(1, FILTERS, FIRST), nn.Conv2d(FILTERS, FILTERS, SECOND)
@@ -280,10 +280,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         By variant and method: median milliseconds a step and images a second; for this trainer also
-        ``times_faster`` than the papers' pipeline, ``share_of_convolutions``, the time of the
-        convolutions alone over that of the step, and ``share_of_peak``, its convolutions'
-        operations a second over those of the fastest single convolution; all medians of ratios
-        within a repetition.
+        ``times_faster`` than the papers' pipeline, ``share_of_convolutions``, the time of dense
+        convolutions alone over that of the step, above 1 where the step takes less, and
+        ``share_of_peak``, the operations a second of dense convolutions over those of the fastest
+        single one; all medians of ratios within a repetition.
     """
     rows = []
     peak = frame[frame["method"] == PEAK].set_index("repeat")["gflops"]
