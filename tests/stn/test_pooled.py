@@ -138,6 +138,18 @@ def test_what_is_not_finite_goes_through(value: float) -> None:
         assert torch.equal(torch.isfinite(mine).all(), torch.isfinite(other).all())
 
 
+@pytest.mark.parametrize("places", [[0], [1], [2], [3], [0, 2], [1, 2], [0, 1, 2, 3]])
+def test_of_four_cells_one_that_is_no_number_is_kept(places: list[int]) -> None:
+    """Wherever it lies, and the last where there are several: the gradient goes to its place."""
+    layer, images = three(3, 8, 1), whole(2, 3, 6, 6)
+    for place in places:
+        images[0, 1, 2 + place // 2, 2 + place % 2] = torch.nan
+    ours, theirs = learnt(layer, images), learnt(in_turn(layer), images.double())
+    assert torch.isnan(ours[0]).any()
+    assert torch.equal(ours[0].nan_to_num(), theirs[0].nan_to_num())
+    assert torch.equal(ours[1], theirs[1])
+
+
 @pytest.mark.parametrize("frozen", ["images", "weights"])
 def test_only_what_is_wanted_gets_a_gradient(frozen: str) -> None:
     """Images that are no parameters get none, nor do frozen weights."""
