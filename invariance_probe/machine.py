@@ -1,17 +1,14 @@
 """The machine: its devices and cores, and what a result made on it came from."""
 
 import ctypes
-import functools
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -67,41 +64,6 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux tells which cores a process may use
         return os.cpu_count() or 1
-
-
-def where_numba_is(find: Callable[[], ModuleType]) -> Callable[[], ModuleType | None]:
-    """Have a function that imports compiled loops give None where they cannot be had.
-
-    Args:
-        find: Imports a module that numba compiles, and returns it.
-
-    Returns:
-        The same, called once: None where numba is missing, or finds no folder in which it may keep
-        what it compiles.
-    """
-
-    @functools.cache
-    def found() -> ModuleType | None:
-        # what numba raises for want of a folder is a RuntimeError
-        try:
-            return find()
-        except (ImportError, RuntimeError):
-            return None
-
-    return found
-
-
-@functools.cache
-def workers(threads: int) -> ThreadPoolExecutor:
-    """Keep threads for loops that release the interpreter's lock.
-
-    Args:
-        threads: How many.
-
-    Returns:
-        The same pool each time.
-    """
-    return ThreadPoolExecutor(threads)
 
 
 @contextmanager

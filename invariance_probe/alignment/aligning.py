@@ -234,8 +234,10 @@ def align_with(
     # in this order ties go to the oracle
     candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
     scores = {
-        name: target.score(
-            moved if name == "identity" else sampling.warp(moved, theta, mode=settings.mode)
+        name: (
+            target.score(moved)
+            if name == "identity"
+            else target.score_warp(moved, theta, settings.mode)
         ).where(finite)
         for name, theta in candidates.items()
     }

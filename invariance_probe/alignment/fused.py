@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invariance_probe.alignment import kernels, objectives
-from invariance_probe.machine import workers
+from invariance_probe.compiled import workers
 
 _TABLE_BYTES = 2**23
 """Tables of inner products made at once: they stay in a processor's cache."""

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from invariance_probe.plane import sampling
+
 METRICS = ("fvu", "rel_l2", "cosine")
 """``fvu``: fraction of variance unexplained, sum of (WG - F)^2 over sum of (F - channel mean)^2; 0
 is perfect alignment, 1 no better than the channel mean, unrelated images come near 2. ``rel_l2``:
@@ -90,7 +92,34 @@ class Target:
         """
         other = self._centre(warped)
         power = _energy(other)
-        error = _energy(other.sub_(self._centred))
+        return self._scores(power, _energy(other.sub_(self._centred)))
+
+    def score_warp(
+        self,
+        moved: Float[Tensor, "pair channel height width"],
+        theta: Float[Tensor, "pair 2 3"],
+        mode: str,
+    ) -> Scores:
+        """Compare moved maps, warped, with the references: `score` of `sampling.warp`.
+
+        Args:
+            moved: Moved maps G, finite; scores of others are without meaning.
+            theta: Pull-backs in normalised coordinates.
+            mode: Sampler.
+
+        Returns:
+            What `score` returns.
+        """
+        sums = None
+        if mode == "bilinear":
+            mean = self._mean[:, :, 0]
+            sums = sampling.compared(moved, theta, self.region, mean, self._centred)
+        if sums is None:
+            return self.score(sampling.warp(moved, theta, mode=mode))
+        return self._scores(*sums)
+
+    def _scores(self, power: Tensor, error: Tensor) -> Scores:
+        """The metrics, from sums of squares of WG, less the channel mean, and of WG - F."""
         overlap = (power + self._variance - error) / 2
         return Scores(
             fvu=self._ratio(error, self._variance),

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invariance_probe.alignment import distortion, metrics, objectives, solver
+from invariance_probe.compiled import where_numba_is
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_choice, check_integer, check_number
-from invariance_probe.machine import where_numba_is
 from invariance_probe.plane import coordinates
 
 Rounds = tuple[tuple[int, int], ...]

@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe.certificates import hulls
+from invariance_probe.compiled import where_numba_is, workers
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer, check_maps, check_tensor
-from invariance_probe.machine import where_numba_is, workers
 
 EXACT_UP_TO = 2**20
 """Positions times cells of a pair that are looked at, unless a caller spends more: all positions of

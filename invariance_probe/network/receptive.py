@@ -28,7 +28,7 @@ canvas answer to a bump is taken off: a context that all cells share says nothin
 import math
 import re
 from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,9 @@ _BEND = 0.01
 """Cells by which the centre of the answer may miss a straight line."""
 _ALIASING = 0.03
 """The same two for a reach that the stride does not divide, which is a first guess."""
+_PATCHES, _ALIKE = 5, 1e-3
+"""Patches along a side of what tells x from y, and the share of an answer's spread by which the two
+may differ: rounding is a thousand times less, another window or padding a hundred times more."""
 _ENDS = 16
 """The outermost 1 / _ENDS of the cells at both ends are too far from the bumps to see them."""
 
@@ -148,7 +151,11 @@ def measure_places(
     except Exception:  # what cannot be copied is not measured, and the listing says so
         return {}
     rows = _measure_lines(neutral, images, shapes, axis=2)
-    columns = _measure_lines(neutral, images, shapes, axis=3)
+    columns = {
+        key: replace(rows[key], dim=rows[key].dim + 1) for key in _alike(neutral, images, rows)
+    }
+    others = {key: shape for key, shape in shapes.items() if key not in columns}
+    columns |= _measure_lines(neutral, images, others, axis=3)
     return {
         key: Place(
             (rows[key].stride, columns[key].stride),
@@ -158,6 +165,34 @@ def measure_places(
         for key in rows.keys() & columns.keys()
         if columns[key].dim == rows[key].dim + 1
     }
+
+
+def _alike(model: nn.Module, images: Tensor, rows: dict[Key, _Line]) -> set[Key]:
+    """Which outputs answer an image with x and y exchanged by theirs, x and y exchanged."""
+    # their columns lie along x as their rows do along y
+    height, width = images.shape[2:]
+    if height != width:
+        return set()
+    ground, respond = _on_ground(model, images, (height, width), rows.keys())
+    generator = torch.Generator().manual_seed(0)
+    coarse, fine = (torch.rand(1, 1, n, n, generator=generator) for n in (_PATCHES, width))
+    # patches last through the means of deep layers, pixels tell windows of unlike sides apart
+    pattern = (F.interpolate(coarse, size=(height, width), mode="nearest") + fine).to(ground) / 4
+    straight, crossed = respond(ground * (1 + pattern)), respond(ground * (1 + pattern.mT))
+    found = set()
+    for key in straight.keys() & crossed.keys():
+        down = rows[key].dim
+        # four numbers follow the batch where tokens of windows do, whose columns are no dimension
+        if straight[key].dim() <= down + 1:
+            continue
+        wanted = straight[key].transpose(down, down + 1)
+        if wanted.shape != crossed[key].shape:
+            continue
+        spread = (wanted - wanted.mean((down, down + 1), keepdim=True)).abs().max()
+        apart = (wanted - crossed[key]).abs().max()
+        if float(spread) > 0 and float(apart) <= _ALIKE * float(spread):
+            found.add(key)
+    return found
 
 
 def _measure_lines(
@@ -293,6 +328,25 @@ def _answers(
     view = [1, 1, 1, 1]
     view[axis] = length
     pixel = torch.arange(length, device=images.device)
+    ground, respond = _on_ground(model, images, size, wanted)
+    rays: dict[Key, list[Tensor]] = {}
+    for top in _tops(length, reach):
+        bump = ground / 2 * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
+        up, down = respond(ground + bump), respond(ground - bump)
+        for key in up.keys() & down.keys():
+            if up[key].dim() == 4 and up[key].shape == down[key].shape:
+                rays.setdefault(key, []).append(up[key] - down[key])
+    return {
+        key: torch.stack(three)
+        for key, three in rays.items()
+        if len(three) == _BUMPS and len({one.shape for one in three}) == 1
+    }
+
+
+def _on_ground(
+    model: nn.Module, images: Tensor, size: tuple[int, int], wanted: Set[Key]
+) -> tuple[Tensor, Callable[[Tensor], dict[Key, Tensor]]]:
+    """A constant ground, and what gives the answers to an image, gates held as the ground's."""
     gates: dict[Key, Tensor] = {}
     before = tokens_before(model)
     contexts = {
@@ -333,18 +387,7 @@ def _answers(
         return outputs
 
     respond(ground)
-    rays: dict[Key, list[Tensor]] = {}
-    for top in _tops(length, reach):
-        bump = base / 2 * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
-        up, down = respond(ground + bump), respond(ground - bump)
-        for key in up.keys() & down.keys():
-            if up[key].dim() == 4 and up[key].shape == down[key].shape:
-                rays.setdefault(key, []).append(up[key] - down[key])
-    return {
-        key: torch.stack(three)
-        for key, three in rays.items()
-        if len(three) == _BUMPS and len({one.shape for one in three}) == 1
-    }
+    return ground, respond
 
 
 class _Symmetric(TorchFunctionMode):

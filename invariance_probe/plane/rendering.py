@@ -13,7 +13,8 @@ from torch import Tensor
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import as_list, check_maps, check_number
-from invariance_probe.plane import coordinates, sampling
+from invariance_probe.plane import coordinates
+from invariance_probe.plane.splines import Spline
 
 NOMINAL_BLUR = 0.5
 """Standard deviation, in pixels, of the blur that an image is taken to have: Lowe, "Distinctive
@@ -76,7 +77,7 @@ def read(
         What was read, in the order of `pull_backs`.
     """
     height, width = images.shape[-2:]
-    sharp: Tensor | None = None
+    sharp: Spline | None = None
     for pull_back, blur in zip(pull_backs, blurs, strict=True):
         x, y = coordinates.read_positions(pull_back.to(images.device), *size)
         lattice = coordinates.lattice_positions(x, y)
@@ -87,11 +88,10 @@ def read(
             yield images[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
             continue
         if blur is not None:
-            coefficients = sampling.spline_coefficients(images, blur)
+            yield Spline(images, blur).read(x, y)
         else:
-            sharp = sampling.spline_coefficients(images) if sharp is None else sharp
-            coefficients = sharp
-        yield sampling.sample_spline(coefficients, x, y)
+            sharp = sharp or Spline(images)
+            yield sharp.read(x, y)
 
 
 def _filled(fill: float | Sequence[float], channels: int) -> list[float]:

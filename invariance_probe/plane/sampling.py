@@ -2,17 +2,18 @@
 
 `warp` is for measuring: positions are computed in float64, and a warp from cells to cells moves
 values and interpolates nothing. `resample` is for learning: it passes gradients to the matrices,
-takes what a network may predict, and is quick. `sample_spline` is for images, which interpolation
-must not blur.
+takes what a network may predict, and is quick. For images, which interpolation must not blur, there
+is `splines`.
 """
 
-import math
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from invariance_probe.compiled import over, where_numba_is
 from invariance_probe.plane import coordinates
 
 PADDINGS = ("border", "zeros", "reflection")
@@ -26,8 +27,6 @@ FAR = 1e6
 _ALL_BORDER = 2
 """Maps of so few cells a side have no inner one. Where positions are clipped, torch passes no
 gradient from the border itself, so that such maps would never be moved from the identity."""
-_SPLINE_PADDING = 16
-"""Border of the spline filter, in pixels: its impulse response has fallen to 0.27**16 < 1e-9."""
 
 
 def warp(
@@ -51,21 +50,104 @@ def warp(
         The warped maps, in the dtype of `maps`.
     """
     height, width = maps.shape[-2:]
-    matrix = coordinates.index_matrix_from_theta(theta, height, width)
-    x, y = coordinates.read_positions(matrix, height, width)
-    columns, rows = x.round(), y.round()
-    distance = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2))
-    off = distance > coordinates.LATTICE_TOLERANCE
-    grid = coordinates.sampling_grid(x, y, height, width)
+    x, y, columns, rows, off = _positions(theta, height, width)
     if bool(off.all()):
-        return read(maps, grid, mode=mode)
+        return _between(maps, x, y, mode)
     warped = torch.empty_like(maps)
     if bool(off.any()):
-        warped[off] = read(maps[off], grid[off], mode=mode)
+        warped[off] = _between(maps[off], x[off], y[off], mode)
     columns, rows = columns.long().clamp(0, width - 1), rows.long().clamp(0, height - 1)
     for i in torch.nonzero(~off).flatten().tolist():
         warped[i] = maps[i, :, rows[i], columns[i]]
     return warped
+
+
+def _positions(theta: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
+    """Where warps read: x, y, the nearest columns and rows, and which warps read between cells."""
+    matrix = coordinates.index_matrix_from_theta(theta, height, width)
+    x, y = coordinates.read_positions(matrix, height, width)
+    columns, rows = x.round(), y.round()
+    distance = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2))
+    return x, y, columns, rows, distance > coordinates.LATTICE_TOLERANCE
+
+
+def compared(
+    maps: Float[Tensor, "batch channel height width"],
+    theta: Float[Tensor, "batch 2 3"],
+    keep: Bool[Tensor, "batch height width"],
+    mean: Float[Tensor, "batch channel"],
+    centred: Float[Tensor, "batch channel position"],
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]] | None:
+    """Warp finite maps and sum squares in one go, without writing the warped maps down.
+
+    Args:
+        maps: Maps to read from, as `warp` does bilinearly.
+        theta: Pull-backs in normalised coordinates, one for each map.
+        keep: Positions over which is summed.
+        mean: What is taken off each channel.
+        centred: What the rest is compared with.
+
+    Returns:
+        The sums over kept positions and channels of the rest's squares, and of the squares of its
+        differences from `centred`, float64; None where no compiled loops may do it.
+    """
+    kernels = compiled(maps, theta, centred)
+    if kernels is None:
+        return None
+    height, width = maps.shape[-2:]
+    x, y, columns, rows, off = _positions(theta, height, width)
+    between = off[:, None, None]  # on cells for all that is left of rounding
+    places = [
+        torch.where(between, at, near).flatten(1).numpy() for at, near in ((x, columns), (y, rows))
+    ]
+    cells, means = maps.detach().flatten(2).contiguous().numpy(), mean.to(maps).numpy()
+    kept, wanted = keep.flatten(1).to(maps).numpy(), centred.numpy()
+    sums = torch.empty(len(maps), 2, dtype=torch.float64)
+    into = sums.numpy()
+
+    def one(i: int) -> None:
+        at = (places[0][i], places[1][i], height, width)
+        kernels.compared(cells[i], *at, kept[i], means[i], wanted[i], into[i])
+
+    over(len(maps), one)
+    return sums[:, 0], sums[:, 1]
+
+
+def _between(maps: Tensor, x: Tensor, y: Tensor, mode: str) -> Tensor:
+    """Read maps between their cells: in compiled loops where these may, else as `read` does."""
+    height, width = maps.shape[-2:]
+    kernels = compiled(maps, x, y) if mode == "bilinear" else None
+    if kernels is None:
+        return read(maps, coordinates.sampling_grid(x, y, height, width), mode=mode)
+    out = torch.empty_like(maps, memory_format=torch.contiguous_format)
+    cells, into = maps.detach().flatten(2).contiguous().numpy(), out.flatten(2).numpy()
+    at_x, at_y = x.detach().flatten(1).numpy(), y.detach().flatten(1).numpy()
+    over(len(maps), lambda i: kernels.bilinear(cells[i], at_x[i], at_y[i], height, width, into[i]))
+    return out
+
+
+def compiled(maps: Tensor, *given: Tensor) -> ModuleType | None:
+    """Find the compiled loops that may read some maps.
+
+    Args:
+        maps: The maps.
+        *given: What says where they are read.
+
+    Returns:
+        `kernels`; None for maps that are not float32 on the CPU, where a gradient is wanted, and
+        without numba.
+    """
+    if maps.device.type != "cpu" or maps.dtype != torch.float32:
+        return None
+    wanted = torch.is_grad_enabled() and any(each.requires_grad for each in (maps, *given))
+    return None if wanted else _kernels()
+
+
+@where_numba_is
+def _kernels() -> ModuleType:
+    from invariance_probe.plane import kernels
+
+    return kernels
 
 
 def read(
@@ -150,112 +232,3 @@ def _framed(maps: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     height, width = maps.shape[-2:]
     shrunk = grid.new_tensor([width / (width + 2), height / (height + 2)])
     return F.pad(maps, (1, 1, 1, 1), mode="replicate"), grid * shrunk
-
-
-def spline_coefficients(
-    images: Float[Tensor, "batch channel height width"],
-    blur: Float[Tensor, "2 2"] | None = None,
-) -> Float[Tensor, "batch channel padded_height padded_width"]:
-    """Compute the cubic B-spline coefficients of images, blurred first if asked.
-
-    The spline filter and the Gaussian are applied as one product in the Fourier domain (Unser,
-    "Splines: a perfect fit for signal and image processing", 1999); the border is extended with its
-    nearest values.
-
-    Args:
-        images: Images to interpolate.
-        blur: Covariance of the Gaussian, in square pixels, rows and columns in the order x, y.
-
-    Returns:
-        Coefficients with a border of 16 pixels all round, to be read by `sample_spline`.
-    """
-    p = _SPLINE_PADDING
-    padded = F.pad(images, (p, p, p, p), mode="replicate")
-    omega_y, omega_x = _frequencies(padded)
-    response = ((4 + 2 * torch.cos(omega_y)) / 6) * ((4 + 2 * torch.cos(omega_x)) / 6)
-    gain = 1 / response
-    if blur is not None:
-        gain = gain * _gaussian_response(omega_x, omega_y, blur)
-    return _filtered(padded, gain)
-
-
-def blurred(
-    maps: Float[Tensor, "batch channel height width"], covariance: Float[Tensor, "2 2"]
-) -> Float[Tensor, "batch channel height width"]:
-    """Convolve maps with a Gaussian; the border is extended with its nearest values.
-
-    Args:
-        maps: Maps to blur.
-        covariance: Of the Gaussian, in square cells, rows and columns in the order x, y.
-
-    Returns:
-        Blurred maps.
-    """
-    p = math.ceil(4 * float(covariance.diagonal().max()) ** 0.5) + 1
-    padded = F.pad(maps, (p, p, p, p), mode="replicate")
-    omega_y, omega_x = _frequencies(padded)
-    smooth = _filtered(padded, _gaussian_response(omega_x, omega_y, covariance))
-    return smooth[..., p:-p, p:-p]
-
-
-def _frequencies(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Angular frequencies along y (a column) and x of a real Fourier transform."""
-    height, width = images.shape[-2:]
-    like = {"device": images.device, "dtype": images.dtype}
-    omega_y = 2 * math.pi * torch.fft.fftfreq(height, **like)
-    return omega_y[:, None], 2 * math.pi * torch.fft.rfftfreq(width, **like)
-
-
-def _filtered(images: Tensor, gain: Tensor) -> Tensor:
-    """Multiply by a real, symmetric gain in the Fourier domain."""
-    spectrum: Tensor = torch.fft.rfft2(images)
-    filtered: Tensor = torch.fft.irfft2(spectrum * gain, s=images.shape[-2:])
-    return filtered
-
-
-def _gaussian_response(omega_x: Tensor, omega_y: Tensor, covariance: Tensor) -> Tensor:
-    xx, xy, yy = (float(covariance[i, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
-    return torch.exp(-0.5 * (xx * omega_x**2 + 2 * xy * omega_x * omega_y + yy * omega_y**2))
-
-
-def sample_spline(
-    coefficients: Float[Tensor, "batch channel padded_height padded_width"],
-    x: Float[Tensor, "height width"],
-    y: Float[Tensor, "height width"],
-) -> Float[Tensor, "batch channel height width"]:
-    """Evaluate cubic B-splines at the same positions in every image.
-
-    The sixteen taps are read as four bilinear ones (Sigg and Hadwiger, "Fast third-order texture
-    filtering", GPU Gems 2, 2005), which the B-spline's positive weights allow.
-
-    Args:
-        coefficients: What `spline_coefficients` returned.
-        x: Index coordinates in the image, before padding.
-        y: Index coordinates in the image, before padding.
-
-    Returns:
-        Interpolated values.
-    """
-    height, width = coefficients.shape[-2:]
-    taps_x, taps_y = _paired_taps(x + _SPLINE_PADDING), _paired_taps(y + _SPLINE_PADDING)
-    total: Tensor | None = None
-    for weight_x, at_x in taps_x:
-        for weight_y, at_y in taps_y:
-            grid = coordinates.sampling_grid(at_x, at_y, height, width)
-            grid = grid.to(coefficients).expand(len(coefficients), -1, -1, -1)
-            read = F.grid_sample(
-                coefficients, grid, mode="bilinear", padding_mode="border", align_corners=False
-            )
-            term = read * (weight_x * weight_y).to(coefficients)
-            total = term if total is None else total.add_(term)
-    assert total is not None
-    return total
-
-
-def _paired_taps(position: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Pair the four cubic B-spline taps: two weights, and the positions where bilinear reads."""
-    start = position.floor()
-    t = position - start
-    w0, w1 = (1 - t) ** 3 / 6, (4 - 6 * t**2 + 3 * t**3) / 6
-    w2, w3 = (1 + 3 * t + 3 * t**2 - 3 * t**3) / 6, t**3 / 6
-    return [(w0 + w1, start - 1 + w1 / (w0 + w1)), (w2 + w3, start + 1 + w3 / (w2 + w3))]

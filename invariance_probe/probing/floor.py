@@ -30,10 +30,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from invariance_probe.network.features import Layer
-from invariance_probe.plane import coordinates, sampling
+from invariance_probe.plane import coordinates
 from invariance_probe.plane.transforms import Translation
 from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import ForwardPasses
@@ -181,9 +182,8 @@ class _Copy:
     @classmethod
     def of(cls, pair: Pairs, mode: str, antialias: bool) -> "_Copy":
         """See what one shift left; NaN if there is nothing to see."""
-        warped = sampling.warp(pair.moved, pair.oracle, mode=mode)
         return cls(
-            left=float(pair.target.score(warped).fvu),
+            left=float(pair.target.score_warp(pair.moved, pair.oracle, mode).fvu),
             shown=float(pair.target.score(pair.perfect(mode, antialias)).fvu),
             factors=factors(pair.view.layer, pair.oracle[0], pair.region[0], mode),
         )
@@ -318,8 +318,10 @@ def _shown(
     signed = torch.einsum("jt,jty,jtx->jyx", weights, along_y, along_x)
     signed[:, reach, reach] -= 1
     # a pair of cells counts by how far apart they are: products of weights, summed by distance
-    size = 2 * len(at)
-    products = torch.fft.irfft2(torch.fft.rfft2(signed, s=(size, size)).abs().square().sum(0))
+    # twice the length, or more, if that is quicker to transform
+    size = next_fast_len(2 * len(at), real=True)
+    spectrum = torch.view_as_real(torch.fft.rfft2(signed, s=(size, size)))
+    products = torch.fft.irfft2(spectrum.square().sum(0).sum(2), s=(size, size))
     apart = size * torch.fft.fftfreq(size, dtype=torch.float64)
     square = (apart * stride[0]).square() + (apart[:, None] * stride[1]).square()
     left: Tensor = _semivariograms(square) @ products.flatten()
@@ -354,8 +356,9 @@ def _spline(away: Tensor) -> Tensor:
     total = torch.zeros_like(away)
     for step in range(-2, 3):
         apart = (away - nearest - step).abs()
-        inner = 2 / 3 - apart.square() + apart.pow(3) / 2
-        outer = (2 - apart).clamp(min=0).pow(3) / 6
+        square, rest = apart.square(), (2 - apart).clamp(min=0)
+        inner = 2 / 3 - square + square * apart / 2
+        outer = rest.square() * rest / 6
         coefficient = math.sqrt(3) * (math.sqrt(3) - 2) ** (nearest + step).abs()
         total += coefficient * torch.where(apart < 1, inner, outer)
     return total

@@ -439,7 +439,7 @@ def compare(
     elif {Method.IDENTITY, Method.ORACLE} & set(methods):
         scores = {
             Method.IDENTITY: target.score(pairs.moved),
-            Method.ORACLE: target.score(sampling.warp(pairs.moved, oracle, mode=mode)),
+            Method.ORACLE: target.score_warp(pairs.moved, oracle, mode),
         }
     for method, warp in ((Method.IDENTITY, pairs.still), (Method.ORACLE, oracle)):
         if method in methods:

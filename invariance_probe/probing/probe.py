@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.engines import Engine, EngineName, engine_of
 from invariance_probe.machine import memory_kept
-from invariance_probe.plane import sampling
 from invariance_probe.plane.transforms import Transform, is_identity
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
 from invariance_probe.probing.floor import Floor
@@ -323,8 +322,8 @@ class _Run:
     def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
         """Compare references with the oracle-warped maps of other images."""
         if Method.UNRELATED in self.options.compared:
-            warped = sampling.warp(pairs.moved, pairs.oracle, mode=self.options.search.mode)
-            scores = pairs.target.score(warped)
+            mode = self.options.search.mode
+            scores = pairs.target.score_warp(pairs.moved, pairs.oracle, mode)
             self.brought.blocks.append(pairs.block(Method.UNRELATED, scores, pairs.oracle))
         sums.add(Warp.UNRELATED, pairs, pairs.oracle)
 

@@ -2,11 +2,13 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from invariance_probe.alignment import metrics
+from invariance_probe.plane import sampling
 
 
 def test_formulas_are_those_of_their_definition() -> None:
@@ -43,6 +45,26 @@ def test_anchors(scale: float) -> None:
     unrelated = target.score(F.roll(1, 0))
     assert torch.allclose(unrelated.fvu, torch.full((8,), 2.0).double(), atol=0.25)
     assert unrelated.cosine.abs().max() < 0.15
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_a_warp_scored_is_the_warped_map_scored(kind: torch.dtype, mode: str) -> None:
+    """In compiled loops and in torch's operations; a warp that moves cells leaves exactly 0."""
+    torch.manual_seed(2)
+    F, G = torch.randn(2, 3, 5, 12, 12, dtype=kind)
+    region = torch.rand(3, 12, 12) > 0.3
+    target = metrics.Target(F, region, torch.randn(3, 5).double())
+    turn = torch.tensor([[0.0, -1, 0], [1, 0, 0]], dtype=torch.float64)
+    theta = torch.stack([turn, torch.eye(2, 3).double(), 0.6 * turn + 0.2])
+    scores = target.score_warp(G, theta, mode)
+    wanted = target.score(sampling.warp(G, theta, mode=mode))
+    for name in metrics.METRICS:
+        torch.testing.assert_close(
+            getattr(scores, name), getattr(wanted, name), atol=1e-5, rtol=1e-5
+        )
+    turned = sampling.warp(F, turn.new_tensor([[0, 1, 0], [-1, 0, 0]]).expand(3, 2, 3))
+    assert target.score_warp(turned, turn.expand(3, 2, 3), mode).fvu.tolist() == [0.0] * 3
 
 
 def test_what_cannot_be_told_is_nan() -> None:

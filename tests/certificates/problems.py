@@ -7,7 +7,7 @@ from torch import Tensor
 
 from invariance_probe.certificates import families
 from invariance_probe.certificates.minorants import Minorants
-from invariance_probe.plane import sampling
+from invariance_probe.plane import sampling, splines
 
 IDENTITY = torch.eye(2, 3, dtype=torch.float64)
 
@@ -17,7 +17,7 @@ def smooth(channels: int, height: int, width: int, seed: int) -> Tensor:
     noise = torch.randn(
         1, channels, height, width, generator=torch.Generator().manual_seed(seed)
     ).double()
-    return sampling.blurred(noise, 0.5 * torch.eye(2))[0]
+    return splines.blurred(noise, 0.5 * torch.eye(2))[0]
 
 
 def warp(angle: float, scale: float, dx: float, dy: float) -> Tensor:

@@ -7,18 +7,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.sampling import FAR, MODES, PADDINGS, resample
 
 sizes = st.integers(2, 9)
 numbers = st.floats(-2, 2).map(lambda x: round(x, 3))
-
-
-def _field(x: Tensor, y: Tensor) -> Tensor:
-    """A band-limited field known at any point (0.11 cycles per pixel at most)."""
-    return torch.sin(0.5 * x + 0.3 * y) + torch.cos(0.2 * x - 0.6 * y + 1)
 
 
 @given(height=sizes, width=sizes, entries=st.lists(numbers, min_size=6, max_size=6))
@@ -90,38 +84,6 @@ def test_quarter_turn_four_times_is_identity() -> None:
             turned = sampling.warp(turned, turn)
         assert torch.equal(turned, maps)
         assert not torch.equal(sampling.warp(maps, turn), maps)
-
-
-def test_spline_interpolates_and_beats_bilinear() -> None:
-    """The cubic B-spline goes through the pixels and reads a smooth field ten times better."""
-    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
-    image = _field(columns, rows)[None, None].double()
-    coefficients = sampling.spline_coefficients(image)
-    at = sampling.sample_spline(coefficients, columns.double(), rows.double())
-    torch.testing.assert_close(at, image, atol=1e-8, rtol=0)
-    x, y = columns[8:-8, 8:-8].double() + 0.37, rows[8:-8, 8:-8].double() - 0.41
-    truth = _field(x, y)
-    spline_error = (sampling.sample_spline(coefficients, x, y)[0, 0] - truth).abs().max()
-    grid = torch.stack([(2 * x + 1) / 50 - 1, (2 * y + 1) / 40 - 1], -1)[None]
-    bilinear = F.grid_sample(image, grid, align_corners=False)[0, 0]
-    assert spline_error < 2e-3
-    assert spline_error < 0.1 * (bilinear - truth).abs().max()
-
-
-def test_blur_widens_a_gaussian_by_its_covariance() -> None:
-    """Blurring a Gaussian adds the covariances, along oblique axes too."""
-    rows, columns = torch.meshgrid(torch.arange(65.0), torch.arange(65.0), indexing="ij")
-    at = torch.stack([columns - 32, rows - 32]).double()
-    start = torch.tensor([[9.0, 2.0], [2.0, 6.0]], dtype=torch.float64)
-    extra = torch.tensor([[4.0, -1.5], [-1.5, 3.0]], dtype=torch.float64)
-
-    def gaussian(covariance: Tensor) -> Tensor:
-        exponent = torch.einsum("ihw,ij,jhw->hw", at, torch.linalg.inv(covariance), at)
-        return torch.exp(-exponent / 2) / (2 * math.pi * torch.linalg.det(covariance).sqrt())
-
-    coefficients = sampling.spline_coefficients(gaussian(start)[None, None], blur=extra)
-    blurred = sampling.sample_spline(coefficients, columns.double(), rows.double())[0, 0]
-    torch.testing.assert_close(blurred, gaussian(start + extra), atol=1e-7, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 12), (2, 2), (2, 5), (1, 3)])
@@ -262,19 +224,3 @@ def test_bicubic_reading_is_keys() -> None:
         torch.testing.assert_close(
             read[0, 0, :, 2], torch.full((6,), wanted, dtype=torch.float64), atol=1e-12, rtol=0
         )
-
-
-def test_blurring_maps_is_convolving_them() -> None:
-    """Far from the border a blurred impulse is the Gaussian; a constant stays as it is."""
-    impulse = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
-    impulse[..., 20, 20] = 1
-    covariance = torch.tensor([[5.0, 1.0], [1.0, 3.0]], dtype=torch.float64)
-    rows, columns = torch.meshgrid(torch.arange(-20.0, 21), torch.arange(-20.0, 21), indexing="ij")
-    at = torch.stack([columns, rows]).double()
-    exponent = torch.einsum("ihw,ij,jhw->hw", at, torch.linalg.inv(covariance), at)
-    wanted = torch.exp(-exponent / 2) / (2 * math.pi * torch.linalg.det(covariance).sqrt())
-    blurred = sampling.blurred(impulse, covariance)[0, 0]
-    # the response is cut off at the highest frequency, where it is exp(-pi^2 sigma^2 / 2) < 4e-7
-    torch.testing.assert_close(blurred, wanted, atol=1e-6, rtol=0)
-    flat = torch.full((1, 2, 7, 5), 0.25, dtype=torch.float64)
-    torch.testing.assert_close(sampling.blurred(flat, covariance), flat, atol=1e-13, rtol=0)

@@ -1,0 +1,177 @@
+"""The loops of reading between cells, compiled by numba: bilinear, and cubic B-splines.
+
+What is computed is what `sampling` and `splines` define in torch's operations, on float32 arrays of
+one image. torch's sampler computes weights anew for each of a spline's taps, and its Fourier
+transforms spend most of their time on the borders of small maps: these loops take a tenth.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+# Products may be fused with sums; nothing else, so that what is not a number stays so. The global
+# interpreter lock is released, so that images can be read by threads.
+_loop: Any = njit(fastmath={"contract"}, cache=True, error_model="numpy", nogil=True)
+# sums may be taken in any order, which vectors need
+_sum: Any = njit(fastmath={"contract", "reassoc"}, cache=True, error_model="numpy", nogil=True)
+
+_POLE = np.float32(math.sqrt(3) - 2)
+"""Of the recursions that a cubic B-spline's coefficients come from: Unser, "Splines: a perfect fit
+for signal and image processing" (1999), box 2."""
+_GAIN = np.float32(36)
+"""Of the recursions along both axes: 6 along each."""
+_SUM = np.float32(1 / (3 - math.sqrt(3)))
+"""1 / (1 - pole): what a recursion over equal values ends at, in units of these."""
+_0, _1, _3, _4, _6 = (np.float32(number) for number in (0, 1, 3, 4, 6))
+_ROW = 512
+"""Positions whose squares are added up in single precision."""
+
+
+@_loop
+def _corners(x, y, height, width):
+    """List the upper left of the cells around positions, clipped to the map, and their weights."""
+    count = len(x)
+    # numba looks whether an index counts from the end, unless that has no sign: twice the time
+    cell = np.empty(count, np.uint32)
+    # weights of left and right, of upper and lower: with one of them 0 the other reads its cell to
+    # the last bit, which adding a share of the difference does not
+    weights = np.empty((4, count), np.float32)
+    for p in range(count):
+        at_x, at_y = min(max(x[p], 0.0), width - 1.0), min(max(y[p], 0.0), height - 1.0)
+        # clipped once more: a position that is not a number must not be read outside the map
+        left = min(max(np.int32(at_x), np.int32(0)), np.int32(max(width - 2, 0)))
+        top = min(max(np.int32(at_y), np.int32(0)), np.int32(max(height - 2, 0)))
+        cell[p] = top * width + left
+        u, v = np.float32(at_x - left), np.float32(at_y - top)
+        weights[0, p], weights[1, p], weights[2, p], weights[3, p] = _1 - u, u, _1 - v, v
+    # a map of one cell along an axis has no neighbour there, and nothing to weigh it with
+    return cell, weights, np.uint32(min(width - 1, 1)), np.uint32(width if height > 1 else 0)
+
+
+@_loop
+def bilinear(maps, x, y, height, width, out):
+    """Read maps (channel, cell) at positions, into (channel, position), clipped to the maps."""
+    cell, weights, east, south = _corners(x, y, height, width)
+    for c in range(len(maps)):
+        plane, read = maps[c], out[c]
+        for p in range(len(cell)):
+            at = cell[p]
+            above = weights[0, p] * plane[at] + weights[1, p] * plane[at + east]
+            below = weights[0, p] * plane[at + south] + weights[1, p] * plane[at + south + east]
+            read[p] = weights[2, p] * above + weights[3, p] * below
+
+
+@_sum
+def compared(maps, x, y, height, width, keep, mean, centred, out):
+    """Read maps as `bilinear` does, and sum squares over the positions that are kept (1, or 0).
+
+    Into `out`: the sums of what is read, less a mean by channel, and of how far that is from
+    `centred` (channel, position).
+    """
+    cell, weights, east, south = _corners(x, y, height, width)
+    power = error = 0.0
+    for c in range(len(maps)):
+        plane, middle = maps[c], mean[c]
+        # sums of so few numbers lose nothing in single precision; slices, which begin at 0, as
+        # other indices might count from the end
+        for start in range(0, len(cell), _ROW):
+            row = slice(start, start + _ROW)
+            cells, wanted, kept = cell[row], centred[c, row], keep[row]
+            left, right, upper, lower = (
+                weights[0, row],
+                weights[1, row],
+                weights[2, row],
+                weights[3, row],
+            )
+            some_power = some_error = _0
+            for p in range(len(cells)):
+                at = cells[p]
+                above = left[p] * plane[at] + right[p] * plane[at + east]
+                below = left[p] * plane[at + south] + right[p] * plane[at + south + east]
+                value = (upper[p] * above + lower[p] * below - middle) * kept[p]
+                apart = value - wanted[p]
+                some_power += value * value
+                some_error += apart * apart
+            power += some_power
+            error += some_error
+    out[0], out[1] = power, error
+
+
+@_loop
+def coefficients(maps, pad, out):
+    """Find the B-spline coefficients of maps (channel, height, width), cells first.
+
+    The result is (height, width, channel), `pad` cells wider on every side, where the border's
+    values go on for ever.
+    """
+    channels, height, width = maps.shape
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                out[pad + y, pad + x, c] = _GAIN * maps[c, y, x]
+    for y in range(pad, pad + height):
+        _recursions(out[y], pad)
+    # a row of all columns and channels goes down the second axis at once
+    _recursions(out.reshape(len(out), -1), pad)
+
+
+@_loop
+def _recursions(lines, pad):
+    """Filter lines (step, number) along their steps, forward and back, in place."""
+    steps, numbers = lines.shape
+    for k in range(pad):
+        lines[k] = lines[pad]
+        lines[steps - 1 - k] = lines[steps - 1 - pad]
+    for i in range(numbers):
+        lines[0, i] *= _SUM
+    for k in range(1, steps):
+        for i in range(numbers):
+            lines[k, i] += _POLE * lines[k - 1, i]
+    # of equal values that go on for ever, in closed form
+    for i in range(numbers):
+        lines[steps - 1, i] *= -_POLE * _SUM
+    for k in range(steps - 2, -1, -1):
+        for i in range(numbers):
+            lines[k, i] = _POLE * (lines[k + 1, i] - lines[k, i])
+
+
+@_loop
+def _weights(t):
+    """Of the four coefficients around a position, t of a cell after the second."""
+    s = _1 - t
+    return (
+        s * s * s / _6,
+        (_4 + t * t * (_3 * t - _6)) / _6,
+        (_4 + s * s * (_3 * s - _6)) / _6,
+        t * t * t / _6,
+    )
+
+
+@_loop
+def spline(found, x, y, pad, out):
+    """Evaluate splines (height, width, channel) at positions x, y, into (channel, position)."""
+    height, width, channels = found.shape
+    cells = found.reshape(height * width, channels)
+    read = np.empty(channels, np.float32)
+    for p in range(len(x)):
+        # beyond the padding all coefficients are equal
+        at_x, at_y = min(max(x[p] + pad, 1.0), width - 2.0), min(max(y[p] + pad, 1.0), height - 2.0)
+        left, top = min(int(at_x), width - 3), min(int(at_y), height - 3)
+        u0, u1, u2, u3 = _weights(np.float32(at_x - left))
+        v0, v1, v2, v3 = _weights(np.float32(at_y - top))
+        first = (top - 1) * width + left - 1
+        a, b = cells[first : first + 4], cells[first + width : first + width + 4]
+        third, fourth = first + 2 * width, first + 3 * width
+        c, d = cells[third : third + 4], cells[fourth : fourth + 4]
+        # all sixteen in one expression, a vector of channels at a time
+        for i in range(channels):
+            read[i] = (
+                v0 * (u0 * a[0, i] + u1 * a[1, i] + u2 * a[2, i] + u3 * a[3, i])
+                + v1 * (u0 * b[0, i] + u1 * b[1, i] + u2 * b[2, i] + u3 * b[3, i])
+                + v2 * (u0 * c[0, i] + u1 * c[1, i] + u2 * c[2, i] + u3 * c[3, i])
+                + v3 * (u0 * d[0, i] + u1 * d[1, i] + u2 * d[2, i] + u3 * d[3, i])
+            )
+        for i in range(channels):
+            out[i, p] = read[i]
