@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.machine import where_numba_is, workers
+from invariance_probe.compiled import where_numba_is, workers
 from invariance_probe.stn.convolution import ImageConvolution
 
 _SHARES = 4
