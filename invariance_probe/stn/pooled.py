@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.compiled import where_numba_is, workers
+from invariance_probe.compiled import over, where_numba_is
 from invariance_probe.stn.convolution import ImageConvolution
 
 _SHARES = 4
@@ -55,9 +55,12 @@ class PooledSequential(nn.Sequential):
         Returns:
             What the last module returns.
         """
+        if not self.training or torch.compiler.is_compiling():
+            whole: Tensor = super().forward(maps)
+            return whole
         parts = list(self)
         while parts:
-            convolution = _one_step(parts[:3]) if self.training else None
+            convolution = _one_step(parts[:3])
             loops = None if convolution is None or not _is_plain(maps, convolution) else _loops()
             if convolution is None or loops is None:
                 maps = parts.pop(0)(maps)
@@ -116,15 +119,13 @@ def _is_hooked(module: nn.Module) -> bool:
 
 def _is_plain(maps: Tensor, convolution: nn.Conv2d) -> bool:
     """Whether float32 maps on the CPU are to be trained on, and nobody watches the operations."""
-    # before anything of the tensors is looked at, which a compiler would take for their values
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return False
     bias = convolution.bias
     assert bias is not None
     given = maps, convolution.weight, bias
     least = convolution.kernel_size[0] + 1 - 2 * int(convolution.padding[0])
     return (
-        torch.is_grad_enabled()
+        torch._C._get_tracing_state() is None
+        and torch.is_grad_enabled()
         and any(tensor.requires_grad for tensor in given)
         and all(type(tensor) in {Tensor, nn.Parameter} for tensor in given)
         and {(tensor.device.type, tensor.dtype) for tensor in given} == {("cpu", torch.float32)}
@@ -249,14 +250,6 @@ class _Patches:
 def _in_shares(count: int, run: Callable[[int, int], None]) -> None:
     """Have threads run shares of so many things, each from a first up to a last."""
     threads = torch.get_num_threads()
-    size = -(-count // (threads if threads == 1 else _SHARES * threads))
-    firsts = iter(range(0, count, size))
-
-    def work() -> None:
-        for first in firsts:
-            run(first, min(first + size, count))
-
-    others = [workers(threads).submit(work) for _ in range(threads - 1)]
-    work()
-    for each in others:
-        each.result()
+    size = -(-count // (1 if threads == 1 else _SHARES * threads))
+    shares = [(first, min(first + size, count)) for first in range(0, count, size)]
+    over(len(shares), lambda number: run(*shares[number]))

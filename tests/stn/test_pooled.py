@@ -275,6 +275,14 @@ def test_functional_calls_run_in_turn() -> None:
         assert torch.equal(found[name][1], parameter.grad)
 
 
+def test_what_is_compiled_has_the_modules_operations() -> None:
+    """As one graph of torch's operations, in which no loop of ours can stand."""
+    layer, images = three(3, 4, 3), whole(2, 3, 8, 8)
+    out = torch.compile(layer, backend="eager", fullgraph=True)(images)
+    assert not is_one_step(out)
+    assert torch.equal(out, layer(images))
+
+
 def test_hooks_see_the_maps_between() -> None:
     """A tap of any module gets its maps, and once it is off the loops are back."""
     layer, images = three(3, 4, 3), whole(2, 3, 8, 8)
