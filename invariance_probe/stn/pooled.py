@@ -56,7 +56,7 @@ class PooledSequential(nn.Sequential):
             What the last module returns.
         """
         if not self.training or torch.compiler.is_compiling():
-            whole: Tensor = super().forward(maps)
+            whole: Tensor = super().forward(maps)  # type: ignore[no-untyped-call]  # torch leaves it so
             return whole
         parts = list(self)
         while parts:
