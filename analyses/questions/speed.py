@@ -29,7 +29,8 @@ class Config:
         layers: Layers of EfficientNet-Lite0.
         degrees: Rotations of the input.
         images: Number of photographs.
-        batch: MapPairs that `align` is given at once.
+        batch: Pairs that `align` is given at once.
+        few: Pairs of a small call, measured in rows of its own.
         repeats: Timed repetitions of everything.
         probe_images: Photographs of the whole probe that is set against its forward passes.
         seed: Root of all random choices.
@@ -39,6 +40,7 @@ class Config:
     degrees: tuple[float, ...] = (30.0, -30.0, 90.0, 150.0)
     images: int = 8
     batch: int = 32
+    few: int = 6
     repeats: int = 1
     probe_images: int = 10
     seed: int = 0
@@ -51,6 +53,7 @@ PRESETS = {
 
 Solver = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """From references, moved maps, oracles and regions to warps."""
+BATCHED, KORNIA = "Adam, 300 steps, batched", "kornia ImageRegistrator"
 
 
 def _ours(reference: Tensor, moved: Tensor, oracle: Tensor, region: Tensor) -> Tensor:
@@ -61,7 +64,7 @@ def _ours(reference: Tensor, moved: Tensor, oracle: Tensor, region: Tensor) -> T
 BASELINES: dict[str, Solver] = {
     "Adam, 300 steps": baselines.adam,
     "scipy least_squares": baselines.scipy_least_squares,
-    "kornia ImageRegistrator": baselines.kornia_similarity,
+    KORNIA: baselines.kornia_similarity,
 }
 
 
@@ -72,43 +75,69 @@ def measure(config: Config) -> pd.DataFrame:
         config: What to compare.
 
     Returns:
-        One row for each layer, pair, method and repetition: ``seconds`` a pair, ``fvu`` of the warp
-        under one sampler, and ``in_family``, whether the warp keeps the distortion limit, which
-        only `align` knows of; and, with method ``probe`` or ``forward passes``, the seconds of a
-        whole probe and of its passes.
+        One row for each layer, pair, method and repetition, small calls as layers of their own:
+        ``seconds`` a pair, ``fvu`` of the warp under one sampler, and ``in_family``, whether the
+        warp keeps the distortion limit, which only `align` knows of; and, with method ``probe`` or
+        ``forward passes``, the seconds of a whole probe and of its passes.
     """
     moves = [ip.Rotation(degrees) for degrees in config.degrees]
     rows: list[dict[str, object]] = []
     for pairs in efficientnet_pairs(config.layers, moves, config.images):
-        channel_mean = metrics.region_mean(pairs.reference, pairs.region)
-        target = metrics.Target(pairs.reference, pairs.region, channel_mean)
-        solvers = {
-            OURS: (_ours, config.batch),
-            "Adam, 300 steps, batched": (baselines.adam, len(pairs)),
-            **{name: (solve, 1) for name, solve in BASELINES.items()},
-        }
-        _ours(pairs.reference[:2], pairs.moved[:2], pairs.oracle[:2], pairs.region[:2])  # warm up
-        for repeat in range(config.repeats):
-            for method, (solve, batch) in solvers.items():
-                seconds, theta = _timed(solve, pairs, batch)
-                fvu = target.score(sampling.warp(pairs.moved, theta)).fvu.tolist()
-                allowed = _in_family(theta, pairs.oracle)
-                rows += [
-                    {
-                        "layer": pairs.layer,
-                        "degrees": pairs.parameter[i],
-                        "image": pairs.image[i],
-                        "method": method,
-                        "repeat": repeat,
-                        "seconds": seconds[i],
-                        "fvu": fvu[i],
-                        "in_family": allowed[i],
-                    }
-                    for i in range(len(pairs))
-                ]
+        few = _spread(pairs, config.few)
+        for some, names in ((pairs, tuple(BASELINES)), (few, (KORNIA,))):
+            solvers = {
+                OURS: (_ours, config.batch),
+                BATCHED: (baselines.adam, len(some)),
+                **{name: (BASELINES[name], 1) for name in names},
+            }
+            rows += _compared(some, solvers, config.repeats)
     for repeat in range(config.repeats):
         rows += _whole_probe(config.probe_images, repeat)
     return pd.DataFrame(rows)
+
+
+def _spread(pairs: MapPairs, count: int) -> MapPairs:
+    """Take at most so many pairs, spread over all, as a layer of their own."""
+    rows = list(range(0, len(pairs), -(-len(pairs) // count)))
+    return MapPairs(
+        layer=f"{pairs.layer}, {len(rows)} pairs a call",
+        reference=pairs.reference[rows],
+        moved=pairs.moved[rows],
+        oracle=pairs.oracle[rows],
+        region=pairs.region[rows],
+        transform=[pairs.transform[i] for i in rows],
+        parameter=[pairs.parameter[i] for i in rows],
+        image=[pairs.image[i] for i in rows],
+    )
+
+
+def _compared(
+    pairs: MapPairs, solvers: dict[str, tuple[Solver, int]], repeats: int
+) -> list[dict[str, object]]:
+    """Time solvers on the same pairs, each so many pairs at a time."""
+    channel_mean = metrics.region_mean(pairs.reference, pairs.region)
+    target = metrics.Target(pairs.reference, pairs.region, channel_mean)
+    rows: list[dict[str, object]] = []
+    _ours(pairs.reference[:2], pairs.moved[:2], pairs.oracle[:2], pairs.region[:2])  # warm up
+    for repeat in range(repeats):
+        for method, (solve, batch) in solvers.items():
+            seconds, theta = _timed(solve, pairs, batch)
+            fvu = target.score(sampling.warp(pairs.moved, theta)).fvu.tolist()
+            allowed = _in_family(theta, pairs.oracle)
+            rows += [
+                {
+                    "layer": pairs.layer,
+                    "degrees": pairs.parameter[i],
+                    "image": pairs.image[i],
+                    "method": method,
+                    "repeat": repeat,
+                    "seconds": seconds[i],
+                    "fvu": fvu[i],
+                    "in_family": allowed[i],
+                }
+                for i in range(len(pairs))
+            ]
+    return rows
 
 
 def _in_family(theta: Tensor, oracle: Tensor) -> list[bool]:
@@ -197,6 +226,9 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+_PANELS_A_LINE = 2
+
+
 def plot(frame: pd.DataFrame) -> Figure:
     """Draw the time of each method, with what it leaves beside it, a panel a layer.
 
@@ -210,9 +242,12 @@ def plot(frame: pd.DataFrame) -> Figure:
     table = table[table["ms_a_pair"].notna()]
     layers = list(dict.fromkeys(table["layer"]))
     order = list(table.groupby("method")["ms_a_pair"].mean().sort_values().index)
-    figure = Figure(figsize=(4.6 * len(layers) + 2.4, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
-    for axes, layer in zip(panels, layers, strict=True):
+    lines = -(-len(layers) // _PANELS_A_LINE)
+    figure = Figure(figsize=(11.6, 3.6 * lines), layout="constrained")
+    grid = figure.subplots(lines, _PANELS_A_LINE, sharey=True, squeeze=False)
+    for axes in grid.flat[len(layers) :]:
+        axes.remove()
+    for axes, layer in zip(grid.flat, layers, strict=False):
         for row in table[table["layer"] == layer].itertuples():
             place = order.index(row.method)
             colour = "#0072B2" if row.method.startswith("invariance_probe") else "#767676"
@@ -226,10 +261,10 @@ def plot(frame: pd.DataFrame) -> Figure:
                 fontsize=9,
             )
         axes.set_xscale("log")
-        axes.set_xlim(0.1, 2000)
+        axes.set_xlim(0.02, 10000)
         axes.set_ylim(len(order) - 0.6, -0.7)
         axes.set_xlabel("milliseconds a pair (median)")
-        axes.set_title(f"{layer} of EfficientNet-Lite0", fontsize=11)
-    panels[0].set_yticks(range(len(order)), order)
-    figure.suptitle("Time to align a pair; leaves: mean fraction of variance unexplained")
+        axes.set_title(layer, fontsize=11)
+        axes.set_yticks(range(len(order)), order)
+    figure.suptitle("Time to align a pair of maps; leaves: mean fraction of variance unexplained")
     return figure

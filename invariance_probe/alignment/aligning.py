@@ -118,7 +118,7 @@ def align(
     """Search the affine warp under which moved maps look most like their references.
 
     All starts (oracle, identity, rotations x scalings x shifts relative to the oracle) are tried on
-    maps averaged down to the first of `search.TABLE_LEVELS`, the better ones followed to finer
+    maps averaged down to the first of `schedule.TABLE_LEVELS`, the better ones followed to finer
     maps, and the last steps taken on the full ones. The oracle and, where it is inside the family,
     the identity are candidates to the end, so that the result is never worse than either.
 
@@ -229,18 +229,16 @@ def align_with(
     height, width = reference.shape[-2:]
     finite = metrics.finite(reference) & metrics.finite(moved)
     seen, varied = mask.flatten(1).any(1), target.varied
+    if sampling.compiled(moved) is not None:
+        # copied once, for the search and the scores
+        moved = moved.contiguous(memory_format=torch.channels_last)
     found = find_warps(target, moved, theta0, finite & seen & varied, settings)
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
     # in this order ties go to the oracle
     candidates = {"oracle": theta0, "identity": identity, "found": found.theta}
-    scores = {
-        name: (
-            target.score(moved)
-            if name == "identity"
-            else target.score_warp(moved, theta, settings.mode)
-        ).where(finite)
-        for name, theta in candidates.items()
-    }
+    warps = torch.stack(list(candidates.values()), dim=1)
+    each = target.score_warps(moved, warps, settings.mode)
+    scores = {name: one.where(finite) for name, one in zip(candidates, each, strict=True)}
     left = torch.stack([one.fvu for one in scores.values()]).nan_to_num(math.inf)
     left[1].masked_fill_(outside(identity, theta0, height, width, settings), math.inf)
     choice = left.argmin(0)

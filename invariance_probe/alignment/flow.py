@@ -18,7 +18,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import distortion, glance, metrics, objectives, search, solver
+from invariance_probe.alignment import (
+    distortion,
+    glance,
+    metrics,
+    objectives,
+    schedule,
+    search,
+    solver,
+)
 from invariance_probe.alignment.aligning import Alignment, align_with, prepared
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
@@ -467,7 +475,7 @@ def _on_a_lattice(maps: objectives.Level) -> tuple[objectives.Objective, Tensor,
     pairs, _, height, width = maps.reference.shape
     step = 1
     objective: objectives.Objective
-    if max(height, width) <= search.TABLE_LEVELS[-1]:
+    if max(height, width) <= schedule.TABLE_LEVELS[-1]:
         objective = maps.objective()
     else:
         step = max(1, round(max(height, width) / LATTICE))

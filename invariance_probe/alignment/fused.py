@@ -5,16 +5,104 @@ by between them. `kernels` does it in one loop over the positions. A pair is sea
 from its first look to its last step, so that nothing depends on how many threads there are.
 """
 
+import functools
+from typing import Any
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import kernels, objectives
-from invariance_probe.compiled import workers
+from invariance_probe.alignment import kernels, metrics, objectives
+from invariance_probe.alignment.schedule import Stage
+from invariance_probe.compiled import over
 
-_TABLE_BYTES = 2**23
-"""Tables of inner products made at once: they stay in a processor's cache."""
+_PAIRS_A_CALL = 8
+"""Pairs that share one call of the loops, and its memory."""
+
+
+def search_from_coarse(
+    target: metrics.Target,
+    moved: Float[Tensor, "pair channel height width"],
+    oracle: Float[Tensor, "row 2 3"],
+    rows: Int[Tensor, " row"],
+    *,
+    stages: tuple[Stage, ...],
+    starts: tuple[np.ndarray, ...],
+    max_distortion: float,
+) -> Float[np.ndarray, "row 9"]:
+    """Go through the stages of the search from coarse maps to fine ones.
+
+    Args:
+        target: The references with their regions and channel means.
+        moved: Maps G to be warped, float32, on the CPU.
+        oracle: The warp that theory leaves, in isotropic coordinates.
+        rows: Which pairs to search.
+        stages: As of `schedule.coarse_to_fine`.
+        starts: As of `kernels.search_pairs`.
+        max_distortion: Bound of the family; see `distortion.limit_distortion`.
+
+    Returns:
+        As of `search`, of the best warp.
+    """
+    size = (moved.shape[2], moved.shape[3])
+    part = slice(int(rows[0]), int(rows[-1]) + 1)
+    level = objectives.Level(
+        reference=target.channels_last[part],
+        moved=moved[part],
+        mask=target.region[part].to(moved),
+        full_size=size,
+    ).widened()
+    mean = target.channel_mean[part].float().contiguous().numpy()
+    arrays = *map(_by_cell, (level.reference, level.moved)), mean, level.mask.flatten(1).numpy()
+    # rounded as where the search is torch's
+    oracles = oracle.float().double().flatten(1).numpy()
+    plan = _levels(size, stages), _stages(stages), float(max_distortion)
+    numbers, found = (rows - rows[0]).numpy(), np.empty((len(rows), 9))
+
+    step = min(_PAIRS_A_CALL, -(-len(rows) // torch.get_num_threads()))
+
+    def run(part: int) -> None:
+        some = slice(step * part, step * (part + 1))
+        kernels.search_pairs(oracles[some], numbers[some], arrays, starts, *plan, found[some])
+
+    over(-(-len(rows) // step), run)
+    return found
+
+
+def _by_cell(maps: Tensor) -> np.ndarray:
+    """(pair, cell, channel): a position's vector is contiguous, as where networks run so."""
+    return maps.permute(0, 2, 3, 1).contiguous().flatten(1, 2).numpy()
+
+
+@functools.lru_cache(maxsize=64)
+def _levels(size: tuple[int, int], stages: tuple[Stage, ...]) -> tuple[Any, ...]:
+    """Sizes, points, scales and last indices of the levels, and the order of positions."""
+    sides = sorted({stage.side for stage in stages}, reverse=True)
+    sizes = [(max(2, size[0]), max(2, size[1]))]
+    sizes += [objectives.shrunk_size(size, side) for side in sides[1:]]
+    grids = [objectives.Grid(each, size, torch.zeros(1)) for each in sizes]
+    return (
+        np.array(sizes),
+        np.concatenate([grid.points[:2].numpy() for grid in grids], axis=1),
+        np.stack([grid.scale[:, 0].numpy() for grid in grids]),
+        np.stack([grid.last[:, 0].numpy() for grid in grids]),
+        objectives.spread_order(sizes[0][0] * sizes[0][1], stages[-1].count).numpy(),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _stages(stages: tuple[Stage, ...]) -> tuple[Int[np.ndarray, "stage 5"], Any]:
+    """What `kernels.search_pairs` takes of each stage, and rounds, padded to the longest."""
+    sides = sorted({stage.side for stage in stages}, reverse=True)
+    longest = max(len(stage.rounds) for stage in stages)
+    rounds = np.zeros((len(stages), longest, 2), np.int64)
+    for row, stage in zip(rounds, stages, strict=True):
+        row[: len(stage.rounds)] = stage.rounds
+    most = np.iinfo(np.int64).max
+    return np.array([
+        (sides.index(s.side), s.count or most, s.look, s.nudged, len(s.rounds)) for s in stages
+    ]), rounds
 
 
 def search(
@@ -40,7 +128,7 @@ def search(
         The best of each pair, best first: six numbers of the warp; steps taken; 1 or 0 for whether
         it converged, and for whether its last step was brought back into the family.
     """
-    pairs, channels, height, width = level.reference.shape
+    pairs, _, height, width = level.reference.shape
     grid = objectives.Grid((height, width), level.full_size, level.reference)
     positions, inside = level.chosen()
     points = grid.points[:2][:, positions].transpose(0, 1).contiguous().numpy()
@@ -49,39 +137,20 @@ def search(
     starts = warps.flatten(2).double().contiguous().numpy()
     oracles = oracle.flatten(1).double().contiguous().numpy()
     scale, last = grid.scale[:, 0].numpy(), grid.last[:, 0].numpy()
-    target = level.reference.flatten(2)
-    target = target.gather(2, positions[:, None].expand(-1, channels, -1))
-    source = level.moved.flatten(2)
-    squares = target.square().sum(1).numpy()
+    maps = level.reference.flatten(2)
+    target = maps.gather(2, positions[:, None].expand(-1, maps.shape[1], -1)).numpy()
+    source = level.moved.flatten(2).contiguous().numpy()
     least, order = min(look, starts.shape[1]), np.array(rounds)
 
-    def run(first: int, kind: int, targets: np.ndarray, sources: np.ndarray) -> None:
-        """Search the pairs from `first` on, of which these are the maps."""
+    # what `kernels.CELLS` needs besides
+    cells, few = np.empty((2, 0), np.int32), np.empty((2, 0), np.float32)
+    none = few, cells[0], few[0]
+    nothing = cells, np.empty((0, 0, 4), np.float32), cells[0], few
 
-        def pair(number: int) -> None:
-            b = first + number
-            arrays = targets[number], sources[number], squares[b], points[b]
-            maps = (*arrays, counts[b], np.int32(width))
-            told = starts[b], oracles[b], least, order, float(max_distortion)
-            kernels.search_pair(kind, *told, maps, scale, last, found[b])
+    def run(b: int) -> None:
+        on = target[b], source[b], *none, points[b], int(counts[b]), np.int32(width), *nothing
+        told = starts[b], oracles[b], least, order, float(max_distortion)
+        kernels.search_pair(kernels.PLANES, *told, on, scale, last, found[b])
 
-        threads = torch.get_num_threads()
-        # a call a pair: an interrupt is heard between two, and no thread waits for another's share
-        spread = workers(threads).map if threads > 1 and len(targets) > 1 else map
-        list(spread(pair, range(len(targets))))
-
-    if channels <= objectives.FEW_CHANNELS:
-        run(0, kernels.PLANES, target.contiguous().numpy(), source.contiguous().numpy())
-    elif level.count is not None:
-        target, source = (maps.transpose(1, 2).contiguous() for maps in (target, source))
-        run(0, kernels.CHANNELS, target.numpy(), source.numpy())
-    else:
-        cells = height * width
-        size = max(1, min(pairs, _TABLE_BYTES // (4 * cells * positions.shape[1])))
-        for start in range(0, pairs, size):
-            rows = slice(start, min(pairs, start + size))
-            cross = target[rows].transpose(1, 2) @ source[rows]
-            gram = np.empty((rows.stop - start, cells, 10), np.float32)
-            kernels.grams(level.moved[rows].contiguous().numpy(), gram)
-            run(start, kernels.TABLE, cross.numpy(), gram)
+    over(pairs, run)
     return found

@@ -3,12 +3,17 @@
 What is computed is what `objectives`, `distortion`, `solver` and `search` define, on float32
 arrays; they are the truth that tests hold these loops against. `fused` prepares the arrays.
 
-A pair's maps are a tuple (target, source, squares, points, count, width): for positions, the first
-`count` of which count, and for the cells that are read,
-- `TABLE`: <F(p), G(q)> (position, cell), the ten products of a cell (cell, 10), <F(p), F(p)>;
-- `CHANNELS`: F (position, channel) and G (cell, channel), for large maps;
-- `PLANES`: F (channel, position) and G (channel, cell), for few channels;
-then the positions' isotropic coordinates (2, position), and the map's width in cells.
+A pair's maps are a tuple (target, source, gram, chosen, squares, points, count, width, tags,
+entries, cells, work), in one of two forms:
+- `CELLS`: F (cell, channel) and G (cell, channel); the ten inner products of each cell (cell, 10);
+  the cells of the positions that count, and for these <F(p), F(p)>; then `count`, of how many
+  entries the arrays by position are in use. What is known of <F(p), G(q)> is kept in `entries`
+  (position, slot, 4) for the cells that `tags` (position, slot) names: it is computed where a warp
+  first reads. `cells` and `work` are room for an evaluation;
+- `PLANES`: F (channel, position) and G (channel, cell), for few channels; nothing of the rest but
+  `count`;
+in both, `points` are the positions' isotropic coordinates (2, position), and `width` is the map's,
+in cells.
 """
 
 import math
@@ -17,7 +22,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-TABLE, CHANNELS, PLANES = range(3)
+CELLS, PLANES = range(2)
+
+SLOTS = 64
+"""Cells of which a position remembers what it has in common with them: a warp and those beside it
+read from fewer. A power of two."""
 
 _ERROR, _SLOPES, _MATRIX, _SUMS = 0, 1, 7, 25
 """Where the sums of an evaluation lie: the error; six of J^T r; three times six of J^T J, whose
@@ -26,14 +35,28 @@ blocks X X, X Y and Y Y are symmetric."""
 # Sums may be taken in any order and products fused with them, which vectors need. NaN and infinity
 # keep their meaning: errors that are not finite are told by it. The global interpreter lock is
 # released, so that pairs can be searched by threads.
-_loop: Any = njit(
-    fastmath={"reassoc", "contract", "nsz", "arcp"}, cache=True, error_model="numpy", nogil=True
-)
 _step_by_step: Any = njit(cache=True, error_model="numpy", nogil=True)
+# What makes no arrays need not count who refers to them, which took a third of the time.
+_uncounted: Any = {"_nrt": False}
+_plain: Any = njit(cache=True, error_model="numpy", nogil=True, **_uncounted)
+_loop: Any = njit(
+    cache=True,
+    error_model="numpy",
+    nogil=True,
+    fastmath={"reassoc", "contract", "nsz", "arcp"},
+    **_uncounted,
+)
 
-_EPSILON = 1.1920929e-07
+_EPSILON, _TINY = 1.1920929e-07, 1.1754944e-38
 DUPLICATES_WITHIN = 32
 _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
+
+
+@_plain
+def _copy(values, out):
+    # assigning to a slice brings its errors' texts, which take seconds to compile
+    for i in range(len(values)):
+        out[i] = values[i]
 
 
 @_loop
@@ -93,7 +116,7 @@ _NOTHING = (_0,) * _SUMS
 
 @_loop
 def _sums_of_planes(warp, maps, scale, last, out):
-    target, source, _, points, count, width = maps
+    target, source, _, _, _, points, count, width, _, _, _, _ = maps
     places, most = _places(warp, scale, last), np.int32(source.shape[1] - width - 2)
     sums = _NOTHING
     for k in range(len(target)):
@@ -113,54 +136,32 @@ def _sums_of_planes(warp, maps, scale, last, out):
 
 
 @_loop
-def _sums_of_channels(warp, maps, scale, last, out):
-    target, source, _, points, count, width = maps
+def _sums_of_cells(warp, maps, scale, last, out):
+    target, source, gram, chosen, squares, points, count, width, tags, entries, cells, work = maps
     places, most = _places(warp, scale, last), np.int32(len(source) - width - 2)
+    for i in range(count):
+        at, u, v, unit_x, unit_y = _corner(
+            places, points[0, i], points[1, i], scale, last, width, most
+        )
+        cells[i] = at
+        work[0, i], work[1, i], work[2, i], work[3, i] = u, v, unit_x, unit_y
+    for i in range(count):
+        at = cells[i]
+        if tags[i, at & (SLOTS - 1)] != at:
+            _fill(target, source, gram, squares, chosen, i, at, width, tags, entries)
+    for i in range(count):
+        at = cells[i]
+        slot = at & (SLOTS - 1)
+        for k in range(4):
+            work[4 + k, i] = entries[i, slot, k]
+        for k in range(6):
+            work[8 + k, i] = gram[at, 4 + k]
     sums = _NOTHING
     for i in range(count):
-        x, y = points[0, i], points[1, i]
-        at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
-        rr = rx = ry = xx = xy = yy = _0
-        for k in range(target.shape[1]):
-            nw, sw = source[at, k], source[at + width, k]
-            n, s = source[at + 1, k] - nw, source[at + width + 1, k] - sw
-            above = nw + u * n
-            gx, gy = n + v * (s - n), sw + u * s - above
-            r = above + v * gy - target[i, k]
-            rr += r * r
-            rx += gx * r
-            ry += gy * r
-            xx += gx * gx
-            xy += gx * gy
-            yy += gy * gy
-        rx, ry = rx * unit_x, ry * unit_y
-        xx, xy, yy = xx * unit_x * unit_x, xy * unit_x * unit_y, yy * unit_y * unit_y
-        sums = _added(sums, x, y, rr, rx, ry, xx, xy, yy)
-    for i in range(_SUMS):
-        out[i] = sums[i]
-
-
-@_loop
-def _looked_up(cross, gram, squares, i, at, width):
-    """Coefficients of the error inside a cell; see `objectives.InnerProducts`."""
-    fa, right, below = cross[i, at], cross[i, at + 1], cross[i, at + width]
-    across = cross[i, at + width + 1]
-    e = gram[at, 0] - _2 * fa + squares[i]
-    p, q = gram[at, 1] - right + fa, gram[at, 2] - below + fa
-    r = gram[at, 3] - across + right + below - fa
-    bb, bc, cc = gram[at, 4], gram[at, 5], gram[at, 6]
-    return e, p, q, r, bb, bc, cc, gram[at, 7], gram[at, 8], gram[at, 9]
-
-
-@_loop
-def _sums_of_table(warp, maps, scale, last, out):
-    cross, gram, squares, points, count, width = maps
-    places, most = _places(warp, scale, last), np.int32(len(gram) - width - 2)
-    sums = _NOTHING
-    for i in range(count):
-        x, y = points[0, i], points[1, i]
-        at, u, v, unit_x, unit_y = _corner(places, x, y, scale, last, width, most)
-        e, p, q, r, bb, bc, cc, bd, cd, dd = _looked_up(cross, gram, squares, i, at, width)
+        u, v, unit_x, unit_y = work[0, i], work[1, i], work[2, i], work[3, i]
+        e, p, q, r = work[4, i], work[5, i], work[6, i], work[7, i]
+        bb, bc, cc = work[8, i], work[9, i], work[10, i]
+        bd, cd, dd = work[11, i], work[12, i], work[13, i]
         dv = cd + u * dd
         xx, xy, yy = bb + v * (_2 * bd + v * dd), bc + u * bd + v * dv, cc + u * (dv + cd)
         t = p + v * (r + v * cd)
@@ -168,25 +169,42 @@ def _sums_of_table(warp, maps, scale, last, out):
         rr = e + u * (t + rx) + v * (_2 * q + v * cc)
         rx, ry = rx * unit_x, ry * unit_y
         xx, xy, yy = xx * unit_x * unit_x, xy * unit_x * unit_y, yy * unit_y * unit_y
-        sums = _added(sums, x, y, rr, rx, ry, xx, xy, yy)
+        sums = _added(sums, points[0, i], points[1, i], rr, rx, ry, xx, xy, yy)
     for i in range(_SUMS):
         out[i] = sums[i]
 
 
-@_step_by_step
+@_loop
+def _fill(target, source, gram, squares, chosen, i, at, width, tags, entries):
+    """Coefficients of the error of a position inside a cell; see `objectives.InnerProducts`."""
+    fa = right = below = across = _0
+    here = chosen[i]
+    for k in range(target.shape[1]):
+        f = target[here, k]
+        fa += f * source[at, k]
+        right += f * source[at + 1, k]
+        below += f * source[at + width, k]
+        across += f * source[at + width + 1, k]
+    slot = at & (SLOTS - 1)
+    tags[i, slot] = at
+    entries[i, slot, 0] = gram[at, 0] - _2 * fa + squares[i]
+    entries[i, slot, 1] = gram[at, 1] - right + fa
+    entries[i, slot, 2] = gram[at, 2] - below + fa
+    entries[i, slot, 3] = gram[at, 3] - across + right + below - fa
+
+
+@_plain
 def _evaluate(kind, warp, maps, scale, last, out):
     """Error, gradient and Gauss-Newton matrix of a warp, as sums; NaN becomes infinite."""
-    if kind == TABLE:
-        _sums_of_table(warp, maps, scale, last, out)
-    elif kind == CHANNELS:
-        _sums_of_channels(warp, maps, scale, last, out)
+    if kind == CELLS:
+        _sums_of_cells(warp, maps, scale, last, out)
     else:
         _sums_of_planes(warp, maps, scale, last, out)
     if not math.isfinite(out[_ERROR]):
         out[_ERROR] = math.inf
 
 
-@_step_by_step
+@_plain
 def _limit(warp, oracle, bound):
     """`distortion.limit_distortion` of one warp, in place; True if it was outside."""
     det = oracle[0] * oracle[4] - oracle[1] * oracle[3]
@@ -212,7 +230,7 @@ def _limit(warp, oracle, bound):
     return True
 
 
-@_step_by_step
+@_plain
 def _unfold(sums, matrix):
     """Write the 18 different sums of J^T J as the 6 x 6 matrix."""
     for block, row, column in ((0, 0, 0), (1, 0, 3), (2, 3, 3)):
@@ -227,7 +245,7 @@ def _unfold(sums, matrix):
             matrix[3 + i, j] = matrix[j, 3 + i]
 
 
-@_step_by_step
+@_plain
 def _solve(matrix, gradient, damping, factor, step):
     """Solve (H + damping diag H) s = -g by Cholesky; the largest entry of H's diagonal."""
     top = 0.0
@@ -281,7 +299,7 @@ def _best(error, warps, alive, count, order):
     return kept
 
 
-@_step_by_step
+@_plain
 def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last, work):
     """Take up to `steps` Levenberg-Marquardt steps from a warp, in place, as `solver._step` does.
 
@@ -293,8 +311,7 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
     limited, taken, done = -1, 0, False
     while taken < steps and not done and here[_ERROR] < math.inf:
         _unfold(here, matrix)
-        gradient = here[_SLOPES:_MATRIX]
-        top = _solve(matrix, gradient, damping, factor, step)
+        top = _solve(matrix, here[_SLOPES:], damping, factor, step)
         for t in range(6):
             trial[t] = warp[t] + step[t]
         outside = _limit(trial, oracle, bound)
@@ -304,7 +321,7 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
             along = 0.0
             for k in range(6):
                 along += matrix[t, k] * step[k]
-            promised -= step[t] * (2 * gradient[t] + along)
+            promised -= step[t] * (2 * here[_SLOPES + t] + along)
         error, gain = here[_ERROR], here[_ERROR] - there[_ERROR]
         better = gain > 0
         done = (better and gain <= 1e-6 * error) or promised <= 1e-6 * error
@@ -312,8 +329,33 @@ def _descend(kind, warp, here, damping, steps, oracle, bound, maps, scale, last,
         done = done or (not better and damping > 1e8) or error <= 16 * _EPSILON * top
         taken += 1
         if better:
-            warp[:], here[:], limited = trial, there, int(outside)
+            limited = int(outside)
+            _copy(trial, warp)
+            _copy(there, here)
     return damping, taken, done, limited
+
+
+@_plain
+def _assessed(kind, warps, confined, known, oracle, bound, maps, scale, last, sums):
+    """Evaluate warps, if wanted brought into the family; known ones only where that moves them."""
+    for i in range(len(warps)):
+        moved = confined and _limit(warps[i], oracle, bound)
+        if moved or not known:
+            _evaluate(kind, warps[i], maps, scale, last, sums[i])
+
+
+@_plain
+def _round(kind, steps, warps, sums, damping, taken, flags, oracle, bound, maps, scale, last, work):
+    """Take up to `steps` steps from all warps that are not done."""
+    for i in range(len(warps)):
+        if flags[i, 0]:
+            continue
+        damping[i], more, flags[i, 0], outside = _descend(
+            kind, warps[i], sums[i], damping[i], steps, oracle, bound, maps, scale, last, work
+        )
+        taken[i] += more
+        if outside >= 0:
+            flags[i, 1] = outside > 0
 
 
 @_step_by_step
@@ -324,60 +366,223 @@ def search_pair(kind, warps, oracle, look, rounds, bound, maps, scale, last, fou
     steps taken, and 1 or 0 for "done" and "brought back into the family".
     """
     work = np.zeros((6, 6)), np.zeros((6, 6)), np.zeros(6), np.empty(6), np.empty(_SUMS)
-    warps, alive = warps.copy(), len(warps)
+    warps, alive, looked = warps.copy(), len(warps), look < len(warps)
     sums = np.empty((alive, _SUMS))
-    if look < alive:
-        for i in range(alive):
-            _evaluate(kind, warps[i], maps, scale, last, sums[i])
-        warps = warps[np.argsort(sums[:, _ERROR], kind="mergesort")[:look]]
-        alive = look
-    for i in range(alive):
-        _limit(warps[i], oracle, bound)
-        _evaluate(kind, warps[i], maps, scale, last, sums[i])
+    if looked:
+        _assessed(kind, warps, False, False, oracle, bound, maps, scale, last, sums)
+        kept = np.argsort(sums[:, _ERROR], kind="mergesort")[:look]
+        warps, sums, alive = warps[kept], sums[kept], look
+    _assessed(kind, warps, True, looked, oracle, bound, maps, scale, last, sums)
     damping, taken = np.full(alive, 1e-3), np.zeros(alive, np.int64)
-    done, limited = np.zeros(alive, np.bool_), np.zeros(alive, np.int64)
-    order = np.empty(alive, np.int64)
+    flags, order = np.zeros((alive, 2), np.bool_), np.empty(alive, np.int64)
     for steps, count in rounds:
-        for i in range(alive):
-            if done[i]:
-                continue
-            damping[i], more, done[i], outside = _descend(
-                kind, warps[i], sums[i], damping[i], steps, oracle, bound, maps, scale, last, work
-            )
-            taken[i] += more
-            if outside >= 0:
-                limited[i] = outside
-        alive = _best(sums[:, _ERROR], warps, alive, count, order)
-        kept = order[:alive].copy()
+        _round(
+            kind, steps, warps, sums, damping, taken, flags, oracle, bound, maps, scale, last, work
+        )
+        kept = order[: _best(sums[:, _ERROR], warps, alive, count, order)]
+        alive = len(kept)
         warps, sums, damping = warps[kept], sums[kept], damping[kept]
-        taken, done, limited = taken[kept], done[kept], limited[kept]
+        taken, flags = taken[kept], flags[kept]
     for i in range(len(found)):
         j = min(i, alive - 1)
-        found[i, :6] = warps[j]
-        found[i, 6], found[i, 7], found[i, 8] = taken[j], done[j], limited[j]
+        _copy(warps[j], found[i])
+        found[i, 6], found[i, 7], found[i, 8] = taken[j], flags[j, 0], flags[j, 1]
 
 
 @_loop
-def grams(maps, out):
+def _grams(source, height, width, out):
     """The ten inner products of each cell's corner combinations; see `objectives.InnerProducts`."""
-    pairs, channels, height, width = maps.shape
-    for b in range(pairs):
-        for i in range(height - 1):
-            row = out[b, i * width : (i + 1) * width]
-            row[:] = _0
-            for k in range(channels):
-                upper, lower = maps[b, k, i], maps[b, k, i + 1]
-                for j in range(width - 1):
-                    a = upper[j]
-                    bb, c = upper[j + 1] - a, lower[j] - a
-                    d = lower[j + 1] - a - bb - c
-                    row[j, 0] += a * a
-                    row[j, 1] += a * bb
-                    row[j, 2] += a * c
-                    row[j, 3] += a * d + bb * c
-                    row[j, 4] += bb * bb
-                    row[j, 5] += bb * c
-                    row[j, 6] += c * c
-                    row[j, 7] += d * bb
-                    row[j, 8] += d * c
-                    row[j, 9] += d * d
+    for i in range(height - 1):
+        for j in range(width - 1):
+            at = i * width + j
+            nw, ne, sw, se = source[at], source[at + 1], source[at + width], source[at + width + 1]
+            aa = ab = ac = ad = bb = bc = cc = bd = cd = dd = _0
+            for k in range(source.shape[1]):
+                a = nw[k]
+                b, c = ne[k] - a, sw[k] - a
+                d = se[k] - a - b - c
+                aa += a * a
+                ab += a * b
+                ac += a * c
+                ad += a * d
+                bb += b * b
+                bc += b * c
+                cc += c * c
+                bd += b * d
+                cd += c * d
+                dd += d * d
+            out[at, 0], out[at, 1], out[at, 2], out[at, 3] = aa, ab, ac, ad + bc
+            out[at, 4], out[at, 5], out[at, 6] = bb, bc, cc
+            out[at, 7], out[at, 8], out[at, 9] = bd, cd, dd
+
+
+@_loop
+def _centred(maps, mean, factor, out):
+    for i in range(len(maps)):
+        for k in range(len(mean)):
+            out[i, k] = (maps[i, k] - mean[k]) * factor
+
+
+@_loop
+def _energy(maps, mean):
+    total = 0.0
+    for i in range(len(maps)):
+        here = _0
+        for k in range(len(mean)):
+            here += (maps[i, k] - mean[k]) ** 2
+        total += here
+    return total
+
+
+@_loop
+def _shrunk(maps, size, out, new_size):
+    """Average maps down, as `torch.nn.functional.adaptive_avg_pool2d`."""
+    height, width, new_height, new_width = size[0], size[1], new_size[0], new_size[1]
+    for i in range(new_height):
+        rows = range(i * height // new_height, -(-(i + 1) * height // new_height))
+        for j in range(new_width):
+            columns = range(j * width // new_width, -(-(j + 1) * width // new_width))
+            mean = out[i * new_width + j]
+            for k in range(len(mean)):
+                mean[k] = _0
+            for y in rows:
+                for x in columns:
+                    cell = maps[y * width + x]
+                    for k in range(len(mean)):
+                        mean[k] += cell[k]
+            share = np.float32(1 / (len(rows) * len(columns)))
+            for k in range(len(mean)):
+                mean[k] *= share
+
+
+@_step_by_step
+def search_pairs(oracles, rows, maps, starts, levels, stages, bound, found):
+    """Search pairs from the coarsest level to the finest; see `schedule.coarse_to_fine`.
+
+    Args:
+        oracles: (row, 6), in isotropic coordinates.
+        rows: Which pairs they are for.
+        maps: F and G (pair, cell, channel), channel means (pair, channel), 1 in the region and 0
+            outside (pair, cell).
+        starts: Rotations with scalings (turn, 2, 2) and shifts (side, 2) of the oracle, as
+            `schedule.far_moves`; nudges of the oracle and of the best so far, as `schedule.nudges`.
+        levels: Sizes of the maps (level, 2), full ones first; points of all their cells, one level
+            after another (2, cell); scale and last index (level, 2) each; the order in which
+            positions of the full map are chosen.
+        stages: Number of the level, positions that count at most, look, 1 if warps beside others
+            join, and number of rounds (stage, 5); the rounds (stage, round, 2).
+        bound: Of the family.
+        found: Gets what `search_pair` finds, (row, 9).
+    """
+    sizes, most = levels[0], 0
+    first = np.zeros(len(sizes) + 1, np.int64)
+    for n in range(len(sizes)):
+        first[n + 1] = first[n] + sizes[n, 0] * sizes[n, 1]
+    for stage in stages[0]:
+        most = max(most, min(stage[1], first[stage[0] + 1] - first[stage[0]]))
+    channels, total = maps[0].shape[2], first[-1]
+    # unpacked from one array, numba would not know that they are contiguous
+    target = np.empty((total, channels), np.float32)
+    source = np.empty((total, channels), np.float32)
+    inside, gram = np.empty((total, 1), np.float32), np.empty((total, 10), np.float32)
+    tags, entries = np.empty((most, SLOTS), np.int32), np.empty((most, SLOTS, 4), np.float32)
+    chosen, squares = np.empty(most, np.int32), np.empty(most, np.float32)
+    points, cells = np.empty((2, most), np.float32), np.empty(most, np.int32)
+    work = np.empty((14, most), np.float32)
+    for row in range(len(rows)):
+        b, oracle = rows[row], oracles[row]
+        _averaged(b, maps, sizes, first, target, source, inside, gram)
+        warps = _far_starts(oracle, starts[0], starts[1])
+        for s in range(len(stages[0])):
+            n, limit, look, nudged, taken = stages[0][s]
+            here = slice(first[n], first[n + 1])
+            if nudged:
+                warps = _with_nudges(warps, oracle, starts[2], starts[3], s > 0)
+            count = _choose(limit, n, first, inside, target, levels, chosen, points, squares)
+            tags[:count] = -1
+            on = (
+                *(target[here], source[here], gram[here], chosen, squares, points, count),
+                *(np.int32(sizes[n, 1]), tags, entries, cells, work),
+            )
+            rounds = stages[1][s, :taken]
+            kept = np.empty((rounds[-1, 1], 9))
+            told = CELLS, warps, oracle, min(look, len(warps)), rounds, bound
+            search_pair(*told, on, levels[2][n], levels[3][n], kept)
+            warps = np.ascontiguousarray(kept[:, :6])
+        _copy(kept[0], found[row])
+
+
+@_plain
+def _averaged(b, maps, sizes, first, target, source, inside, gram):
+    """Centre and scale a pair's maps, and average them down, level by level."""
+    references, moved, means, regions = maps
+    mean, cells = means[b], first[1]
+    # centring keeps inner products small beside the error that they add up to
+    unit = math.sqrt(_energy(references[b], mean) / (cells * references.shape[2]))
+    factor = np.float32(1 / max(unit, _TINY))
+    _centred(references[b], mean, factor, target)
+    _centred(moved[b], mean, factor, source)
+    for i in range(cells):
+        inside[i, 0] = regions[b, i]
+    for n in range(len(sizes)):
+        here, finer = first[n], first[n - 1]
+        if n > 0:
+            for each in (target, source, inside):
+                _shrunk(each[finer:], sizes[n - 1], each[here:], sizes[n])
+            for i in range(here, first[n + 1]):
+                inside[i, 0] = np.float32(inside[i, 0] > np.float32(0.5))
+        _grams(source[here:], sizes[n, 0], sizes[n, 1], gram[here:])
+
+
+@_plain
+def _choose(limit, n, first, inside, target, levels, chosen, points, squares):
+    """Choose positions of the region, as `objectives.Level.chosen`; how many they are."""
+    count, start = 0, first[n]
+    for k in range(first[n + 1] - start):
+        i = levels[4][k] if n == 0 else k
+        if count < limit and inside[start + i, 0] > 0:
+            chosen[count] = i
+            points[0, count], points[1, count] = levels[1][0, start + i], levels[1][1, start + i]
+            squares[count] = _square(target, start + i)
+            count += 1
+    return count
+
+
+@_loop
+def _square(maps, i):
+    total = _0
+    for k in range(maps.shape[1]):
+        total += maps[i, k] * maps[i, k]
+    return total
+
+
+@_step_by_step
+def _far_starts(oracle, turns, sides):
+    """`search._far_starts` of one pair."""
+    warps = np.zeros((2 + len(turns) * len(sides), 6))
+    warps[1, 0] = warps[1, 4] = 1
+    _copy(oracle, warps[0])
+    for i in range(len(turns)):
+        for j in range(len(sides)):
+            warp, turn = warps[2 + i * len(sides) + j], turns[i]
+            for k in range(2):
+                for t in range(2):
+                    warp[3 * k + t] = turn[k, 0] * oracle[t] + turn[k, 1] * oracle[3 + t]
+                warp[3 * k + 2] = oracle[3 * k + 2] + sides[j, k]
+    return warps
+
+
+@_step_by_step
+def _with_nudges(warps, oracle, near, nearest, of_best):
+    """Add warps beside the oracle and, if wanted, beside the best."""
+    count = len(warps) + len(near) + len(nearest) * int(of_best)
+    every = np.empty((count, 6))
+    for i in range(len(warps)):
+        _copy(warps[i], every[i])
+    for i in range(len(warps), count):
+        j = i - len(warps)
+        beside, nudge = (oracle, near[j]) if j < len(near) else (warps[0], nearest[j - len(near)])
+        _copy(beside, every[i])
+        every[i, 2] += nudge[0]
+        every[i, 5] += nudge[1]
+    return every

@@ -1,6 +1,7 @@
 """One name, one formula: how far a warped map is from its reference, over a region."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -110,13 +111,37 @@ class Target:
         Returns:
             What `score` returns.
         """
+        return self.score_warps(moved, theta[:, None], mode)[0]
+
+    def score_warps(
+        self,
+        moved: Float[Tensor, "pair channel height width"],
+        thetas: Float[Tensor, "pair warp 2 3"],
+        mode: str,
+    ) -> list[Scores]:
+        """Compare moved maps under several warps with the references.
+
+        Args:
+            moved: As of `score_warp`.
+            thetas: Pull-backs in normalised coordinates, some for each pair.
+            mode: Sampler.
+
+        Returns:
+            What `score_warp` returns, warp by warp.
+        """
         sums = None
         if mode == "bilinear":
             mean = self._mean[:, :, 0]
-            sums = sampling.compared(moved, theta, self.region, mean, self._centred)
+            sums = sampling.compared(moved, thetas, self.channels_last, self.region, mean)
         if sums is None:
-            return self.score(sampling.warp(moved, theta, mode=mode))
-        return self._scores(*sums)
+            warped = (sampling.warp(moved, theta, mode=mode) for theta in thetas.unbind(1))
+            return [self.score(each) for each in warped]
+        return [self._scores(*each.unbind(-1)) for each in sums.unbind(1)]
+
+    @cached_property
+    def channels_last(self) -> Float[Tensor, "pair channel height width"]:
+        """The references, a position's channels side by side, as compiled loops read them."""
+        return self.reference.contiguous(memory_format=torch.channels_last)
 
     def _scores(self, power: Tensor, error: Tensor) -> Scores:
         """The metrics, from sums of squares of WG, less the channel mean, and of WG - F."""

@@ -436,6 +436,36 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return products
 
 
+def spread_order(cells: int, count: int | None) -> Int[Tensor, " cell"]:
+    """Say in which order positions are chosen.
+
+    Args:
+        cells: How many there are.
+        count: How many are to be chosen; None for all.
+
+    Returns:
+        Their numbers, the same at every call.
+    """
+    if count is None:
+        return torch.arange(cells)
+    # multiples of the golden section, modulo 1, fill an interval evenly at any length
+    return ((torch.arange(cells) * 0.6180339887498949) % 1.0).argsort(stable=True)
+
+
+def shrunk_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Say how large maps are once they are averaged down.
+
+    Args:
+        size: Their height and width, in cells.
+        side: Their longest side after it.
+
+    Returns:
+        Height and width, at least 2 each.
+    """
+    height, width = (max(2, round(n * side / max(size))) for n in size)
+    return height, width
+
+
 @dataclass(frozen=True, kw_only=True)
 class Level:
     """Maps on which warps are compared: the full ones, or coarser copies of them.
@@ -464,9 +494,9 @@ class Level:
             Coarser maps, at least 2 x 2; in their region are cells more than half of which was in
             it.
         """
-        height, width = (max(2, round(n * side / max(self.full_size))) for n in self.full_size)
+        size = shrunk_size(self.full_size, side)
         reference, moved, mask = (
-            F.adaptive_avg_pool2d(maps, (height, width))
+            F.adaptive_avg_pool2d(maps, size)
             for maps in (self.reference, self.moved, self.mask[:, None])
         )
         mask = (mask[:, 0] > 0.5).to(mask)
@@ -490,15 +520,9 @@ class Level:
             Their flat numbers, and whether each lies in the region.
         """
         inside = self.mask.flatten(1) > 0
-        if self.count is None:
-            most = max(1, int(inside.sum(1).max()))
-            key = (~inside).to(self.mask)
-        else:
-            most = self.count
-            # multiples of the golden section, modulo 1, fill an interval evenly at any length
-            key = (torch.arange(inside.shape[1], device=inside.device) * 0.6180339887498949) % 1.0
-            key = torch.where(inside, key, key + 1.0)
-        positions = key.argsort(dim=1, stable=True)[:, :most]
+        most = self.count or max(1, int(inside.sum(1).max()))
+        order = spread_order(inside.shape[1], self.count).to(inside.device)
+        positions = order[(~inside[:, order]).to(self.mask).argsort(dim=1, stable=True)[:, :most]]
         return positions, inside.gather(1, positions)
 
     def objective(self) -> Objective:

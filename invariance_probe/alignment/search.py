@@ -1,5 +1,6 @@
 """The search for affine warps: starts, coarse to fine, and the steps between."""
 
+import functools
 import math
 import threading
 from collections.abc import Sequence
@@ -10,29 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from invariance_probe.alignment import distortion, metrics, objectives, solver
+from invariance_probe.alignment import distortion, metrics, objectives, schedule, solver
+from invariance_probe.alignment.schedule import Rounds
 from invariance_probe.compiled import where_numba_is
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_choice, check_integer, check_number
 from invariance_probe.plane import coordinates
 
-Rounds = tuple[tuple[int, int], ...]
-
-TABLE_LEVELS = (7, 14, 28)
-"""Longest sides, in cells, of the coarser maps that are searched before the full one; up to the
-last a pair's table of inner products is worth its memory."""
-FIRST_LOOK = 40
-FIRST_ROUNDS: Rounds = ((4, 8), (6, 3))
-"""At the coarsest level: warps kept after a look at all starts; then, round by round, steps taken
-from every warp, and how many are kept after them."""
-ONLY_LOOK = 64
-ONLY_ROUNDS: Rounds = ((5, 16), (10, 5))
-"""The same for maps so small that there is no coarser level."""
-MIDDLE_ROUNDS: Rounds = ((5, 2),)
-"""At the levels between."""
-LAST_LOOK = 6
-LAST_ROUNDS: Rounds = ((3, 2), (5, 1))
-"""On the full maps, before the last warps are followed to the end."""
 MANY_STARTS, MANY_SHIFT, MANY_WIDE_SHIFT = 10000, 0.6, 1.2
 MANY_FIRST_ROUNDS: Rounds = ((3, 2000), (4, 800), (4, 200))
 MANY_ROUNDS: Rounds = ((3, 1500), (4, 400), (6, 80), (10, 16))
@@ -44,8 +29,6 @@ DUPLICATES_WITHIN = 32
 """How far apart, in the order of errors, near duplicates are sought."""
 MOST = 10_000
 """Steps, angles of starts, factors of stretching: beyond, a search takes minutes, or gigabytes."""
-SCOUT_POSITIONS, POLISH_POSITIONS = 512, 2048
-"""Positions of a large map on which warps are compared, and on which the last one is polished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +152,11 @@ def find_warps(
     found = Found.at(oracle)
     mean = target.channel_mean[:, :, None, None].to(reference)
     numbers = torch.nonzero(usable).flatten()
+    fused = _compiled(reference.device, reference.dtype)
     for rows in torch.split(numbers, pairs_at_once(reference)) if len(numbers) else ():
+        if fused is not None and reference.shape[1] > objectives.FEW_CHANNELS:
+            found.put(rows, _in_one_go(fused, target, moved, oracle, rows, settings))
+            continue
         # centring keeps inner products small beside the error that they add up to
         centred = reference[rows] - mean[rows], moved[rows] - mean[rows]
         found.put(rows, _search(*centred, mask[rows], oracle[rows], settings))
@@ -212,14 +199,21 @@ def isotropic(
     Returns:
         The same warps, float64.
     """
-    change = objectives.isotropic_from_normalised(height, width).to(theta.device)
-    return (change @ coordinates.homogeneous(theta) @ change.inverse())[..., :2, :]
+    change, back = (each.to(theta.device) for each in _changes(height, width))
+    return (change @ coordinates.homogeneous(theta) @ back)[..., :2, :]
 
 
 def _normalised(warps: Tensor, height: int, width: int) -> Tensor:
     """Isotropic to normalised warps, float64."""
-    change = objectives.isotropic_from_normalised(height, width).to(warps.device)
-    return (change.inverse() @ coordinates.homogeneous(warps) @ change)[..., :2, :]
+    change, back = (each.to(warps.device) for each in _changes(height, width))
+    return (back @ coordinates.homogeneous(warps) @ change)[..., :2, :]
+
+
+@functools.lru_cache(maxsize=64)
+def _changes(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """From normalised to isotropic coordinates, and back."""
+    change = objectives.isotropic_from_normalised(height, width)
+    return change, change.inverse()
 
 
 def pairs_at_once(maps: Float[Tensor, "pair channel height width"]) -> int:
@@ -232,7 +226,7 @@ def pairs_at_once(maps: Float[Tensor, "pair channel height width"]) -> int:
         So many that their tables stay within about 256 MB.
     """
     height, width = maps.shape[-2:]
-    side = TABLE_LEVELS[-1]
+    side = schedule.TABLE_LEVELS[-1]
     cells = min(height, side) * min(width, side)
     channels_bytes = 8 * maps.shape[1:].numel() * maps.element_size()
     return max(1, min(64, 2**28 // (cells * cells * maps.element_size() + channels_bytes)))
@@ -248,6 +242,37 @@ class _Candidates:
     at_limit: Bool[Tensor, "pair rank"]
 
 
+def _in_one_go(
+    fused: ModuleType,
+    target: metrics.Target,
+    moved: Tensor,
+    oracle: Tensor,
+    rows: Tensor,
+    settings: SearchOptions,
+) -> Found:
+    """Run the search in compiled loops from the first look to the last step."""
+    height, width = moved.shape[-2:]
+    stages = schedule.coarse_to_fine(max(height, width), settings.max_steps)
+    nudges = (schedule.nudges(max(height, width), reach) for reach in (2, 1))
+    found = torch.from_numpy(
+        fused.search_from_coarse(
+            target,
+            moved,
+            isotropic(oracle[rows], height, width),
+            rows,
+            stages=stages,
+            starts=tuple(each.numpy() for each in (*_far_moves(settings), *nudges)),
+            max_distortion=settings.max_distortion,
+        )
+    )
+    return Found(
+        theta=_normalised(found[:, :6].view(-1, 2, 3), height, width),
+        n_iter=found[:, 6].long() + sum(n for stage in stages[:-1] for n, _ in stage.rounds),
+        converged=found[:, 7] > 0,
+        at_limit=found[:, 8] > 0,
+    )
+
+
 def _search(
     target: Tensor, source: Tensor, mask: Tensor, theta0: Tensor, settings: SearchOptions
 ) -> Found:
@@ -259,15 +284,8 @@ def _search(
         reference=target, moved=source, mask=mask.to(target), full_size=(height, width)
     )
     steps = _Steps(isotropic(theta0, height, width).to(target), settings)
-    find = _coarse_to_fine if target.shape[1] > objectives.FEW_CHANNELS else _among_many
-    warps, look, rounds = find(full, steps)
-    final = (settings.max_steps, 1)
-    if max(height, width) <= TABLE_LEVELS[-1]:
-        candidates = steps.take(full, warps, look, (*rounds, final))
-    else:
-        scout, polish = (replace(full, count=n) for n in (SCOUT_POSITIONS, POLISH_POSITIONS))
-        warps = steps.take(scout, warps, look, rounds).warps
-        candidates = steps.take(polish, warps, 1, (final,))
+    few = target.shape[1] <= objectives.FEW_CHANNELS
+    candidates = _among_many(full, steps) if few else _from_coarse(full, steps)
     return Found(
         theta=_normalised(candidates.warps[:, 0], height, width),
         n_iter=candidates.n_iter[:, 0] + steps.before,
@@ -276,30 +294,19 @@ def _search(
     )
 
 
-def _coarse_to_fine(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, Rounds]:
-    """Follow starts all over the family from coarser maps to finer ones.
-
-    Returns:
-        Candidates for the full map, how many of them to keep, and the rounds that are left.
-    """
+def _from_coarse(full: objectives.Level, steps: "_Steps") -> _Candidates:
+    """Follow starts all over the family from coarser maps to finer ones."""
     longest = max(full.full_size)
-    coarser = [full]
-    for side in reversed(TABLE_LEVELS):
-        if side < longest:
-            coarser.append(coarser[-1].shrunk(side))
-    warps = _far_starts(steps.oracle, steps.settings)
-    look, rounds = FIRST_LOOK, FIRST_ROUNDS
-    for level in reversed(coarser[1:]):
-        warps, rounds = steps.take(level, warps, look, rounds).warps, MIDDLE_ROUNDS
-    near = _nudged(steps.oracle, longest, reach=2)
-    if not coarser[1:]:
-        return torch.cat([warps, near], dim=1), ONLY_LOOK, ONLY_ROUNDS
-    warps = torch.cat([warps, near, _nudged(warps[:, 0], longest, reach=1)], dim=1)
-    return warps, LAST_LOOK, LAST_ROUNDS
+    stages = schedule.coarse_to_fine(longest, steps.settings.max_steps)
+    levels, finer = {longest: full}, full
+    for stage in reversed(stages):
+        if stage.side not in levels:
+            levels[stage.side] = finer = finer.shrunk(stage.side)
+    return steps.follow(levels, _far_starts(steps.oracle, steps.settings), stages)
 
 
-def _among_many(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, Rounds]:
-    """Follow starts by the thousand; returns what `_coarse_to_fine` does."""
+def _among_many(full: objectives.Level, steps: "_Steps") -> _Candidates:
+    """Follow starts by the thousand."""
     # One or two channels fit many warps nearly as well as the best: the error has minima in every
     # cell or two of shift at the corners, and coarse maps tell too little of which is the deepest.
     # So there are starts enough that some lie in each likely minimum; each takes a few steps, and
@@ -316,8 +323,10 @@ def _among_many(full: objectives.Level, steps: "_Steps") -> tuple[Tensor, int, R
     near = _nudged(steps.oracle, longest, reach=2)
     warps = torch.cat([warps, drawn[:, 1::2], near], dim=1)
     warps = steps.take(fine, warps, len(warps[0]), MANY_ROUNDS).warps
-    warps = torch.cat([warps, near, _nudged(warps[:, 0], longest, reach=1)], dim=1)
-    return warps, LAST_LOOK, LAST_ROUNDS
+    ending = schedule.ending(
+        longest, schedule.LAST_LOOK, schedule.LAST_ROUNDS, steps.settings.max_steps
+    )
+    return steps.follow({longest: full}, warps, ending)
 
 
 @dataclass
@@ -334,6 +343,21 @@ class _Steps:
     settings: SearchOptions
     before: int = 0
     _latest: int = 0
+
+    def follow(
+        self, levels: dict[int, objectives.Level], warps: Tensor, stages: tuple[schedule.Stage, ...]
+    ) -> _Candidates:
+        """Begin at warps (pair, rank, 2, 3), and go through stages on the levels of their sides."""
+        for stage in stages:
+            if stage.nudged:
+                near = [_nudged(self.oracle, stage.side, reach=2)]
+                if self._latest:
+                    near.append(_nudged(warps[:, 0], stage.side, reach=1))
+                warps = torch.cat([warps, *near], dim=1)
+            level = replace(levels[stage.side], count=stage.count)
+            candidates = self.take(level, warps, stage.look, stage.rounds)
+            warps = candidates.warps
+        return candidates
 
     def take(
         self, level: objectives.Level, warps: Tensor, look: int, rounds: Rounds
@@ -399,11 +423,13 @@ def compile_ahead(device: torch.device, dtype: torch.dtype) -> None:
     """
     if not _is_compiled(device, dtype):
         return
-    zero = torch.zeros(1, 1, 2, 2)
-    level = objectives.Level(reference=zero, moved=zero, mask=zero[0], full_size=(2, 2))
-    steps = _Steps(torch.eye(2, 3)[None], SearchOptions())
-    once = (level, torch.eye(2, 3)[None, None], 1, ((1, 1),))
-    threading.Thread(target=steps.take, args=once, daemon=True).start()
+    zero = torch.zeros(1, objectives.FEW_CHANNELS + 1, 2, 2)
+    everywhere = torch.ones(1, 2, 2, dtype=torch.bool)
+    target = metrics.Target(zero, everywhere, metrics.region_mean(zero, everywhere))
+    warp = torch.eye(2, 3, dtype=torch.float64)[None]
+
+    once = target, zero, warp, everywhere[:, 0, 0], SearchOptions()
+    threading.Thread(target=find_warps, args=once, daemon=True).start()
 
 
 def _is_compiled(device: torch.device, dtype: torch.dtype) -> bool:
@@ -451,17 +477,15 @@ def _best_looking(objective: objectives.Objective, warps: Tensor, count: int) ->
 def _far_starts(oracle: Tensor, settings: SearchOptions) -> Tensor:
     """Lay out oracle, identity, and rotations x scalings x shifts relative to the oracle."""
     linear, shift = oracle[:, None, :, :2], oracle[:, None, :, 2:]
-    turns = oracle.new_tensor([
-        [[s * math.cos(a), s * math.sin(a)], [-s * math.sin(a), s * math.cos(a)]]
-        for a in (2 * math.pi * k / settings.angles for k in range(settings.angles))
-        for s in settings.scales
-    ])
-    d = settings.shift
-    sides = oracle.new_tensor([[[0], [0]], [[d], [0]], [[-d], [0]], [[0], [d]], [[0], [-d]]])
+    turns, sides = (each.to(oracle) for each in _far_moves(settings))
     turned = (turns @ linear).repeat_interleave(len(sides), dim=1)
-    moved = (shift + sides).repeat(1, len(turns), 1, 1)
+    moved = (shift + sides[:, :, None]).repeat(1, len(turns), 1, 1)
     identity = torch.eye(2, 3).to(oracle).expand(len(oracle), 1, 2, 3)
     return torch.cat([oracle[:, None], identity, torch.cat([turned, moved], dim=-1)], dim=1)
+
+
+def _far_moves(settings: SearchOptions) -> tuple[Tensor, Tensor]:
+    return schedule.far_moves(settings.angles, tuple(settings.scales), settings.shift)
 
 
 def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
@@ -477,9 +501,6 @@ def _drawn(oracle: Tensor, count: int, max_distortion: float) -> Tensor:
 
 def _nudged(warps: Tensor, cells: int, reach: int) -> Tensor:
     """Shift warps to all sides in steps of half a cell, up to `reach` steps."""
-    # where a warp meets the cells' centres, as near quarter turns, reading between two or four
-    # neighbours averages them: each such place is a minimum of its own
-    steps = [step / cells for step in range(-reach, reach + 1)]
-    nudges = warps.new_tensor([[[x], [y]] for x in steps for y in steps])
-    linear = warps[:, None, :, :2].expand(-1, len(nudges), -1, -1)
-    return torch.cat([linear, warps[:, None, :, 2:] + nudges], dim=-1)
+    shifts = schedule.nudges(cells, reach).to(warps)[:, :, None]
+    linear = warps[:, None, :, :2].expand(-1, len(shifts), -1, -1)
+    return torch.cat([linear, warps[:, None, :, 2:] + shifts], dim=-1)

@@ -25,8 +25,6 @@ _GAIN = np.float32(36)
 _SUM = np.float32(1 / (3 - math.sqrt(3)))
 """1 / (1 - pole): what a recursion over equal values ends at, in units of these."""
 _0, _1, _3, _4, _6 = (np.float32(number) for number in (0, 1, 3, 4, 6))
-_ROW = 512
-"""Positions whose squares are added up in single precision."""
 
 
 @_loop
@@ -64,39 +62,52 @@ def bilinear(maps, x, y, height, width, out):
 
 
 @_sum
-def compared(maps, x, y, height, width, keep, mean, centred, out):
-    """Read maps as `bilinear` does, and sum squares over the positions that are kept (1, or 0).
+def compared(maps, references, means, keep, matrices, out, size, tolerance):
+    """Read maps through warps as `bilinear` does, and sum squares over the positions kept.
 
-    Into `out`: the sums of what is read, less a mean by channel, and of how far that is from
-    `centred` (channel, position).
+    Maps and references are (map, cell, channel), so that a position's channels are read at once;
+    `keep` is 1 or 0 (map, cell), `matrices` hold pull-backs in index coordinates (map, warp, 6). A
+    warp all of whose positions are within `tolerance` of cells' centres reads there. Into `out`
+    (map, warp, 2): sums of what is read, less a mean by channel, and less the reference.
     """
-    cell, weights, east, south = _corners(x, y, height, width)
-    power = error = 0.0
-    for c in range(len(maps)):
-        plane, middle = maps[c], mean[c]
-        # sums of so few numbers lose nothing in single precision; slices, which begin at 0, as
-        # other indices might count from the end
-        for start in range(0, len(cell), _ROW):
-            row = slice(start, start + _ROW)
-            cells, wanted, kept = cell[row], centred[c, row], keep[row]
-            left, right, upper, lower = (
-                weights[0, row],
-                weights[1, row],
-                weights[2, row],
-                weights[3, row],
-            )
-            some_power = some_error = _0
-            for p in range(len(cells)):
-                at = cells[p]
-                above = left[p] * plane[at] + right[p] * plane[at + east]
-                below = left[p] * plane[at + south] + right[p] * plane[at + south + east]
-                value = (upper[p] * above + lower[p] * below - middle) * kept[p]
-                apart = value - wanted[p]
-                some_power += value * value
-                some_error += apart * apart
-            power += some_power
-            error += some_error
-    out[0], out[1] = power, error
+    height, width = size
+    # a map of one cell along an axis has no neighbour there, and nothing to weigh it with
+    east, south = min(width - 1, 1), width if height > 1 else 0
+    for b in range(len(maps)):
+        for w in range(matrices.shape[1]):
+            warp, on_cells = matrices[b, w], True
+            for i in range(height * width):
+                x, y = _read_at(warp, i, width)
+                if not max(abs(x - np.rint(x)), abs(y - np.rint(y))) <= tolerance:
+                    on_cells = False
+                    break
+            power = error = 0.0
+            for i in range(height * width):
+                if keep[b, i] == 0:
+                    continue
+                x, y = _read_at(warp, i, width)
+                if on_cells:
+                    x, y = np.rint(x), np.rint(y)
+                x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+                # clipped once more: what is not a number must not be read outside the map
+                left = min(max(np.int64(x), 0), max(width - 2, 0))
+                top = min(max(np.int64(y), 0), max(height - 2, 0))
+                at, u, v = top * width + left, np.float32(x - left), np.float32(y - top)
+                nw, ne, sw, se = (_1 - u) * (_1 - v), u * (_1 - v), (_1 - u) * v, u * v
+                for k in range(maps.shape[2]):
+                    read = nw * maps[b, at, k] + ne * maps[b, at + east, k]
+                    below = sw * maps[b, at + south, k] + se * maps[b, at + south + east, k]
+                    value = np.float64(read + below - means[b, k])
+                    apart = np.float64(read + below - references[b, i, k])
+                    power += value * value
+                    error += apart * apart
+            out[b, w, 0], out[b, w, 1] = power, error
+
+
+@_loop
+def _read_at(warp, i, width):
+    x, y = i % width, i // width
+    return warp[0] * x + warp[1] * y + warp[2], warp[3] * x + warp[4] * y + warp[5]
 
 
 @_loop

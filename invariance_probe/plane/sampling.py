@@ -62,6 +62,9 @@ def warp(
     return warped
 
 
+_MAPS_A_CALL = 8
+
+
 def _positions(theta: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
     """Where warps read: x, y, the nearest columns and rows, and which warps read between cells."""
     matrix = coordinates.index_matrix_from_theta(theta, height, width)
@@ -73,44 +76,41 @@ def _positions(theta: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
 
 def compared(
     maps: Float[Tensor, "batch channel height width"],
-    theta: Float[Tensor, "batch 2 3"],
+    thetas: Float[Tensor, "batch warp 2 3"],
+    reference: Float[Tensor, "batch channel height width"],
     keep: Bool[Tensor, "batch height width"],
     mean: Float[Tensor, "batch channel"],
-    centred: Float[Tensor, "batch channel position"],
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]] | None:
+) -> Float[Tensor, "batch warp 2"] | None:
     """Warp finite maps and sum squares in one go, without writing the warped maps down.
 
     Args:
-        maps: Maps to read from, as `warp` does bilinearly.
-        theta: Pull-backs in normalised coordinates, one for each map.
+        maps: Maps to read from, as `warp` does bilinearly; quickest where channels are last.
+        thetas: Pull-backs in normalised coordinates, some for each map.
+        reference: What the warped maps are compared with; quickest likewise.
         keep: Positions over which is summed.
         mean: What is taken off each channel.
-        centred: What the rest is compared with.
 
     Returns:
-        The sums over kept positions and channels of the rest's squares, and of the squares of its
-        differences from `centred`, float64; None where no compiled loops may do it.
+        Sums over kept positions and channels, float64: of squares of what is read, less the mean,
+        and of its differences from the reference; None where no compiled loops may do it.
     """
-    kernels = compiled(maps, theta, centred)
+    kernels = compiled(maps, thetas, reference)
     if kernels is None:
         return None
     height, width = maps.shape[-2:]
-    x, y, columns, rows, off = _positions(theta, height, width)
-    between = off[:, None, None]  # on cells for all that is left of rounding
-    places = [
-        torch.where(between, at, near).flatten(1).numpy() for at, near in ((x, columns), (y, rows))
-    ]
-    cells, means = maps.detach().flatten(2).contiguous().numpy(), mean.to(maps).numpy()
-    kept, wanted = keep.flatten(1).to(maps).numpy(), centred.numpy()
-    sums = torch.empty(len(maps), 2, dtype=torch.float64)
-    into = sums.numpy()
+    matrices = coordinates.index_matrix_from_theta(thetas, height, width)[:, :, :2].flatten(2)
+    sums = torch.empty(*thetas.shape[:2], 2, dtype=torch.float64)
+    by_cell = (each.detach().permute(0, 2, 3, 1).flatten(1, 2) for each in (maps, reference))
+    kept, means = keep.flatten(1).to(maps), mean.to(maps)
+    arrays = [each.contiguous().numpy() for each in (*by_cell, means, kept, matrices, sums)]
+    step = max(1, min(_MAPS_A_CALL, -(-len(maps) // torch.get_num_threads())))
 
-    def one(i: int) -> None:
-        at = (places[0][i], places[1][i], height, width)
-        kernels.compared(cells[i], *at, kept[i], means[i], wanted[i], into[i])
+    def run(part: int) -> None:
+        some = (each[step * part : step * (part + 1)] for each in arrays)
+        kernels.compared(*some, (height, width), coordinates.LATTICE_TOLERANCE)
 
-    over(len(maps), one)
-    return sums[:, 0], sums[:, 1]
+    over(-(-len(maps) // step), run)
+    return sums
 
 
 def _between(maps: Tensor, x: Tensor, y: Tensor, mode: str) -> Tensor:

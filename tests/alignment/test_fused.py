@@ -29,6 +29,17 @@ def test_the_same_bits_for_any_number_of_threads(shape: tuple[int, int, int]) ->
     assert all(torch.equal(found[0], each) for each in found)
 
 
+@pytest.mark.parametrize("shape", [(2, 9, 9), (3, 1, 8), (5, 20, 12), (8, 60, 60)])
+def test_the_same_bits_for_any_split_into_calls(shape: tuple[int, int, int]) -> None:
+    """A pair is found the same alone, and whoever is beside it."""
+    reference, moved = _maps(*shape)
+    mean = torch.zeros(len(reference), shape[0], dtype=torch.float64)
+    together = ip.align(reference, moved, channel_mean=mean).theta
+    for rows in torch.split(torch.tensor([3, 0, 1, 5, 4, 2]), [1, 2, 3]):
+        apart = ip.align(reference[rows], moved[rows], channel_mean=mean[rows]).theta
+        assert torch.equal(apart, together[rows])
+
+
 @pytest.mark.parametrize("shape", [(3, 7, 7), (4, 14, 11), (5, 30, 30), (4, 60, 60)])
 def test_no_worse_than_in_torch(
     shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch

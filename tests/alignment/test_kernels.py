@@ -1,6 +1,7 @@
 """The compiled loops against the torch operations that define what they compute."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,31 +9,51 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from invariance_probe.alignment import distortion, kernels, objectives, search, solver
+from invariance_probe.alignment import (
+    distortion,
+    kernels,
+    objectives,
+    schedule,
+    search,
+    solver,
+)
 from tests.alignment.test_objectives import _pairs
 
 WARP = st.lists(st.floats(-1.5, 1.5, width=32), min_size=6, max_size=6)
 
 
-def _loops(kind: int, level: objectives.Level, warp: np.ndarray) -> np.ndarray:
-    """Evaluate a warp of the first pair."""
+def _maps(kind: int, level: objectives.Level) -> tuple[Any, ...]:
+    """The arrays of the first pair."""
     positions, inside = level.chosen()
     rows = positions[0][inside[0]]
     grid = objectives.Grid(tuple(level.mask.shape[1:]), level.full_size, level.reference)
-    target, source = level.reference[0].flatten(1)[:, rows], level.moved[0].flatten(1)
-    squares = target.square().sum(0)
-    if kind == kernels.TABLE:
-        gram = np.empty((1, source.shape[1], 10), np.float32)
-        kernels.grams(level.moved[:1].numpy(), gram)
-        arrays = (target.T @ source).numpy(), gram[0]
-    elif kind == kernels.CHANNELS:
-        arrays = target.T.contiguous().numpy(), source.T.contiguous().numpy()
+    target, source = level.reference[0].flatten(1), level.moved[0].flatten(1)
+    squares = target[:, rows].square().sum(0).numpy()
+    gram = np.empty((source.shape[1], 10), np.float32)
+    if kind == kernels.CELLS:
+        target, source = target.T, source.T
+        height, width = level.mask.shape[1:]
+        kernels._grams(source.contiguous().numpy(), height, width, gram)
     else:
-        arrays = target.contiguous().numpy(), source.contiguous().numpy()
-    points = grid.points[:2, rows].contiguous().numpy()
-    maps = (*arrays, squares.numpy(), points, len(rows), np.int32(level.mask.shape[2]))
-    out = np.empty(25)
-    kernels._evaluate(kind, warp, maps, grid.scale[:, 0].numpy(), grid.last[:, 0].numpy(), out)
+        target = target[:, rows]
+    n = len(rows)
+    return (
+        *(target.contiguous().numpy(), source.contiguous().numpy(), gram),
+        *(rows.int().numpy(), squares, grid.points[:2, rows].contiguous().numpy(), n),
+        np.int32(level.mask.shape[2]),
+        np.full((n, kernels.SLOTS), -1, np.int32),
+        np.empty((n, kernels.SLOTS, 4), np.float32),
+        *(np.empty(n, np.int32), np.empty((14, n), np.float32)),
+    )
+
+
+def _loops(
+    kind: int, level: objectives.Level, warp: np.ndarray, maps: tuple[Any, ...] | None = None
+) -> np.ndarray:
+    """Evaluate a warp of the first pair."""
+    grid = objectives.Grid(tuple(level.mask.shape[1:]), level.full_size, level.reference)
+    scales, out = (each[:, 0].numpy() for each in (grid.scale, grid.last)), np.empty(25)
+    kernels._evaluate(kind, warp, maps or _maps(kind, level), *scales, out)
     return out
 
 
@@ -45,7 +66,7 @@ def _level(seed: int, height: int, width: int, count: int | None) -> objectives.
     )
 
 
-@pytest.mark.parametrize("kind", [kernels.TABLE, kernels.CHANNELS, kernels.PLANES])
+@pytest.mark.parametrize("kind", [kernels.CELLS, kernels.PLANES])
 @given(seed=st.integers(0, 10**6), height=st.integers(2, 9), width=st.integers(2, 9))
 def test_one_evaluation_is_what_the_objectives_say(
     kind: int, seed: int, height: int, width: int
@@ -67,6 +88,43 @@ def test_one_evaluation_is_what_the_objectives_say(
     kernels._unfold(sums, matrix)
     np.testing.assert_allclose(sums[1:7], truth.gradient[0].numpy(), atol=1e-4 * size)
     np.testing.assert_allclose(matrix, truth.matrix[0].numpy(), atol=1e-4 * size)
+
+
+def test_what_is_remembered_of_other_warps_changes_nothing() -> None:
+    """On a map with more cells than are remembered, a warp's sums are the same before and after."""
+    level = _level(0, 12, 13, None)
+    assert kernels.SLOTS < 11 * 12
+    warps = np.random.default_rng(0).standard_normal((40, 6))
+    maps = _maps(kernels.CELLS, level)
+    for warp in (*warps, warps[0]):
+        sums = _loops(kernels.CELLS, level, warp, maps)
+        assert np.array_equal(sums, _loops(kernels.CELLS, level, warp))
+
+
+@pytest.mark.parametrize("size", [(7, 7), (14, 11), (28, 20)])
+def test_a_pair_begins_as_in_torch(size: tuple[int, int]) -> None:
+    """Averaged maps, starts and warps beside others are those of the search of other devices."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(1, 3, *size, generator=generator)
+    out, new = np.empty((16, 3), np.float32), np.array([4, 4])
+    kernels._shrunk(maps[0].flatten(1).T.contiguous().numpy(), np.array(size), out, new)
+    expected = torch.nn.functional.adaptive_avg_pool2d(maps, (4, 4))[0].flatten(1).T
+    np.testing.assert_allclose(out, expected.numpy(), atol=1e-6)
+    oracle, warps = torch.randn(2, 1, 2, 3, generator=generator).double()
+    moves = (each.numpy() for each in search._far_moves(search.SearchOptions()))
+    starts = kernels._far_starts(oracle[0].flatten().numpy(), *moves)
+    expected = search._far_starts(oracle, search.SearchOptions())[0].flatten(1)
+    np.testing.assert_allclose(starts, expected.numpy(), atol=1e-12)
+    nudges = (schedule.nudges(max(size), reach).numpy() for reach in (2, 1))
+    given = warps.flatten(1).numpy(), oracle[0].flatten().numpy()
+    beside = kernels._with_nudges(*given, *nudges, True)
+    parts = (
+        warps[None],
+        search._nudged(oracle, max(size), 2),
+        search._nudged(warps, max(size), 1),
+    )
+    expected = torch.cat(parts, dim=1)[0].flatten(1)
+    np.testing.assert_allclose(beside, expected.numpy(), atol=1e-12)
 
 
 @given(warp=WARP, bound=st.sampled_from([1.0, 1.5, 2.0]))
@@ -94,7 +152,7 @@ def test_steps_solve_the_damped_equations() -> None:
     assert not step.any()
 
 
-@pytest.mark.parametrize("kind", [kernels.TABLE, kernels.CHANNELS, kernels.PLANES])
+@pytest.mark.parametrize("kind", [kernels.CELLS, kernels.PLANES])
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
 def test_a_warp_that_is_no_number_reads_inside_the_maps(kind: int, value: float) -> None:
     """Its error is infinite or that of the border, and nothing else is read."""

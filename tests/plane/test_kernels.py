@@ -46,18 +46,24 @@ def test_positions_that_are_no_numbers_stay_within_the_map(value: float) -> None
     assert np.all(np.isnan(out) | (out == 1))
 
 
-def test_compared_sums_what_bilinear_reads() -> None:
-    """Power and error are sums of squares over the positions that are kept, over any row length."""
+@pytest.mark.parametrize("size", [(9, 11), (1, 8), (6, 1)])
+def test_compared_sums_what_bilinear_reads(size: tuple[int, int]) -> None:
+    """Power and error are sums of squares over the positions that are kept, warp by warp."""
     rng = np.random.default_rng(0)
-    height, width, count = 9, 11, 2 * kernels._ROW + 3
-    maps = rng.normal(size=(4, height * width)).astype(np.float32)
-    x, y = rng.uniform(-1, width, count), rng.uniform(-1, height, count)
-    keep = (rng.random(count) < 0.6).astype(np.float32)
-    mean = rng.normal(size=4).astype(np.float32)
-    centred = rng.normal(size=(4, count)).astype(np.float32) * keep
-    read, out = np.empty((4, count), np.float32), np.empty(2)
-    kernels.bilinear(maps, x, y, height, width, read)
-    kernels.compared(maps, x, y, height, width, keep, mean, centred, out)
-    value = (read.astype(float) - mean[:, None]) * keep
-    wanted = [np.square(value).sum(), np.square(value - centred).sum()]
-    np.testing.assert_allclose(out, wanted, rtol=1e-5)
+    height, width = size
+    maps, references = rng.normal(size=(2, 1, 4, height * width)).astype(np.float32)
+    keep = (rng.random((1, height * width)) < 0.6).astype(np.float32)
+    mean = rng.normal(size=(1, 4)).astype(np.float32)
+    matrices, out = rng.normal(size=(1, 3, 6)), np.empty((1, 3, 2))
+    by_cell = (np.ascontiguousarray(each.transpose(0, 2, 1)) for each in (maps, references))
+    kernels.compared(*by_cell, mean, keep, matrices, out, size, 1e-6)
+    rows, columns = np.divmod(np.arange(height * width), width)
+    places = matrices[0].reshape(3, 2, 3) @ np.stack([columns, rows, np.ones_like(rows)])
+    for (x, y), sums in zip(places, out[0], strict=True):
+        read = np.empty((4, height * width), np.float32)
+        kernels.bilinear(maps[0], x, y, height, width, read)
+        wanted = [
+            np.square((read.astype(float) - off) * keep[0]).sum()
+            for off in (mean[0][:, None], references[0])
+        ]
+        np.testing.assert_allclose(sums, wanted, rtol=1e-5)
