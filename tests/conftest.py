@@ -31,6 +31,7 @@ def _import_unchecked(name: str) -> None:
 _import_unchecked("invariance_probe.alignment.kernels")
 _import_unchecked("invariance_probe.certificates.sieve")
 _import_unchecked("invariance_probe.plane.kernels")
+_import_unchecked("invariance_probe.stn.kernels")
 
 install_import_hook(["invariance_probe", "proofs", "analyses"], f"{typechecking.__name__}.check")
 

@@ -2,7 +2,9 @@
 
 The pipeline of the papers turns each image with Pillow in the workers of a DataLoader and takes one
 step at a time with torch's own layers. Both train the same network, on as many threads, one after
-the other, in every repetition.
+the other, in every repetition. This trainer, and the convolutions that it is held against, have the
+C library keep freed memory (`machine.memory_kept`), as `train` does; the papers' pipeline runs with
+the library's defaults, as its users run it.
 """
 
 import time
@@ -25,6 +27,7 @@ from torch.utils.data import Dataset as TorchDataset
 from analyses.noise import noise_dataset
 from analyses.papers_network import DIGITS, FILTERS, FIRST, SECOND, SIDE, PlainTransformer
 from invariance_probe.data.datasets import Dataset, Split
+from invariance_probe.machine import memory_kept
 from invariance_probe.perturbations.kinds import RandomRotation
 from invariance_probe.stn.convolution import ImageConvolution
 from invariance_probe.stn.variants import parse_variant
@@ -76,8 +79,8 @@ def measure(config: Config) -> pd.DataFrame:
 
     Returns:
         One row for each variant, method and repetition: ``seconds`` a step, ``images_per_second``
-        and ``gflops``, the convolutions' operations over that time, a multiplication and an
-        addition counting as two.
+        and ``gflops``, the operations of dense convolutions over that time, a multiplication and an
+        addition counting as two; gradients of pooled maps are made of fewer (`stn.pooled`).
     """
     data = noise_dataset((config.images, 10, 10), SIDE, DIGITS, config.seed)
     rows = []
@@ -119,6 +122,7 @@ def _seconds(step: Callable[[], object], config: Config) -> float:
     return (time.perf_counter() - began) / config.steps
 
 
+@memory_kept()
 def ours(config: Config, data: Dataset, variant: str, device: torch.device | None = None) -> float:
     """Time this trainer's step: batch, perturbation, forward, backward, optimizer.
 
@@ -210,8 +214,9 @@ def _papers(config: Config, data: Dataset, variant: str) -> float:
         batches.close()  # type: ignore[attr-defined]  # a generator; ends the workers
 
 
+@memory_kept()
 def _convolutions(config: Config, variant: str) -> float:
-    """Seconds of the network's convolutions alone, both ways, on tensors that are ready."""
+    """Seconds of the network's dense convolutions alone, both ways, on tensors that are ready."""
     size, inner = SIDE - FIRST + 1, (SIDE - FIRST + 1) // 2
     layout = torch.channels_last
     first, second = ImageConvolution(1, FILTERS, FIRST), nn.Conv2d(FILTERS, FILTERS, SECOND)
@@ -275,10 +280,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         By variant and method: median milliseconds a step and images a second; for this trainer also
-        ``times_faster`` than the papers' pipeline, ``share_of_convolutions``, the time of the
-        convolutions alone over that of the step, and ``share_of_peak``, its convolutions'
-        operations a second over those of the fastest single convolution; all medians of ratios
-        within a repetition.
+        ``times_faster`` than the papers' pipeline, ``share_of_convolutions``, the time of dense
+        convolutions alone over that of the step, above 1 where the step takes less, and
+        ``share_of_peak``, the operations a second of dense convolutions over those of the fastest
+        single one; all medians of ratios within a repetition.
     """
     rows = []
     peak = frame[frame["method"] == PEAK].set_index("repeat")["gflops"]

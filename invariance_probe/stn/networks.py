@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.stn.convolution import ImageConvolution
+from invariance_probe.stn.pooled import PooledSequential
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +262,7 @@ class Classifier(nn.Module):
         parts += [nn.MaxPool2d(plan.pool, 2)] if number in plan.pooled else []
         parts.append(plan.rectifier())
         parts += [nn.Dropout(plan.dropout)] if number in plan.dropped else []
-        return nn.Sequential(*parts)
+        return PooledSequential(*parts)
 
     def copy_of_layers(self, count: int) -> nn.Sequential:
         """Build the first layers once more, with weights of their own.
@@ -395,7 +396,7 @@ def build_localizer(
         features = nn.Sequential(*body)(torch.zeros(1, *size)).shape[1]
     units = scaled(_PADDED_UNITS if padded else _CONV_UNITS, width)
     body += _connected(features, [units] * (2 if padded else 1))
-    return nn.Sequential(*body), units
+    return PooledSequential(*body), units
 
 
 def _connected(features: int, widths: Sequence[int]) -> list[nn.Module]:
