@@ -36,3 +36,20 @@ def test_each_number_has_its_turn(threads: int) -> None:
             compiled.over(4, lambda number: 1 // (number - 2))
     finally:
         torch.set_num_threads(before)
+
+
+def test_loops_alone_have_the_threads_that_torch_had() -> None:
+    """Torch computes on one thread within the context, nested too, and on its own after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with compiled.alone():
+            with compiled.alone():
+                assert (torch.get_num_threads(), compiled.threads()) == (1, 3)
+            assert (torch.get_num_threads(), compiled.threads()) == (1, 3)
+        assert (torch.get_num_threads(), compiled.threads()) == (3, 3)
+        with pytest.raises(ZeroDivisionError), compiled.alone():
+            _ = 1 // 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

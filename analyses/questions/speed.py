@@ -31,7 +31,7 @@ class Config:
         images: Number of photographs.
         batch: Pairs that `align` is given at once.
         few: Pairs of a small call, measured in rows of its own.
-        repeats: Timed repetitions of everything.
+        repeats: Timed repetitions of everything; medians are told, as a first one is slow.
         probe_images: Photographs of the whole probe that is set against its forward passes.
         seed: Root of all random choices.
     """
@@ -41,7 +41,7 @@ class Config:
     images: int = 8
     batch: int = 32
     few: int = 6
-    repeats: int = 1
+    repeats: int = 3
     probe_images: int = 10
     seed: int = 0
 

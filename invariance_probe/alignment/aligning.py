@@ -1,6 +1,7 @@
 """The best affine warp for each pair of maps: what counts as best, and how its search ended."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import Tensor
 from invariance_probe.alignment import glance, metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
+from invariance_probe.compiled import alone
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import MAPS, check_maps, check_tensor, check_warp
 from invariance_probe.plane import regions, sampling
@@ -152,8 +154,15 @@ def align(
         True
     """  # noqa: DOC502  (raised by the checks)
     settings = options or SearchOptions(max_distortion=max_distortion)
-    target, wide, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
-    return align_with(target, wide, theta, settings)
+    with _quietly(moved):
+        target, wide, theta = prepared(reference, moved, oracle, region, channel_mean, settings)
+        return align_with(target, wide, theta, settings)
+
+
+def _quietly(maps: object) -> AbstractContextManager[None]:
+    """A context in which torch keeps its threads from compiled loops, where these will search."""
+    searched = isinstance(maps, Tensor) and sampling.compiled(maps) is not None
+    return alone() if searched else nullcontext()
 
 
 def prepared(
@@ -225,13 +234,21 @@ def align_with(
     Returns:
         Warps, residuals on the full maps, and an outcome for each pair.
     """
-    reference, mask, theta0 = target.reference, target.region, oracle
-    height, width = reference.shape[-2:]
-    finite = metrics.finite(reference) & metrics.finite(moved)
-    seen, varied = mask.flatten(1).any(1), target.varied
+    with _quietly(moved):
+        return _aligned(target, moved, oracle, settings)
+
+
+def _aligned(
+    target: metrics.Target, moved: Tensor, theta0: Tensor, settings: SearchOptions
+) -> Alignment:
+    """What `align_with` returns."""
     if sampling.compiled(moved) is not None:
         # copied once, for the search and the scores
         moved = moved.contiguous(memory_format=torch.channels_last)
+    reference, mask = target.reference, target.region
+    height, width = reference.shape[-2:]
+    finite = metrics.finite(reference) & metrics.finite(moved)
+    seen, varied = mask.flatten(1).any(1), target.varied
     found = find_warps(target, moved, theta0, finite & seen & varied, settings)
     identity = torch.eye(2, 3).to(theta0).expand_as(theta0)
     # in this order ties go to the oracle

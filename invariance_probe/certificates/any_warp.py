@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe.certificates import hulls
-from invariance_probe.compiled import where_numba_is, workers
+from invariance_probe.compiled import over, threads, where_numba_is
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer, check_maps, check_tensor
 
@@ -274,7 +274,6 @@ def _sieved_by(
     """Do what `_sieved` does in compiled loops, some positions a thread."""
     low, high = (to_vectors.new_empty(to_vectors.shape[:2]) for _ in range(2))
     between = torch.stack(cells.between, dim=1).flatten(2)
-    threads = torch.get_num_threads()
 
     def some(pair: int, rows: slice) -> None:
         arrays = (to_vectors[pair, rows].numpy(), between[pair].numpy(), spread[pair].numpy())
@@ -284,14 +283,13 @@ def _sieved_by(
     spread = between.new_empty(cells.pairs, 5, between.shape[2])
     for pair in range(cells.pairs):
         loops.spreads(between[pair].numpy(), spread[pair].numpy())
-    size = -(-to_vectors.shape[1] // threads)
+    size = -(-to_vectors.shape[1] // threads())
     parts = [
         (pair, slice(start, start + size))
         for pair in range(cells.pairs)
         for start in range(0, to_vectors.shape[1], size)
     ]
-    at_once = workers(threads).map if threads > 1 and len(parts) > 1 else map
-    list(at_once(some, *zip(*parts, strict=True)))
+    over(len(parts), lambda number: some(*parts[number]))
     return low, high
 
 

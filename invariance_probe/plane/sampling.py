@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from invariance_probe.compiled import over, where_numba_is
+from invariance_probe.compiled import over, threads, where_numba_is
 from invariance_probe.plane import coordinates
 
 PADDINGS = ("border", "zeros", "reflection")
@@ -104,7 +104,7 @@ def compared(
     by_cell = (each.detach().permute(0, 2, 3, 1).flatten(1, 2) for each in (maps, reference))
     kept, means = keep.flatten(1).to(maps), mean.to(maps)
     arrays = [each.contiguous().numpy() for each in (*by_cell, means, kept, matrices, sums)]
-    step = max(1, min(_MAPS_A_CALL, -(-len(maps) // torch.get_num_threads())))
+    step = max(1, min(_MAPS_A_CALL, -(-len(maps) // threads())))
 
     def run(part: int) -> None:
         some = (each[step * part : step * (part + 1)] for each in arrays)
