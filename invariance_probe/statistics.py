@@ -36,6 +36,8 @@ DRAWS = 2000
 """Draws of the means behind the interval of a statistic of several means."""
 SIGN_FLIPS = 9999
 """Random signs tried in a test where all of them would be more."""
+_SIGNS_AT_ONCE = 2**21
+"""Signs that are tried together: 16 MB."""
 CONFIDENCE = 0.95
 """Coverage that every interval is meant to have."""
 _AT_ONCE = 1000
@@ -409,6 +411,8 @@ def gain_p_value(gains: Float[np.ndarray, " image"], seed: int) -> float:
         permutation_type="samples",
         alternative="greater",
         n_resamples=SIGN_FLIPS,
+        # all signs at once would be 80 KB an image, several times over
+        batch=max(1, _SIGNS_AT_ONCE // len(known)),
         rng=numpy_generator(seed, "sign flips"),
         axis=0,
         vectorized=True,

@@ -349,3 +349,12 @@ def test_deming_says_when_there_is_no_line() -> None:
     assert math.isnan(deming(*square).slope)
     assert math.isinf(deming(np.zeros(3), np.arange(3.0)).slope)
     assert deming(np.arange(4.0), np.array([0, 2.0, np.nan, 6])).slope == pytest.approx(2)
+
+
+def test_signs_are_tried_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are tried together, so that memory stays flat, the p-value is the same."""
+    gains = np.random.default_rng(0).normal(0.1, 1, 40)
+    whole = statistics.gain_p_value(gains, 0)
+    monkeypatch.setattr(statistics, "_SIGNS_AT_ONCE", 3000)
+    assert statistics.gain_p_value(gains, 0) == whole
+    assert 0 < whole < 1
