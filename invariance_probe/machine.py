@@ -1,19 +1,21 @@
-"""The machine: its devices and cores, and what a result made on it came from."""
+"""The machine: its cores, threads and memory, and what a result made on it came from."""
 
 import ctypes
+import functools
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
-
-from invariance_probe.errors import InvalidInputError
 
 _PACKAGES = ("invariance-probe", "torch", "numpy", "pandas", "scipy", "numba")
 """Those whose version a number may depend on."""
@@ -23,35 +25,6 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _KEEPING = ((_MMAP_THRESHOLD, 2**30), (_TRIM_THRESHOLD, 2**31 - 1))
 _USUAL = ((_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**26))
 """Bytes; what glibc raises both to by itself once large memory comes and goes."""
-
-
-def pick_device(name: str) -> torch.device:
-    """Find a device by name.
-
-    Args:
-        name: ``auto`` (a CUDA device if there is one), ``cpu``, ``cuda`` or ``cuda:K``.
-
-    Returns:
-        A device that is there.
-
-    Raises:
-        InvalidInputError: If it is unknown or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    unknown = InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
-    try:
-        device = torch.device(name)
-    except (RuntimeError, ValueError) as error:
-        raise unknown from error
-    if device.type not in {"cpu", "cuda"}:
-        raise unknown
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise InvalidInputError(
-            f"device={name!r} is not available ({count} CUDA devices); use --device cpu or auto"
-        )
-    return device
 
 
 def cores() -> int:
@@ -79,6 +52,83 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def where_numba_is(find: Callable[[], ModuleType]) -> Callable[[], ModuleType | None]:
+    """Have a function that imports compiled loops give None where they cannot be had.
+
+    Args:
+        find: Imports a module that numba compiles, and returns it.
+
+    Returns:
+        The same, called once: None where numba is missing, or finds no folder in which it may keep
+        what it compiles.
+    """
+
+    @functools.cache
+    def found() -> ModuleType | None:
+        # what numba raises for want of a folder is a RuntimeError
+        try:
+            return find()
+        except (ImportError, RuntimeError):
+            return None
+
+    return found
+
+
+@functools.cache
+def workers(threads: int) -> ThreadPoolExecutor:
+    """Keep threads for loops that release the interpreter's lock.
+
+    Args:
+        threads: How many.
+
+    Returns:
+        The same pool each time.
+    """
+    return ThreadPoolExecutor(threads)
+
+
+_THREADS: ContextVar[int | None] = ContextVar("threads of loops", default=None)
+"""Set within `loops_alone`."""
+
+
+def loop_threads() -> int:
+    """Say how many threads compiled loops are shared among.
+
+    Returns:
+        As many as torch computes with, or computed with outside of `loops_alone`.
+    """
+    return _THREADS.get() or torch.get_num_threads()
+
+
+@contextmanager
+def loops_alone() -> Iterator[None]:
+    """Have compiled loops the cores to themselves in the context: torch computes on one thread.
+
+    Its others wait for work by looking for it, for milliseconds, on the cores that the loops need.
+
+    Yields:
+        Nothing.
+    """
+    token = _THREADS.set(loop_threads())
+    try:
+        with one_thread():
+            yield
+    finally:
+        _THREADS.reset(token)
+
+
+def over(count: int, run: Callable[[int], object]) -> None:
+    """Call a function that releases the interpreter's lock with each number below a count.
+
+    Args:
+        count: How many numbers.
+        run: What is called, by as many threads as `loop_threads` says.
+    """
+    threads = loop_threads()
+    several = threads > 1 and count > 1
+    list((workers(threads).map if several else map)(run, range(count)))
 
 
 def keep_memory() -> None:

@@ -1,4 +1,4 @@
-"""Devices, cores, and what a result came from."""
+"""Cores, threads, memory, and what a result came from."""
 
 import json
 import os
@@ -8,55 +8,13 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 from invariance_probe import machine
-from invariance_probe.errors import InvalidInputError
 from tests.conftest import ROOT
-
-
-@pytest.mark.parametrize(
-    ("gpus", "name", "wanted"),
-    [
-        (0, "auto", "cpu"),
-        (0, "cpu", "cpu"),
-        (2, "auto", "cuda"),
-        (2, "cpu", "cpu"),
-        (2, "cuda", "cuda"),
-        (2, "cuda:1", "cuda:1"),
-    ],
-)
-def test_devices_are_found_by_name(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, wanted: str
-) -> None:
-    """The device named is the one that is picked; auto is a GPU where there is one."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert machine.pick_device(name) == torch.device(wanted)
-
-
-@pytest.mark.parametrize(
-    ("gpus", "name", "message"),
-    [
-        (0, "cuda", r"device='cuda' is not available \(0 CUDA devices\); use --device cpu or auto"),
-        (2, "cuda:2", r"device='cuda:2' is not available \(2 CUDA devices\)"),
-        (2, "cuda:", "device='cuda:': choose auto, cpu, cuda or cuda:K"),
-        (2, "cuda:-1", "device='cuda:-1': choose auto"),
-        (0, "meta", "device='meta': choose auto"),
-        (0, "tpu", "device='tpu': choose auto"),
-        (0, "", "device='': choose auto"),
-    ],
-)
-def test_devices_that_are_not_there_are_refused(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, message: str
-) -> None:
-    """An unknown device, and one too many, are named with what may be given."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    with pytest.raises(InvalidInputError, match=message):
-        machine.pick_device(name)
 
 
 def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +112,50 @@ def test_memory_is_kept_within_the_context_and_goes_back_after_an_error() -> Non
     before, within, after = map(float, done.stdout.split())
     assert within > before + 48
     assert after < before + 16
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError])
+def test_without_numba_there_are_no_loops(error: type[Exception]) -> None:
+    """Numba is missing, or has no folder to keep what it compiles: told once, then remembered."""
+    calls = []
+
+    def find() -> ModuleType:
+        calls.append(1)
+        raise error
+
+    found = machine.where_numba_is(find)
+    assert found() is None
+    assert found() is None
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_number_has_its_turn(threads: int) -> None:
+    """Every number below the count once, on one thread or several; what is raised is not lost."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        seen: list[int] = []
+        machine.over(20, seen.append)
+        assert sorted(seen) == list(range(20))
+        with pytest.raises(ZeroDivisionError):
+            machine.over(4, lambda number: 1 // (number - 2))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_loops_alone_have_the_threads_that_torch_had() -> None:
+    """Torch computes on one thread within the context, nested too, and on its own after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with machine.loops_alone():
+            with machine.loops_alone():
+                assert (torch.get_num_threads(), machine.loop_threads()) == (1, 3)
+            assert (torch.get_num_threads(), machine.loop_threads()) == (1, 3)
+        assert (torch.get_num_threads(), machine.loop_threads()) == (3, 3)
+        with pytest.raises(ZeroDivisionError), machine.loops_alone():
+            _ = 1 // 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -34,7 +34,7 @@ from invariance_probe.alignment import metrics
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.data.pictures import TensorImages
 from invariance_probe.errors import first_line
-from invariance_probe.machine import pick_device
+from invariance_probe.errors.checks import check_device
 from invariance_probe.network import features
 from invariance_probe.network.preprocessing import LITE_MEAN, LITE_STD
 from invariance_probe.perturbations.kinds import RandomRotation
@@ -147,7 +147,7 @@ class _Rows:
     """The frame under way."""
 
     def __init__(self, config: Config) -> None:
-        self.config, self.device = config, pick_device(config.device)
+        self.config, self.device = config, check_device(config.device)
         self.cuda = self.device.type == "cuda"
         self._named = torch.cuda.get_device_name(self.device) if self.cuda else "CPU"
         self.rows: list[dict[str, object]] = []

@@ -12,9 +12,9 @@ from torch import Tensor
 from invariance_probe.alignment import glance, metrics
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions, find_warps, outside
-from invariance_probe.compiled import alone
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import MAPS, check_maps, check_tensor, check_warp
+from invariance_probe.machine import loops_alone
 from invariance_probe.plane import regions, sampling
 
 
@@ -162,7 +162,7 @@ def align(
 def _quietly(maps: object) -> AbstractContextManager[None]:
     """A context in which torch keeps its threads from compiled loops, where these will search."""
     searched = isinstance(maps, Tensor) and sampling.compiled(maps) is not None
-    return alone() if searched else nullcontext()
+    return loops_alone() if searched else nullcontext()
 
 
 def prepared(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from invariance_probe.alignment import kernels, metrics, objectives
 from invariance_probe.alignment.schedule import Stage
-from invariance_probe.compiled import over, threads
+from invariance_probe.machine import loop_threads, over
 
 _PAIRS_A_CALL = 8
 """Pairs that share one call of the loops, and its memory."""
@@ -60,7 +60,7 @@ def search_from_coarse(
     plan = _levels(size, stages), _stages(stages), float(max_distortion)
     numbers, found = (rows - rows[0]).numpy(), np.empty((len(rows), 9))
 
-    step = min(_PAIRS_A_CALL, -(-len(rows) // threads()))
+    step = min(_PAIRS_A_CALL, -(-len(rows) // loop_threads()))
 
     def run(part: int) -> None:
         some = slice(step * part, step * (part + 1))

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from invariance_probe.alignment import distortion, metrics, objectives, schedule, solver
 from invariance_probe.alignment.schedule import Rounds
-from invariance_probe.compiled import where_numba_is
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_choice, check_integer, check_number
+from invariance_probe.machine import where_numba_is
 from invariance_probe.plane import coordinates
 
 MANY_STARTS, MANY_SHIFT, MANY_WIDE_SHIFT = 10000, 0.6, 1.2

@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invariance_probe.certificates import hulls
-from invariance_probe.compiled import over, threads, where_numba_is
 from invariance_probe.errors import InvalidInputError
 from invariance_probe.errors.checks import check_integer, check_maps, check_tensor
+from invariance_probe.machine import loop_threads, over, where_numba_is
 
 EXACT_UP_TO = 2**20
 """Positions times cells of a pair that are looked at, unless a caller spends more: all positions of
@@ -283,7 +283,7 @@ def _sieved_by(
     spread = between.new_empty(cells.pairs, 5, between.shape[2])
     for pair in range(cells.pairs):
         loops.spreads(between[pair].numpy(), spread[pair].numpy())
-    size = -(-to_vectors.shape[1] // threads())
+    size = -(-to_vectors.shape[1] // loop_threads())
     parts = [
         (pair, slice(start, start + size))
         for pair in range(cells.pairs)

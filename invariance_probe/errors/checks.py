@@ -213,3 +213,32 @@ def check_path(name: str, value: object) -> Path:
     except OSError as error:
         raise InvalidInputError(f"{name} {str(value)!r}: {error.strerror}; give another") from error
     return path
+
+
+def check_device(name: str) -> torch.device:
+    """Find a device by name.
+
+    Args:
+        name: ``auto`` (a CUDA device if there is one), ``cpu``, ``cuda`` or ``cuda:K``.
+
+    Returns:
+        A device that is there.
+
+    Raises:
+        InvalidInputError: If it is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unknown = InvalidInputError(f"device={name!r}: choose auto, cpu, cuda or cuda:K")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, ValueError) as error:
+        raise unknown from error
+    if device.type not in {"cpu", "cuda"}:
+        raise unknown
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InvalidInputError(
+            f"device={name!r} is not available ({count} CUDA devices); use --device cpu or auto"
+        )
+    return device

@@ -67,9 +67,6 @@ _BEND = 0.01
 """Cells by which the centre of the answer may miss a straight line."""
 _ALIASING = 0.03
 """The same two for a reach that the stride does not divide, which is a first guess."""
-_PATCHES, _ALIKE = 5, 1e-3
-"""Patches along a side of what tells x from y, and the share of an answer's spread by which the two
-may differ: rounding is a thousand times less, another window or padding a hundred times more."""
 _ENDS = 16
 """The outermost 1 / _ENDS of the cells at both ends are too far from the bumps to see them."""
 
@@ -169,28 +166,30 @@ def measure_places(
 
 def _alike(model: nn.Module, images: Tensor, rows: dict[Key, _Line]) -> set[Key]:
     """Which outputs answer an image with x and y exchanged by theirs, x and y exchanged."""
-    # their columns lie along x as their rows do along y
     height, width = images.shape[2:]
-    if height != width:
+    if height != width or not rows:
         return set()
     ground, respond = _on_ground(model, images, (height, width), rows.keys())
-    generator = torch.Generator().manual_seed(0)
-    coarse, fine = (torch.rand(1, 1, n, n, generator=generator) for n in (_PATCHES, width))
-    # patches last through the means of deep layers, pixels tell windows of unlike sides apart
-    pattern = (F.interpolate(coarse, size=(height, width), mode="nearest") + fine).to(ground) / 4
-    straight, crossed = respond(ground * (1 + pattern)), respond(ground * (1 + pattern.mT))
+    # However wide the fields of deep layers are, a ramp comes through them as a ramp, moved by as
+    # much as cells lie off; what is rough tells apart what else is done along x and y.
+    rough = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(0))
+    pattern = (torch.linspace(0, 1, width) + rough / 4).to(ground) / 2
+    flat, straight, crossed = (
+        respond(image) for image in (ground, ground * (1 + pattern), ground * (1 + pattern.mT))
+    )
     found = set()
-    for key in straight.keys() & crossed.keys():
-        down = rows[key].dim
-        # four numbers follow the batch where tokens of windows do, whose columns are no dimension
-        if straight[key].dim() <= down + 1:
+    for key in flat.keys() & straight.keys() & crossed.keys():
+        axes = rows[key].dim, rows[key].dim + 1
+        # rows may lie along the last dimension, and there are no columns
+        if straight[key].dim() <= axes[1]:
             continue
-        wanted = straight[key].transpose(down, down + 1)
-        if wanted.shape != crossed[key].shape:
+        wanted, got = straight[key] - flat[key], (crossed[key] - flat[key]).transpose(*axes)
+        if wanted.shape != got.shape:
             continue
-        spread = (wanted - wanted.mean((down, down + 1), keepdim=True)).abs().max()
-        apart = (wanted - crossed[key]).abs().max()
-        if float(spread) > 0 and float(apart) <= _ALIKE * float(spread):
+        rise = float(wanted.amax() - wanted.amin())
+        # a map off by the precision of its place is off by as much of the ramp
+        apart = float((wanted - got).abs().max())
+        if rise > 0 and apart <= _PRECISION / width * rise:
             found.add(key)
     return found
 

@@ -28,8 +28,25 @@ _0, _1, _3, _4, _6 = (np.float32(number) for number in (0, 1, 3, 4, 6))
 
 
 @_loop
+def _corner(x, y, height, width):
+    """The upper left of the cells around a position, clipped to the map, and the way from it."""
+    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+    # clipped once more: a position that is not a number must not be read outside the map
+    left = min(max(np.int64(x), 0), max(width - 2, 0))
+    top = min(max(np.int64(y), 0), max(height - 2, 0))
+    return top * width + left, np.float32(x - left), np.float32(y - top)
+
+
+@_loop
+def _neighbours(height, width):
+    """How far on the cells to the right and below lie."""
+    # a map of one cell along an axis has no neighbour there, and nothing to weigh it with
+    return min(width - 1, 1), width if height > 1 else 0
+
+
+@_loop
 def _corners(x, y, height, width):
-    """List the upper left of the cells around positions, clipped to the map, and their weights."""
+    """List what `_corner` says of positions, as what the four cells around each count."""
     count = len(x)
     # numba looks whether an index counts from the end, unless that has no sign: twice the time
     cell = np.empty(count, np.uint32)
@@ -37,15 +54,10 @@ def _corners(x, y, height, width):
     # the last bit, which adding a share of the difference does not
     weights = np.empty((4, count), np.float32)
     for p in range(count):
-        at_x, at_y = min(max(x[p], 0.0), width - 1.0), min(max(y[p], 0.0), height - 1.0)
-        # clipped once more: a position that is not a number must not be read outside the map
-        left = min(max(np.int32(at_x), np.int32(0)), np.int32(max(width - 2, 0)))
-        top = min(max(np.int32(at_y), np.int32(0)), np.int32(max(height - 2, 0)))
-        cell[p] = top * width + left
-        u, v = np.float32(at_x - left), np.float32(at_y - top)
+        cell[p], u, v = _corner(x[p], y[p], height, width)
         weights[0, p], weights[1, p], weights[2, p], weights[3, p] = _1 - u, u, _1 - v, v
-    # a map of one cell along an axis has no neighbour there, and nothing to weigh it with
-    return cell, weights, np.uint32(min(width - 1, 1)), np.uint32(width if height > 1 else 0)
+    east, south = _neighbours(height, width)
+    return cell, weights, np.uint32(east), np.uint32(south)
 
 
 @_loop
@@ -71,8 +83,7 @@ def compared(maps, references, means, keep, matrices, out, size, tolerance):
     (map, warp, 2): sums of what is read, less a mean by channel, and less the reference.
     """
     height, width = size
-    # a map of one cell along an axis has no neighbour there, and nothing to weigh it with
-    east, south = min(width - 1, 1), width if height > 1 else 0
+    east, south = _neighbours(height, width)
     for b in range(len(maps)):
         for w in range(matrices.shape[1]):
             warp, on_cells = matrices[b, w], True
@@ -88,11 +99,7 @@ def compared(maps, references, means, keep, matrices, out, size, tolerance):
                 x, y = _read_at(warp, i, width)
                 if on_cells:
                     x, y = np.rint(x), np.rint(y)
-                x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
-                # clipped once more: what is not a number must not be read outside the map
-                left = min(max(np.int64(x), 0), max(width - 2, 0))
-                top = min(max(np.int64(y), 0), max(height - 2, 0))
-                at, u, v = top * width + left, np.float32(x - left), np.float32(y - top)
+                at, u, v = _corner(x, y, height, width)
                 nw, ne, sw, se = (_1 - u) * (_1 - v), u * (_1 - v), (_1 - u) * v, u * v
                 for k in range(maps.shape[2]):
                     read = nw * maps[b, at, k] + ne * maps[b, at + east, k]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from invariance_probe.compiled import over, threads, where_numba_is
+from invariance_probe.machine import loop_threads, over, where_numba_is
 from invariance_probe.plane import coordinates
 
 PADDINGS = ("border", "zeros", "reflection")
@@ -27,6 +27,8 @@ FAR = 1e6
 _ALL_BORDER = 2
 """Maps of so few cells a side have no inner one. Where positions are clipped, torch passes no
 gradient from the border itself, so that such maps would never be moved from the identity."""
+_MAPS_A_CALL = 8
+"""So many maps go to a thread at once: a call costs as much as comparing a small map."""
 
 
 def warp(
@@ -50,7 +52,11 @@ def warp(
         The warped maps, in the dtype of `maps`.
     """
     height, width = maps.shape[-2:]
-    x, y, columns, rows, off = _positions(theta, height, width)
+    matrix = coordinates.index_matrix_from_theta(theta, height, width)
+    x, y = coordinates.read_positions(matrix, height, width)
+    columns, rows = x.round(), y.round()
+    distance = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2))
+    off = distance > coordinates.LATTICE_TOLERANCE
     if bool(off.all()):
         return _between(maps, x, y, mode)
     warped = torch.empty_like(maps)
@@ -60,19 +66,6 @@ def warp(
     for i in torch.nonzero(~off).flatten().tolist():
         warped[i] = maps[i, :, rows[i], columns[i]]
     return warped
-
-
-_MAPS_A_CALL = 8
-"""So many maps go to a thread at once: a call costs as much as comparing a small map."""
-
-
-def _positions(theta: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
-    """Where warps read: x, y, the nearest columns and rows, and which warps read between cells."""
-    matrix = coordinates.index_matrix_from_theta(theta, height, width)
-    x, y = coordinates.read_positions(matrix, height, width)
-    columns, rows = x.round(), y.round()
-    distance = torch.maximum((x - columns).abs(), (y - rows).abs()).amax(dim=(1, 2))
-    return x, y, columns, rows, distance > coordinates.LATTICE_TOLERANCE
 
 
 def compared(
@@ -104,7 +97,7 @@ def compared(
     by_cell = (each.detach().permute(0, 2, 3, 1).flatten(1, 2) for each in (maps, reference))
     kept, means = keep.flatten(1).to(maps), mean.to(maps)
     arrays = [each.contiguous().numpy() for each in (*by_cell, means, kept, matrices, sums)]
-    step = max(1, min(_MAPS_A_CALL, -(-len(maps) // threads())))
+    step = max(1, min(_MAPS_A_CALL, -(-len(maps) // loop_threads())))
 
     def run(part: int) -> None:
         some = (each[step * part : step * (part + 1)] for each in arrays)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from invariance_probe.compiled import over
+from invariance_probe.machine import over
 from invariance_probe.plane import coordinates, sampling
 
 PADDING = 16

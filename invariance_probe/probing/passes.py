@@ -18,8 +18,7 @@ from torch.nn import functional
 from invariance_probe.alignment import metrics
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
-from invariance_probe.errors.checks import check_tensor
-from invariance_probe.machine import pick_device
+from invariance_probe.errors.checks import check_device, check_tensor
 from invariance_probe.network import features, hooks
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
@@ -98,7 +97,7 @@ class Inputs:
         self, source: ImageSource, moves: Sequence[Transform], options: ProbeOptions
     ) -> None:
         self.source, self.moves, self.options = source, moves, options
-        self.device, self.dtype = pick_device(options.device), options.real
+        self.device, self.dtype = check_device(options.device), options.real
         self.first = first = source[0]
         check_tensor(f"image {source.names[0]!r}", first, "channel", "height", "width")
         if not first.numel():

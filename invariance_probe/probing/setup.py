@@ -12,8 +12,7 @@ from invariance_probe.alignment import search
 from invariance_probe.data import inputs
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.errors.checks import as_list
-from invariance_probe.machine import pick_device
+from invariance_probe.errors.checks import as_list, check_device
 from invariance_probe.network import copies
 from invariance_probe.network.features import name_of
 from invariance_probe.network.fingerprints import fingerprint
@@ -104,7 +103,7 @@ def computing(model: nn.Module, options: ProbeOptions) -> Iterator[nn.Module]:
     Yields:
         The copy, in place and in evaluation mode (see `copies.working_copy`).
     """
-    device = pick_device(options.device)
+    device = check_device(options.device)
     with copies.same_randomness(), in_full_precision(device):
         own = copies.placed_copy(model, device, options.real)
         if any(method.needs_search for method in options.compared):

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invariance_probe.compiled import over, threads, where_numba_is
+from invariance_probe.machine import loop_threads, over, where_numba_is
 from invariance_probe.stn.convolution import ImageConvolution
 
 _SHARES = 4
@@ -249,6 +249,6 @@ class _Patches:
 
 def _in_shares(count: int, run: Callable[[int, int], None]) -> None:
     """Have threads run shares of so many things, each from a first up to a last."""
-    size = -(-count // (1 if threads() == 1 else _SHARES * threads()))
+    size = -(-count // (1 if loop_threads() == 1 else _SHARES * loop_threads()))
     shares = [(first, min(first + size, count)) for first in range(0, count, size)]
     over(len(shares), lambda number: run(*shares[number]))

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from invariance_probe import files
 from invariance_probe.data.datasets import Dataset, open_dataset
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import memory_kept, pick_device, provenance
+from invariance_probe.errors.checks import check_device
+from invariance_probe.machine import memory_kept, provenance
 from invariance_probe.progress import LiveLine
 from invariance_probe.statistics import torch_seed
 from invariance_probe.stn.variants import Prediction
@@ -89,7 +90,7 @@ def _trained(
     config: TrainConfig, folder: Path, dataset: Dataset | None, execution: Execution
 ) -> TrainResult:
     """Train in a folder that nobody else writes to."""
-    place = pick_device(execution.device)
+    place = check_device(execution.device)
     data = dataset or open_dataset(
         config.data,
         execution.data_root,

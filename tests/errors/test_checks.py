@@ -54,3 +54,45 @@ def test_warps_are_one_or_one_for_each_pair() -> None:
     for bad in (one.expand(3, 2, 3), torch.eye(3), one * 0, one / 0):
         with pytest.raises(InvalidInputError, match=r"^w: "):
             checks.check_warp("w", bad, 4)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "wanted"),
+    [
+        (0, "auto", "cpu"),
+        (0, "cpu", "cpu"),
+        (2, "auto", "cuda"),
+        (2, "cpu", "cpu"),
+        (2, "cuda", "cuda"),
+        (2, "cuda:1", "cuda:1"),
+    ],
+)
+def test_devices_are_found_by_name(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, wanted: str
+) -> None:
+    """The device named is the one that is picked; auto is a GPU where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert checks.check_device(name) == torch.device(wanted)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "message"),
+    [
+        (0, "cuda", r"device='cuda' is not available \(0 CUDA devices\); use --device cpu or auto"),
+        (2, "cuda:2", r"device='cuda:2' is not available \(2 CUDA devices\)"),
+        (2, "cuda:", "device='cuda:': choose auto, cpu, cuda or cuda:K"),
+        (2, "cuda:-1", "device='cuda:-1': choose auto"),
+        (0, "meta", "device='meta': choose auto"),
+        (0, "tpu", "device='tpu': choose auto"),
+        (0, "", "device='': choose auto"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, message: str
+) -> None:
+    """An unknown device, and one too many, are named with what may be given."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(InvalidInputError, match=message):
+        checks.check_device(name)

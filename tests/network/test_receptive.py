@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Set
+from typing import Any
 
 import pytest
 import torch
@@ -203,6 +204,43 @@ def test_axes_are_measured_apart() -> None:
     """A map may have another stride and offset along y than along x."""
     net = nn.Sequential(nn.Conv2d(1, 2, (3, 5), stride=(2, 3), padding=(1, 0)))
     assert _places(net, torch.rand(1, 1, 40, 50))["0"] == Place((2, 3), (0, 2), False)
+
+
+def _deep(*first: nn.Module) -> nn.Sequential:
+    """Something, then a network of stride 32 whose cells see all of an image of 128 pixels."""
+    strides = (2, 2, 1, 2, 2, 1, 2, 1)
+    body = [nn.Sequential(nn.Conv2d(1, 1, 5, s, 2), nn.ReLU()) for s in strides]
+    return nn.Sequential(*first, *body)
+
+
+@pytest.mark.parametrize("padding", [(1, 0, 0, 1), (0, 1, 1, 0)])
+def test_columns_that_lie_otherwise_than_rows_are_told(padding: tuple[int, ...]) -> None:
+    """One row or column of padding more on one side moves places by a pixel, at any depth."""
+    found = _places(_deep(nn.ZeroPad2d(padding), nn.Conv2d(1, 1, 2)), torch.rand(1, 1, 128, 128))
+    assert len(found) >= 10
+    # a filter of 2 x 2 looks half a pixel ahead, behind a row or column in front half a pixel back
+    left, _, top, _ = padding
+    for place in found.values():
+        assert place.offset[1] - place.offset[0] == top - left
+
+
+def test_columns_like_rows_are_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where x and y can be exchanged, only rows are measured; columns have their places."""
+    measured = {}
+    whole = receptive._measure_lines
+
+    def seen(*given: Any, axis: int) -> Any:
+        measured[axis] = set(given[2])
+        return whole(*given, axis=axis)
+
+    monkeypatch.setattr(receptive, "_measure_lines", seen)
+    found = _places(_deep(), torch.rand(1, 1, 128, 128))
+    assert len(measured[2]) >= 8
+    assert not measured[3]
+    assert all(place.stride[0] == place.stride[1] for place in found.values())
+    measured.clear()
+    _places(_deep(nn.ZeroPad2d((1, 0, 0, 1)), nn.Conv2d(1, 1, 2)), torch.rand(1, 1, 128, 128))
+    assert len(measured[3]) >= 8
 
 
 def test_what_was_learnt_does_not_move_a_place() -> None:
