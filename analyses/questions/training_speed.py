@@ -328,5 +328,6 @@ def plot(frame: pd.DataFrame) -> Figure:
         ax=axes,
     )
     axes.set_ylabel("images a second (median, range)")
+    axes.set_title("A step skips what pooling dropped; convolutions alone are dense", fontsize=10)
     axes.legend(frameon=False, title=None)
     return figure

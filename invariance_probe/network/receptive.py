@@ -28,7 +28,7 @@ canvas answer to a bump is taken off: a context that all cells share says nothin
 import math
 import re
 from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -148,11 +148,7 @@ def measure_places(
     except Exception:  # what cannot be copied is not measured, and the listing says so
         return {}
     rows = _measure_lines(neutral, images, shapes, axis=2)
-    columns = {
-        key: replace(rows[key], dim=rows[key].dim + 1) for key in _alike(neutral, images, rows)
-    }
-    others = {key: shape for key, shape in shapes.items() if key not in columns}
-    columns |= _measure_lines(neutral, images, others, axis=3)
+    columns = _measure_lines(neutral, images, shapes, axis=3)
     return {
         key: Place(
             (rows[key].stride, columns[key].stride),
@@ -162,36 +158,6 @@ def measure_places(
         for key in rows.keys() & columns.keys()
         if columns[key].dim == rows[key].dim + 1
     }
-
-
-def _alike(model: nn.Module, images: Tensor, rows: dict[Key, _Line]) -> set[Key]:
-    """Which outputs answer an image with x and y exchanged by theirs, x and y exchanged."""
-    height, width = images.shape[2:]
-    if height != width or not rows:
-        return set()
-    ground, respond = _on_ground(model, images, (height, width), rows.keys())
-    # However wide the fields of deep layers are, a ramp comes through them as a ramp, moved by as
-    # much as cells lie off; what is rough tells apart what else is done along x and y.
-    rough = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(0))
-    pattern = (torch.linspace(0, 1, width) + rough / 4).to(ground) / 2
-    flat, straight, crossed = (
-        respond(image) for image in (ground, ground * (1 + pattern), ground * (1 + pattern.mT))
-    )
-    found = set()
-    for key in flat.keys() & straight.keys() & crossed.keys():
-        axes = rows[key].dim, rows[key].dim + 1
-        # rows may lie along the last dimension, and there are no columns
-        if straight[key].dim() <= axes[1]:
-            continue
-        wanted, got = straight[key] - flat[key], (crossed[key] - flat[key]).transpose(*axes)
-        if wanted.shape != got.shape:
-            continue
-        rise = float(wanted.amax() - wanted.amin())
-        # a map off by the precision of its place is off by as much of the ramp
-        apart = float((wanted - got).abs().max())
-        if rise > 0 and apart <= _PRECISION / width * rise:
-            found.add(key)
-    return found
 
 
 def _measure_lines(
@@ -327,25 +293,6 @@ def _answers(
     view = [1, 1, 1, 1]
     view[axis] = length
     pixel = torch.arange(length, device=images.device)
-    ground, respond = _on_ground(model, images, size, wanted)
-    rays: dict[Key, list[Tensor]] = {}
-    for top in _tops(length, reach):
-        bump = ground / 2 * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
-        up, down = respond(ground + bump), respond(ground - bump)
-        for key in up.keys() & down.keys():
-            if up[key].dim() == 4 and up[key].shape == down[key].shape:
-                rays.setdefault(key, []).append(up[key] - down[key])
-    return {
-        key: torch.stack(three)
-        for key, three in rays.items()
-        if len(three) == _BUMPS and len({one.shape for one in three}) == 1
-    }
-
-
-def _on_ground(
-    model: nn.Module, images: Tensor, size: tuple[int, int], wanted: Set[Key]
-) -> tuple[Tensor, Callable[[Tensor], dict[Key, Tensor]]]:
-    """A constant ground, and what gives the answers to an image, gates held as the ground's."""
     gates: dict[Key, Tensor] = {}
     before = tokens_before(model)
     contexts = {
@@ -386,7 +333,18 @@ def _on_ground(
         return outputs
 
     respond(ground)
-    return ground, respond
+    rays: dict[Key, list[Tensor]] = {}
+    for top in _tops(length, reach):
+        bump = base / 2 * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
+        up, down = respond(ground + bump), respond(ground - bump)
+        for key in up.keys() & down.keys():
+            if up[key].dim() == 4 and up[key].shape == down[key].shape:
+                rays.setdefault(key, []).append(up[key] - down[key])
+    return {
+        key: torch.stack(three)
+        for key, three in rays.items()
+        if len(three) == _BUMPS and len({one.shape for one in three}) == 1
+    }
 
 
 class _Symmetric(TorchFunctionMode):

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Set
-from typing import Any
 
 import pytest
 import torch
@@ -222,25 +221,6 @@ def test_columns_that_lie_otherwise_than_rows_are_told(padding: tuple[int, ...])
     left, _, top, _ = padding
     for place in found.values():
         assert place.offset[1] - place.offset[0] == top - left
-
-
-def test_columns_like_rows_are_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where x and y can be exchanged, only rows are measured; columns have their places."""
-    measured = {}
-    whole = receptive._measure_lines
-
-    def seen(*given: Any, axis: int) -> Any:
-        measured[axis] = set(given[2])
-        return whole(*given, axis=axis)
-
-    monkeypatch.setattr(receptive, "_measure_lines", seen)
-    found = _places(_deep(), torch.rand(1, 1, 128, 128))
-    assert len(measured[2]) >= 8
-    assert not measured[3]
-    assert all(place.stride[0] == place.stride[1] for place in found.values())
-    measured.clear()
-    _places(_deep(nn.ZeroPad2d((1, 0, 0, 1)), nn.Conv2d(1, 1, 2)), torch.rand(1, 1, 128, 128))
-    assert len(measured[3]) >= 8
 
 
 def test_what_was_learnt_does_not_move_a_place() -> None:
