@@ -90,7 +90,8 @@ def section(folder: Path, number: int = 1) -> Section:
         kind="analysis",
         lead=(question, *([f"Made by {made['command']}."] if "command" in made else [])),
         figures=_figures(folder, name, question, table),
-        grids=(Grid.of(table, f"{name.replace('_', ' ')}: summary"),),
+        # of several answers to a question each table is told apart
+        grids=(Grid.of(table, f"{_title(folder, name)}: summary"),),
         about=made | {"configuration": json.dumps(config)},
         bears_on=BEARS_ON.get(name, ()),
     )
