@@ -150,22 +150,25 @@ def by_image_of(pieces: Iterable[pd.DataFrame], keys: Sequence[str]) -> pd.DataF
     return wide
 
 
-def far_outside(values: Float[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
-    """Mark values that lie far outside the others.
+def far_outside(values: Float[np.ndarray, "*group image"]) -> Bool[np.ndarray, "*group image"]:
+    """Mark values that lie far outside the others of their group.
 
     Args:
-        values: One value an image, NaN where there is none.
+        values: One value an image, not finite where there is none.
 
     Returns:
         True beyond three interquartile ranges from the quartiles (Tukey, "Exploratory Data
         Analysis", 1977, section 2D: "far out"); of fewer than five values none is.
     """
-    known = values[np.isfinite(values)]
-    if len(known) < 5:
-        return np.zeros(values.shape, dtype=bool)
-    lower, upper = np.quantile(known, [0.25, 0.75])
-    reach = 3 * (upper - lower)
-    outside: np.ndarray = (values < lower - reach) | (values > upper + reach)
+    ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=-1)  # NaN comes last
+    known = np.isfinite(ordered).sum(-1)
+    low, high = (np.full(known.shape, np.nan) for _ in range(2))
+    for count in np.unique(known[known >= 5]):
+        rows = known == count
+        quartiles = np.quantile(ordered[rows][:, :count], [0.25, 0.75], axis=-1)
+        reach = 3 * (quartiles[1] - quartiles[0])
+        low[rows], high[rows] = quartiles[0] - reach, quartiles[1] + reach
+    outside: np.ndarray = (values < low[..., None]) | (values > high[..., None])
     return outside
 
 

@@ -132,8 +132,13 @@ def test_what_lies_far_outside_is_marked() -> None:
     assert statistics.far_outside(-values).tolist() == [False] * 4 + [True] + [False] * 2
     assert not statistics.far_outside(np.array([0.0, 0.0, 0.0, 9.0])).any()
     normal = np.random.default_rng(0).standard_normal((400, 10))
-    marked = [statistics.far_outside(row).any() for row in normal]
-    assert np.mean(marked) < 0.1
+    normal[::3, 4] = np.nan  # groups of other sizes, beside each other
+    normal[1, :7] = np.inf
+    marked = statistics.far_outside(normal)
+    assert marked.any(1).mean() < 0.1
+    assert not marked[1, 7:].any()
+    each = [statistics.far_outside(row).tolist() for row in normal]
+    assert marked.tolist() == each
 
 
 def test_symmetric_values_have_students_interval() -> None:

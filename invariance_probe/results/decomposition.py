@@ -214,13 +214,26 @@ def channel_moves(tables: ProbeTables) -> pd.DataFrame:
             "this run permuted no channels; probe at least two images with --explain, or with "
             "methods=['oracle+permutation']"
         )
+    return moves_of(tables, tables.channels)
+
+
+def moves_of(tables: ProbeTables, channels: pd.DataFrame) -> pd.DataFrame:
+    """Sum up some of a run's rows of channels: see `channel_moves`.
+
+    Args:
+        tables: Those of the run.
+        channels: Rows of `tables.channels`, at least one.
+
+    Returns:
+        The same columns.
+    """
     keys = ["layer", "transform", "parameter", "transform_number", "warp"]
     place = {name: number for number, name in enumerate(tables.layers["name"])}
     seed = int(tables.config["seed"])
     grouped = ["layer", "transform_number", "method"]
     values = pd.concat(list(tables.by_image(grouped, every=True, metric="fvu")))
     rows = []
-    for group, one in tables.channels.groupby(keys, sort=False, dropna=False):
+    for group, one in channels.groupby(keys, sort=False, dropna=False):
         named = dict(zip(keys, group, strict=True))
         source = one["source"].to_numpy()
         gains = np.full(1, np.nan)

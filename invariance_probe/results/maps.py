@@ -1,11 +1,12 @@
 """The maps themselves: before and after the transform, warped back, and what differs."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -76,29 +77,49 @@ ON_ANY_GROUND: dict[Any, Any] = dict.fromkeys(
 
 def _draw_strip(axes: Axes, row: int, strip: Strip, blocks: int) -> None:
     """Draw an image and the maps of one layer; what was not compared is greyed out."""
-    shown: list[tuple[float, str, dict[str, Any]]] = [
-        (column, title, {"X": picture(strip.images[column])})
+    pixels = (255 * np.stack([picture(each) for each in strip.images])).round().astype(np.uint8)
+    opaque = np.full((*pixels.shape[:3], 1), 255, np.uint8)
+    shown = [
+        (float(column), title, np.concatenate([pixels[column], opaque[column]], axis=2))
         for column, title in enumerate(("image", "transformed"))
     ]
     _beside(axes, -0.03, row, strip.layer)
-    grey = colormaps["RdBu_r"].with_extremes(bad=(0.5, 0.5, 0.5, 0.3))
     for block, channel in enumerate(strip.channels[:blocks]):
         scaled, difference = in_units(strip, block)
         start = 2 + _GAP + block * (len(scaled) + 1 + _GAP)
         _beside(axes, start - 0.03, row, f"channel {channel}")
-        maps = [{"X": one, "cmap": "viridis", "vmin": 0, "vmax": 1} for one in scaled]
-        maps.append({"X": difference, "cmap": grey, "vmin": -1, "vmax": 1})
         titles = (*STAGES[: len(scaled)], DIFFERENCE)
-        shown += [(start + n, titles[n], one) for n, one in enumerate(maps)]
-    for left, title, options in shown:
-        extent = (left, left + _FILLED, row + _FILLED, row)
-        axes.imshow(**options, extent=extent, interpolation="nearest")
-        if row == 0:
-            axes.text(left + _FILLED / 2, -0.06, title, ha="center", va="bottom", fontsize=8)
+        colours = [*_VIRIDIS(scaled, bytes=True), _DIFFERING((difference + 1) / 2, bytes=True)]
+        shown += [(start + n, titles[n], one) for n, one in enumerate(colours)]
+    # a picture of its own for each map would be scaled and laid over the others one by one
+    line = _in_line([(left, one) for left, _, one in shown])
+    extent = (0, line.shape[1] / _PITCH, row + _FILLED, row)
+    axes.imshow(line, extent=extent, interpolation="nearest")
+    for left, title, _ in shown if row == 0 else ():
+        axes.text(left + _FILLED / 2, -0.06, title, ha="center", va="bottom", fontsize=8)
 
 
+_VIRIDIS = colormaps["viridis"]
+_DIFFERING = colormaps["RdBu_r"].with_extremes(bad=(0.5, 0.5, 0.5, 0.3))
 _FILLED = 0.93
 """Share of a cell that its picture takes."""
+_SIDE = round(150 * _CELL * _FILLED)
+"""Pixels across a picture in its line: as many as it has in a file of 150 dots an inch."""
+_PITCH = round(_SIDE / _FILLED)
+
+
+def _in_line(
+    pictures: Sequence[tuple[float, UInt8[np.ndarray, "_ _ 4"]]],
+) -> UInt8[np.ndarray, "side across 4"]:
+    """Lay pictures beside each other, each from its place in cells on; between them is nothing."""
+    across = round(max(left for left, _ in pictures) * _PITCH) + _SIDE
+    line = np.zeros((_SIDE, across, 4), np.uint8)
+    at = np.arange(_SIDE)
+    for left, one in pictures:
+        rows, columns = (at * size // _SIDE for size in one.shape[:2])
+        start = round(left * _PITCH)
+        line[:, start : start + _SIDE] = one[rows[:, None], columns]
+    return line
 
 
 def in_units(

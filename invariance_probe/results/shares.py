@@ -169,7 +169,7 @@ def plot_channels(tables: ProbeTables) -> Figure:
     warps = list(dict.fromkeys(chosen["warp"]))
     figure = Figure(figsize=(2.7 * len(layers) + 1.4, 3.0 * len(warps) + 0.8), layout="constrained")
     panels = figure.subplots(len(warps), len(layers), squeeze=False)
-    moves = decomposition.channel_moves(tables).set_index(["layer", "transform_number", "warp"])
+    moves = decomposition.moves_of(tables, chosen).set_index(["layer", "transform_number", "warp"])
     scale = Normalize(0, 1)
     for line, warp in zip(panels, warps, strict=True):
         for axes, layer in zip(line, layers, strict=True):

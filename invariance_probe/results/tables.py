@@ -420,5 +420,5 @@ def _single_images(
     place = np.where(known, sign[:, None] * values, -np.inf).argmax(1)
     worst[some] = values[some, place[some]]
     images = [str(name) if one else "" for name, one in zip(names[place], some, strict=True)]
-    outside = ["; ".join(names[far_outside(row)]) for row in values]
+    outside = ["; ".join(names[marked]) if marked.any() else "" for marked in far_outside(values)]
     return median, worst, images, outside

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.image import AxesImage
 
 from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.results.maps import in_units, plot_maps
@@ -20,9 +22,35 @@ def test_layers_images_and_channels_are_shown() -> None:
     panels = figure.axes[:2]
     assert [axes.get_title() for axes in panels] == ["rotation 30", "scaling 0.5"]
     for axes, t in zip(panels, range(2), strict=True):
-        pictures = [np.asarray(image.get_array()) for image in axes.images]
-        assert len(pictures) == 4 * (2 + 2 * 5)  # four stages and the difference
-        np.testing.assert_array_equal(pictures[2], in_units(strips[4 * t], 0)[0][0])
+        assert len(axes.images) == 4  # a line for each layer and image
+        for line, one in zip(axes.images, strips[4 * t : 4 * t + 4], strict=True):
+            cells = _middles(line, 2 + 2 * 5, one.maps.shape[2:])  # four stages and the difference
+            for block in range(2):
+                stages, difference = in_units(one, block)
+                expected = colormaps["viridis"](stages, bytes=True)
+                np.testing.assert_array_equal(cells[2 + 5 * block : 6 + 5 * block], expected)
+                last = cells[6 + 5 * block]
+                blank = np.isnan(difference)
+                assert (last[blank] == [127, 127, 127, 76]).all()
+                shades = colormaps["RdBu_r"]((difference + 1) / 2, bytes=True)
+                np.testing.assert_array_equal(last[~blank], shades[~blank])
+
+
+def _middles(image: AxesImage, count: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Colours in the middle of every cell of all pictures of a line, (picture, row, column, 4)."""
+    line = np.asarray(image.get_array())
+    left, right, *_ = image.get_extent()
+    pixels = line.shape[1] / (right - left)  # a unit of the axes
+    side = line.shape[0]
+    per_block = 5
+    # pictures: two images, then blocks of maps, a gap before each
+    starts = [n + (_GAP * (1 + (n - 2) // per_block) if n >= 2 else 0) for n in range(count)]
+    rows = ((np.arange(shape[0]) + 0.5) * side / shape[0]).astype(int)
+    columns = ((np.arange(shape[1]) + 0.5) * side / shape[1]).astype(int)
+    return np.stack([line[rows[:, None], round(at * pixels) + columns] for at in starts])
+
+
+_GAP = 0.25
 
 
 def test_all_stages_of_a_channel_have_one_scale() -> None:
