@@ -5,17 +5,21 @@ import functools
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 _PACKAGES = ("invariance-probe", "torch", "numpy", "pandas", "scipy", "numba")
 """Those whose version a number may depend on."""
@@ -129,6 +133,56 @@ def over(count: int, run: Callable[[int], object]) -> None:
     threads = loop_threads()
     several = threads > 1 and count > 1
     list((workers(threads).map if several else map)(run, range(count)))
+
+
+_MOST = 8
+"""Tasks at most that are under way together, as each holds memory of its own."""
+
+
+def in_order(tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
+    """Carry out tasks, some at a time, each with torch on one thread.
+
+    What torch does with small tensors is hardly faster on two threads than on one, and the steps
+    between, of Python, are not at all: independent tasks are.
+
+    Args:
+        tasks: Functions that may run beside each other, computing on the CPU. They are asked for
+            one by one, and few more than are under way.
+
+    Yields:
+        What they return, in their order.
+    """
+    threads = min(loop_threads(), _MOST)
+    if threads == 1:
+        yield from (task() for task in tasks)
+        return
+    graded = torch.is_grad_enabled()
+    waiting: deque[Future[Result]] = deque()
+    with one_thread():
+        try:
+            for task in tasks:
+                waiting.append(_lone_threads(threads).submit(_with_gradients, graded, task))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # where one has failed: nothing goes on behind the reader's back
+            for each in waiting:
+                each.cancel()
+            wait(waiting)
+
+
+@functools.cache
+def _lone_threads(threads: int) -> ThreadPoolExecutor:
+    """Keep threads on each of which torch computes alone."""
+    return ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1))
+
+
+def _with_gradients(graded: bool, task: Callable[[], Result]) -> Result:
+    """Call a task where gradients are recorded or not as where it was made: threads have no say."""
+    with torch.set_grad_enabled(graded):
+        return task()
 
 
 def keep_memory() -> None:

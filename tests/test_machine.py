@@ -6,6 +6,9 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -159,3 +162,63 @@ def test_loops_alone_have_the_threads_that_torch_had() -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Torch on one thread, and on three."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_tasks_are_done_in_order(threads: int) -> None:
+    """What they return comes in their order, though the first ones take longest."""
+
+    def task(number: int) -> tuple[int, int, int]:
+        time.sleep(0.02 if number < 3 else 0)
+        return number, torch.get_num_threads(), machine.loop_threads()
+
+    done = list(machine.in_order(partial(task, number) for number in range(12)))
+    assert done == [(number, 1, 1) for number in range(12)]
+    assert torch.get_num_threads() == threads
+
+
+def test_few_tasks_are_asked_for_ahead(threads: int) -> None:
+    """What tasks hold is held for few of them at a time."""
+    asked = []
+
+    def tasks() -> Iterator[Callable[[], int]]:
+        for number in range(20):
+            asked.append(number)
+            yield partial(int, number)
+
+    for number in machine.in_order(tasks()):
+        assert len(asked) <= number + 1 + threads
+
+
+def test_tasks_record_gradients_where_their_caller_does(threads: int) -> None:
+    """Threads know nothing of `torch.no_grad` outside of them."""
+    for graded in (True, False):
+        with torch.set_grad_enabled(graded):
+            assert list(machine.in_order([torch.is_grad_enabled] * 4)) == [graded] * 4
+
+
+def test_a_failing_task_ends_them_all(threads: int) -> None:
+    """Its error comes in its turn, after what was done before it; nothing goes on after it."""
+    begun = []
+
+    def task(number: int) -> int:
+        begun.append(number)
+        return 1 // (number - 2)
+
+    done = machine.in_order(partial(task, number) for number in range(50))
+    assert [next(done), next(done)] == [-1, -1]
+    with pytest.raises(ZeroDivisionError):
+        next(done)
+    count = len(begun)
+    assert 3 <= count <= 3 + threads
+    time.sleep(0.02)
+    assert len(begun) == count
+    assert torch.get_num_threads() == threads

@@ -26,6 +26,7 @@ knows positions, is not counted as the grid's.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -129,18 +130,24 @@ class Floor:
             return
         passes = self._passes
         moved = passes.shifted([numbers[place] for place, _ in chosen], [s for _, s in chosen])
-        for layer in (view.layer for view in self._views):
-            for copy, (place, shift) in enumerate(chosen):
-                view = View(layer, [shift], passes.size, passes.options.margin, passes.device)
-                reference = maps[layer.name][place : place + 1]
-                view.add_to_mean(reference)
-                pair = Pairs(view, [0], [0], reference, moved[layer.name][None, copy : copy + 1])
-                seen = _Copy.of(pair, passes.options.search.mode, passes.options.antialias)
-                self.copies[layer.name][rows[copy]] = seen.row
+
+        def see(layer: Layer, copy: int) -> None:
+            place, shift = chosen[copy]
+            view = View(layer, [shift], passes.size, passes.options.margin, passes.device)
+            reference = maps[layer.name][place : place + 1]
+            view.add_to_mean(reference)
+            pair = Pairs(view, [0], [0], reference, moved[layer.name][None, copy : copy + 1])
+            seen = _Copy.of(pair, passes.options.search.mode, passes.options.antialias)
+            self.copies[layer.name][rows[copy]] = seen.row
+
+        tasks = (
+            partial(see, view.layer, copy) for view in self._views for copy in range(len(chosen))
+        )
+        for _ in passes.beside_each_other(tasks):
+            pass
 
     def settle(self) -> None:
         """Write the factors of all transforms into the views, when all images have been seen."""
-        mode = self._passes.options.search.mode
         for view in self._views:
             name = view.layer.name
             self._exponents[name], self._errors[name] = None, 0.0
@@ -150,9 +157,17 @@ class Floor:
                 fit = _Fit(copies)
                 self._exponents[name] = float(fit.weights @ EXPONENTS)
                 self._errors[name] = fit.error()
-                every = zip(view.oracle, view.region, strict=True)
-                by_exponent = [factors(view.layer, *each, mode) for each in every]
-                view.factor = (torch.stack(by_exponent) @ fit.weights).to(view.factor)
+                by_exponent = torch.stack(self._factors(view))
+                view.factor = (by_exponent @ fit.weights).to(view.factor)
+
+    def _factors(self, view: View) -> list[Float[Tensor, " exponent"]]:
+        """Factors of all transforms."""
+        mode = self._passes.options.search.mode
+        tasks = (
+            partial(factors, view.layer, oracle, region, mode)
+            for oracle, region in zip(view.oracle, view.region, strict=True)
+        )
+        return list(self._passes.beside_each_other(tasks))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ class View:
             yield Pairs(self, group, chunk.numbers, reference, moved[group], back)
 
     def groups(self, reference: Float[Tensor, "image channel height width"]) -> list[list[int]]:
-        """Split the transforms, so that a copy of a group's maps stays within about 32 MB.
+        """Split the transforms, so that a copy of a group's maps stays within about 8 MB.
 
         Args:
             reference: Maps of the images that are compared together.
@@ -102,9 +102,13 @@ class View:
         Returns:
             Numbers of the transforms, by group.
         """
-        size = max(1, 2**25 // max(1, reference.numel() * reference.element_size()))
+        size = max(1, _GROUP // max(1, reference.numel() * reference.element_size()))
         everything = list(range(len(self.oracle)))
         return [everything[start : start + size] for start in range(0, len(everything), size)]
+
+
+_GROUP = 2**23
+"""Bytes of maps that are looked at together; several groups are, beside each other."""
 
 
 class Pairs:

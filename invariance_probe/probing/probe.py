@@ -29,7 +29,7 @@ from invariance_probe.probing.setup import (
     opened,
     seen,
 )
-from invariance_probe.probing.shards import Collected, Stage
+from invariance_probe.probing.shards import Brought, Collected, Stage
 from invariance_probe.progress import Progress
 from invariance_probe.results.methods import Method, Warp
 from invariance_probe.results.result import ProbeResult, assemble
@@ -202,8 +202,8 @@ class _Run:
         self,
         name: str,
         sums: Mapping[str, Tensor],
-        related: Callable[[Pairs, Chunk], None],
-        unrelated: Callable[[Pairs], None] | None,
+        related: Callable[[Pairs, Chunk], Brought],
+        unrelated: Callable[[Pairs], Brought] | None,
         entries: Mapping[str, Tensor] | None = None,
     ) -> Stage:
         """A reading of the images under all transforms; at a shard's end its first meets its last.
@@ -272,8 +272,8 @@ class _Run:
 
     def _chunks(
         self,
-        related: Callable[[Pairs, Chunk], None],
-        unrelated: Callable[[Pairs], None] | None,
+        related: Callable[[Pairs, Chunk], Brought],
+        unrelated: Callable[[Pairs], Brought] | None,
         places: range,
         done: int,
     ) -> Iterator[None]:
@@ -283,49 +283,62 @@ class _Run:
             before.go_on(self.passes.chunk(places[0]), self.passes.chunk(places[done - 1]))
         for place in places[done:]:
             chunk = self.passes.chunk(place)
-            for view in self.views.values():
-                for pairs in view.pairs(chunk):
-                    related(pairs, chunk)
-                if unrelated is None:
-                    continue
-                last = before.closing(view) if place == places[-1] else ()
-                for pairs in chain(before.pairs(view, chunk), last):
-                    self._where_paired(unrelated, pairs)
+            last = place == places[-1]
+            tasks = self._tasks(related, unrelated, chunk, before, last)
+            for brought in self.passes.beside_each_other(tasks):
+                self.brought.add(brought)
             yield
 
-    def _where_paired(self, unrelated: Callable[[Pairs], None], pairs: Pairs) -> None:
-        """Pass over images whose predecessor is a near duplicate."""
-        paired = pairs.only(self._paired)
-        if paired is not None:
-            unrelated(paired)
+    def _tasks(
+        self,
+        related: Callable[[Pairs, Chunk], Brought],
+        unrelated: Callable[[Pairs], Brought] | None,
+        chunk: Chunk,
+        before: Predecessors,
+        last: bool,
+    ) -> Iterator[Callable[[], Brought]]:
+        """What is to be done with a chunk: no two of them touch the same rows or sums."""
+        for view in self.views.values():
+            for pairs in view.pairs(chunk):
+                yield partial(related, pairs, chunk)
+            if unrelated is None:
+                continue
+            for pairs in chain(before.pairs(view, chunk), before.closing(view) if last else ()):
+                # images whose predecessor is a near duplicate are passed over
+                paired = pairs.only(self._paired)
+                if paired is not None:
+                    yield partial(unrelated, paired)
 
-    def _look(self, sums: Sums, found: BestWarps, pairs: Pairs, chunk: Chunk) -> None:
+    def _look(self, sums: Sums, found: BestWarps, pairs: Pairs, chunk: Chunk) -> Brought:
         """Apply the methods that look at a pair alone, and collect what mixings are fitted to."""
         methods = self.options.compared
         searching = any(method.needs_search for method in self._folds.methods)
         needed = {*methods, Method.AFFINE} if searching else methods
-        blocks, theta, smooth = compare(pairs, needed, self.options)
-        self.brought.blocks += [block for block in blocks if block.method in methods]
-        self.brought.blocks += [pairs.undefined(m, self._why) for m in self._undefined]
+        compared, theta, smooth = compare(pairs, needed, self.options)
+        blocks = [block for block in compared if block.method in methods]
+        blocks += [pairs.undefined(m, self._why) for m in self._undefined]
         alone = pairs.only(self._alone) if self._chance else None
         if alone is not None:
-            self.brought.blocks += [
-                alone.undefined(m, Outcome.NEAR_DUPLICATES) for m in self._chance
-            ]
+            blocks += [alone.undefined(m, Outcome.NEAR_DUPLICATES) for m in self._chance]
         sums.add(Warp.IDENTITY, pairs, pairs.still)
         sums.add(Warp.ORACLE, pairs, pairs.oracle)
         sums.add(Warp.AFFINE, pairs, theta)
         found.keep(pairs, theta)
-        for image, views in chunk.shown.items():
-            self.brought.strips += strips(pairs, theta, self.moving, views, image, smooth)
+        shown = (
+            strips(pairs, theta, self.moving, views, image, smooth)
+            for image, views in chunk.shown.items()
+        )
+        return blocks, list(chain.from_iterable(shown))
 
-    def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> None:
+    def _look_at_unrelated(self, sums: Sums, pairs: Pairs) -> Brought:
         """Compare references with the oracle-warped maps of other images."""
+        blocks = []
         if Method.UNRELATED in self.options.compared:
             mode = self.options.search.mode
             scores = pairs.target.score_warp(pairs.moved, pairs.oracle, mode)
-            self.brought.blocks.append(pairs.block(Method.UNRELATED, scores, pairs.oracle))
+            blocks.append(pairs.block(Method.UNRELATED, scores, pairs.oracle))
         sums.add(Warp.UNRELATED, pairs, pairs.oracle)
+        return blocks, []
 
     def _after_turns(
         self, fits: Fits, journal: Journal, bar: Progress, engine: Engine | None
@@ -342,17 +355,18 @@ class _Run:
                 break
         return fits
 
-    def _score(self, held_out: HeldOut, found: BestWarps, pairs: Pairs, _: Chunk) -> None:
+    def _score(self, held_out: HeldOut, found: BestWarps, pairs: Pairs, _: Chunk) -> Brought:
         """Score mixings on images that they were not fitted to."""
-        self.brought.blocks += [
+        blocks = [
             *held_out.score(Warp.IDENTITY, pairs, pairs.still),
             *held_out.score(Warp.ORACLE, pairs, pairs.oracle),
             *held_out.score(Warp.AFFINE, pairs, found.of(pairs)),
             *held_out.score_joint(pairs),
         ]
+        return blocks, []
 
-    def _score_unrelated(self, held_out: HeldOut, pairs: Pairs) -> None:
-        self.brought.blocks += held_out.score(Warp.UNRELATED, pairs, pairs.oracle)
+    def _score_unrelated(self, held_out: HeldOut, pairs: Pairs) -> Brought:
+        return list(held_out.score(Warp.UNRELATED, pairs, pairs.oracle)), []
 
 
 # what follows are functions of the module, and no closures: stages go to other processes
@@ -365,5 +379,6 @@ def _of_shard(
     return steps(range(edges[shard], edges[shard + 1]), done)
 
 
-def _without_chunk(add: Callable[[Pairs], None], pairs: Pairs, _: Chunk) -> None:
+def _without_chunk(add: Callable[[Pairs], None], pairs: Pairs, _: Chunk) -> Brought:
     add(pairs)
+    return [], []

@@ -34,6 +34,10 @@ UNSET = -1
 """An integer entry that no step has set; one of floating point numbers is NaN."""
 
 
+Brought = tuple[list[Block], list[Strip]]
+"""Rows of the table, and maps for the picture."""
+
+
 @dataclass
 class Collected:
     """What the steps of a stage bring beside sums.
@@ -48,7 +52,17 @@ class Collected:
     blocks: list[Block] = field(default_factory=list)
     strips: list[Strip] = field(default_factory=list)
 
-    def drained(self) -> tuple[list[Block], list[Strip]]:
+    def add(self, brought: Brought) -> None:
+        """Take in what a part of a step brought.
+
+        Args:
+            brought: Blocks and strips.
+        """
+        blocks, strips = brought
+        self.blocks += blocks
+        self.strips += strips
+
+    def drained(self) -> Brought:
         """Hand over what was brought.
 
         Returns:
