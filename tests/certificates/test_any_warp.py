@@ -142,6 +142,18 @@ def test_rounding_is_subtracted_and_little() -> None:
     assert float(aligned.error) == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_maps_are_left_as_they_are(dtype: torch.dtype) -> None:
+    """Nothing is written into what is given, NaN outside the region included."""
+    reference, moved, region = _case(9, 3, (6, 6))
+    reference, moved = reference.to(dtype), moved.to(dtype)
+    reference[0, 0, 0, 0], region[0, 0, 0] = torch.nan, False
+    given = [each.clone() for each in (reference, moved, region)]
+    any_warp.any_warp_bound(reference, moved, region, exact_up_to=10 * 25)
+    for before, after in zip(given, (reference, moved, region), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0, equal_nan=True)
+
+
 def test_pairs_do_not_see_each_other() -> None:
     """A batch gives what its pairs give alone; an unreadable pair leaves the others alone."""
     cases = [_case(seed, 4, (5, 6)) for seed in range(5)]
