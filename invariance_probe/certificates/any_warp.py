@@ -131,9 +131,10 @@ def any_warp_bound(
     usable = torch.nonzero(finite & region.flatten(1).any(1)).flatten()
     at_once = max(1, _BLOCK // (height * width * cells))
     for chosen in torch.split(usable, at_once) if len(usable) else ():
-        vectors = reference[chosen].flatten(2)
-        mask = region[chosen].flatten(1)
-        order = _order(vectors, moved[chosen], mask, max(1, exact_up_to // cells))
+        # whole maps are copied, which plain indexing does element by element
+        vectors, offered = (maps.index_select(0, chosen) for maps in (reference, moved))
+        vectors, mask = vectors.flatten(2), region[chosen].flatten(1)
+        order = _order(vectors, offered, mask, max(1, exact_up_to // cells))
         keep = mask.gather(1, order)
         wanted = vectors.gather(2, order[:, None].expand(-1, vectors.shape[1], -1))
         wanted = wanted.masked_fill_(~keep[:, None], 0).transpose(1, 2)
@@ -143,7 +144,7 @@ def any_warp_bound(
         # a real reading leaves the hull by rounding: a residual is shorter than the distance by
         # `slack` longest vectors at most
         low, high = _to_nearest_hull(
-            Cells(moved[chosen].double() / unit[..., None]), wanted.double() / unit
+            Cells(offered.double() / unit[..., None]), wanted.double() / unit
         )
         slack = READ_ROUNDING * torch.finfo(reference.dtype).eps
         low = (low.sqrt() - slack).clamp_(min=0).square_()
@@ -170,13 +171,15 @@ def _order(vectors: Tensor, moved: Tensor, mask: Tensor, most: int) -> Tensor:
     height, width = moved.shape[-2:]
     # pairs are looked at together: the fullest region decides for how many positions
     count = int(mask.sum(1).max())
-    merit = mask.float()
-    if mask.shape[1] > most:
-        count = min(count, most)
-        some = moved[:, :, :: -(-height // _SAMPLES), :: -(-width // _SAMPLES)].flatten(2)
-        # no distance is below 0, so any position of the region comes before those outside
-        merit = _to_nearest(vectors.float(), some.float()).masked_fill_(~mask, -1)
-    return merit.argsort(dim=1, descending=True, stable=True)[:, :count]
+    if mask.shape[1] <= most:
+        return mask.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+    count = min(count, most)
+    some = moved[:, :, :: -(-height // _SAMPLES), :: -(-width // _SAMPLES)].flatten(2)
+    # no distance is below 0, so any position of the region comes before those outside
+    merit = _to_nearest(vectors.float(), some.float()).masked_fill_(~mask, -1)
+    # the bits of floats that are not negative are in order; of equal ones the first comes first
+    place = torch.arange(mask.shape[1], device=mask.device)
+    return (merit.view(torch.int32).long() * 2**32 - place).topk(count, dim=1).indices
 
 
 def _to_nearest(vectors: Tensor, some: Tensor) -> Tensor:
@@ -185,7 +188,8 @@ def _to_nearest(vectors: Tensor, some: Tensor) -> Tensor:
     # a part at a time, whose temporaries stay in a processor's cache
     parts = torch.split(vectors, max(1, _BLOCK // squares.numel()), dim=2)
     nearest = [torch.baddbmm(squares, rows, part, alpha=-2).amin(1) for part in parts]
-    return torch.cat(nearest, dim=1).add_(vectors.square().sum(1)).clamp_(min=0)
+    # `abs` for the sign of -0, which `_order` would read as a bit
+    return torch.cat(nearest, dim=1).add_(vectors.square().sum(1)).clamp_(min=0).abs_()
 
 
 def _check(reference: Tensor, moved: Tensor, region: Tensor) -> None:
@@ -291,7 +295,8 @@ def _loops() -> ModuleType:
 def _compiled(loops: ModuleType, cells: Cells) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Give what does what `_sieved` does in compiled loops, some positions a thread."""
     between = torch.stack(cells.between, dim=1).flatten(2)
-    spread = between.new_empty(cells.pairs, 5, cells.height * cells.width)
+    shape = (cells.pairs, 5, cells.height * cells.width)
+    spread = between.new_empty(shape, dtype=torch.float32)
     for pair in range(cells.pairs):
         loops.spreads(between[pair].numpy(), cells.width, spread[pair].numpy())
 

@@ -1,7 +1,8 @@
 """The loops of the any-warp bound, compiled by numba: each position's way through all cells.
 
-What is computed is what `any_warp._to_nearest_hull` and `hulls` define, in float64 throughout; they
-are the truth that tests hold these loops against, and the derivations stand there.
+What is computed is what `any_warp._to_nearest_hull` and `hulls` define, the first sieve in float32
+and what is returned in float64; they are the truth that tests hold these loops against, and the
+derivations stand there.
 """
 
 from typing import Any
@@ -21,15 +22,22 @@ _FACES = np.array([3, 5, 6, 9, 10, 12, 7, 11, 13, 14, 15])
 _STEPS = 2
 """Steps from a cell's mean before all its faces are tried: these leave about one in a thousand."""
 
-_STRIP = 128
-"""Cells that are looked at together; a few hundred bytes of each of a strip's rows."""
+_STRIP = 256
+"""Cells that are looked at together: enough to make vectors of, and one kilobyte of each array."""
 
-_FAR = 1e100
+_FAR = np.float32(1e15)
+"""Beyond all squares, which are those of maps in units of their longest vectors; its own square and
+the product with another are within the range of float32."""
+_BLUR = 4 * 1.1920929e-07
+"""What a handful of operations in float32 may round, of the largest term."""
+
+_NONE, _QUARTER, _HALF = np.float32(0), np.float32(0.25), np.float32(0.5)
+_LESS, _MORE = np.float32(0.5 - _BLUR), np.float32(1 + _BLUR)
 
 
 @_loop
 def spreads(between, width, out):
-    """The s_i of `hulls.separated` for weights of 1/4, and their sum / 8, cell by cell.
+    """The s_i of `hulls.separated` for weights of 1/4, and their sum / 8, cell by cell, in float32.
 
     A cell's place in `out` is that of its upper left corner, so that loops pass over a map in one
     go. Between the last corners of a row and the first of the next there is none: what is written
@@ -39,11 +47,16 @@ def spreads(between, width, out):
     for cell in range(between.shape[1]):
         ab, ac, ad, bc, bd, cd = between[:, cell]
         at = cell + cell // (width - 1)
-        out[0, at] = (ab + ac + ad) / 4
-        out[1, at] = (ab + bc + bd) / 4
-        out[2, at] = (ac + bc + cd) / 4
-        out[3, at] = (ad + bd + cd) / 4
-        out[4, at] = (out[0, at] + out[1, at] + out[2, at] + out[3, at]) / 8
+        a, b, c, d = (ab + ac + ad) / 4, (ab + bc + bd) / 4, (ac + bc + cd) / 4, (ad + bd + cd) / 4
+        # what float32 rounds in `_planes` is made up for here as far as it grows with these
+        blur = _BLUR * max(max(a, b), max(c, d))
+        out[0, at], out[1, at], out[2, at], out[3, at] = (
+            a + 2 * blur,
+            b + 2 * blur,
+            c + 2 * blur,
+            d + 2 * blur,
+        )
+        out[4, at] = (a + b + c + d) / 8 - blur
 
 
 @_loop
@@ -139,7 +152,7 @@ def _approach(near, apart, weights, enough, rounding):
 def _lower(above, below, spread, nearest):
     """Lower each of `nearest` to the squared distance to the mean of a cell, in one strip."""
     for x in range(len(spread)):
-        mean = (above[x] + above[x + 1] + below[x] + below[x + 1]) * 0.25
+        mean = (above[x] + above[x + 1] + below[x] + below[x + 1]) * _QUARTER
         nearest[x] = min(nearest[x], mean - spread[x])
 
 
@@ -156,7 +169,7 @@ def _nearest_mean(to, spread, width, nearest):
     place = nearest.argmin()
     least, at = np.inf, place
     for cell in range(place, cells, _STRIP):
-        mean = (to[cell] + to[cell + 1] + to[cell + width] + to[cell + width + 1]) * 0.25
+        mean = (to[cell] + to[cell + 1] + to[cell + width] + to[cell + width + 1]) * _QUARTER
         if mean - spread[4, cell] < least:
             least, at = mean - spread[4, cell], cell
     return at
@@ -167,14 +180,15 @@ def _planes(above, below, a, b, c, d, inner, enough, slack, surplus):
     """By how much a plane at each mean proves more than enough; how many cells do not have it."""
     left = 0
     for x in range(len(inner)):
-        mean = (above[x] + above[x + 1] + below[x] + below[x + 1]) * 0.25
+        mean = (above[x] + above[x + 1] + below[x] + below[x + 1]) * _QUARTER
         least = min(
             min(above[x] - a[x], above[x + 1] - b[x]), min(below[x] - c[x], below[x + 1] - d[x])
         )
-        reach = max((mean + least) * 0.5 - slack, 0.0)
+        # rounding is made up for: as far as it grows with the spreads, these hold it already
+        reach = max(mean * _LESS + least * _HALF - slack, _NONE)
         # the square of `reach` over the distance is compared, without dividing
-        surplus[x] = reach * reach - enough * max(mean - inner[x] + slack, 0.0)
-        left += surplus[x] <= 0
+        surplus[x] = reach * reach - enough * max(mean * _MORE - inner[x] + slack, _NONE)
+        left += surplus[x] <= _NONE
     return left
 
 
@@ -194,8 +208,9 @@ def _possible(to, spread, width, enough, slack, surplus, left):
         )
         if _planes(above, below, a, b, c, d, inner, enough, slack, surplus):
             for x in range(stop - start):
-                left[count] = start + x
-                count += surplus[x] <= 0
+                if surplus[x] <= _NONE:
+                    left[count] = start + x
+                    count += 1
     return count
 
 
@@ -221,10 +236,10 @@ def sieve(to_vectors, between, spread, width, rounding, low, high):
     `to_vectors` (position, vector) holds squared distances to a map's vectors, `width` of them a
     row; `between` (6, cell) those between corners; `spread` (5, vector) what `spreads` made of
     them. Cells go through three sieves, each of which leaves few to the next: the planes at their
-    means, those of `_approach`, and all their faces.
+    means, in float32, those of `_approach`, and all their faces.
     """
     rows, vectors = to_vectors.shape
-    strip = np.empty(_STRIP)
+    strip, rough = np.empty(_STRIP, np.float32), np.empty(vectors, np.float32)
     left, proven = np.empty(vectors + 1, np.int64), np.empty(vectors + 1)
     known = np.zeros((16, 4))
     for i in range(4):
@@ -233,9 +248,12 @@ def sieve(to_vectors, between, spread, width, rounding, low, high):
     slack, margin = 1.5 * rounding, 4 * rounding
     for row in range(rows):
         to = to_vectors[row]
-        _look(to, between, width, _nearest_mean(to, spread, width, strip), near, apart)
+        for vector in range(vectors):
+            rough[vector] = to[vector]
+        _look(to, between, width, _nearest_mean(rough, spread, width, strip), near, apart)
         _, ceiling = _approach(near, apart, weights, np.inf, rounding)
-        count = _possible(to, spread, width, ceiling + margin, slack, strip, left)
+        enough = np.float32(ceiling + margin)
+        count = _possible(rough, spread, width, enough, np.float32(slack), strip, left)
         for k in range(count):
             _look(to, between, width, left[k], near, apart)
             proven[k], reached = _approach(near, apart, weights, ceiling + margin, rounding)

@@ -209,6 +209,17 @@ def test_large_maps_get_a_weaker_bound_that_says_so() -> None:
     assert exact.counted.tolist() == [1.0]
 
 
+def test_of_positions_that_stand_out_alike_the_first_count() -> None:
+    """Where all are as far, those of the region count, in order, and NaN outside changes nothing."""
+    for offset in (0.0, 1.0):
+        moved = torch.ones(1, 2, 6, 6)
+        reference = moved + offset
+        region = torch.ones(1, 6, 6, dtype=torch.bool)
+        region[0, 0], reference[0, :, 0, :3] = False, torch.nan
+        order = any_warp._order(reference.flatten(2), moved, region.flatten(1), 10)
+        assert order.tolist() == [list(range(6, 16))]
+
+
 def test_what_does_not_fit_is_refused() -> None:
     """Shapes that do not belong together are refused, with both named."""
     reference, moved, region = _case(8, 3, (4, 4))
