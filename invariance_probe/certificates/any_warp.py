@@ -294,7 +294,7 @@ def _loops() -> ModuleType:
 
 def _compiled(loops: ModuleType, cells: Cells) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Give what does what `_sieved` does in compiled loops, some positions a thread."""
-    between = torch.stack(cells.between, dim=1).flatten(2)
+    between = torch.stack(cells.between, dim=3).flatten(1, 2)
     shape = (cells.pairs, 5, cells.height * cells.width)
     spread = between.new_empty(shape, dtype=torch.float32)
     for pair in range(cells.pairs):

@@ -44,8 +44,8 @@ def spreads(between, width, out):
     there keeps everything away.
     """
     out[:] = -_FAR
-    for cell in range(between.shape[1]):
-        ab, ac, ad, bc, bd, cd = between[:, cell]
+    for cell in range(len(between)):
+        ab, ac, ad, bc, bd, cd = between[cell]
         at = cell + cell // (width - 1)
         a, b, c, d = (ab + ac + ad) / 4, (ab + bc + bd) / 4, (ac + bc + cd) / 4, (ad + bd + cd) / 4
         # what float32 rounds in `_planes` is made up for here as far as it grows with these
@@ -219,8 +219,8 @@ def _look(to, between, width, at, near, apart):
     """Write down the squared distances from a position to a cell's corners, and between these."""
     near[0], near[1], near[2], near[3] = to[at], to[at + 1], to[at + width], to[at + width + 1]
     cell = at - at // width
-    ab, ac, ad = between[0, cell], between[1, cell], between[2, cell]
-    bc, bd, cd = between[3, cell], between[4, cell], between[5, cell]
+    ab, ac, ad = between[cell, 0], between[cell, 1], between[cell, 2]
+    bc, bd, cd = between[cell, 3], between[cell, 4], between[cell, 5]
     apart[0, 1] = apart[1, 0] = ab
     apart[0, 2] = apart[2, 0] = ac
     apart[0, 3] = apart[3, 0] = ad
@@ -234,7 +234,7 @@ def sieve(to_vectors, between, spread, width, rounding, low, high):
     """Squared distances from positions to the nearest hull, from below and from above.
 
     `to_vectors` (position, vector) holds squared distances to a map's vectors, `width` of them a
-    row; `between` (6, cell) those between corners; `spread` (5, vector) what `spreads` made of
+    row; `between` (cell, 6) those between corners; `spread` (5, vector) what `spreads` made of
     them. Cells go through three sieves, each of which leaves few to the next: the planes at their
     means, in float32, those of `_approach`, and all their faces.
     """

@@ -210,7 +210,7 @@ def test_large_maps_get_a_weaker_bound_that_says_so() -> None:
 
 
 def test_of_positions_that_stand_out_alike_the_first_count() -> None:
-    """Where all are as far, those of the region count, in order, and NaN outside changes nothing."""
+    """Where all are as far, those of the region come in order; NaN outside changes nothing."""
     for offset in (0.0, 1.0):
         moved = torch.ones(1, 2, 6, 6)
         reference = moved + offset
