@@ -92,7 +92,7 @@ def any_warp_bound(
     hide is subtracted, so that no real warp's residual falls below the bound. The cells of each
     position are sieved by one separating plane each, at the price of a few operations; about one
     in fifteen is left for the 15 faces of its hull. On the CPU numba's loops do it, where it is
-    installed.
+    installed, with a second sieve that leaves a few of all.
 
     Args:
         reference: Reference maps F.
