@@ -20,7 +20,7 @@ _FACES = np.array([3, 5, 6, 9, 10, 12, 7, 11, 13, 14, 15])
 """Edges, triangles and the whole, as sets of corners by their bits; smaller ones come first."""
 
 _STEPS = 2
-"""Steps from a cell's mean before all its faces are tried: these leave three or four cells of all."""
+"""Steps from a cell's mean before all its faces are tried: these leave three or four cells."""
 
 _STRIP = 256
 """Cells that are looked at together: enough to make vectors of, and one kilobyte of each array."""
