@@ -10,6 +10,7 @@ negative weights leave the hulls, and padding with zeros, which beyond the borde
 and mixtures of it with border cells. Nearest-*vector* distances are no bound: mixtures come closer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -91,7 +92,7 @@ def any_warp_bound(
     hide is subtracted, so that no real warp's residual falls below the bound. The cells of each
     position are sieved by one separating plane each, at the price of a few operations; about one
     in fifteen is left for the 15 faces of its hull. On the CPU numba's loops do it, where it is
-    installed.
+    installed, with a second sieve that leaves a few of all.
 
     Args:
         reference: Reference maps F.
@@ -119,27 +120,31 @@ def any_warp_bound(
     check_integer("exact_up_to", exact_up_to, 1)
     pairs, _, height, width = reference.shape
     cells = max(1, moved.shape[-2] - 1) * max(1, moved.shape[-1] - 1)
+    reference, moved = reference.detach(), moved.detach()
     # what lies outside the region must not matter, NaN included
-    reference, moved = reference.detach().masked_fill(~region[:, None], 0), moved.detach()
-    finite = reference.isfinite().flatten(1).all(1) & moved.isfinite().flatten(1).all(1)
+    lengths = _squares(reference).masked_fill_(~region, 0), _squares(moved)
+    longest = torch.stack([each.flatten(1).amax(1).sqrt() for each in lengths]).sum(0)
+    finite = longest.isfinite()
     distance = torch.zeros(pairs, height * width, dtype=torch.float64, device=reference.device)
     nearest = torch.zeros_like(distance)
     counted = torch.zeros_like(distance[:, 0])
     usable = torch.nonzero(finite & region.flatten(1).any(1)).flatten()
     at_once = max(1, _BLOCK // (height * width * cells))
     for chosen in torch.split(usable, at_once) if len(usable) else ():
-        vectors = reference[chosen].flatten(2).transpose(1, 2)
-        mask = region[chosen].flatten(1)
-        order = _order(vectors, moved[chosen], mask, max(1, exact_up_to // cells))
+        # whole maps are copied, which plain indexing does element by element
+        vectors, offered = (maps.index_select(0, chosen) for maps in (reference, moved))
+        vectors, mask = vectors.flatten(2), region[chosen].flatten(1)
+        order = _order(vectors, offered, mask, max(1, exact_up_to // cells))
         keep = mask.gather(1, order)
-        wanted = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[-1]))
+        wanted = vectors.gather(2, order[:, None].expand(-1, vectors.shape[1], -1))
+        wanted = wanted.masked_fill_(~keep[:, None], 0).transpose(1, 2)
         # in units of the longest vectors, so that no square leaves the range of float32
-        unit = (_longest(vectors, 2) + _longest(moved[chosen], 1))[:, None, None]
+        unit = longest[chosen, None, None]
         unit = torch.where(unit > 0, unit, torch.ones_like(unit))
         # a real reading leaves the hull by rounding: a residual is shorter than the distance by
         # `slack` longest vectors at most
         low, high = _to_nearest_hull(
-            Cells(moved[chosen].double() / unit[..., None]), wanted.double() / unit
+            Cells(offered.double() / unit[..., None]), wanted.double() / unit
         )
         slack = READ_ROUNDING * torch.finfo(reference.dtype).eps
         low = (low.sqrt() - slack).clamp_(min=0).square_()
@@ -166,14 +171,25 @@ def _order(vectors: Tensor, moved: Tensor, mask: Tensor, most: int) -> Tensor:
     height, width = moved.shape[-2:]
     # pairs are looked at together: the fullest region decides for how many positions
     count = int(mask.sum(1).max())
-    merit = mask.float()
-    if mask.shape[1] > most:
-        count = min(count, most)
-        some = moved[:, :, :: -(-height // _SAMPLES), :: -(-width // _SAMPLES)].flatten(2)
-        # + 1, so that any position of the region comes before those outside, which have 0
-        merit = torch.cdist(vectors.float(), some.transpose(1, 2).float()).amin(2) + 1
-        merit = torch.where(mask, merit, torch.zeros_like(merit))
-    return merit.argsort(dim=1, descending=True, stable=True)[:, :count]
+    if mask.shape[1] <= most:
+        return mask.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+    count = min(count, most)
+    some = moved[:, :, :: -(-height // _SAMPLES), :: -(-width // _SAMPLES)].flatten(2)
+    # no distance is below 0, so any position of the region comes before those outside
+    merit = _to_nearest(vectors.float(), some.float()).masked_fill_(~mask, -1)
+    # the bits of floats that are not negative are in order; of equal ones the first comes first
+    place = torch.arange(mask.shape[1], device=mask.device)
+    return (merit.view(torch.int32).long() * 2**32 - place).topk(count, dim=1).indices
+
+
+def _to_nearest(vectors: Tensor, some: Tensor) -> Tensor:
+    """Squared distances (pair, position) to the nearest of a few others (pair, channel, number)."""
+    rows, squares = some.transpose(1, 2).contiguous(), some.square().sum(1)[:, :, None]
+    # a part at a time, whose temporaries stay in a processor's cache
+    parts = torch.split(vectors, max(1, _BLOCK // squares.numel()), dim=2)
+    nearest = [torch.baddbmm(squares, rows, part, alpha=-2).amin(1) for part in parts]
+    # `abs` for the sign of -0, which `_order` would read as a bit
+    return torch.cat(nearest, dim=1).add_(vectors.square().sum(1)).clamp_(min=0).abs_()
 
 
 def _check(reference: Tensor, moved: Tensor, region: Tensor) -> None:
@@ -197,10 +213,11 @@ def _check(reference: Tensor, moved: Tensor, region: Tensor) -> None:
         raise InvalidInputError(f"moved {tuple(moved.shape)} is empty: there is nothing to read.")
 
 
-def _longest(maps: Tensor, channel: int) -> Tensor:
-    """Length of the longest vector of each pair; `channel` is the vectors' dimension."""
-    lengths: Tensor = torch.linalg.vector_norm(maps, dim=channel, dtype=torch.float64)
-    return lengths.flatten(1).amax(1)
+def _squares(maps: Tensor) -> Tensor:
+    """Squared lengths of all vectors (pair, height, width), in float64."""
+    # a few pairs at a time, whose temporaries stay in a processor's cache
+    parts = torch.split(maps, max(1, _BLOCK // max(1, maps[:1].numel())))
+    return torch.cat([part.double().square().sum(1) for part in parts])
 
 
 class Cells:
@@ -213,14 +230,21 @@ class Cells:
 
     def __init__(self, moved: Float[Tensor, "pair channel height width"]) -> None:
         height, width = moved.shape[-2:]
-        maps = F.pad(moved, (0, int(width == 1), 0, int(height == 1)), mode="replicate")
-        self.pairs, self.channels, self.height, self.width = maps.shape
-        self.centre = maps.mean((2, 3), keepdim=True)
+        if 1 in (height, width):
+            moved = F.pad(moved, (0, int(width == 1), 0, int(height == 1)), mode="replicate")
+        self.pairs, self.channels, self.height, self.width = moved.shape
+        self.centre = moved.mean((2, 3), keepdim=True)
         # centring keeps squared distances large beside the rounding of what they are made of
-        maps = maps - self.centre
-        corners = quarters(maps)
-        self.between = tuple((corners[i] - corners[j]).square().sum(1) for i, j in hulls.EDGES)
-        """Squared distances between each cell's corners, (pair, height - 1, width - 1) each."""
+        maps = moved - self.centre
+        across, down = maps[..., 1:] - maps[..., :-1], maps[..., 1:, :] - maps[..., :-1, :]
+        a, b, c, d = quarters(maps)
+        ad, bc = ((one - other).square_().sum(1) for one, other in ((a, d), (b, c)))
+        # what is beside or above a cell shares its edges
+        rows, columns = across.square_().sum(1), down.square_().sum(1)
+        ab, cd, ac, bd = rows[:, :-1], rows[:, 1:], columns[..., :-1], columns[..., 1:]
+        self.between = (ab, ac, ad, bc, bd, cd)
+        """Squared distances between each cell's corners, in the order of `hulls.EDGES`;
+        (pair, height - 1, width - 1) each."""
         self.vectors = maps.flatten(2)
         self.squares = self.vectors.square().sum(1)
 
@@ -228,8 +252,8 @@ class Cells:
         """Squared distances (pair, row, vector) from every row to every vector, and rounding."""
         rows = wanted - self.centre[:, :, 0, 0][:, None]
         squares = rows.square().sum(2)
-        together = torch.baddbmm(self.squares[:, None], rows, self.vectors, alpha=-2)
-        together.add_(squares[:, :, None]).clamp_(min=0)
+        together = squares[:, :, None] + self.squares[:, None]
+        together.baddbmm_(rows, self.vectors, alpha=-2).clamp_(min=0)
         scale = squares.amax(1) + self.squares.amax(1)
         eps = torch.finfo(torch.float64).eps
         return together, 2 * (self.channels + 8) * eps * scale[:, None, None]
@@ -254,8 +278,8 @@ def _to_nearest_hull(cells: Cells, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distances (pair, row) to the nearest hull, from below and from above."""
     size = max(1, _BLOCK // (cells.pairs * cells.height * cells.width))
     loops = _loops() if wanted.device.type == "cpu" else None
-    sieved = _sieved if loops is None else partial(_sieved_by, loops)
-    blocks = [sieved(cells, *cells.distances(rows)) for rows in torch.split(wanted, size, dim=1)]
+    sieved = partial(_sieved, cells) if loops is None else _compiled(loops, cells)
+    blocks = [sieved(*cells.distances(rows)) for rows in torch.split(wanted, size, dim=1)]
     low, high = (torch.cat(side, dim=1) for side in zip(*blocks, strict=True))
     return low, high
 
@@ -268,29 +292,34 @@ def _loops() -> ModuleType:
     return sieve
 
 
-def _sieved_by(
-    loops: ModuleType, cells: Cells, to_vectors: Tensor, rounding: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Do what `_sieved` does in compiled loops, some positions a thread."""
-    low, high = (to_vectors.new_empty(to_vectors.shape[:2]) for _ in range(2))
-    between = torch.stack(cells.between, dim=1).flatten(2)
-
-    def some(pair: int, rows: slice) -> None:
-        arrays = (to_vectors[pair, rows].numpy(), between[pair].numpy(), spread[pair].numpy())
-        out = (low[pair, rows].numpy(), high[pair, rows].numpy())
-        loops.sieve(*arrays, cells.width, float(rounding[pair]), *out)
-
-    spread = between.new_empty(cells.pairs, 5, between.shape[2])
+def _compiled(loops: ModuleType, cells: Cells) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Give what does what `_sieved` does in compiled loops, some positions a thread."""
+    between = torch.stack(cells.between, dim=3).flatten(1, 2)
+    shape = (cells.pairs, 5, cells.height * cells.width)
+    spread = between.new_empty(shape, dtype=torch.float32)
     for pair in range(cells.pairs):
-        loops.spreads(between[pair].numpy(), spread[pair].numpy())
-    size = -(-to_vectors.shape[1] // loop_threads())
-    parts = [
-        (pair, slice(start, start + size))
-        for pair in range(cells.pairs)
-        for start in range(0, to_vectors.shape[1], size)
-    ]
-    over(len(parts), lambda number: some(*parts[number]))
-    return low, high
+        loops.spreads(between[pair].numpy(), cells.width, spread[pair].numpy())
+
+    def sieved(to_vectors: Tensor, rounding: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = (to_vectors.new_empty(to_vectors.shape[:2]) for _ in range(2))
+        size = -(-to_vectors.shape[1] // loop_threads())
+        parts = [
+            (pair, slice(start, start + size))
+            for pair in range(cells.pairs)
+            for start in range(0, to_vectors.shape[1], size)
+        ]
+
+        def some(number: int) -> None:
+            pair, rows = parts[number]
+            arrays = (to_vectors[pair, rows], between[pair], spread[pair])
+            out = (low[pair, rows].numpy(), high[pair, rows].numpy())
+            numbers = cells.width, float(rounding[pair])
+            loops.sieve(*(each.numpy() for each in arrays), *numbers, *out)
+
+        over(len(parts), some)
+        return low, high
+
+    return sieved
 
 
 def _planes(cells: Cells, to_vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -142,6 +142,18 @@ def test_rounding_is_subtracted_and_little() -> None:
     assert float(aligned.error) == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_maps_are_left_as_they_are(dtype: torch.dtype) -> None:
+    """Nothing is written into what is given, NaN outside the region included."""
+    reference, moved, region = _case(9, 3, (6, 6))
+    reference, moved = reference.to(dtype), moved.to(dtype)
+    reference[0, 0, 0, 0], region[0, 0, 0] = torch.nan, False
+    given = [each.clone() for each in (reference, moved, region)]
+    any_warp.any_warp_bound(reference, moved, region, exact_up_to=10 * 25)
+    for before, after in zip(given, (reference, moved, region), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0, equal_nan=True)
+
+
 def test_pairs_do_not_see_each_other() -> None:
     """A batch gives what its pairs give alone; an unreadable pair leaves the others alone."""
     cases = [_case(seed, 4, (5, 6)) for seed in range(5)]
@@ -195,6 +207,17 @@ def test_large_maps_get_a_weaker_bound_that_says_so() -> None:
     # better than as many positions of average standing
     assert float(weak.error) > 1.5 * float(exact.error) * float(weak.counted)
     assert exact.counted.tolist() == [1.0]
+
+
+def test_of_positions_that_stand_out_alike_the_first_count() -> None:
+    """Where all are as far, those of the region come in order; NaN outside changes nothing."""
+    for offset in (0.0, 1.0):
+        moved = torch.ones(1, 2, 6, 6)
+        reference = moved + offset
+        region = torch.ones(1, 6, 6, dtype=torch.bool)
+        region[0, 0], reference[0, :, 0, :3] = False, torch.nan
+        order = any_warp._order(reference.flatten(2), moved, region.flatten(1), 10)
+        assert order.tolist() == [list(range(6, 16))]
 
 
 def test_what_does_not_fit_is_refused() -> None:

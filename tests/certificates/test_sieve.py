@@ -17,7 +17,7 @@ def test_distances_are_those_of_the_torch_operations(case: attacks.Case) -> None
     wanted = case.reference.double().flatten(2).transpose(1, 2).contiguous()
     to_vectors, rounding = cells.distances(wanted)
     want = any_warp._sieved(cells, to_vectors, rounding)
-    got = any_warp._sieved_by(sieve, cells, to_vectors, rounding)
+    got = any_warp._compiled(sieve, cells)(to_vectors, rounding)
     for one, other in zip(got, want, strict=True):
         # the torch operations sieve in float32: what they keep beside the nearest hull may lower
         # the lower side by as much as rounding is allowed for
@@ -48,7 +48,7 @@ def test_without_numba_the_torch_operations_run(monkeypatch: pytest.MonkeyPatch)
     made = attacks.case(3, 5, (8, 9), (7, 8), "noise")
     compiled = any_warp.any_warp_bound(made.reference, made.moved, made.region)
     monkeypatch.setattr(any_warp, "_loops", lambda: None)
-    monkeypatch.setattr(any_warp, "_sieved_by", None)
+    monkeypatch.setattr(any_warp, "_compiled", None)
     plain = any_warp.any_warp_bound(made.reference, made.moved, made.region)
     torch.testing.assert_close(compiled.error, plain.error, rtol=1e-9, atol=0)
     assert float(plain.error) > 0
