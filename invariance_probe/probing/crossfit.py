@@ -401,12 +401,14 @@ class Fits:
             The mixed maps.
         """
         fitted = self.mixings[method][pairs.view.layer.name]
-        folds, out = self.folds.of_pairs(pairs), torch.empty_like(maps)
+        folds, last = self.folds.of_pairs(pairs), torch.channels_last
+        # of either form, channel by position is a view
+        form = last if maps.is_contiguous(memory_format=last) else torch.contiguous_format
+        out = torch.empty_like(maps, memory_format=form)
 
         def mix(rows: tuple[int, slice]) -> None:
             transform, pair = rows
             for row, fold in enumerate(folds, pair.start):
-                # views, also where channels are last
                 fitted[transform].by_fold[fold].write(maps[row].flatten(1), out[row].flatten(1))
 
         _each(mix, list(pairs.rows()), maps.device)
@@ -607,9 +609,9 @@ def _better(pairs: Pairs, warped: Tensor, mixed: Tensor) -> Float[Tensor, "2 tra
 
     def count(rows: tuple[int, slice]) -> None:
         transform, pair = rows
-        inside = pairs.region[pair.start].flatten().double()
+        inside = pairs.region[pair.start].to(warped)
         stay, move = (
-            (maps[pair] - reference[pair]).square_().flatten(2).double() @ inside
+            (maps[pair] - reference[pair]).square_().mul_(inside).double().sum((2, 3))
             for maps in (warped, mixed)
         )
         counts[:, transform] = torch.stack([(move < stay).sum(0), (move > stay).sum(0)]).cpu()
