@@ -34,14 +34,14 @@ be learnt this leaves what no mixing leaves, or what the channel means leave, wh
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from itertools import combinations
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -74,6 +74,8 @@ Of 0.1, 0.3 and 1 the one that leaves least on other photographs after a fit to 
 to 15 of EfficientNet-Lite0."""
 _ROUNDING = 1e-10
 """Share of the mean power below which the mean variance is rounding noise."""
+_AT_ONCE = 2**17
+"""Elements of the matrices that are worked on together: those of a few trials stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,34 @@ class Moments:
             warped @ warped.mT,
         )
 
+    @classmethod
+    def by_channel(
+        cls, reference: Float[Tensor, "channel position"], warped: Float[Tensor, "channel position"]
+    ) -> "Moments":
+        """Sum over positions, each channel alone.
+
+        Args:
+            reference: Vectors f, channel by position.
+            warped: Vectors g at the same positions.
+
+        Returns:
+            Moments of single channels, the leading axis, in float64.
+        """
+        f, g = reference.double(), warped.double()
+        sums = f.sum(1), g.sum(1), f.square().sum(1), (f * g).sum(1), g.square().sum(1)
+        return cls._alone(f.new_full((), f.shape[1]), *sums)
+
+    @property
+    def alone(self) -> "Moments":
+        """Those of each channel alone, the leading axis; of moments without leading axes."""
+        cross, outer = self.cross.diagonal(), self.outer.diagonal()
+        return self._alone(self.count, self.reference, self.warped, self.power, cross, outer)
+
+    @classmethod
+    def _alone(cls, count: Tensor, *sums: Tensor) -> "Moments":
+        f, g, power, cross, outer = (each[:, None] for each in sums)
+        return cls(count.expand(len(f)), f, g, power, cross[:, :, None], outer[:, :, None])
+
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(*(a + b for a, b in zip(self._parts(), other._parts(), strict=True)))
 
@@ -170,7 +200,6 @@ class Moments:
 class Mixing(ABC):
     """A map of feature vectors, the same at every position."""
 
-    @abstractmethod
     def __call__(
         self, maps: Float[Tensor, "*batch channel position"]
     ) -> Float[Tensor, "*batch channel position"]:
@@ -181,6 +210,22 @@ class Mixing(ABC):
 
         Returns:
             What is compared with the reference.
+        """
+        mixed = torch.empty_like(maps)
+        self.write(maps, mixed)
+        return mixed
+
+    @abstractmethod
+    def write(
+        self,
+        maps: Float[Tensor, "*batch channel position"],
+        out: Float[Tensor, "*batch channel position"],
+    ) -> None:
+        """Mix the channels; quickest where both lie in memory alike, channels last or not.
+
+        Args:
+            maps: Warped maps, channel by position.
+            out: Where to write what is compared with the reference.
         """
 
     @abstractmethod
@@ -207,12 +252,16 @@ class Gain(Mixing):
     factor: Float64[Tensor, " channel"]
     mean: Float64[Tensor, " channel"]
 
-    def __call__(
-        self, maps: Float[Tensor, "*batch channel position"]
-    ) -> Float[Tensor, "*batch channel position"]:
+    def write(
+        self,
+        maps: Float[Tensor, "*batch channel position"],
+        out: Float[Tensor, "*batch channel position"],
+    ) -> None:
         """Draw the channels towards their means."""
-        factor, mean = (each.to(maps)[:, None] for each in (self.factor, self.mean))
-        return mean + factor * (maps - mean)
+        kept, drawn = (
+            each.to(maps)[:, None] for each in (self.factor, (1 - self.factor) * self.mean)
+        )
+        torch.addcmul(drawn, kept, maps, out=out)
 
     def error(self, moments: Moments) -> Float64[Tensor, ""]:
         """Sum the squared differences that are left."""
@@ -230,11 +279,17 @@ class Permutation(Mixing):
 
     source: Int64[Tensor, " channel"]
 
-    def __call__(
-        self, maps: Float[Tensor, "*batch channel position"]
-    ) -> Float[Tensor, "*batch channel position"]:
+    def write(
+        self,
+        maps: Float[Tensor, "*batch channel position"],
+        out: Float[Tensor, "*batch channel position"],
+    ) -> None:
         """Reassign the channels."""
-        return maps.index_select(-2, self.source.to(maps.device))
+        source = self.source.to(maps.device)
+        if maps.stride(-2) == 1:  # channels last
+            torch.index_select(maps.mT, -1, source, out=out.mT)
+        else:
+            torch.index_select(maps, -2, source, out=out)
 
     def error(self, moments: Moments) -> Float64[Tensor, ""]:
         """Sum the squared differences that are left."""
@@ -258,11 +313,14 @@ class Linear(Mixing):
     offset: Float64[Tensor, " channel"]
     ridge: float = 0.0
 
-    def __call__(
-        self, maps: Float[Tensor, "*batch channel position"]
-    ) -> Float[Tensor, "*batch channel position"]:
+    def write(
+        self,
+        maps: Float[Tensor, "*batch channel position"],
+        out: Float[Tensor, "*batch channel position"],
+    ) -> None:
         """Mix the channels."""
-        return self.matrix.to(maps) @ maps + self.offset.to(maps)[:, None]
+        torch.matmul(self.matrix.to(maps), maps, out=out)
+        out += self.offset.to(maps)[:, None]
 
     def error(self, moments: Moments) -> Float64[Tensor, ""]:
         """Sum the squared differences that are left."""
@@ -287,8 +345,8 @@ def fit(kind: Kind, groups: Moments) -> Mixing:
     count, whole = len(groups.count), groups.sum()
     if kind in _PLAIN or count == 1:
         return _fit_with(kind, whole, _unchecked(kind))
-    errors = torch.cat([_errors(kind, whole - groups[k], groups[[k]]) for k in range(count)])
-    return _fit_with(kind, whole, _penalties(kind)[int(errors.sum(0).argmin())])
+    errors = _judge(kind, groups)(torch.arange(count)[:, None]).sum((0, 1))
+    return _fit_with(kind, whole, _penalties(kind)[int(errors.argmin())])
 
 
 def cross_fit(kind: Kind, groups: Moments) -> list[Mixing]:
@@ -304,11 +362,11 @@ def cross_fit(kind: Kind, groups: Moments) -> list[Mixing]:
     count, whole = len(groups.count), groups.sum()
     if kind in _PLAIN or count == 2:
         return [_fit_with(kind, whole - groups[k], _unchecked(kind)) for k in range(count)]
-    errors = whole.power.new_zeros(count, len(_penalties(kind)))
-    for pair in combinations(range(count), 2):
-        trial = whole - groups[list(pair)].sum()
+    pairs = torch.combinations(torch.arange(count))
+    errors = torch.zeros(count, len(_penalties(kind)), dtype=torch.float64)
+    for pair, left in zip(pairs, _judge(kind, groups)(pairs).cpu(), strict=True):
         # left out with the first, the second chooses the first one's penalty, and the reverse
-        errors[list(pair[::-1])] += _errors(kind, trial, groups[list(pair)])
+        errors[pair.flip(0)] += left
     best = errors.argmin(1).tolist()
     return [_fit_with(kind, whole - groups[k], _penalties(kind)[best[k]]) for k in range(count)]
 
@@ -361,13 +419,31 @@ def _about(
     )
 
 
-def _errors(kind: Kind, training: Moments, judged: Moments) -> Float64[Tensor, "group penalty"]:
-    """What fits under all penalties leave on other groups, up to a constant for each group."""
-    if kind == Kind.LINEAR:
-        return _linear_errors(training, judged)
-    trials = [fit_orthogonal(training, ridge) for ridge in TURN_RIDGES]
-    groups = range(len(judged.count))
-    return torch.stack([torch.stack([one.error(judged[k]) for one in trials]) for k in groups])
+def _judge(
+    kind: Kind, groups: Moments
+) -> Callable[[Int64[Tensor, "trial out"]], Float[Tensor, "trial out penalty"]]:
+    """Make a function that says what fits leave on groups which are left out of them.
+
+    Args:
+        kind: Which family, one with a penalty.
+        groups: Moments of groups of images, one leading axis.
+
+    Returns:
+        A function of the numbers of the groups left out, by trial. It gives what is left on each
+        under all penalties, up to a constant for each group and a factor of them all.
+    """
+    return _Trials.of(groups).left if kind == Kind.LINEAR else partial(_left_turned, groups)
+
+
+def _left_turned(
+    groups: Moments, out: Int64[Tensor, "trial out"]
+) -> Float64[Tensor, "trial out penalty"]:
+    """What orthogonal fits under `TURN_RIDGES` leave on groups outside the fit."""
+    whole, errors = groups.sum(), []
+    for some in out:
+        trials = [fit_orthogonal(whole - groups[some].sum(), ridge) for ridge in TURN_RIDGES]
+        errors.append([[one.error(groups[k]) for one in trials] for k in some.tolist()])
+    return torch.tensor(errors, dtype=torch.float64)
 
 
 def fit_permutation(moments: Moments) -> Permutation:
@@ -417,71 +493,143 @@ def fit_linear(moments: Moments, ridge: float) -> Linear:
     Returns:
         Matrix and offset.
     """
-    seen = _Centred.of(moments)
-    penalised = seen.outer + torch.diag(seen.mean_variance.mul(ridge).expand(len(seen.outer)))
-    factor = torch.linalg.cholesky(penalised)
-    change = torch.cholesky_solve((seen.cross - seen.gain * seen.outer).T, factor).T
-    matrix = torch.diag(seen.gain.expand(len(seen.outer))) + change
-    return Linear(matrix, seen.mean - matrix @ seen.warped_mean, ridge)
+    count = moments.count.clamp(min=1)
+    f, g = moments.reference / count, moments.warped / count
+    outer, cross = moments.outer / count, moments.cross / count
+    smallest = _smallest(outer.diagonal().mean())
+    outer, cross = outer.addr_(g, g, alpha=-1), cross.addr_(f, g, alpha=-1)
+    variance = outer.diagonal().mean().maximum(smallest)
+    gain, penalty = _gain(cross.diagonal().mean(), variance), ridge * variance
+    # with S = outer and p = penalty, a I + (cross - a S) / (S + p I) is (cross + a p I) / (S + p I)
+    outer.diagonal().add_(penalty)
+    cross.diagonal().add_(gain * penalty)
+    matrix = torch.cholesky_solve(cross.T, torch.linalg.cholesky(outer)).T
+    return Linear(matrix, f - matrix @ g, ridge)
 
 
-def _linear_errors(training: Moments, judged: Moments) -> Float64[Tensor, "group ridge"]:
-    """What linear fits under `RIDGES` leave on other groups, up to a constant for each group."""
-    seen = _Centred.of(training)
-    values, vectors = torch.linalg.eigh(seen.outer)
-    ridges = torch.tensor(RIDGES).to(values)[:, None]
-    shrink = 1 / (values.clamp(min=0) + ridges * seen.mean_variance)
-    # in the eigenvectors the fit is gain + weights diag(shrink): quadratic in the shrinkage
-    weights = (seen.cross - seen.gain * seen.outer) @ vectors
-    squared = weights.T @ weights
-    errors = []
-    for k in range(len(judged.count)):
-        other = _Centred.of(judged[k], seen.mean, seen.warped_mean)
-        outer = other.outer @ vectors
-        along = (weights * (seen.gain * outer - other.cross @ vectors)).sum(0)
-        square = ((shrink @ (squared * (vectors.T @ outer))) * shrink).sum(1)
-        errors.append(judged.count[k] * (2 * shrink @ along + square))
-    return torch.stack(errors)
+def _smallest(power: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The least mean variance, of channels of some mean power, that is no rounding noise; > 0."""
+    return (_ROUNDING * power).clamp(min=torch.finfo(power.dtype).tiny)
 
 
-@dataclass(frozen=True)
-class _Centred:
-    """Means and second moments about them, per position.
+def _gain(covariance: Float[Tensor, ""], variance: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Of all channels together, the gain in [0, 1] that brings them nearest the reference."""
+    return (covariance / variance).clamp(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trials:
+    """Linear fits to some groups of images, judged on the others, to choose a penalty by.
+
+    In single precision, as nothing cancels: a group's second moments are taken about its own means,
+    in double precision, and those of several groups are sums of theirs and of squares. What is
+    summed is g and the differences h = f - g, so that maps which are alike leave 0, and not noise,
+    under all penalties. Lengths are in units in which a warped channel's mean variance is 1.
+
+    *Directions.* The vectors of fewer positions than there are channels lie in a subspace, in a
+    basis of which all of this is as true and smaller. The first coordinates of h are those of g.
 
     Attributes:
-        mean: What the reference vectors are taken about.
-        warped_mean: What the warped vectors are taken about.
-        cross: Mean of (f - mean) (g - warped_mean)^T.
-        outer: Mean of (g - warped_mean) (g - warped_mean)^T.
-        mean_variance: Mean of the diagonal of `outer`, kept above rounding noise and above 0.
+        channels: Number of channels.
+        share: Of all positions, by group.
+        apart: Mean of h by group, less that of all groups.
+        warped: Mean of g likewise.
+        cross: Sum of (h - mean) (g - mean)^T about the group's own means, over all positions.
+        outer: Sum of (g - mean) (g - mean)^T likewise.
     """
 
-    mean: Float64[Tensor, " channel"]
-    warped_mean: Float64[Tensor, " channel"]
-    cross: Float64[Tensor, "channel channel"]
-    outer: Float64[Tensor, "channel channel"]
-    mean_variance: Float64[Tensor, ""]
+    channels: int
+    share: Float64[Tensor, " group"]
+    apart: Float64[Tensor, "group channel"]
+    warped: Float64[Tensor, "group direction"]
+    cross: Float32[Tensor, "group channel direction"]
+    outer: Float32[Tensor, "group direction direction"]
 
     @classmethod
-    def of(
-        cls, moments: Moments, mean: Tensor | None = None, warped_mean: Tensor | None = None
-    ) -> "_Centred":
-        """Centre moments about their own means, or about others."""
-        count = moments.count.clamp(min=1)
-        f, g = moments.reference / count, moments.warped / count
-        outer, cross = moments.outer / count, moments.cross / count
-        power = outer.diagonal().mean()
-        mean = f if mean is None else mean
-        warped_mean = g if warped_mean is None else warped_mean
-        outer = outer - torch.outer(g, warped_mean) - torch.outer(warped_mean, g - warped_mean)
-        cross = cross - torch.outer(f, warped_mean) - torch.outer(mean, g - warped_mean)
-        smallest = (_ROUNDING * power).clamp(min=torch.finfo(power.dtype).tiny)
-        return cls(mean, warped_mean, cross, outer, outer.diagonal().mean().maximum(smallest))
+    def of(cls, groups: Moments) -> "_Trials":
+        """Take each group's means off."""
+        total, count = groups.count.sum().clamp(min=1), groups.count.clamp(min=1)[:, None]
+        share = groups.count / total
+        h, g = (groups.reference - groups.warped) / count, groups.warped / count
+        covariance = groups.outer.sum(0).div_(total)
+        smallest = _smallest(covariance.diagonal().mean())
+        covariance.addr_(share @ g, share @ g, alpha=-1)
+        unit = covariance.diagonal().mean().maximum(smallest)
+        crosses, outers = [], []
+        for k, n in enumerate(groups.count.tolist()):
+            crosses.append((groups.cross[k] - groups.outer[k]).addr_(h[k], g[k], alpha=-n))
+            outers.append(torch.addr(groups.outer[k], g[k], g[k], alpha=-n))
+        cross, outer = (
+            torch.stack([each.div_(total * unit).float() for each in some])
+            for some in (crosses, outers)
+        )
+        h, g = ((mean - share @ mean) / unit.sqrt() for mean in (h, g))
+        if total < len(covariance):
+            basis = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+            some = basis[:, : int(total)]
+            h, g, basis, some = h @ basis, g @ some, basis.float(), some.float()
+            cross, outer = basis.T @ (cross @ some), some.T @ (outer @ some)
+        return cls(
+            channels=len(covariance), share=share, apart=h, warped=g, cross=cross, outer=outer
+        )
 
-    @property
-    def gain(self) -> Float64[Tensor, ""]:
-        """Of all channels together, the gain in [0, 1] that brings them nearest the reference."""
-        return (self.cross.diagonal().mean() / self.mean_variance).clamp(0, 1)
+    def left(self, out: Int64[Tensor, "trial out"]) -> Float32[Tensor, "trial out penalty"]:
+        """What fits under `RIDGES` to the other groups leave on each that is left out.
+
+        Args:
+            out: The groups left out, by trial.
+
+        Returns:
+            Sums of squares in units of all groups' variance, up to a constant for each group.
+        """
+        size = max(1, _AT_ONCE // self.cross[0].numel())
+        return torch.cat([
+            self._left(some) for some in torch.split(out.to(self.share.device), size)
+        ])
+
+    def _left(self, out: Int64[Tensor, "trial out"]) -> Float32[Tensor, "trial out penalty"]:
+        fitted = self.share.new_ones(len(out), len(self.share)).scatter_(1, out, 0)
+        weight = fitted / (fitted @ self.share).clamp(min=1e-300)[:, None]
+        share = weight * self.share
+        # means of each group about those of the fit
+        h, g = (mean - (share @ mean)[:, None] for mean in (self.apart, self.warped))
+        between = [(share.sqrt()[:, :, None] * each).float() for each in (h, g)]
+        cross, outer = (
+            torch.tensordot(weight.float(), each, 1).baddbmm_(one.mT, between[1])
+            for each, one in zip((self.cross, self.outer), between, strict=True)
+        )
+        values, vectors = torch.linalg.eigh(outer)
+        values.clamp_(min=0)
+        directions, at = values.shape[1], torch.arange(len(out))
+        variance = (_trace(outer) / self.channels).clamp(min=_ROUNDING)
+        # of the common gain, what is missing to 1
+        lost = (-_trace(cross) / self.channels / variance).clamp(0, 1)[:, None, None]
+        ridges = torch.tensor(RIDGES).to(values) * variance[:, None]
+        shrink = 1 / (values[:, None] + ridges[:, :, None])
+        # in the eigenvectors the fit is 1 - lost + weights diag(shrink): quadratic in the shrinkage
+        weights = cross @ vectors
+        weights[:, :directions] += lost * values[:, None] * vectors
+        squared = weights.mT @ weights
+        errors = []
+        for k in out.unbind(1):
+            turned, missed = self.outer[k] @ vectors, self.cross[k] @ vectors
+            missed[:, :directions] += lost * turned
+            along = -(weights * missed).sum(1)
+            square = ((shrink @ (squared * (turned.mT @ vectors))) * shrink).sum(2)
+            # what the means add, which are not those of the fit
+            each = self.share[k].sqrt()[:, None]
+            x, y = ((each * mean[at, k]).float()[:, None] for mean in (h, g))
+            x[:, :, :directions] += lost * y
+            y = y @ vectors
+            along -= (y * (x @ weights))[:, 0]
+            moved = y * shrink
+            square += ((moved @ squared) * moved).sum(2)
+            errors.append(2 * (shrink @ along[:, :, None])[:, :, 0] + square)
+        return torch.stack(errors, 1)
+
+
+def _trace(matrices: Float[Tensor, "*batch row column"]) -> Float[Tensor, "*batch"]:
+    return matrices.diagonal(0, -2, -1).sum(-1)
 
 
 def cycles(source: Int[np.ndarray, " channel"]) -> list[list[int]]:

@@ -5,9 +5,10 @@ in a first reading of the images; `Sums.fit` gives `Fits`, the mixings, which a 
 where warp and mixing are found in turns; `HeldOut` scores them in the last reading.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from invariance_probe.alignment.mixing import Kind, Mixing, Moments, Permutation
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
+from invariance_probe.machine import loops_alone, over
 from invariance_probe.plane import sampling
 from invariance_probe.probing import duplicates
 from invariance_probe.probing.pairs import Pairs, View
@@ -37,6 +39,9 @@ JOINT_ROUNDS = 4
 """Turns of warp and mixing at most, after the first."""
 JOINT_TOLERANCE = 1e-3
 """Relative gain in the fitted error below which the turns end."""
+
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +115,11 @@ class Folds:
         return _joint(self.methods)
 
     @property
+    def device(self) -> torch.device:
+        """Where sums are kept and mixings fitted."""
+        return next(iter(self.views.values())).oracle.device
+
+    @property
     def mixed_warps(self) -> tuple[Warp, ...]:
         """Warps after which channels are mixed with each other, fitted to the first reading."""
         return _mixed_warps(self.methods)
@@ -169,15 +179,41 @@ class Folds:
         """
         if not to:
             return
-        warped = sampling.warp(pairs.moved, theta, mode=self.search.mode)
-        folds = self.of_pairs(pairs)
-        for transform, rows in pairs.rows():
-            f, g = _within(pairs, rows, warped)
-            for each in to:
-                by_channel = each.count.ndim == 3
-                parts = Moments.of(f[:, :, None], g[:, :, None]) if by_channel else Moments.of(f, g)
-                for place, fold in enumerate(folds):
-                    each.add_at((transform, fold), parts[place])
+        warped = self.warped(pairs, theta).flatten(2)
+        folds, mixed = self.of_pairs(pairs), any(each.count.ndim == 2 for each in to)
+
+        def take(rows: tuple[int, slice]) -> None:
+            transform, pair = rows
+            inside = pairs.region[pair.start].flatten().nonzero().flatten()
+            for row, fold in enumerate(folds, pair.start):
+                f, g = (
+                    maps[row].flatten(1).index_select(1, inside).double()
+                    for maps in (pairs.reference, warped)
+                )
+                whole = Moments.of(f, g) if mixed else None
+                alone = whole.alone if whole else Moments.by_channel(f, g)
+                for each in to:
+                    by_channel = each.count.ndim == 3
+                    each.add_at((transform, fold), whole if whole and not by_channel else alone)
+
+        # a transform has sums of its own, which its images are added to in their order
+        _each(take, list(pairs.rows()), warped.device)
+
+    def warped(
+        self, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]
+    ) -> Float[Tensor, "pair channel height width"]:
+        """Warp moved maps.
+
+        Args:
+            pairs: The pairs.
+            theta: Their warps.
+
+        Returns:
+            The maps; themselves, where nothing is moved.
+        """
+        if torch.equal(theta, pairs.still):
+            return pairs.moved
+        return sampling.warp(pairs.moved, theta, mode=self.search.mode)
 
 
 def _joint(methods: Sequence[Method]) -> tuple[Method, ...]:
@@ -232,37 +268,44 @@ class Sums:
         Returns:
             The mixings; those of joint methods are where their turns begin.
         """
-        fits = {}
-        for method in self._folds.methods:
-            kind = _kind(method)
-            fits[method] = {
-                name: [
-                    FoldFits.fit(kind, moments[transform])
-                    for transform, moments in enumerate(self._start(method, name))
-                ]
-                for name in self._folds.views
+        folds = self._folds
+        places = [
+            (method, name, transform)
+            for method in folds.methods
+            for name, view in folds.views.items()
+            for transform in range(len(view.oracle))
+        ]
+        # the largest first, so that threads end together
+        places.sort(key=lambda place: -folds.views[place[1]].layer.channels)
+        found = dict(zip(places, _each(self._fit, places, folds.device), strict=True))
+        fits = {
+            method: {
+                name: [found[method, name, transform] for transform in range(len(view.oracle))]
+                for name, view in folds.views.items()
             }
+            for method in folds.methods
+        }
         counts = {
             warp: {name: moments.count for name, moments in layers.items()}
             for warp, layers in self._moments.items()
         }
         return Fits(self._folds, fits, counts)
 
-    def _start(self, method: Method, name: str) -> list[Moments]:
-        """The moments of a layer under the method's warp, one table of all transforms for each."""
+    def _fit(self, place: tuple[Method, str, int]) -> "FoldFits":
+        """Fit the mixings of a method in a layer under a transform."""
+        return FoldFits.fit(_kind(place[0]), self._start(*place))
+
+    def _start(self, method: Method, name: str, transform: int) -> Moments:
+        """The moments under the warp of the method; of a joint one, that at which it begins."""
         if method.warp is not Warp.JOINT:
-            moments = (self._gains.get(method) or self._moments[method.warp])[name]
-            return [moments] * len(moments.count)
-        # for each transform, turns begin at the warp after which the mixing fits better
-        oracle, affine = (self._moments[warp][name] for warp in (Warp.ORACLE, Warp.AFFINE))
+            return (self._gains.get(method) or self._moments[method.warp])[name][transform]
 
         def left(moments: Moments) -> float:
             return float(mixing.fit(_kind(method), moments).error(moments.sum()))
 
-        return [
-            oracle if left(oracle[t]) <= left(affine[t]) else affine
-            for t in range(len(oracle.count))
-        ]
+        # turns begin at the warp after which the mixing fits better
+        some = (self._moments[warp][name][transform] for warp in (Warp.ORACLE, Warp.AFFINE))
+        return min(some, key=left)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,13 +401,17 @@ class Fits:
             The mixed maps.
         """
         fitted = self.mixings[method][pairs.view.layer.name]
-        folds = self.folds.of_pairs(pairs)
-        out = torch.empty_like(maps)
-        for transform, rows in pairs.rows():
-            for place, fold in enumerate(folds):
-                row = rows.start + place
-                flat = fitted[transform].by_fold[fold](maps[row].flatten(1))
-                out[row] = flat.view_as(out[row])
+        folds, last = self.folds.of_pairs(pairs), torch.channels_last
+        # of either form, channel by position is a view
+        form = last if maps.is_contiguous(memory_format=last) else torch.contiguous_format
+        out = torch.empty_like(maps, memory_format=form)
+
+        def mix(rows: tuple[int, slice]) -> None:
+            transform, pair = rows
+            for row, fold in enumerate(folds, pair.start):
+                fitted[transform].by_fold[fold].write(maps[row].flatten(1), out[row].flatten(1))
+
+        _each(mix, list(pairs.rows()), maps.device)
         return out
 
     def doubts(self, method: Method, pairs: Pairs) -> list[Outcome | None]:
@@ -432,7 +479,8 @@ class Turn:
             anew = {}
             for name, moments in layers.items():
                 each = [moments[transform] for transform in range(len(moments.count))]
-                anew[name] = [FoldFits.fit(_kind(method), one) for one in each]
+                fit = partial(FoldFits.fit, _kind(method))
+                anew[name] = _each(fit, each, self._folds.device)
                 before, after = (
                     sum(fit.fitted_error(one) for fit, one in zip(fits, each, strict=True))
                     for fits in (self._fits.mixings[method][name], anew[name])
@@ -475,28 +523,13 @@ class HeldOut:
         methods = [method for method in self._folds.methods if method.warp is warp]
         if not methods:
             return
-        name = pairs.view.layer.name
-        warped = sampling.warp(pairs.moved, theta, mode=self._folds.search.mode)
-        folds = self._folds.of_pairs(pairs)
-        values: dict[Method, list[metrics.Scores]] = {method: [] for method in methods}
-        for transform, rows in pairs.rows():
-            f, g = _within(pairs, rows, warped)
-            # the region's positions as a map of one row, all of which counts
-            everywhere = torch.ones(len(f), 1, f.shape[-1], dtype=torch.bool, device=f.device)
-            target = metrics.Target(f[:, :, None], everywhere, pairs.mean[rows])
-            for method in methods:
-                by_fold = self._fits.mixings[method][name][transform].by_fold
-                mixed = torch.stack([
-                    by_fold[fold](each) for fold, each in zip(folds, g, strict=True)
-                ])
-                values[method].append(target.score(mixed[:, :, None]))
-                if method in self._better:
-                    self._better[method][name][:, transform] += _better(f, g, mixed).cpu()
-        for method, parts in values.items():
-            scores = metrics.Scores(**{
-                metric: torch.cat([getattr(part, metric) for part in parts])
-                for metric in metrics.METRICS
-            })
+        # channels last, as compiled loops compare maps: in one pass, nothing being moved
+        warped = self._folds.warped(pairs, theta).contiguous(memory_format=torch.channels_last)
+        for method in methods:
+            mixed = self._fits.mixed(method, pairs, warped)
+            scores = pairs.target.score_warp(mixed, pairs.still, "bilinear")
+            if method in self._better:
+                self._better[method][pairs.view.layer.name] += _better(pairs, warped, mixed)
             yield pairs.block(method, scores, theta, outcome=self._fits.doubts(method, pairs))
 
     def score_joint(self, pairs: Pairs) -> Iterator[Block]:
@@ -569,15 +602,22 @@ def _named(moments: Mapping[Any, Mapping[str, Moments]]) -> dict[str, Tensor]:
     }
 
 
-def _better(
-    f: Float[Tensor, "image channel position"],
-    g: Float[Tensor, "image channel position"],
-    mixed: Float[Tensor, "image channel position"],
-) -> Float[Tensor, "2 channel"]:
+def _better(pairs: Pairs, warped: Tensor, mixed: Tensor) -> Float[Tensor, "2 transform channel"]:
     """Count the images on which a channel's new place serves it better than its old, and worse."""
-    stay = (f - g).square().sum(-1, dtype=torch.float64)
-    move = (f - mixed).square().sum(-1, dtype=torch.float64)
-    return torch.stack([(move < stay).sum(0), (move > stay).sum(0)]).float()
+    counts = torch.zeros(2, len(pairs.view.oracle), warped.shape[1])
+    reference = pairs.target.channels_last
+
+    def count(rows: tuple[int, slice]) -> None:
+        transform, pair = rows
+        inside = pairs.region[pair.start].to(warped)
+        stay, move = (
+            (maps[pair] - reference[pair]).square_().mul_(inside).double().sum((2, 3))
+            for maps in (warped, mixed)
+        )
+        counts[:, transform] = torch.stack([(move < stay).sum(0), (move > stay).sum(0)]).cpu()
+
+    _each(count, list(pairs.rows()), warped.device)
+    return counts
 
 
 def _kind(method: Method) -> Kind:
@@ -585,10 +625,31 @@ def _kind(method: Method) -> Kind:
     return method.mixing
 
 
-def _within(pairs: Pairs, rows: slice, warped: Tensor) -> tuple[Tensor, Tensor]:
-    """References and warped maps of one transform at the positions of its region."""
-    positions = pairs.region[rows.start].flatten().nonzero().flatten()
-    return (
-        pairs.reference[rows].flatten(2)[:, :, positions],
-        warped[rows].flatten(2)[:, :, positions],
-    )
+def _each(
+    run: Callable[[_Item], _Found], items: Sequence[_Item], device: torch.device
+) -> list[_Found]:
+    """Call a function with each item: on the CPU by several threads, torch on one in each.
+
+    So there is work for all threads where matrices are small, and what is found does not depend on
+    how many they are.
+
+    Args:
+        run: The function.
+        items: What it is called with.
+        device: Where it computes.
+
+    Returns:
+        What it gives, in the order of the items.
+    """
+    if device.type != "cpu":
+        return [run(item) for item in items]
+    found: dict[int, _Found] = {}
+
+    def one(number: int) -> None:
+        torch.set_num_threads(1)  # a thread of its own has a number of its own
+        with torch.no_grad():
+            found[number] = run(items[number])
+
+    with loops_alone():
+        over(len(items), one)
+    return [found[number] for number in range(len(items))]

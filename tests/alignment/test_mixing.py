@@ -161,6 +161,63 @@ def test_the_chosen_penalty_predicts_the_groups_left_out_best(
     torch.testing.assert_close(chosen.matrix, one(groups.sum(), chosen.ridge).matrix)
 
 
+@pytest.mark.parametrize("size", [5, 30])
+@pytest.mark.parametrize("related", [0.0, 1.0])
+def test_trials_are_judged_as_their_fits_are(size: int, related: float) -> None:
+    """What is said to be left, in single precision, is what fits leave, less a constant a group.
+
+    Also of fewer positions than channels, and where a group's means lie far from the others'.
+    """
+    f, g = _vectors(0, 24, size), _vectors(1, 24, size)
+    f, g = related * g + 0.5 * f, g
+    g[:, 18:] += 30
+    groups = _groups(f, g, 4)
+    out = torch.tensor([[0, 1], [1, 3], [2, 3]])
+    left = channels._judge(channels.Kind.LINEAR, groups)(out).double()
+    naive = torch.empty_like(left)
+    for trial, (a, b) in enumerate(out.tolist()):
+        others = groups[[k for k in range(4) if k not in {a, b}]].sum()
+        for place, k in enumerate((a, b)):
+            for number, ridge in enumerate(channels.RIDGES):
+                naive[trial, place, number] = channels.fit_linear(others, ridge).error(groups[k])
+    total = groups.sum()
+    mean = total.warped / total.count
+    variance = float((total.outer / total.count - torch.outer(mean, mean)).diagonal().mean())
+    naive /= variance * float(total.count)
+    naive, left = (each - each[:, :, -1:] for each in (naive, left))
+    # eigenvalues are right to 1e-7 of the largest, some 30 here, beside the least ridge of 0.01
+    torch.testing.assert_close(left, naive, rtol=1e-3, atol=1e-4 * float(naive.abs().max()))
+
+
+def test_maps_that_are_alike_take_the_least_penalty() -> None:
+    """Where all penalties leave nothing, no rounding chooses between them."""
+    for size in (5, 30):
+        f = _vectors(0, 24, size)
+        for one in channels.cross_fit(channels.Kind.LINEAR, _groups(f, f, 4)):
+            assert isinstance(one, Linear)
+            assert one.ridge == channels.RIDGES[0]
+
+
+@pytest.mark.parametrize("kind", channels.Kind)
+def test_where_channels_lie_in_memory_makes_no_difference(kind: channels.Kind) -> None:
+    """Maps are mixed alike with channels first and last, and stay as they lie."""
+    one = channels.fit(kind, _groups(_vectors(0), _vectors(1), 3))
+    maps = _vectors(2)
+    last = one(maps.T.contiguous().T)
+    torch.testing.assert_close(last, one(maps))
+    assert last.stride() == (1, len(maps))
+
+
+def test_channels_alone_have_the_sums_that_they_have_together() -> None:
+    """Moments of each channel are the diagonals of those of all."""
+    f, g = _vectors(0), _vectors(1)
+    together, apart = Moments.of(f, g).alone, Moments.by_channel(f, g)
+    for name in ("count", "reference", "warped", "power", "cross", "outer"):
+        torch.testing.assert_close(getattr(together, name), getattr(apart, name))
+        wanted = getattr(Moments.of(f[:, None], g[:, None]), name)
+        torch.testing.assert_close(getattr(apart, name), wanted)
+
+
 @pytest.mark.parametrize("kind", channels.Kind)
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_cross_fits_are_the_fits_to_the_other_groups(kind: channels.Kind, count: int) -> None:

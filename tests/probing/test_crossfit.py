@@ -412,6 +412,28 @@ def test_scores_and_places_follow_from_the_fits() -> None:
     assert set(places[places["warp"] == "affine"]["better"]) == {0}
 
 
+def test_sums_fits_and_scores_do_not_depend_on_threads() -> None:
+    """One thread and four: the same bits, in all methods."""
+    threads, found = torch.get_num_threads(), []
+    for count in (1, 4):
+        torch.set_num_threads(count)
+        try:
+            stages = _Stages([m for m in METHODS if m.mixing and m.warp is not Warp.JOINT])
+            held_out = HeldOut(stages.fits())
+            blocks = [
+                block.values
+                for pairs in stages.pairs()
+                for warp in stages.folds.warps
+                for block in held_out.score(warp, pairs, pairs.oracle)
+            ]
+            assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(threads)
+        found.append((torch.cat(blocks), held_out.permutations()))
+    assert torch.equal(found[0][0], found[1][0])
+    pd.testing.assert_frame_equal(found[0][1], found[1][1], check_exact=True)
+
+
 def test_turns_end_where_neither_gains() -> None:
     """From an exact start a turn changes nothing, says so, and leaves other methods alone."""
     stages = _Stages([Method.ORACLE_LINEAR, Method.JOINT_PERMUTATION])
