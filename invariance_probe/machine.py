@@ -139,21 +139,24 @@ _MOST = 8
 """Tasks at most that are under way together, as each holds memory of its own."""
 
 
-def in_order(tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
-    """Carry out tasks, some at a time, each with torch on one thread.
+def in_order(
+    tasks: Iterable[Callable[[], Result]], device: torch.device | None = None
+) -> Iterator[Result]:
+    """Carry out tasks, on the CPU some at a time, each with torch on one thread.
 
     What torch does with small tensors is hardly faster on two threads than on one, and the steps
     between, of Python, are not at all: independent tasks are.
 
     Args:
-        tasks: Functions that may run beside each other, computing on the CPU. They are asked for
-            one by one, and few more than are under way.
+        tasks: Functions that may run beside each other. They are asked for one by one, and few
+            more than are under way.
+        device: Where they compute; the CPU by default.
 
     Yields:
         What they return, in their order.
     """
     threads = min(loop_threads(), _MOST)
-    if threads == 1:
+    if threads == 1 or (device is not None and device.type != "cpu"):
         yield from (task() for task in tasks)
         return
     graded = torch.is_grad_enabled()

@@ -5,7 +5,7 @@ in a first reading of the images; `Sums.fit` gives `Fits`, the mixings, which a 
 where warp and mixing are found in turns; `HeldOut` scores them in the last reading.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from invariance_probe.alignment.mixing import Kind, Mixing, Moments, Permutation
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.errors import InvalidInputError
-from invariance_probe.machine import loops_alone, over
+from invariance_probe.machine import Result, in_order
 from invariance_probe.plane import sampling
 from invariance_probe.probing import duplicates
 from invariance_probe.probing.pairs import Pairs, View
@@ -41,7 +41,6 @@ JOINT_TOLERANCE = 1e-3
 """Relative gain in the fitted error below which the turns end."""
 
 _Item = TypeVar("_Item")
-_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +196,7 @@ class Folds:
                     each.add_at((transform, fold), whole if whole and not by_channel else alone)
 
         # a transform has sums of its own, which its images are added to in their order
-        _each(take, list(pairs.rows()), warped.device)
+        _each(take, pairs.rows(), warped.device)
 
     def warped(
         self, pairs: Pairs, theta: Float[Tensor, "pair 2 3"]
@@ -411,7 +410,7 @@ class Fits:
             for row, fold in enumerate(folds, pair.start):
                 fitted[transform].by_fold[fold].write(maps[row].flatten(1), out[row].flatten(1))
 
-        _each(mix, list(pairs.rows()), maps.device)
+        _each(mix, pairs.rows(), maps.device)
         return out
 
     def doubts(self, method: Method, pairs: Pairs) -> list[Outcome | None]:
@@ -529,7 +528,9 @@ class HeldOut:
             mixed = self._fits.mixed(method, pairs, warped)
             scores = pairs.target.score_warp(mixed, pairs.still, "bilinear")
             if method in self._better:
-                self._better[method][pairs.view.layer.name] += _better(pairs, warped, mixed)
+                # other transforms' may be counted at this moment
+                counts = self._better[method][pairs.view.layer.name]
+                counts[:, pairs.group] += _better(pairs, warped, mixed)
             yield pairs.block(method, scores, theta, outcome=self._fits.doubts(method, pairs))
 
     def score_joint(self, pairs: Pairs) -> Iterator[Block]:
@@ -604,20 +605,18 @@ def _named(moments: Mapping[Any, Mapping[str, Moments]]) -> dict[str, Tensor]:
 
 def _better(pairs: Pairs, warped: Tensor, mixed: Tensor) -> Float[Tensor, "2 transform channel"]:
     """Count the images on which a channel's new place serves it better than its old, and worse."""
-    counts = torch.zeros(2, len(pairs.view.oracle), warped.shape[1])
     reference = pairs.target.channels_last
 
-    def count(rows: tuple[int, slice]) -> None:
-        transform, pair = rows
+    def count(rows: tuple[int, slice]) -> Tensor:
+        _, pair = rows
         inside = pairs.region[pair.start].to(warped)
         stay, move = (
             (maps[pair] - reference[pair]).square_().mul_(inside).double().sum((2, 3))
             for maps in (warped, mixed)
         )
-        counts[:, transform] = torch.stack([(move < stay).sum(0), (move > stay).sum(0)]).cpu()
+        return torch.stack([(move < stay).sum(0), (move > stay).sum(0)]).cpu()
 
-    _each(count, list(pairs.rows()), warped.device)
-    return counts
+    return torch.stack(_each(count, pairs.rows(), warped.device), dim=1).float()
 
 
 def _kind(method: Method) -> Kind:
@@ -626,30 +625,7 @@ def _kind(method: Method) -> Kind:
 
 
 def _each(
-    run: Callable[[_Item], _Found], items: Sequence[_Item], device: torch.device
-) -> list[_Found]:
-    """Call a function with each item: on the CPU by several threads, torch on one in each.
-
-    So there is work for all threads where matrices are small, and what is found does not depend on
-    how many they are.
-
-    Args:
-        run: The function.
-        items: What it is called with.
-        device: Where it computes.
-
-    Returns:
-        What it gives, in the order of the items.
-    """
-    if device.type != "cpu":
-        return [run(item) for item in items]
-    found: dict[int, _Found] = {}
-
-    def one(number: int) -> None:
-        torch.set_num_threads(1)  # a thread of its own has a number of its own
-        with torch.no_grad():
-            found[number] = run(items[number])
-
-    with loops_alone():
-        over(len(items), one)
-    return [found[number] for number in range(len(items))]
+    run: Callable[[_Item], Result], items: Iterable[_Item], device: torch.device
+) -> list[Result]:
+    """Call a function with each item, on the CPU beside each other: see `machine.in_order`."""
+    return list(in_order((partial(run, item) for item in items), device))

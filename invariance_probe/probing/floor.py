@@ -34,6 +34,7 @@ from jaxtyping import Bool, Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from invariance_probe.machine import in_order
 from invariance_probe.network.features import Layer
 from invariance_probe.plane import coordinates
 from invariance_probe.plane.transforms import Translation
@@ -143,7 +144,7 @@ class Floor:
         tasks = (
             partial(see, view.layer, copy) for view in self._views for copy in range(len(chosen))
         )
-        for _ in passes.beside_each_other(tasks):
+        for _ in in_order(tasks, passes.device):
             pass
 
     def settle(self) -> None:
@@ -167,7 +168,7 @@ class Floor:
             partial(factors, view.layer, oracle, region, mode)
             for oracle, region in zip(view.oracle, view.region, strict=True)
         )
-        return list(self._passes.beside_each_other(tasks))
+        return list(in_order(tasks, self._passes.device))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -19,7 +19,6 @@ from invariance_probe.alignment import metrics
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
 from invariance_probe.errors.checks import check_device, check_tensor
-from invariance_probe.machine import Result, in_order
 from invariance_probe.network import features, hooks
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
@@ -134,17 +133,6 @@ class Inputs:
                 f"{name}={list(given)}: give one value, or one for each of the {channels} channels"
             )
         return torch.tensor(given, device=self.device, dtype=self.dtype).view(1, -1, 1, 1)
-
-    def beside_each_other(self, tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
-        """Carry out tasks that compute where the model does: see `machine.in_order`.
-
-        Args:
-            tasks: Functions that may run beside each other; of a GPU there is one.
-
-        Returns:
-            What they return, in their order.
-        """
-        return in_order(tasks) if self.device.type == "cpu" else (task() for task in tasks)
 
     def inputs(
         self, numbers: Sequence[int]

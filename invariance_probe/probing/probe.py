@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.engines import Engine, EngineName, engine_of
-from invariance_probe.machine import memory_kept
+from invariance_probe.machine import in_order, memory_kept
 from invariance_probe.plane.transforms import Transform, is_identity
 from invariance_probe.probing.crossfit import JOINT_ROUNDS, Fits, Folds, HeldOut, Sums, Turn
 from invariance_probe.probing.floor import Floor
@@ -285,7 +285,7 @@ class _Run:
             chunk = self.passes.chunk(place)
             last = place == places[-1]
             tasks = self._tasks(related, unrelated, chunk, before, last)
-            for brought in self.passes.beside_each_other(tasks):
+            for brought in in_order(tasks, self.passes.device):
                 self.brought.add(brought)
             yield
 
