@@ -2,7 +2,7 @@
 
 | you want to know | ask for | cost |
 |---|---|---|
-| whether a transformer can live at a layer | the defaults: `identity oracle affine floor unrelated` | about 2.8 times the forward passes at their fastest |
+| whether a transformer can live at a layer | the defaults: `identity oracle affine floor unrelated` | about 2.6 times the forward passes at their fastest |
 | why it cannot | `--explain`, or the methods of `invariance_probe.ProbeResult.decomposition` | the images are read once more |
 | what is invariant, equivariant or lost | `--explain`, or `identity+gain oracle+gain oracle+linear floor` for `invariance_probe.ProbeResult.partition` | the same |
 | whether bending the map would help | `flow` | up to four times the search of `affine` |
@@ -10,7 +10,7 @@
 | whether warping the *image* helps | `input` | one more pass for each transform |
 | what it costs in answers | `invariance_probe.recover` | one pass of the rest for each method |
 | what it costs in training | `invariance-probe train` | minutes to hours |
-| two maps that you have at hand | `invariance_probe.align`, `invariance_probe.align_flow` | 0.6 ms a pair of 40 x 28 x 28 |
+| two maps that you have at hand | `invariance_probe.align`, `invariance_probe.align_flow` | 0.6 to 1.5 ms a pair of 40 x 28 x 28 |
 
 ## Which mixing
 
