@@ -22,7 +22,7 @@ def test_each_question_is_announced_with_its_time() -> None:
         assert re.fullmatch(
             rf"{name}: .*\? Preset quick: .*(s|min|minutes) on two cores; .*\n", said
         )
-    assert "about 3 min" in announcement(["run", "speed"])
+    assert "about 7 min" in announcement(["run", "speed"])
     assert "about 5 min" in announcement(["run", "channel_shift", "--preset=quick"])
     assert "minutes on" in announcement(["run", "placement", "--preset=quick"])
     assert "a night" in announcement(["run", "placement", "--preset", "two-cores"])

@@ -95,10 +95,10 @@ def test_pairs_are_ordered_by_transform_and_then_image(monkeypatch: pytest.Monke
     assert seen == [(0, 2), (0, 0), (2, 2), (2, 0), (1, 2), (1, 0)]
 
 
-def test_groups_keep_a_copy_of_the_maps_within_32_mib() -> None:
-    """Maps of 2^20 single-precision numbers go in groups of eight, huge ones one by one."""
+def test_groups_keep_a_copy_of_the_maps_within_8_mib() -> None:
+    """Maps of 2^18 single-precision numbers go in groups of eight, huge ones one by one."""
     view = _view([Rotation(degrees) for degrees in range(20)])
-    maps = torch.empty(1).expand(1, 16, 256, 256)
+    maps = torch.empty(1).expand(1, 16, 128, 128)
     assert [len(group) for group in view.groups(maps)] == [8, 8, 4]
     assert list(chain.from_iterable(view.groups(maps))) == list(range(20))
     assert [len(g) for g in view.groups(torch.empty(1).expand(64, 64, 256, 256))] == [1] * 20
