@@ -132,19 +132,23 @@ def test_without_numba_there_are_no_loops(error: type[Exception]) -> None:
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Torch on one thread, and on three."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 def test_each_number_has_its_turn(threads: int) -> None:
     """Every number below the count once, on one thread or several; what is raised is not lost."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        seen: list[int] = []
-        machine.over(20, seen.append)
-        assert sorted(seen) == list(range(20))
-        with pytest.raises(ZeroDivisionError):
-            machine.over(4, lambda number: 1 // (number - 2))
-    finally:
-        torch.set_num_threads(before)
+    assert torch.get_num_threads() == threads
+    seen: list[int] = []
+    machine.over(20, seen.append)
+    assert sorted(seen) == list(range(20))
+    with pytest.raises(ZeroDivisionError):
+        machine.over(4, lambda number: 1 // (number - 2))
 
 
 def test_loops_alone_have_the_threads_that_torch_had() -> None:
@@ -162,15 +166,6 @@ def test_loops_alone_have_the_threads_that_torch_had() -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-
-
-@pytest.fixture(params=[1, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Torch on one thread, and on three."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def test_tasks_are_done_in_order(threads: int) -> None:

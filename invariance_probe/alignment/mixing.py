@@ -441,7 +441,8 @@ def _left_turned(
     """What orthogonal fits under `TURN_RIDGES` leave on groups outside the fit."""
     whole, errors = groups.sum(), []
     for some in out:
-        trials = [fit_orthogonal(whole - groups[some].sum(), ridge) for ridge in TURN_RIDGES]
+        kept = whole - groups[some].sum()
+        trials = [fit_orthogonal(kept, ridge) for ridge in TURN_RIDGES]
         errors.append([[one.error(groups[k]) for one in trials] for k in some.tolist()])
     return torch.tensor(errors, dtype=torch.float64)
 
