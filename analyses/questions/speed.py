@@ -301,8 +301,9 @@ def plot(frame: pd.DataFrame) -> Figure:
             place = order.index(row.method)
             colour = "#0072B2" if row.method.startswith("invariance_probe") else "#767676"
             axes.plot([row.ms_a_pair], [place], "o", markersize=9, color=colour)
+            digits = ".3g" if row.ms_a_pair < 1000 else ",.0f"
             axes.annotate(
-                f"{row.ms_a_pair:.3g} ms, leaves {row.mean_fvu:.2f}",
+                f"{row.ms_a_pair:{digits}} ms, leaves {row.mean_fvu:.2f}",
                 (row.ms_a_pair, place),
                 xytext=(0, 9),
                 textcoords="offset points",
