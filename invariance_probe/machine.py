@@ -176,6 +176,19 @@ def in_order(
             wait(waiting)
 
 
+def side_by_side(device: torch.device) -> int:
+    """Say how many tasks are best done beside each other that torch shares among threads as well.
+
+    Args:
+        device: Where they compute.
+
+    Returns:
+        1 where each takes the whole machine: on a GPU, and where there are more threads than
+        `in_order` has tasks under way.
+    """
+    return loop_threads() if device.type == "cpu" and loop_threads() <= _MOST else 1
+
+
 @functools.cache
 def _lone_threads(threads: int) -> ThreadPoolExecutor:
     """Keep threads on each of which torch computes alone."""

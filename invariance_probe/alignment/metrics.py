@@ -91,9 +91,7 @@ class Target:
         Returns:
             `METRICS` of each pair, summed in float64.
         """
-        other = self._centre(warped)
-        power = _energy(other)
-        return self._scores(power, _energy(other.sub_(self._centred)))
+        return self._scores(*self._sums(warped).unbind(-1))
 
     def score_warp(
         self,
@@ -129,14 +127,53 @@ class Target:
         Returns:
             What `score_warp` returns, warp by warp.
         """
+        sums = self._sums_of_warps(moved, thetas, mode)
+        return [self._scores(*each.unbind(-1)) for each in sums.unbind(1)]
+
+    def score_further(
+        self,
+        moved: Float[Tensor, "pair channel height width"],
+        theta: Float[Tensor, "pair 2 3"],
+        mode: str,
+        factor: Float[Tensor, " pair"],
+    ) -> Scores:
+        """Compare maps that differ from the references as moved maps do, warped, but by more.
+
+        Args:
+            moved: As of `score_warp`.
+            theta: Pull-backs in normalised coordinates.
+            mode: Sampler.
+            factor: How many times as large the square of the difference is.
+
+        Returns:
+            What `score` returns of the references and sqrt(`factor`) times the difference.
+        """
+        power, error = self._sums_of_warps(moved, theta[:, None], mode)[:, 0].unbind(-1)
+        factor = factor.to(power)
+        # 2 F D, of the difference D and the centred reference F
+        crossed = power - self._variance - error
+        further = self._variance + factor.sqrt() * crossed + factor * error
+        return self._scores(further.clamp(min=0), factor * error)
+
+    def _sums(self, warped: Tensor) -> Float[Tensor, "pair 2"]:
+        """Sums of squares of WG, less the channel mean, and of WG - F."""
+        other = self._centre(warped)
+        power = _energy(other)
+        return torch.stack([power, _energy(other.sub_(self._centred))], dim=-1)
+
+    def _sums_of_warps(
+        self, moved: Tensor, thetas: Tensor, mode: str
+    ) -> Float[Tensor, "pair warp 2"]:
+        """The same of moved maps under some warps each."""
         sums = None
         if mode == "bilinear":
             mean = self._mean[:, :, 0]
             sums = sampling.compared(moved, thetas, self.channels_last, self.region, mean)
         if sums is None:
-            warped = (sampling.warp(moved, theta, mode=mode) for theta in thetas.unbind(1))
-            return [self.score(each) for each in warped]
-        return [self._scores(*each.unbind(-1)) for each in sums.unbind(1)]
+            warps = thetas.unbind(1)
+            each = [self._sums(sampling.warp(moved, theta, mode=mode)) for theta in warps]
+            sums = torch.stack(each, dim=1)
+        return sums
 
     @cached_property
     def channels_last(self) -> Float[Tensor, "pair channel height width"]:

@@ -49,7 +49,27 @@ def working_copy(model: nn.Module) -> nn.Module:
             f"model {type(model).__name__} is compiled by torch.jit, which shows no layers; give "
             "the module that it was made from"
         )
-    own, copies = _copied(model)
+    return _own(model, {})
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """Copy a model but for its weights, so that two threads may each pass images through one.
+
+    Modules may keep what they compute among their attributes, or write to their buffers.
+
+    Args:
+        model: What `working_copy` returned.
+
+    Returns:
+        A model of modules and buffers of its own, whose parameters are the model's, but for those
+        of modules that `torch.jit` compiled, which are copied whole.
+    """
+    return _own(model, {id(each): each for each in model.parameters()})
+
+
+def _own(model: nn.Module, shared: dict[int, Any]) -> nn.Module:
+    """Copy a model but for what is shared, by identity."""
+    own, copies = _copied(model, shared)
     for module in own.modules():
         held = (vars(module), *(v for v in vars(module).values() if isinstance(v, dict)))
         for values in held:
@@ -118,7 +138,7 @@ def _as_it_was_compiled_from(module: nn.Module) -> nn.Module:
     return dict(module.named_children()).get("_orig_mod", module)
 
 
-def _copied(model: nn.Module) -> tuple[nn.Module, dict[int, Any]]:
+def _copied(model: nn.Module, shared: dict[int, Any]) -> tuple[nn.Module, dict[int, Any]]:
     """A copy, and what stands in it for what, by identity."""
     values = [
         value
@@ -128,7 +148,7 @@ def _copied(model: nn.Module) -> tuple[nn.Module, dict[int, Any]]:
     ]
     # what a module computed from its weights, as the older weight_norm leaves it
     computed = [value for value in values if isinstance(value, Tensor) and not value.is_leaf]
-    copies: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in computed}
+    copies = shared | {id(tensor): tensor.detach().clone() for tensor in computed}
     with suppress(Exception):
         tried = dict(copies)
         return copy.deepcopy(model, tried), tried

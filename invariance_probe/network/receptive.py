@@ -27,7 +27,7 @@ canvas answer to a bump is taken off: a context that all cells share says nothin
 
 import math
 import re
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 import torch
@@ -67,6 +67,8 @@ _BEND = 0.01
 """Cells by which the centre of the answer may miss a straight line."""
 _ALIASING = 0.03
 """The same two for a reach that the stride does not divide, which is a first guess."""
+_AT_ONCE = 2**20
+"""Pixels of all images of bumps shown together, at most: each takes memory in the model."""
 _ENDS = 16
 """The outermost 1 / _ENDS of the cells at both ends are too far from the bumps to see them."""
 
@@ -303,12 +305,16 @@ def _answers(
     # small beside 1, where smooth activations are straight; blocks of attention make it grow
     base = 1e-6 if contexts else 1e-2
     ground = torch.full((1, images.shape[1], *size), base, device=images.device)
+    alone = [True]  # whether all outputs so far keep apart what stands side by side in a batch
 
     def hold(key: Key, tensor: Tensor) -> Tensor | None:
         vector = tensor.dim() < 4 or tensor.shape[-1] * tensor.shape[-2] == 1
         if not vector or not tensor.dtype.is_floating_point:
             return None
-        return gates.setdefault(key, tensor.detach().clone())
+        gate = gates.setdefault(key, tensor.detach().clone())
+        # held while one image was shown, and the same for all of several
+        several = gate.dim() > 0 and gate.shape[0] == 1 and gate.shape[1:] == tensor.shape[1:]
+        return gate.expand_as(tensor).clone() if several else gate
 
     def respond(image: Tensor) -> dict[Key, Tensor]:
         outputs: dict[Key, Tensor] = {}
@@ -316,6 +322,7 @@ def _answers(
 
         def visit(key: Key, tensor: Tensor) -> Tensor | None:
             tokens = grids.see(tensor)
+            alone[0] &= tensor.dim() in {2, 4} and len(tensor) == len(image)
             if key in wanted:
                 outputs[key] = (tensor if tokens is None else tokens.read(tensor)).detach().clone()
             parted = tensor.dim() == 3 and len(tensor) != 1  # the tokens of windows
@@ -332,11 +339,24 @@ def _answers(
             pass  # a head that insists on one size: the layers before it have answered
         return outputs
 
-    respond(ground)
+    answering = respond(ground).keys()
+    bumps = [
+        base / 2 * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
+        for top in _tops(length, reach)
+    ]
+    shown = [image for bump in bumps for image in (ground + bump, ground - bump)]
+    if alone[0] and len(shown) * ground[0, 0].numel() <= _AT_ONCE:
+        together = respond(torch.cat(shown))
+        if alone[0] and together.keys() == answering:
+            maps = {key: each for key, each in together.items() if each.dim() == 4}
+            return {key: (each[::2] - each[1::2])[:, None] for key, each in maps.items()}
+    return _apart(respond(image) for image in shown)
+
+
+def _apart(answers: Iterator[dict[Key, Tensor]]) -> dict[Key, Tensor]:
+    """What bumps change, from answers to each of them raised and lowered, one by one."""
     rays: dict[Key, list[Tensor]] = {}
-    for top in _tops(length, reach):
-        bump = base / 2 * (1 - (pixel - top).abs() / reach).clamp(min=0).view(view)
-        up, down = respond(ground + bump), respond(ground - bump)
+    for up, down in zip(answers, answers, strict=True):
         for key in up.keys() & down.keys():
             if up[key].dim() == 4 and up[key].shape == down[key].shape:
                 rays.setdefault(key, []).append(up[key] - down[key])

@@ -169,10 +169,9 @@ def _weights(t):
 
 @_loop
 def spline(found, x, y, pad, out):
-    """Evaluate splines (height, width, channel) at positions x, y, into (channel, position)."""
+    """Evaluate splines (height, width, channel) at positions x, y, into (position, channel)."""
     height, width, channels = found.shape
     cells = found.reshape(height * width, channels)
-    read = np.empty(channels, np.float32)
     for p in range(len(x)):
         # beyond the padding all coefficients are equal
         at_x, at_y = min(max(x[p] + pad, 1.0), width - 2.0), min(max(y[p] + pad, 1.0), height - 2.0)
@@ -184,6 +183,7 @@ def spline(found, x, y, pad, out):
         third, fourth = first + 2 * width, first + 3 * width
         c, d = cells[third : third + 4], cells[fourth : fourth + 4]
         # all sixteen in one expression, a vector of channels at a time
+        read = out[p]
         for i in range(channels):
             read[i] = (
                 v0 * (u0 * a[0, i] + u1 * a[1, i] + u2 * a[2, i] + u3 * a[3, i])
@@ -191,5 +191,3 @@ def spline(found, x, y, pad, out):
                 + v2 * (u0 * c[0, i] + u1 * c[1, i] + u2 * c[2, i] + u3 * c[3, i])
                 + v3 * (u0 * d[0, i] + u1 * d[1, i] + u2 * d[2, i] + u3 * d[3, i])
             )
-        for i in range(channels):
-            out[i, p] = read[i]

@@ -50,17 +50,17 @@ class Spline:
             y: Index coordinates in the images.
 
         Returns:
-            Interpolated values.
+            Interpolated values; compiled loops leave a position's channels side by side.
         """
         if self._kernels is None:
             return sample_spline(self._found, x, y)
         count, channels = len(self._found), self._found.shape[-1]
-        out = self._found.new_empty(count, channels, *x.shape)
+        out = self._found.new_empty(count, *x.shape, channels)
         at = [each.double().flatten().numpy() for each in (x, y)]
-        found, into = self._found.numpy(), out.flatten(2).numpy()
+        found, into = self._found.numpy(), out.flatten(1, 2).numpy()
         kernels, padding = self._kernels, self._padding
         over(count, lambda i: kernels.spline(found[i], *at, padding, into[i]))
-        return out
+        return out.permute(0, 3, 1, 2)
 
 
 def _channels_last(

@@ -200,7 +200,7 @@ class _Copy:
         """See what one shift left; NaN if there is nothing to see."""
         return cls(
             left=float(pair.target.score_warp(pair.moved, pair.oracle, mode).fvu),
-            shown=float(pair.target.score(pair.perfect(mode, antialias)).fvu),
+            shown=float(pair.score_perfect(mode, antialias).fvu),
             factors=factors(pair.view.layer, pair.oracle[0], pair.region[0], mode),
         )
 
@@ -329,24 +329,32 @@ def _shown(
 ) -> Tensor:
     """The same, if the taps are read from the spline through the field at the cells."""
     reach = math.ceil(float(lags.abs().max())) + _DECAYED
-    at = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    along_x, along_y = _spline(lags[:, :, None] - at[:, None]).unbind(3)
-    signed = torch.einsum("jt,jty,jtx->jyx", weights, along_y, along_x)
-    signed[:, reach, reach] -= 1
-    # a pair of cells counts by how far apart they are: products of weights, summed by distance
-    # twice the length, or more, if that is quicker to transform
-    size = next_fast_len(2 * len(at), real=True)
-    spectrum = torch.view_as_real(torch.fft.rfft2(signed, s=(size, size)))
-    products = torch.fft.irfft2(spectrum.square().sum(0).sum(2), s=(size, size))
-    apart = size * torch.fft.fftfreq(size, dtype=torch.float64)
-    square = (apart * stride[0]).square() + (apart[:, None] * stride[1]).square()
-    left: Tensor = _semivariograms(square) @ products.flatten()
+    # the cell itself is one tap more, which counts -1
+    points = torch.cat([lags, torch.zeros_like(lags[:, :1])], dim=1)
+    signed = torch.cat([weights, -torch.ones_like(weights[:, :1])], dim=1)
+    along_x, along_y = _spline(points, reach).unbind(2)
+    # a pair of cells counts by how far apart they are: products of weights, summed by distance.
+    # Twice the length, or more, if that is quicker to transform
+    size = next_fast_len(2 * along_x.shape[2], real=True)
+    # of products of rows and columns each is transformed alone
+    spectrum_x = torch.fft.rfft(along_x, size)
+    spectrum_y = torch.fft.fft(signed[:, :, None] * along_y, size)
+    spectrum = torch.view_as_real(spectrum_y.mT @ spectrum_x)
+    products = torch.fft.irfft2(spectrum.square_().sum(0).sum(2), s=(size, size))
+    # there and back are as far
+    apart = (size * torch.fft.fftfreq(size)).round().long().abs()
+    by_row = products.new_zeros(size // 2 + 1, size).index_add_(0, apart, products)
+    folded = by_row.new_zeros(len(by_row), len(by_row)).index_add_(1, apart, by_row)
+    steps = torch.arange(len(folded), dtype=torch.float64)
+    square = (steps * stride[0]).square() + (steps[:, None] * stride[1]).square()
+    left: Tensor = _semivariograms(square) @ folded.flatten()
     return left
 
 
 def _semivariograms(square: Tensor) -> Float[Tensor, "exponent lag"]:
     """Those of exponents below 2, but for constants, at squared distances in pixels."""
-    return (square.flatten() + PIXEL**2).pow(EXPONENTS[EXPONENTS < 2][:, None] / 2)
+    # a logarithm each and an exponential each time are quicker than powers
+    return ((square.flatten() + PIXEL**2).log() * (EXPONENTS[EXPONENTS < 2][:, None] / 2)).exp()
 
 
 def _taps(
@@ -364,19 +372,21 @@ def _taps(
     return taps, torch.where(away < 1, inner, outer).prod(2)
 
 
-def _spline(away: Tensor) -> Tensor:
-    """Weight of a cell, by its distance, in the cubic spline through all."""
+def _spline(at: Float[Tensor, "*batch"], reach: int) -> Float[Tensor, "*batch cell"]:
+    """Weights of the cells from -reach to reach in the cubic spline through all, read somewhere."""
     # B-splines with coefficients 3^(1/2) z^|m|, z = 3^(1/2) - 2: Unser, "Splines: a perfect fit for
     # signal and image processing" (1999)
-    nearest = away.round()
-    total = torch.zeros_like(away)
-    for step in range(-2, 3):
-        apart = (away - nearest - step).abs()
-        square, rest = apart.square(), (2 - apart).clamp(min=0)
-        inner = 2 / 3 - square + square * apart / 2
-        outer = rest.square() * rest / 6
-        coefficient = math.sqrt(3) * (math.sqrt(3) - 2) ** (nearest + step).abs()
-        total += coefficient * torch.where(apart < 1, inner, outer)
+    start = at.floor()
+    t = at - start
+    s = 1 - t
+    near = (s**3, 4 + t.square() * (3 * t - 6), 4 + s.square() * (3 * s - 6), t**3)
+    away = torch.arange(-2 * reach, 2 * reach + 1, dtype=at.dtype)
+    coefficients = math.sqrt(3) / 6 * (math.sqrt(3) - 2) ** away.abs()
+    cells = torch.arange(-reach, reach + 1)
+    index = start.long()[..., None] - cells + 2 * reach
+    total = torch.zeros_like(index, dtype=at.dtype)
+    for step, weight in zip((-1, 0, 1, 2), near, strict=True):
+        total += weight[..., None] * coefficients[index + step]
     return total
 
 

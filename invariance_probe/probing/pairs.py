@@ -228,8 +228,24 @@ class Pairs:
         """
         back = sampling.warp(self.sent(antialias), self.oracle, mode=mode)
         apart = back - self.reference
-        factor = self.view.factor[self.group].repeat_interleave(len(self.numbers))
-        return self.reference + factor.sqrt()[:, None, None, None].to(apart) * apart
+        return self.reference + self.factor.sqrt()[:, None, None, None].to(apart) * apart
+
+    def score_perfect(self, mode: str, antialias: bool) -> metrics.Scores:
+        """Score a perfect layer without writing its maps down.
+
+        Args:
+            mode: Sampler.
+            antialias: Whether images are blurred before they shrink.
+
+        Returns:
+            What `target` says of `perfect`.
+        """
+        return self.target.score_further(self.sent(antialias), self.oracle, mode, self.factor)
+
+    @property
+    def factor(self) -> Float[Tensor, " pair"]:
+        """How many times what the references' own splines show a perfect layer leaves."""
+        return self.view.factor[self.group].repeat_interleave(len(self.numbers))
 
     def block(
         self,
@@ -451,7 +467,7 @@ def compare(
     if Method.INPUT in methods and pairs.returned is not None:
         blocks.append(pairs.block(Method.INPUT, target.score(pairs.returned), oracle))
     if Method.FLOOR in methods:
-        perfect = target.score(pairs.perfect(mode, options.antialias))
+        perfect = pairs.score_perfect(mode, options.antialias)
         blocks.append(pairs.block(Method.FLOOR, perfect, oracle))
     if Method.ANY_WARP in methods:
         blocks.append(_any_warp(pairs, mode))

@@ -6,8 +6,9 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ from invariance_probe.alignment import metrics
 from invariance_probe.data.pictures import ImageSource
 from invariance_probe.errors import InvalidInputError, UnmeasuredLayerWarning
 from invariance_probe.errors.checks import check_device, check_tensor
-from invariance_probe.network import features, hooks
+from invariance_probe.machine import in_order, side_by_side
+from invariance_probe.network import copies, features, hooks
 from invariance_probe.plane import coordinates, sampling
 from invariance_probe.plane.rendering import crop_size, filled_fraction, render
 from invariance_probe.plane.transforms import Rotation, Transform
@@ -239,10 +241,11 @@ class ForwardPasses(Inputs):
         self._kept: dict[int, Chunk] = {}
         self._originals: dict[int, dict[str, Tensor]] = {}
         self._anew: dict[int, dict[str, Tensor]] = {}
+        self._twins: list[nn.Module] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave maps out, as another process makes those of its images."""
-        without = {"_kept": {}, "_originals": {}, "_anew": {}, "_room": CACHE_BYTES}
+        without = {"_kept": {}, "_originals": {}, "_anew": {}, "_room": CACHE_BYTES, "_twins": []}
         # a memory format is pickled as `torch.NAME` of whatever module holds torch, even a script
         return vars(self) | without | {"_format": self._format == torch.channels_last}
 
@@ -517,17 +520,45 @@ class ForwardPasses(Inputs):
         }
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Tap all layers, in passes of at most the batch size."""
-        with features.forwarding(images):
-            parts = [
-                features.tap(self.model, part.contiguous(memory_format=self._format), self.layers)
-                for part in torch.split(images, self.options.batch_size)
-            ]
-        # a model may compute in half precision inside, which no search or score would stand
-        return {
-            layer.name: torch.cat([p[layer.name] for p in parts]).to(self.dtype).contiguous()
+        """Tap all layers, in passes of at most the batch size, several beside each other."""
+        found = {
+            layer.name: images.new_empty(len(images), layer.channels, layer.height, layer.width)
             for layer in self.layers
         }
+        threads = side_by_side(self.device)
+        # as many passes for each thread, of as many images
+        turns = math.ceil(len(images) / (threads * self.options.batch_size))
+        parts = torch.arange(len(images)).tensor_split(min(len(images), threads * turns))
+        models = self._models(min(threads, len(parts)))
+
+        def fill(places: Tensor) -> None:
+            some = slice(int(places[0]), int(places[-1]) + 1)
+            model = models.get()
+            try:
+                given = images[some].contiguous(memory_format=self._format)
+                maps = features.tap(model, given, self.layers)
+            finally:
+                models.put(model)
+            for name, into in found.items():
+                # a model may compute in half precision inside, which no search or score would stand
+                into[some].copy_(maps[name].reshape(into[some].shape))
+
+        with features.forwarding(images):
+            if len(parts) == 1 or threads == 1:
+                for places in parts:
+                    fill(places)
+            else:
+                list(in_order((partial(fill, places) for places in parts), self.device))
+        return found
+
+    def _models(self, count: int) -> SimpleQueue[nn.Module]:
+        """So many models of the same weights: a thread must not find what another left in one."""
+        while len(self._twins) < count - 1:
+            self._twins.append(copies.twin(self.model))
+        free: SimpleQueue[nn.Module] = SimpleQueue()
+        for model in (self.model, *self._twins[: count - 1]):
+            free.put(model)
+        return free
 
     def refuse_non_finite(self, maps: Mapping[str, Tensor], numbers: Sequence[int]) -> None:
         """Stop where a map cannot be measured.

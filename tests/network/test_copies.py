@@ -44,6 +44,28 @@ def test_a_copy_computes_what_the_model_does_and_leaves_it_alone(kind: str) -> N
         assert torch.equal(again, model(images))
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[:5] != "mixed"])
+@torch.no_grad()
+def test_a_twin_has_the_weights_and_nothing_else_in_common(kind: str) -> None:
+    """It answers as its model does; only parameters are the same objects, and are left alone."""
+    model = KINDS[kind]()
+    own = copies.working_copy(model)
+    twin = copies.twin(own)
+    assert not {id(m) for m in own.modules()} & {id(m) for m in twin.modules()}
+    if kind != "torch.jit inside":  # what torch compiled is copied whole
+        assert list(map(id, own.parameters())) == list(map(id, twin.parameters()))
+    assert not {id(b) for b in own.buffers()} & {id(b) for b in twin.buffers()}
+    kept = next((each.dtype for each in model.parameters()), torch.float32)
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64 if kept == torch.float64 else torch.float32)
+    images = images.bfloat16() if kept == torch.bfloat16 else images
+    answers = []
+    for each in (own, twin):
+        torch.manual_seed(0)
+        answers.append(each(images))
+    assert torch.equal(*answers)
+
+
 def test_imaginary_parts_are_kept() -> None:
     """A complex weight becomes complex in the precision asked for, and loses nothing by it."""
     model = Complex(torch.complex64)

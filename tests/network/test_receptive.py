@@ -58,6 +58,29 @@ class Residual(nn.Module):
         return self.long(maps) + self.short(maps)
 
 
+class One(nn.Module):
+    """A window that answers one image, whatever the batch; or none where there are several."""
+
+    def __init__(self, *, refusing: bool) -> None:
+        super().__init__()
+        self.conv, self.refusing = nn.Conv2d(3, 4, 3, 2), refusing
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolve the first."""
+        if self.refusing and len(images) > 1:
+            raise ValueError("one by one")
+        return self.conv(images[:1])
+
+
+@pytest.mark.parametrize("refusing", [False, True])
+def test_bumps_are_shown_one_by_one_where_a_model_takes_one_image(refusing: bool) -> None:
+    """What stands beside each other in a batch is told apart, or not put there."""
+    assert _places(One(refusing=refusing), torch.rand(1, 3, 32, 32)) == {
+        "": _square(2, 1),
+        "conv": _square(2, 1),
+    }
+
+
 @pytest.mark.parametrize(
     ("layers", "stride", "offset"),
     [

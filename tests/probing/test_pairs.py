@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from invariance_probe.alignment.metrics import METRICS
 from invariance_probe.alignment.outcomes import Outcome
 from invariance_probe.alignment.search import SearchOptions
 from invariance_probe.network.features import Layer
@@ -169,13 +170,28 @@ def test_the_floor_is_as_many_times_the_spline_s_error_as_its_factor_says() -> N
     """The residual grows by the factor of its transform; where nothing is left, nothing grows."""
     view = _ready(_view())
     (pairs,) = view.pairs(_chunk([0, 1]))
-    plain = pairs.target.score(pairs.perfect("bilinear", antialias=True)).fvu
+    plain = pairs.score_perfect("bilinear", antialias=True).fvu
     view.factor = torch.tensor([9.0, 4.0, 0.25], dtype=torch.float64)
-    floor = pairs.target.score(pairs.perfect("bilinear", antialias=True)).fvu
+    floor = pairs.score_perfect("bilinear", antialias=True).fvu
     assert (plain[:2] == 0).all()  # a quarter turn
     assert (plain[2:] > 0).all()
     expected = plain * torch.tensor([9, 9, 4, 4, 0.25, 0.25], dtype=torch.float64)
     torch.testing.assert_close(floor, expected, rtol=ROUNDED, atol=0.0)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_a_perfect_layer_is_scored_as_its_maps_are(mode: str) -> None:
+    """Sums of the warped references tell what larger differences from these would score."""
+    view = _ready(_view())
+    (pairs,) = view.pairs(_chunk([0, 1]))
+    view.factor = torch.tensor([9.0, 4.0, 0.25], dtype=torch.float64)
+    got = pairs.score_perfect(mode, antialias=True)
+    want = pairs.target.score(pairs.perfect(mode, antialias=True))
+    for metric in METRICS:
+        slack = ROUNDED if metric == "cosine" else 0.0  # elsewhere what is 0 is 0
+        torch.testing.assert_close(
+            getattr(got, metric), getattr(want, metric), rtol=ROUNDED, atol=slack
+        )
 
 
 def test_compared_methods_are_those_asked_for() -> None:

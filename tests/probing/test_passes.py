@@ -1,5 +1,6 @@
 """Forward passes: the same images in the same order, whatever is kept; bad images are named."""
 
+import time
 from collections.abc import Iterator
 from itertools import chain
 
@@ -223,6 +224,53 @@ def test_passes_stay_within_the_batch_size() -> None:
     list(read.originals())
     list(read.chunks())
     assert max(sizes) == 4
+
+
+class Remembering(nn.Module):
+    """Keeps what it is given among its attributes, rests, and goes on with what it finds there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What was kept, convolved."""
+        self.kept = images
+        time.sleep(0.02)
+        return self.convolution(self.kept)
+
+
+def test_passes_beside_each_other_do_not_meet() -> None:
+    """Each thread has modules of its own: nothing that one leaves in them reaches another."""
+    torch.manual_seed(0)
+    model, found = Remembering(), []
+    threads = torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            options = ProbeOptions(batch_size=2)
+            read = ForwardPasses(model.eval(), CountingImages(7), ["*"], MOVES, options, keep=False)
+            with torch.no_grad():
+                found.append(list(read.chunks()))
+        finally:
+            torch.set_num_threads(threads)
+    for one, other in zip(*found, strict=True):
+        assert one.numbers == other.numbers
+        torch.testing.assert_close(one.moved["convolution"], other.moved["convolution"])
+
+
+def test_passes_are_shared_out_evenly() -> None:
+    """As many for each thread, of as many images, none of more than the batch size."""
+    sizes: list[int] = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        read = _passes(CountingImages(9), batch_size=4)
+        read.model[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
+        read.shifted(list(range(9)), [Rotation(10)] * 9)
+    finally:
+        torch.set_num_threads(threads)
+    assert sorted(sizes) == [2, 2, 2, 3]
 
 
 def test_images_are_shown_as_they_are_and_under_each_transform() -> None:
