@@ -58,8 +58,8 @@ def probe(
     images are read and maps made again. Some images are shifted for the method ``floor``, about a
     tenth of the passes more. Memory does not grow with the number of images, but for the table and,
     until copies among them have been told, 4 KB an image. On the CPU the same seed gives the same
-    table; the last digits may change with `batch_size`, as convolutions choose their kernels by the
-    size of the batch.
+    table; the last digits may change with `batch_size` and the number of threads, as passes are
+    shared out among these and convolutions choose their kernels by the size of a batch.
 
     Args:
         model: Any module; it is left as it was found, to the last bit, however the probe ends, as a
