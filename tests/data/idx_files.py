@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-MNIST = Path(os.environ.get("INVARIANCE_PROBE_MNIST", "not named"))
+MNIST = Path(os.environ.get("INVARIANCE_PROBE_MNIST") or "not named")
 
 
 needs_mnist = pytest.mark.skipif(
