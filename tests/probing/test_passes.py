@@ -15,6 +15,7 @@ from invariance_probe.plane.transforms import Rotation, Scaling
 from invariance_probe.probing import passes
 from invariance_probe.probing.options import ProbeOptions
 from invariance_probe.probing.passes import Chunk, ForwardPasses
+from tests.threads import on_threads
 
 MOVES = [Rotation(90), Scaling(0.5)]
 
@@ -244,16 +245,11 @@ def test_passes_beside_each_other_do_not_meet() -> None:
     """Each thread has modules of its own: nothing that one leaves in them reaches another."""
     torch.manual_seed(0)
     model, found = Remembering(), []
-    threads = torch.get_num_threads()
+    options = ProbeOptions(batch_size=2)
     for count in (1, 3):
-        torch.set_num_threads(count)
-        try:
-            options = ProbeOptions(batch_size=2)
+        with on_threads(count), torch.no_grad():
             read = ForwardPasses(model.eval(), CountingImages(7), ["*"], MOVES, options, keep=False)
-            with torch.no_grad():
-                found.append(list(read.chunks()))
-        finally:
-            torch.set_num_threads(threads)
+            found.append(list(read.chunks()))
     for one, other in zip(*found, strict=True):
         assert one.numbers == other.numbers
         torch.testing.assert_close(one.moved["convolution"], other.moved["convolution"])
@@ -262,14 +258,10 @@ def test_passes_beside_each_other_do_not_meet() -> None:
 def test_passes_are_shared_out_evenly() -> None:
     """As many for each thread, of as many images, none of more than the batch size."""
     sizes: list[int] = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
+    with on_threads(2):
         read = _passes(CountingImages(9), batch_size=4)
         read.model[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
         read.shifted(list(range(9)), [Rotation(10)] * 9)
-    finally:
-        torch.set_num_threads(threads)
     assert sorted(sizes) == [2, 2, 2, 3]
 
 

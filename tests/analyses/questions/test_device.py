@@ -10,9 +10,13 @@ import torch
 from analyses.questions import device
 from tests.analyses.questions.measured import measured
 
+# whichever comes first measures all parts, for 103 s on a slow core that nothing else is on
+measuring = pytest.mark.timeout(600)
+
 TINY = dataclasses.replace(device.PRESETS["tiny"], device="cpu")
 
 
+@measuring
 def test_every_stage_is_compared_and_every_load_timed() -> None:
     """The tiny preset measures all parts, none fails, and rates are positive."""
     frame = measured(device)
@@ -35,6 +39,7 @@ def test_every_stage_is_compared_and_every_load_timed() -> None:
     assert len(device.plot(frame).axes) == 4
 
 
+@measuring
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is another device than the CPU")
 def test_a_device_agrees_with_itself() -> None:
     """Where the CPU is all there is, no comparison finds a difference."""
