@@ -18,6 +18,7 @@ import torch
 
 from invariance_probe import machine
 from tests.conftest import ROOT
+from tests.threads import on_threads
 
 
 def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,10 +136,8 @@ def test_without_numba_there_are_no_loops(error: type[Exception]) -> None:
 @pytest.fixture(params=[1, 3])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     """Torch on one thread, and on three."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    with on_threads(request.param):
+        yield request.param
 
 
 def test_each_number_has_its_turn(threads: int) -> None:

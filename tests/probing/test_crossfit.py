@@ -19,6 +19,7 @@ from invariance_probe.probing.pairs import Pairs, View
 from invariance_probe.probing.passes import Chunk
 from invariance_probe.results.methods import EXPLAINING_METHODS, METHODS, Method, Warp
 from invariance_probe.statistics import numpy_generator
+from tests.threads import on_threads
 from tests.tolerances import ROUNDED, SEARCHED, rounded
 
 QUARTERS = [ip.Rotation(90), ip.Rotation(180), ip.Rotation(-90)]
@@ -414,10 +415,9 @@ def test_scores_and_places_follow_from_the_fits() -> None:
 
 def test_sums_fits_and_scores_do_not_depend_on_threads() -> None:
     """One thread and four: the same bits, in all methods."""
-    threads, found = torch.get_num_threads(), []
+    found = []
     for count in (1, 4):
-        torch.set_num_threads(count)
-        try:
+        with on_threads(count):
             stages = _Stages([m for m in METHODS if m.mixing and m.warp is not Warp.JOINT])
             held_out = HeldOut(stages.fits())
             blocks = [
@@ -427,8 +427,6 @@ def test_sums_fits_and_scores_do_not_depend_on_threads() -> None:
                 for block in held_out.score(warp, pairs, pairs.oracle)
             ]
             assert torch.get_num_threads() == count
-        finally:
-            torch.set_num_threads(threads)
         found.append((torch.cat(blocks), held_out.permutations()))
     assert torch.equal(found[0][0], found[1][0])
     pd.testing.assert_frame_equal(found[0][1], found[1][1], check_exact=True)
